@@ -1,0 +1,97 @@
+"""The one taxonomy of what can go wrong between a client and a provider .
+
+    GatewayError
+    |-- ConfigError            the configuration cannot work; says where and what to change
+    `-- ExchangeError          an exchange failed; has a Kind, and is told to the client in its own dialect
+
+A `Kind` says which HTTP status the client gets where the provider gave none, whether the policy may try again, and what
+an OpenAI and an Anthropic client call it.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Fact(NamedTuple):
+    """What is known of an error kind: `status` for the client, `retryable` by policy, its name per dialect."""
+
+    status: int
+    retryable: bool
+    openai: str
+    anthropic: str
+
+
+class Kind(Enum):
+    """An error kind; its value is the `outcome` of the attempt."""
+
+    SERVER = "server"
+    SENDING = "sending"
+    PARSING = "parsing"
+    CLOSED = "upstream_abort"
+    RATE_LIMIT = "rate_limit"
+    TIMEOUT = "timeout"
+    PERMANENT = "permanent"
+    BAD_INPUT = "bad_input"
+    AUTH = "auth"
+    CREDITS = "out_of_credits"
+    GENERIC = "generic"
+    NOT_FOUND = "not_found"
+    TOO_LARGE = "too_large"
+
+    @property
+    def fact(self) -> Fact:
+        """What is known of this kind."""
+        return FACTS[self]
+
+
+FACTS = {
+    Kind.SERVER: Fact(503, True, "server_error", "api_error"),
+    Kind.SENDING: Fact(502, True, "server_error", "api_error"),
+    Kind.PARSING: Fact(502, True, "server_error", "api_error"),
+    Kind.CLOSED: Fact(502, True, "server_error", "api_error"),
+    Kind.RATE_LIMIT: Fact(429, True, "rate_limit_error", "rate_limit_error"),
+    Kind.TIMEOUT: Fact(504, False, "timeout_error", "timeout_error"),
+    Kind.PERMANENT: Fact(500, False, "server_error", "api_error"),
+    Kind.BAD_INPUT: Fact(422, False, "invalid_request_error", "invalid_request_error"),
+    Kind.AUTH: Fact(401, False, "authentication_error", "authentication_error"),
+    Kind.CREDITS: Fact(402, False, "insufficient_quota", "billing_error"),
+    Kind.GENERIC: Fact(500, True, "server_error", "api_error"),
+    Kind.NOT_FOUND: Fact(404, False, "invalid_request_error", "not_found_error"),
+    Kind.TOO_LARGE: Fact(413, False, "invalid_request_error", "request_too_large"),
+}
+
+_BAD_INPUT = frozenset({400, 404, 405, 406, 413, 415, 422, 431})
+
+
+def kind_of_status(status: int) -> Kind | None:
+    """Return the error kind of a provider's HTTP status, None below 400. Source: the seed's table."""
+    if status < 400:
+        return None
+    if status == 429:
+        return Kind.RATE_LIMIT
+    if status == 402:
+        return Kind.CREDITS
+    if status in {401, 403}:
+        return Kind.AUTH
+    if status in _BAD_INPUT:
+        return Kind.BAD_INPUT
+    return Kind.SERVER if status >= 500 else Kind.PERMANENT
+
+
+class GatewayError(Exception):
+    """Root of what this package raises on purpose."""
+
+
+class ConfigError(GatewayError):
+    """The configuration cannot work; the message names the file, the path in it, and what to change."""
+
+
+class ExchangeError(GatewayError):
+    """An exchange failed in the gateway; the message names the upstream and the setting, never a secret."""
+
+    def __init__(self, kind: Kind, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status or kind.fact.status
+        self.code = code or kind.value
