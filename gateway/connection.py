@@ -9,6 +9,7 @@ every call and every chunk; bodies are never looked into.
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
@@ -250,12 +251,17 @@ class Connection(asyncio.Protocol):
 
     def _send_more(self) -> None:
         unsent, transport = self._unsent, self._transport
-        while unsent and not self._write_paused and transport is not None and not transport.is_closing():
+        if unsent is None or transport is None or self._write_paused or transport.is_closing():
+            return
+        # One slice per turn of the loop, and none while there is something to read: an upstream that refuses
+        # a body answers and resets, and a write on a reset connection throws the unread answer away.
+        if self._read_paused or not _readable(transport):
             transport.write(unsent[:PIECE])
-            unsent = unsent[PIECE:]
-        self._unsent = unsent or None
-        if not unsent and self._response is not None:
-            self._response.sent_at = time.monotonic()
+            self._unsent = unsent = unsent[PIECE:] or None
+            if unsent is None and self._response is not None:
+                self._response.sent_at = time.monotonic()
+        if unsent is not None and not self._write_paused:
+            self.loop.call_soon(self._send_more)
 
     # the parser's side
 
@@ -312,6 +318,12 @@ class Connection(asyncio.Protocol):
     def __repr__(self) -> str:
         state = "closed" if not self.usable else "idle" if self._response is None else "busy"
         return f"<Connection {self.peer} {state}, {self.exchanges} exchanges>"
+
+
+def _readable(transport: asyncio.Transport) -> bool:
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def ends_with_the_connection(headers: Headers) -> bool:
