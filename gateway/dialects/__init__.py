@@ -1,6 +1,9 @@
 """What the bytes mean: one module per wire format, pure functions of bytes."""
 
+from collections.abc import Callable
 from typing import Protocol
+
+from msgspec import Struct
 
 from gateway.dialects.conversation import Answered, Asked
 
@@ -16,6 +19,10 @@ class StreamReader(Protocol):
     def first_output(self) -> bool:
         """A first piece of content (text, reasoning, tool call) has been seen."""
 
+    @property
+    def unread(self) -> int:
+        """How many events could not be read."""
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
 
@@ -23,16 +30,18 @@ class StreamReader(Protocol):
         """Return what was read so far."""
 
 
-class Dialect(Protocol):
-    """A wire format: how its requests and responses are read."""
+class Dialect(Struct, frozen=True, kw_only=True):
+    """A wire format: how the requests and responses of one operation are read. None of its functions raises.
+
+    Attributes:
+        name: As in `registry.DIALECTS`.
+        read_request: Reads a request body.
+        read_response: Reads a whole response body, an error body too.
+        stream_reader: Makes a new reader for one streamed response.
+
+    """
 
     name: str
-
-    def read_request(self, body: bytes) -> Asked:
-        """Read a request body."""
-
-    def read_response(self, body: bytes) -> Answered:
-        """Read a whole response body, an error body too."""
-
-    def stream_reader(self) -> StreamReader:
-        """Return a new reader for one streamed response."""
+    read_request: Callable[[bytes], Asked]
+    read_response: Callable[[bytes], Answered]
+    stream_reader: Callable[[], StreamReader]

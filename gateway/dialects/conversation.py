@@ -1,8 +1,8 @@
-"""The one typed form that every dialect reads into: the OpenTelemetry GenAI message schema, with what was asked for.
+"""The one typed form that every dialect reads into: the OpenTelemetry GenAI message schema.
 
-A reader is fed bytes and never raises: what it could read is in the result, the rest is None. Encoding a list of
-`Message` with msgspec gives `gen_ai.input.messages` as the conventions define it.
-Source: the JSON schemas beside the GenAI span conventions (open-telemetry/semantic-conventions-genai).
+A reader is fed bytes and never raises: what it could read is in the result, the rest is None. Encoding a list
+of `Message` with msgspec gives `gen_ai.input.messages` as the conventions define it. Source: the JSON schemas
+beside the GenAI span conventions (open-telemetry/semantic-conventions-genai).
 """
 
 from typing import Any, Literal
@@ -18,9 +18,22 @@ class Text(Struct, frozen=True, kw_only=True, tag="text"):
 
 
 class Reasoning(Struct, frozen=True, kw_only=True, tag="reasoning"):
-    """The model's thinking, as far as the provider shows it."""
+    """The model's thinking, as far as the provider shows it: empty where it is redacted or encrypted."""
 
     content: str
+
+
+class Refusal(Struct, frozen=True, kw_only=True, tag="refusal"):
+    """The model's words for why it will not answer; the schema leaves room for such parts."""
+
+    content: str
+
+
+class Compaction(Struct, frozen=True, kw_only=True, tag="compaction", omit_defaults=True):
+    """Stands for earlier turns that were summed up; the summary, where the provider shows it."""
+
+    id: str | None = None
+    content: str | None = None
 
 
 class ToolCall(Struct, frozen=True, kw_only=True, tag="tool_call", omit_defaults=True):
@@ -32,10 +45,11 @@ class ToolCall(Struct, frozen=True, kw_only=True, tag="tool_call", omit_defaults
 
 
 class ToolCallResponse(Struct, frozen=True, kw_only=True, tag="tool_call_response", omit_defaults=True):
-    """What a tool gave back."""
+    """What a tool gave back: its text, or a list of parts."""
 
     id: str | None = None
-    response: Any = None
+    response: Any
+    is_error: bool = False
 
 
 class ServerToolCall(Struct, frozen=True, kw_only=True, tag="server_tool_call", omit_defaults=True):
@@ -43,7 +57,7 @@ class ServerToolCall(Struct, frozen=True, kw_only=True, tag="server_tool_call", 
 
     id: str | None = None
     name: str
-    server_tool_call: Any = None
+    server_tool_call: dict[str, Any]
 
 
 class ServerToolCallResponse(
@@ -52,7 +66,7 @@ class ServerToolCallResponse(
     """What the provider's own tool gave back."""
 
     id: str | None = None
-    server_tool_call_response: Any = None
+    server_tool_call_response: dict[str, Any]
 
 
 class Blob(Struct, frozen=True, kw_only=True, tag="blob", omit_defaults=True):
@@ -87,7 +101,18 @@ class Other(Struct, frozen=True, kw_only=True, tag="other", omit_defaults=True):
 
 
 Part = (
-    Text | Reasoning | ToolCall | ToolCallResponse | ServerToolCall | ServerToolCallResponse | Blob | Uri | File | Other
+    Text
+    | Reasoning
+    | Refusal
+    | Compaction
+    | ToolCall
+    | ToolCallResponse
+    | ServerToolCall
+    | ServerToolCallResponse
+    | Blob
+    | Uri
+    | File
+    | Other
 )
 
 
@@ -101,7 +126,7 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens by the conventions: input includes cached ones, output includes reasoning. Unknown is None, never 0."""
+    """Tokens by the conventions: input includes cached ones, output reasoning. Unknown is None, never 0."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -113,7 +138,7 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """What a request asks for. `parameters` are `gen_ai.request.*`/`gen_ai.output.type` attributes, ready for a span."""
+    """What a request asks for; `parameters` are attributes by their names, ready for a span."""
 
     operation: str
     model: str | None = None
@@ -127,7 +152,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """What came back, whole or as far as a stream got. `finish_reasons` has the conventions' words, one per choice."""
+    """What came back, whole or as far as a stream got; `finish_reasons` has a word per choice that ended."""
 
     id: str | None = None
     model: str | None = None

@@ -1,0 +1,133 @@
+"""Reading JSON that may be anything: what every dialect's reader leans on, so that none of them raises.
+
+Containers are typed, leaves are `Any` and are checked where they are used, so that one odd value costs no
+other. Bytes that are no valid JSON to a strict decoder, but are to many providers' own (invalid UTF-8, half a
+surrogate pair, NaN), are read a second time on a slow path.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from gateway.dialects.conversation import Usage
+
+T = TypeVar("T")
+
+# What decoding bytes from outside raises: ValueError is the root of msgspec's, json's and the codecs' errors.
+UNREADABLE = (ValueError, RecursionError)
+
+
+def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """Decode, on the slow path if need be; None where it cannot be read."""
+    try:
+        return decoder.decode(data)
+    except UNREADABLE:
+        try:
+            return decoder.decode(_repaired(data))
+        except UNREADABLE:
+            return None
+
+
+def _repaired(data: bytes) -> bytes:
+    value = json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None)
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def definitions(*candidates: msgspec.Raw) -> msgspec.Raw | None:
+    """Return the first that is there and not null, as it stands; made safe to stand inside other JSON."""
+    for candidate in candidates:
+        data = bytes(candidate)
+        if data and data != b"null":
+            if data.isascii() and b"\\u" not in data:
+                return candidate
+            try:  # what is copied undecoded has not been checked yet
+                msgspec.json.decode(data)
+            except UNREADABLE:
+                try:
+                    return msgspec.Raw(_repaired(data))
+                except UNREADABLE:
+                    continue
+            return candidate
+    return None
+
+
+def text(value: Any) -> str | None:
+    """Return a string that is not empty, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def count(value: Any) -> int | None:
+    """Return a whole number that a span and a BIGINT column can hold, else None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return value if whole else None
+
+
+def fields(value: Any) -> dict[str, Any]:
+    """Return an object, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a list; nothing for anything else."""
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, dict):
+                yield item
+
+
+def json_value(source: Any) -> Any:
+    """Return what a string of JSON says, the string itself where it is none; None for an empty one."""
+    if not isinstance(source, str):
+        return source
+    if not source:
+        return None
+    try:
+        return msgspec.json.decode(source)
+    except UNREADABLE:
+        return source
+
+
+def error_of(value: Any) -> tuple[str | None, str | None]:
+    """Return the type and the message of an error in any of the shapes that providers give it."""
+    if isinstance(value, str):
+        return None, value or None
+    error = fields(value)
+    kind = text(error.get("type")) or text(error.get("code")) or text(error.get("status"))
+    if kind is None and count(error.get("code")) is not None:
+        kind = str(error["code"])
+    return kind, text(error.get("message")) or text(error.get("detail"))
+
+
+def usage_of(
+    reported: Any, *, input_name: str, output_name: str, input_details: str, output_details: str
+) -> Usage | None:
+    """Read OpenAI's usage object, whose names differ between its APIs."""
+    usage = fields(reported)
+    if not usage:
+        return None
+    input_tokens = count(usage.get(input_name))
+    output_tokens = count(usage.get(output_name))
+    total_tokens = count(usage.get("total_tokens"))
+    details = fields(usage.get(input_details))
+    reasoning_tokens = count(fields(usage.get(output_details)).get("reasoning_tokens"))
+    if (
+        input_tokens is not None
+        and output_tokens is not None
+        and reasoning_tokens
+        and total_tokens == input_tokens + output_tokens + reasoning_tokens
+    ):
+        output_tokens += reasoning_tokens  # some compatible providers (xAI) count reasoning beside the output
+    if total_tokens is None and input_tokens is not None:
+        total_tokens = input_tokens + (output_tokens or 0)
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=total_tokens,
+        cache_read_tokens=count(details.get("cached_tokens")),
+        cache_write_tokens=count(details.get("cache_write_tokens")),
+        reasoning_tokens=reasoning_tokens,
+    )
