@@ -1,0 +1,71 @@
+"""The recorder's pages, served on a unix socket in the data folder; workers hand requests for `/-/` on to them."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.config import Sql
+from gateway.query import QueryError, run_sql_async
+
+# sun_path holds 108 bytes on Linux and 104 on macOS, its end included.
+_SOCKET_PATH_MAX = 100
+
+
+class SqlRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /-/sql."""
+
+    sql: str
+    limit: int = 1000
+
+
+def socket_path(data: Path) -> Path:
+    """Return where the recorder of a data folder listens: in the folder, or in a private one where that is too long."""
+    inside = data / "recorder.sock"
+    if len(os.fsencode(inside)) <= _SOCKET_PATH_MAX:
+        return inside
+    folder = Path(tempfile.gettempdir()) / f"tracing-gateway-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    stat = folder.stat()
+    if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
+        raise PermissionError(
+            f"{folder} is not private to this user; remove it, or use a shorter --data path"
+        )
+    return folder / f"{sha256(os.fsencode(data)).hexdigest()[:16]}.sock"
+
+
+def pages(data: Path, settings: Sql, health: Callable[[], dict[str, Any]]) -> web.Application:
+    """Return the recorder's application. `health` gives what /-/health says of the store."""
+
+    async def show_health(_request: web.Request) -> web.Response:
+        return web.json_response(health())
+
+    async def sql(request: web.Request) -> web.Response:
+        try:
+            asked = msgspec.json.decode(await request.read(), type=SqlRequest)
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            return problem(400, f'the body must be {{"sql": "...", "limit": n}}: {error}')
+        limit = max(1, min(asked.limit, settings.max_rows))
+        try:
+            result = await run_sql_async(
+                data, asked.sql, limit=limit, timeout_s=settings.timeout, memory_mb=settings.memory_mb
+            )
+        except QueryError as error:
+            return problem(400, str(error))
+        body = {"columns": result.columns, "rows": result.rows, "truncated": result.truncated}
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/-/health", show_health)
+    app.router.add_post("/-/sql", sql)
+    return app
+
+
+def problem(status: int, message: str) -> web.Response:
+    """Return an error of a page, as JSON."""
+    return web.json_response({"error": {"message": message}}, status=status)

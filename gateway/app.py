@@ -1,0 +1,270 @@
+"""The composition root: puts the parts together, and is the only file that knows them all."""
+
+import asyncio
+import fcntl
+import gc
+import ipaddress
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+from msgspec import Struct
+
+from gateway import telemetry
+from gateway.admin.forward import Admin
+from gateway.admin.pages import pages, socket_path
+from gateway.config import Config
+from gateway.errors import ConfigError
+from gateway.journal import Journal
+from gateway.otlp import Exporter
+from gateway.providers import table
+from gateway.providers.demo import DemoProvider
+from gateway.proxy import Proxy
+from gateway.recorder import LIVE, VIEWS, Recorder
+from gateway.supervisor import Lifeline, Role, Supervisor, listen
+from gateway.wire import Client
+
+log = logging.getLogger("gateway")
+
+# Larger than aiohttp's 8 KiB: beta headers and cookies of real clients go beyond it.
+_HEADER_BYTES = 64 * 1024
+_TICK = 1.0
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What the command line says."""
+
+    host: str
+    port: int
+    data: Path
+    workers: int
+    config: Config
+
+
+def serve(options: Options, environ: Mapping[str, str]) -> int:
+    """Run the gateway until it is told to stop; return the exit code. Raises ConfigError."""
+    config = options.config
+    table.build(config, environ)
+    data = options.data.absolute()
+    lock = _hold(data)
+    token = _token(options)
+    sockets = listen(options.host, options.port, options.workers)
+    recorder = Role(name="recorder", run=partial(_run, partial(_recorder, config, data, environ)))
+    workers = [
+        Role(
+            name=f"w{index}",
+            run=partial(_run, partial(_worker, config, data, environ, token, f"w{index}", sock)),
+        )
+        for index, sock in enumerate(sockets)
+    ]
+    supervisor = Supervisor(
+        recorder,
+        workers,
+        drain_seconds=config.limits.drain_seconds,
+        on_ready=lambda: _announce(options, sockets[0], token, environ),
+    )
+    try:
+        return supervisor.run()
+    finally:
+        os.close(lock)
+
+
+def _hold(data: Path) -> int:
+    """Make the data folder and lock it, so that one gateway looks after it. Raises ConfigError."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"the data folder {data} cannot be used: {error.strerror}; choose another with --data"
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise ConfigError(
+            f"another gateway is using {data}; stop it, or choose another folder with --data"
+        ) from None
+    return lock
+
+
+def _token(options: Options) -> str | None:
+    """Return the token clients and pages need, None where none is needed: on loopback, unless it is asked for."""
+    auth = options.config.auth
+    try:
+        local = options.host == "localhost" or ipaddress.ip_address(options.host).is_loopback
+    except ValueError:
+        local = False
+    required = auth.required if auth.required is not None else not local
+    if not required:
+        return None
+    return auth.token or os.environ.get("GATEWAY_TOKEN") or secrets.token_urlsafe(24)
+
+
+def _announce(options: Options, sock: socket.socket, token: str | None, environ: Mapping[str, str]) -> None:
+    """Say where we are, and what to paste for each client."""
+    host, port = sock.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    url = f"http://{shown}:{port}"
+    endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    try:
+        data = options.data.absolute().relative_to(Path.cwd())
+    except ValueError:
+        data = options.data.absolute()
+    lines = [
+        f"gateway {telemetry.VERSION} is listening on {url}",
+        "",
+        f"  export OPENAI_BASE_URL={url}/v1      # OpenAI SDKs",
+        f"  export ANTHROPIC_BASE_URL={url}      # Anthropic SDKs, Claude Code",
+        "",
+        f"  traces   gateway tail -f --data {data}",
+        f"  SQL      duckdb {data / VIEWS}",
+        f"  OTLP     {'on' if endpoint else 'off; set OTEL_EXPORTER_OTLP_ENDPOINT to send spans to a collector'}",
+    ]
+    if token is not None and not (options.config.auth.token or os.environ.get("GATEWAY_TOKEN")):
+        lines += ["", f"  token    {token}   # made for this run; clients send it as x-gateway-token"]
+    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _run(main: Callable[[Lifeline, asyncio.Event], Awaitable[None]], lifeline: Lifeline) -> None:
+    """Run a child's main coroutine on its own event loop until SIGTERM, or until the parent is gone."""
+
+    async def until_stopped() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_reader(lifeline.alive, stop.set)
+        await main(lifeline, stop)
+        loop.remove_reader(lifeline.alive)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(until_stopped())
+
+
+def _ready(lifeline: Lifeline) -> None:
+    os.write(lifeline.ready, f"{os.getpid()} ".encode())
+
+
+async def _worker(
+    config: Config,
+    data: Path,
+    environ: Mapping[str, str],
+    token: str | None,
+    name: str,
+    sock: socket.socket,
+    lifeline: Lifeline,
+    stop: asyncio.Event,
+) -> None:
+    """Proxy until told to stop, then drain."""
+    source = telemetry.resource(environ)
+    journal = Journal(
+        data / LIVE,
+        name,
+        dict(source.attributes),
+        rotate_bytes=config.store.rotate_bytes,
+        rotate_seconds=config.store.rotate_seconds,
+    )
+    rng = random.Random(os.urandom(16))
+    client = Client()
+    demo = DemoProvider()
+    providers = table.build(config, environ)
+    providers["demo"] = table.demo(await demo.start())
+    proxy = Proxy(
+        config=config,
+        providers=providers,
+        client=client,
+        tracer=telemetry.tracer(journal, source, time.time_ns, rng),
+        rng=rng,
+        token=token,
+    )
+
+    def health() -> dict[str, object]:
+        return {
+            "status": "ok",
+            "version": telemetry.VERSION,
+            "worker": name,
+            "accepted": journal.accepted,
+            "stored": journal.stored,
+            "in_flight": journal.in_flight,
+            "dropped": journal.dropped,
+        }
+
+    admin = Admin(socket_path(data), token, health)
+
+    async def front(request: web.Request) -> web.StreamResponse:
+        path = request.raw_path
+        return await (admin.handle(request) if path.startswith("/-/") else proxy.handle(request))
+
+    app = web.Application(client_max_size=config.limits.body_bytes)
+    app.router.add_route("*", "/{path:.*}", front)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        auto_decompress=False,
+        max_line_size=_HEADER_BYTES,
+        max_field_size=_HEADER_BYTES,
+        max_headers=1024,
+        shutdown_timeout=config.limits.drain_seconds,
+    )
+    await runner.setup()
+    await web.SockSite(runner, sock).start()
+    # What is alive now stays alive; the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    _ready(lifeline)
+    try:
+        while not stop.is_set():
+            journal.tick()
+            try:
+                await asyncio.wait_for(stop.wait(), _TICK)
+            except TimeoutError:
+                continue
+    finally:
+        proxy.stopping = True
+        await runner.cleanup()
+        await client.close()
+        await demo.stop()
+        await admin.close()
+        journal.close()
+
+
+async def _recorder(
+    config: Config, data: Path, environ: Mapping[str, str], lifeline: Lifeline, stop: asyncio.Event
+) -> None:
+    """Look after the store, export, and answer queries until told to stop."""
+    exporter = Exporter.from_environment(environ, data, config.capture)
+    recorder = Recorder(data, config.store, exporter)
+    await asyncio.to_thread(recorder.prepare)
+
+    def health() -> dict[str, object]:
+        return {
+            "sealed": recorder.sealed,
+            "failures": recorder.failures,
+            "otlp": exporter.counters() if exporter is not None else None,
+        }
+
+    runner = web.AppRunner(pages(data, config.sql, health), access_log=None, handler_cancellation=True)
+    await runner.setup()
+    path = socket_path(data)
+    path.unlink(missing_ok=True)
+    await web.UnixSite(runner, str(path)).start()
+    if exporter is not None:
+        exporter.start()
+    _ready(lifeline)
+    try:
+        await recorder.run(stop)
+    finally:
+        if exporter is not None:
+            await asyncio.to_thread(exporter.stop)
+        await runner.cleanup()
+        path.unlink(missing_ok=True)

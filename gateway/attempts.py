@@ -1,0 +1,162 @@
+"""The retry loop: one attempt after another until one is relayed or the policy says stop. One span per attempt.
+
+The loop only does; whether to try again, where and when is `retry.next_step`, a pure function.
+"""
+
+import asyncio
+import random
+from time import perf_counter, time
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway import error_bodies
+from gateway.dialects.openai_chat import UsageFilter
+from gateway.errors import ExchangeError, Kind, kind_of_status
+from gateway.recording import Attempt, Exchange
+from gateway.relay import Relayed, extra_headers, relay
+from gateway.retry import Again, Ended, RetryPolicy, next_step, retry_after
+from gateway.routing import Family, Route
+from gateway.upstream import Body, Deadlines, Request, lower, open_response
+from gateway.wire import Client, Response
+
+# An error body up to this is read whole before it is decided on; a larger one is relayed as it comes.
+ERROR_BODY_MAX = 1024 * 1024
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """All that the attempts of one exchange need. `asked_usage`: the usage chunk is ours, and kept from the client."""
+
+    route: Route
+    request: Request
+    deadlines: Deadlines
+    policy: RetryPolicy
+    asked_usage: bool
+
+
+class _Failed(Struct, frozen=True, kw_only=True):
+    """A failed attempt: our error, or the provider's whole error response."""
+
+    kind: Kind
+    error: ExchangeError | None = None
+    response: Response | None = None
+    body: bytes = b""
+
+
+async def answer(
+    request: web.Request, client: Client, plan: Plan, exchange: Exchange, rng: random.Random
+) -> web.StreamResponse:
+    """Answer the client's request by as many attempts as the policy allows."""
+    reason, wait, tries = "first", 0.0, 0
+    while True:
+        attempt = exchange.attempt(reason, wait)
+        tries += 1
+        outcome = await _try_once(request, client, plan, exchange, attempt)
+        if not isinstance(outcome, _Failed):
+            return outcome
+        attempt.end(outcome.kind, outcome.error.message if outcome.error is not None else None)
+        step = next_step(
+            _ended(outcome),
+            tries=tries,
+            candidate=0,
+            candidates=1,
+            start=0,
+            policy=plan.policy,
+            jitter=rng.random(),
+        )
+        if not isinstance(step, Again):
+            return await _give_up(request, outcome, plan, exchange)
+        reason, wait = step.reason, step.wait
+        if wait:
+            before = perf_counter()
+            await asyncio.sleep(wait)
+            exchange.waited += perf_counter() - before
+
+
+async def _try_once(
+    request: web.Request, client: Client, plan: Plan, exchange: Exchange, attempt: Attempt
+) -> web.StreamResponse | _Failed:
+    """Send once; relay what comes, or say how it failed while another try is still possible."""
+    upstream: Response | None = None
+    try:
+        # What was asked is read for the trace while the provider thinks.
+        asyncio.get_running_loop().call_soon(exchange.request_attributes)
+        before = perf_counter()
+        try:
+            upstream = await open_response(client, plan.route, plan.request, plan.deadlines)
+        finally:
+            exchange.waited += perf_counter() - before
+        headers = lower(upstream.headers)
+        tee = attempt.head(
+            upstream.status,
+            content_type=headers.get("content-type", ""),
+            coding=headers.get("content-encoding", ""),
+        )
+        body = Body(upstream, plan.route.provider, plan.deadlines, exchange)
+        kind = kind_of_status(upstream.status)
+        if kind is not None:
+            error_body = await body.whole(ERROR_BODY_MAX)
+            if error_body is not None:
+                tee.feed(error_body)
+                return _Failed(kind=kind, response=upstream, body=error_body)
+        usage_filter = UsageFilter() if plan.asked_usage and tee.streamed else None
+        return await relay(request, body, plan.route, exchange, attempt, usage_filter)
+    except ExchangeError as error:
+        return _Failed(kind=error.kind, error=error)
+    finally:
+        if upstream is not None:
+            upstream.abort()
+
+
+def _ended(failure: _Failed) -> Ended:
+    """Say how an attempt ended, in the policy's words."""
+    if failure.response is None:
+        return Ended(kind=failure.kind, retry_after=None, relayed=False, should_retry=None)
+    headers = lower(failure.response.headers)
+    told = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
+    return Ended(
+        kind=failure.kind, retry_after=retry_after(headers, time()), relayed=False, should_retry=told
+    )
+
+
+async def _give_up(
+    request: web.Request, failure: _Failed, plan: Plan, exchange: Exchange
+) -> web.StreamResponse:
+    """Give the client the last failure: the provider's own bytes where it answered, else an error of ours.
+
+    Where we have tried again ourselves, the client's SDK is told not to, so that its retries do not multiply ours.
+    """
+    extra = extra_headers(exchange, streamed=False)
+    if exchange.attempts > 1:
+        extra["x-should-retry"] = "false"
+    if failure.response is not None:
+        exchange.end(failure.kind.value, failure.response.status)
+        response = Relayed(failure.response, extra)
+        await response.prepare(request)
+        await response.write_eof(failure.body)
+        return response
+    error = failure.error or ExchangeError(failure.kind, "The attempt failed.")
+    exchange.end(error.kind.value, error.status, error.message)
+    return await refuse(request, error, plan.route.family, exchange, extra)
+
+
+async def refuse(
+    request: web.Request,
+    error: ExchangeError,
+    family: Family,
+    exchange: Exchange,
+    extra: dict[str, str] | None = None,
+) -> web.StreamResponse:
+    """Answer with an error of our own, in the client's dialect. The exchange has ended before."""
+    exchange.end(error.kind.value, error.status, error.message)
+    headers = extra or extra_headers(exchange, streamed=False)
+    text = ExchangeError(error.kind, exchange.scrub(error.message), status=error.status, code=error.code)
+    response = web.Response(
+        status=error.status,
+        body=error_bodies.body(text, family, exchange.trace_id),
+        content_type="application/json",
+        headers=headers,
+    )
+    await response.prepare(request)
+    await response.write_eof()
+    return response

@@ -1,0 +1,154 @@
+"""The command line: one function per command. Data goes to stdout, progress and errors to stderr.
+
+Each command imports what it needs when it runs, so that `--help` and a query do not pay for the proxy.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gateway.errors import GatewayError
+from gateway.printing import Format
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DATA = Path("gateway-data")
+
+
+class _ServeByDefault(click.Group):
+    """A group whose first command may be left out: a bare `gateway`, with or without options, serves."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in {"--help", "-h", "--version"}):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GatewayError as error:
+            raise click.ClickException(str(error)) from None
+
+
+def _data_option(function: F) -> F:
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DATA,
+        show_default=True,
+        help="The folder the traces are kept in.",
+    )(function)
+
+
+@click.group(cls=_ServeByDefault, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tracing-gateway", prog_name="gateway")
+def main() -> None:
+    """Trace every LLM call: a drop-in gateway whose every upstream attempt is a span, in DuckDB and over OTLP.
+
+    \b
+    gateway                      serve on http://127.0.0.1:4000
+    gateway demo                 see it work, offline, with no key
+    gateway sql "FROM exchanges" ask what happened
+    """
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", default=4000, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
+)
+@_data_option
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path, dir_okay=False), help="A gateway.toml; none is needed."
+)
+@click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Processes that proxy.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+def serve(host: str, port: int, data: Path, config: Path | None, workers: str, verbose: bool) -> None:
+    """Proxy and trace (what a bare `gateway` does).
+
+    \b
+    gateway serve --port 4001 --data /var/lib/gateway -c gateway.toml --workers auto
+    """
+    from gateway.app import Options, serve as run
+    from gateway.config import load
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if workers != "auto" and not (workers.isdigit() and int(workers) > 0):
+        raise click.BadParameter("a number from 1, or auto", param_hint="--workers")
+    count = len(os.sched_getaffinity(0)) if workers == "auto" else int(workers)
+    options = Options(host=host, port=port, data=data, workers=count, config=load(config, os.environ))
+    raise SystemExit(run(options, os.environ))
+
+
+def _format_options(function: F) -> F:
+    function = click.option("--csv", "form", flag_value="csv", help="CSV, with a header.")(function)
+    function = click.option("--json", "form", flag_value="json", help="One JSON object a line.")(function)
+    return click.option("--table", "form", flag_value="table", help="A table (the default on a terminal).")(
+        function
+    )
+
+
+@main.command()
+@click.argument("query")
+@_data_option
+@_format_options
+@click.option(
+    "--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most this many rows."
+)
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds.")
+def sql(query: str, data: Path, form: Format | None, limit: int, timeout: float) -> None:
+    """Ask the store, while the gateway runs and after.
+
+    \b
+    gateway sql "FROM exchanges ORDER BY started_at DESC LIMIT 5"
+    gateway sql "SELECT response_model, sum(output_tokens) FROM attempts GROUP BY ALL"
+    gateway sql --json "FROM attempts WHERE outcome <> 'ok'"
+    """
+    from gateway.printing import print_rows
+    from gateway.query import run_sql
+
+    result = run_sql(data, query, limit=limit, timeout_s=timeout)
+    print_rows(result.columns, result.rows, form or ("table" if sys.stdout.isatty() else "csv"))
+    if result.truncated:
+        click.echo(f"only the first {limit} rows; ask for more with --limit", err=True)
+
+
+@main.command()
+@_data_option
+@click.option(
+    "-n", "count", default=10, show_default=True, type=click.IntRange(0), help="How many of the last."
+)
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on as new ones end.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def tail(data: Path, count: int, following: bool, as_json: bool) -> None:
+    """Show the last exchanges, and new ones as they end.
+
+    \b
+    gateway tail -n 20
+    gateway tail -f
+    """
+    from gateway.tail import Follower, follow, last, line, line_header
+
+    follower = Follower(data)
+    seen = set()
+    if not as_json:
+        click.echo(line_header())
+    try:
+        for row in last(data, count) if count else []:
+            seen.add(row["span_id"])
+            click.echo(line(row, as_json))
+        for row in follow(follower) if following else []:
+            if row["span_id"] not in seen:
+                click.echo(line(row, as_json))
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,197 @@
+"""Accept an exchange: read it, route it, have it answered, and see that it ends exactly once whatever happens."""
+
+import asyncio
+import hmac
+import random
+from collections.abc import Mapping
+
+from aiohttp import web
+from opentelemetry.trace import Tracer
+
+from gateway.attempts import Plan, answer, refuse
+from gateway.codings import decode
+from gateway.config import Config
+from gateway.dialects.edit import Peek, peek, rename_model
+from gateway.dialects.openai_chat import ask_for_usage
+from gateway.errors import ExchangeError, Kind
+from gateway.providers.table import KEY_HEADERS, Provider
+from gateway.recording import CLIENT_ABORT, Exchange
+from gateway.routing import Family, Route, choose, place
+from gateway.upstream import Deadlines, Headers, Request, forwarded, secrets_in
+from gateway.wire import Client
+
+NOTHING = Peek(model=None, stream=False)
+
+
+class Proxy:
+    """One worker's request path. `stopping` is set when the worker drains: what is cancelled then was not left."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        providers: Mapping[str, Provider],
+        client: Client,
+        tracer: Tracer,
+        rng: random.Random,
+        token: str | None,
+    ) -> None:
+        self._config = config
+        self._providers = providers
+        self._client = client
+        self._tracer = tracer
+        self._rng = rng
+        self._token = token
+        self.stopping = False
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one client request."""
+        exchange = Exchange(
+            self._tracer,
+            self._config.capture,
+            method=request.method,
+            path=request.raw_path.partition("?")[0],
+            headers=request.headers,
+        )
+        family: Family = "openai"
+        try:
+            try:
+                where = place(
+                    request.method, request.raw_path, "anthropic-version" in request.headers, self._providers
+                )
+                family = where.family
+                headers = self._admitted(request)
+                body = await self._read(request, exchange)
+                decoded = (
+                    _decoded(request, body) if where.dialect is not None or where.provider is None else None
+                )
+                seen = peek(decoded) if decoded else NOTHING
+                route = choose(where, seen.model, self._providers)
+                plan = self._plan(request, headers, route, seen, body, decoded)
+            except ExchangeError as error:
+                return await refuse(request, error, family, exchange)
+            exchange.routed(route, decoded, secrets_in(headers, route.provider))
+            return await answer(request, self._client, plan, exchange, self._rng)
+        except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
+            if self.stopping:
+                exchange.abandon("shutdown", "the gateway stopped before the response was whole")
+            else:
+                exchange.abandon(CLIENT_ABORT, "the client left before the response was whole")
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise web.HTTPBadRequest(text="The request's body broke off.") from None
+        finally:
+            if not exchange.ended:
+                exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
+
+    def _admitted(self, request: web.Request) -> Headers:
+        """Return the client's headers without our own token. Raises ExchangeError where it is needed and not there.
+
+        It is given as `x-gateway-token`, or in the place of a key: then the client has brought no key of its own.
+        """
+        token = self._token
+        if token is None:
+            return request.raw_headers
+        kept = tuple(
+            (name, value)
+            for name, value in request.raw_headers
+            if name.lower() not in KEY_HEADERS or not _is(value.removeprefix(b"Bearer "), token)
+        )
+        if len(kept) == len(request.raw_headers) and not _is(
+            request.headers.get("x-gateway-token", "").encode(), token
+        ):
+            raise ExchangeError(
+                Kind.AUTH,
+                "This gateway needs its token, as x-gateway-token or as the API key (setting: $.auth.token).",
+            )
+        return kept
+
+    async def _read(self, request: web.Request, exchange: Exchange) -> bytes:
+        """Return the request's body, in the coding it came in."""
+        limit = self._config.limits.body_bytes
+        if (request.content_length or 0) > limit:
+            raise _too_large(limit)
+        if not request.body_exists:
+            return b""
+        first = await exchange.waiting(request.content.readany())
+        if request.content.at_eof():
+            return first
+        body = bytearray(first)
+        while not request.content.at_eof():
+            body += await exchange.waiting(request.content.readany())
+            if len(body) > limit:
+                raise _too_large(limit)
+        return bytes(body)
+
+    def _plan(
+        self,
+        request: web.Request,
+        headers: Headers,
+        route: Route,
+        seen: Peek,
+        body: bytes,
+        decoded: bytes | None,
+    ) -> Plan:
+        """Say what is sent, where, and within which deadlines. The body is changed only where a rule says so."""
+        config, provider = self._config, route.provider
+        sent, changed, asked_usage = body, False, False
+        if decoded is not None and route.rename is not None:
+            renamed = rename_model(decoded, route.rename)
+            if renamed is None:
+                raise ExchangeError(
+                    Kind.BAD_INPUT,
+                    f"The model in the body could not be renamed to {route.rename!r}: the body must be one JSON "
+                    'object with one "model".',
+                    status=400,
+                )
+            sent, changed = renamed, True
+        if (
+            decoded is not None
+            and config.usage.ask
+            and provider.stream_usage
+            and seen.stream
+            and route.spoken == "openai-chat"
+        ):
+            asking = ask_for_usage(sent if changed else decoded)
+            if asking is not None:
+                sent, changed, asked_usage = asking, True, True
+        total = provider.timeout or config.default_timeout
+        first_byte = config.timeouts.first_byte
+        recoded = changed and bool(request.headers.get("Content-Encoding"))
+        return Plan(
+            route=route,
+            request=Request(
+                method=request.method.encode(),
+                target=route.target.encode("utf-8", "surrogateescape"),
+                headers=forwarded(headers, provider, decoded=recoded),
+                body=sent,
+            ),
+            deadlines=Deadlines(
+                connect=min(config.timeouts.connect, total),
+                first_byte=min(first_byte, total) if first_byte is not None else total,
+                idle=config.timeouts.idle,
+                total=total,
+            ),
+            policy=config.retry,
+            asked_usage=asked_usage,
+        )
+
+
+def _is(given: bytes, token: str) -> bool:
+    return hmac.compare_digest(given, token.encode())
+
+
+def _decoded(request: web.Request, body: bytes) -> bytes | None:
+    """Return a JSON body without its content coding, None where it is none or cannot be read."""
+    if not body or "json" not in request.headers.get("Content-Type", "json"):
+        return None
+    coding = request.headers.get("Content-Encoding")
+    return decode(body, coding) if coding else body
+
+
+def _too_large(limit: int) -> ExchangeError:
+    return ExchangeError(
+        Kind.TOO_LARGE,
+        f"The body is larger than {limit} bytes (setting: $.limits.body_bytes).",
+        code="body_too_large",
+    )

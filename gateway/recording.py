@@ -1,0 +1,408 @@
+"""What was seen -> span. One `Exchange` per client request, one `Attempt` per request sent upstream.
+
+The only place where a span ends. Observation never breaks a call: what fails while a span is put together is logged,
+and the span ends with what was known.
+"""
+
+import logging
+from collections.abc import Awaitable, Mapping
+from time import perf_counter, time_ns
+from typing import Any, TypeVar
+
+import msgspec
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import DefaultGetter
+from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from gateway.config import Capture
+from gateway.content import bounded
+from gateway.dialects.conversation import Answered, Asked, Message
+from gateway.dialects.estimate import estimate
+from gateway.errors import Kind
+from gateway.routing import Route
+from gateway.tee import Tee
+
+log = logging.getLogger("gateway.recording")
+
+T = TypeVar("T")
+
+OK = "ok"
+CLIENT_ABORT = "client_abort"
+
+# Grouping headers, ours and those that agents already send, and the attribute each becomes.
+_GROUPING = (
+    ("x-gateway-session", "session.id"),
+    ("x-claude-code-session-id", "session.id"),
+    ("helicone-session-id", "session.id"),
+    ("x-gateway-user", "user.id"),
+    ("helicone-user-id", "user.id"),
+    ("x-gateway-application", "gateway.application"),
+    ("x-gateway-environment", "gateway.environment"),
+    ("x-gateway-run", "gateway.run.id"),
+    ("x-gateway-step", "gateway.step.id"),
+    ("x-stainless-retry-count", "gateway.client.retry_count"),
+    ("user-agent", "user_agent.original"),
+)
+
+_propagator = TraceContextTextMapPropagator()
+_getter: DefaultGetter = DefaultGetter()
+_encoder = msgspec.json.Encoder()
+
+
+def client_of(user_agent: str) -> str:
+    """Return a short name for the client: the first product of its User-Agent, without the version.
+
+    >>> client_of("OpenAI/Python 3.54.0")
+    'OpenAI/Python'
+    >>> client_of("anthropic-sdk/2.1 x")
+    'anthropic-sdk'
+    """
+    first, _, rest = user_agent.partition(" ")
+    name, _, version = first.partition("/")
+    return first if rest and version.isalpha() else name
+
+
+class Exchange:
+    """One client request and what it got back: the root span, from acceptance to just before the last byte.
+
+    Attributes:
+        waited: Seconds spent waiting for others (the client's bytes, the provider, a backoff), which are not overhead.
+
+    """
+
+    def __init__(
+        self, tracer: Tracer, capture: Capture, *, method: str, path: str, headers: Mapping[str, str]
+    ) -> None:
+        self._tracer = tracer
+        self._capture = capture
+        self.started = perf_counter()
+        self.started_ns = time_ns()
+        self.waited = 0.0
+        self.attempts = 0
+        self.ended = False
+        self.rate_limited = False
+        self._last: Attempt | None = None
+        self._route: Route | None = None
+        self._body: bytes | None = None
+        self._asked: Asked | None = None
+        self._request: dict[str, Any] | None = None
+        self._tokens: dict[str, int] = {}
+        self._secrets: tuple[str, ...] = ()
+        attributes: dict[str, Any] = {"http.request.method": method, "url.path": path}
+        for header, attribute in _GROUPING:
+            value = headers.get(header)
+            if value and attribute not in attributes:
+                attributes[attribute] = value
+        agent = attributes.get("user_agent.original")
+        if agent:
+            attributes["gateway.client"] = client_of(agent)
+        parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
+        self.span = tracer.start_span(
+            f"{method} {path}", parent, SpanKind.SERVER, attributes, start_time=self.started_ns
+        )
+        self.context = trace.set_span_in_context(self.span, Context())
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's id, as Jaeger shows it."""
+        return format(self.span.get_span_context().trace_id, "032x")
+
+    @property
+    def traceresponse(self) -> str:
+        """The W3C `traceresponse` header: our trace and the root span."""
+        context = self.span.get_span_context()
+        return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+
+    @property
+    def asked(self) -> Asked | None:
+        """What the request asks for, read once; None where its dialect is unknown or capture is off."""
+        if self._asked is None and self._body is not None and self._route is not None and self._route.dialect:
+            body, self._body = self._body, None
+            try:
+                self._asked = self._route.dialect.read_request(body)
+            except Exception:
+                log.exception("a request could not be read")
+        return self._asked
+
+    def routed(self, route: Route, body: bytes | None, secrets: tuple[str, ...]) -> None:
+        """Say where the exchange goes, what its (decoded) body is, and which secrets no text of ours may show."""
+        self._route = route
+        self._secrets = secrets
+        if self._capture.store != "off":
+            self._body = body
+
+    def attempt(self, reason: str, backoff: float) -> "Attempt":
+        """Begin the next attempt. `backoff`: seconds waited before it."""
+        if self._route is None:
+            raise RuntimeError("an exchange is routed before it is attempted")
+        self._last = Attempt(self, self._route, self.attempts, reason, backoff)
+        self.attempts += 1
+        return self._last
+
+    def start_attempt_span(self, name: str, attributes: dict[str, Any]) -> trace.Span:
+        """Start the span of an attempt, a child of ours."""
+        return self._tracer.start_span(name, self.context, SpanKind.CLIENT, attributes, start_time=time_ns())
+
+    def request_attributes(self) -> dict[str, Any]:
+        """Return the attributes that say what was asked; the same for each attempt."""
+        if self._request is None:
+            self._request = {}
+            asked = self.asked
+            if asked is not None:
+                self._request.update(asked.parameters)
+                if asked.conversation_id:
+                    self._request["gen_ai.conversation.id"] = asked.conversation_id
+                self._request.update(
+                    self._content("gen_ai.system_instructions", asked.system_instructions)
+                    | self._content("gen_ai.input.messages", asked.input_messages)
+                    | self._content("gen_ai.tool.definitions", asked.tool_definitions)
+                )
+        return self._request
+
+    def output_attributes(self, messages: list[Message]) -> dict[str, Any]:
+        """Return the attribute that holds what came back."""
+        return self._content("gen_ai.output.messages", messages)
+
+    def _content(self, key: str, value: Any) -> dict[str, Any]:
+        if not value or self._capture.store not in {"full", "truncated"}:
+            return {}
+        limit = self._capture.store_bytes if self._capture.store == "full" else self._capture.otlp_bytes
+        encoded = _encoder.encode(value)
+        if len(encoded) <= limit:
+            return {key: encoded.decode()}
+        return {key: bounded(encoded, limit), "gateway.content.truncated": True}
+
+    async def waiting(self, awaitable: Awaitable[T]) -> T:
+        """Await somebody else, and count the time as theirs."""
+        before = perf_counter()
+        try:
+            return await awaitable
+        finally:
+            self.waited += perf_counter() - before
+
+    def scrub(self, text: str) -> str:
+        """Take this exchange's keys out of a text, such as an error that repeats what it was sent."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
+
+    def account(self, tokens: Mapping[str, int | None]) -> None:
+        """Add an attempt's tokens to the exchange's."""
+        for key, value in tokens.items():
+            if value is not None:
+                name = f"gateway.usage.{key}"
+                self._tokens[name] = self._tokens.get(name, 0) + value
+
+    def abandon(self, outcome: str, error: str) -> None:
+        """End what is not ended: the client left, or the gateway stops."""
+        status = None
+        if self._last is not None:
+            self._last.end(outcome, error)
+            status = self._last.status
+        self.end(outcome, status, error)
+
+    def end(self, outcome: str, status: int | None, error: str | None = None) -> None:
+        """End the root span; a second call changes nothing. `status` is what the client got, None if it got none."""
+        if self.ended:
+            return
+        self.ended = True
+        now = perf_counter()
+        try:
+            attributes = self._closing(outcome, status, error, now)
+            self.span.set_attributes(attributes)
+            failed = outcome != OK and (
+                status is None or status >= 500 or outcome in {"upstream_abort", "timeout"}
+            )
+            if failed and outcome != CLIENT_ABORT:
+                self.span.set_status(StatusCode.ERROR, outcome)
+        except Exception:
+            log.exception("an exchange's span is not complete")
+        self.span.end(self.started_ns + int((now - self.started) * 1e9))
+
+    def _closing(self, outcome: str, status: int | None, error: str | None, now: float) -> dict[str, Any]:
+        attributes: dict[str, Any] = {
+            "gateway.outcome": outcome,
+            "gateway.attempts": self.attempts,
+            "gateway.retries": max(0, self.attempts - 1),
+            "gateway.rate_limited": self.rate_limited,
+            "gateway.overhead_us": int((now - self.started - self.waited) * 1e6),
+        }
+        if status is not None:
+            attributes["http.response.status_code"] = status
+        if error:
+            attributes["gateway.error"] = self.scrub(error)
+        if outcome not in {OK, CLIENT_ABORT}:
+            attributes["error.type"] = str(status) if status and status >= 400 else outcome
+        route, last = self._route, self._last
+        if route is not None:
+            attributes["gateway.provider"] = route.provider.name
+            if route.spoken is not None:
+                attributes["gateway.dialect"] = route.spoken
+            if route.model:
+                attributes["gateway.request.model"] = route.model
+        if last is not None:
+            attributes["gateway.stream"] = last.streamed
+            if last.response_model:
+                attributes["gateway.response.model"] = last.response_model
+            if last.usage_source:
+                attributes["gateway.usage.source"] = last.usage_source
+        attributes.update(self._tokens)
+        return attributes
+
+
+class Attempt:
+    """One request sent upstream: a CLIENT span, child of the exchange, ended exactly once."""
+
+    def __init__(self, exchange: Exchange, route: Route, index: int, reason: str, backoff: float) -> None:
+        self._exchange = exchange
+        self._route = route
+        self.started = perf_counter()
+        self._waited_before = exchange.waited
+        self._head_at: float | None = None
+        self.status: int | None = None
+        self._tee: Tee | None = None
+        self.ended = False
+        self.response_model: str | None = None
+        self.usage_source: str | None = None
+        provider = route.provider
+        model = route.rename or route.model
+        attributes: dict[str, Any] = {
+            "gateway.attempt.index": index,
+            "gateway.attempt.reason": reason,
+            "gateway.provider": provider.name,
+            "server.address": provider.origin.host,
+            "server.port": provider.origin.port,
+            "url.full": provider.url + route.target.partition("?")[0],
+        }
+        if index:
+            attributes["http.request.resend_count"] = index
+            attributes["gateway.attempt.backoff_ms"] = round(backoff * 1000, 3)
+        if route.dialect is not None:
+            attributes["gen_ai.operation.name"] = route.operation
+            attributes["gen_ai.provider.name"] = provider.genai_name
+            attributes["gateway.dialect"] = route.spoken
+            if model:
+                attributes["gen_ai.request.model"] = model
+        name = f"{route.operation} {model}" if model else route.operation
+        self.span = exchange.start_attempt_span(name, attributes)
+        self._started_ns = time_ns()
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the response is a stream of events."""
+        return self._tee is not None and self._tee.streamed
+
+    @property
+    def tee(self) -> Tee:
+        """Where the response's bytes are fed; there is one once the head has come."""
+        if self._tee is None:
+            raise RuntimeError("no response head has come yet")
+        return self._tee
+
+    def head(self, status: int, *, content_type: str, coding: str) -> Tee:
+        """Say that the response's head has come."""
+        self._head_at = perf_counter()
+        self.status = status
+        if status == 429:
+            self._exchange.rate_limited = True
+        captured = self._exchange._capture.store != "off"  # noqa: SLF001  the two are one unit
+        dialect = self._route.dialect if captured else None
+        self._tee = Tee(dialect, content_type=content_type, coding=coding, started=self.started)
+        return self._tee
+
+    def end(self, kind: Kind | str | None, error: str | None = None) -> str:
+        """End the span and return its outcome; a second call changes nothing.
+
+        `kind` is None where all went well as far as HTTP tells: a stream that stopped without its last event, or
+        carried an error, is found out here.
+        """
+        outcome = kind.value if isinstance(kind, Kind) else kind or OK
+        if self.ended:
+            return outcome
+        self.ended = True
+        now = perf_counter()
+        try:
+            outcome = self._finish(outcome, error, now)
+        except Exception:
+            log.exception("an attempt's span is not complete")
+        self.span.end(self._started_ns + int((now - self.started) * 1e9))
+        return outcome
+
+    def _finish(self, outcome: str, error: str | None, now: float) -> str:
+        exchange = self._exchange
+        answered = self._tee.answered() if self._tee is not None else None
+        if outcome == OK and answered is not None and self.streamed:
+            if answered.error_type or answered.error_message:
+                outcome = Kind.SERVER.value
+            elif not self.tee.ended and not answered.finish_reasons:
+                outcome, error = Kind.CLOSED.value, error or "the stream stopped before its last event"
+        attributes = dict(exchange.request_attributes())
+        attributes["gateway.outcome"] = outcome
+        overhead = now - self.started - (exchange.waited - self._waited_before)
+        attributes["gateway.overhead_us"] = int(overhead * 1e6)
+        attributes["gateway.stream"] = self.streamed
+        if self.status is not None:
+            attributes["http.response.status_code"] = self.status
+        if self._head_at is not None:
+            attributes["gateway.attempt.first_byte_ms"] = round((self._head_at - self.started) * 1000, 3)
+        if self.streamed:
+            attributes["gateway.attempt.chunk_times_ms"] = self.tee.times_ms
+            if self.tee.first_output_at is not None:
+                attributes["gen_ai.response.time_to_first_chunk"] = round(
+                    self.tee.first_output_at - self.started, 6
+                )
+        if answered is not None:
+            attributes.update(self._response_attributes(answered, outcome))
+            error = error or answered.error_message
+        if outcome not in {OK, CLIENT_ABORT}:
+            status = self.status
+            word = answered.error_type if answered is not None else None
+            attributes["error.type"] = str(status) if status and status >= 400 else word or outcome
+            self.span.set_status(StatusCode.ERROR, outcome)
+        if error:
+            attributes["gateway.error"] = exchange.scrub(error)
+        self.span.set_attributes(attributes)
+        return outcome
+
+    def _response_attributes(self, answered: Answered, outcome: str) -> dict[str, Any]:
+        exchange = self._exchange
+        attributes: dict[str, Any] = {}
+        if answered.id:
+            attributes["gen_ai.response.id"] = answered.id
+        if answered.model:
+            attributes["gen_ai.response.model"] = self.response_model = answered.model
+        if answered.conversation_id:
+            attributes["gen_ai.conversation.id"] = answered.conversation_id
+        finish_reasons = answered.finish_reasons
+        if self.streamed and not finish_reasons and outcome not in {OK, CLIENT_ABORT}:
+            finish_reasons = ["error"]
+        if finish_reasons:
+            attributes["gen_ai.response.finish_reasons"] = finish_reasons
+        attributes.update(exchange.output_attributes(answered.output_messages))
+        usage = answered.usage
+        if usage is None and self.streamed and exchange.asked is not None and self.status == 200:
+            usage = estimate(exchange.asked, answered)
+        tokens: dict[str, int | None] = {}
+        if usage is not None:
+            self.usage_source = attributes["gateway.usage.source"] = usage.source
+            tokens = {
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "total_tokens": usage.total_tokens,
+            }
+            attributes.update(
+                {
+                    f"gen_ai.usage.{key}": value
+                    for key, value in (
+                        *tokens.items(),
+                        ("cache_read.input_tokens", usage.cache_read_tokens),
+                        ("cache_write.input_tokens", usage.cache_write_tokens),
+                        ("reasoning.output_tokens", usage.reasoning_tokens),
+                    )
+                    if value is not None
+                }
+            )
+        exchange.account(tokens)
+        return attributes

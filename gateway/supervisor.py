@@ -1,0 +1,211 @@
+"""The parent of all: forks the recorder and the workers, starts again what dies, and stops them in order.
+
+It has no threads and no event loop, so it may fork at any time, and a child is up in milliseconds. It also owns the
+listening sockets: connections that come while a worker is down wait for the next one instead of being refused.
+"""
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from msgspec import Struct
+
+from gateway.errors import ConfigError
+
+log = logging.getLogger("gateway.supervisor")
+
+BACKLOG = 1024
+# A child that keeps dying this young this often will not come up by trying again.
+_YOUNG_SECONDS = 2.0
+_YOUNG_DEATHS = 5
+
+
+class Lifeline(Struct, frozen=True):
+    """What a child holds on to: it writes to `ready` when it serves, and stops when `alive` comes to its end."""
+
+    ready: int
+    alive: int
+
+
+class Role(Struct, kw_only=True):
+    """One child: its name and what it runs, which returns when it was told to stop (SIGTERM) or its parent is gone."""
+
+    name: str
+    run: Callable[[Lifeline], None]
+    pid: int = 0
+    born: float = 0.0
+    young_deaths: int = 0
+    ready: bool = False
+
+
+def listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return `count` listening sockets on one address, one per worker. Raises ConfigError where it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        # Bound alone first: with SO_REUSEPORT two gateways of one user would silently share a port.
+        first = _bind(family, host, port, shared=False)
+        if count == 1:
+            return [first]
+        port = first.getsockname()[1]
+        first.close()
+        return [_bind(family, host, port, shared=True) for _ in range(count)]
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --port or --host"
+        ) from None
+
+
+def _bind(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
+
+
+class Supervisor:
+    """Runs the roles until SIGINT or SIGTERM. `first` (the recorder) starts first and stops last."""
+
+    def __init__(
+        self, first: Role, workers: list[Role], *, drain_seconds: float, on_ready: Callable[[], None]
+    ) -> None:
+        self._first = first
+        self._workers = workers
+        self._drain_seconds = drain_seconds
+        self._on_ready = on_ready
+        self._stops = 0
+        self._failed: str | None = None
+        self._wake_read, self._wake_write = _pipe()
+        self._alive_read, self._alive_write = _pipe()
+        self._ready_read, self._ready_write = _pipe()
+
+    def run(self) -> int:
+        """Run until told to stop; return the exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._wake_write)
+        for role in (self._first, *self._workers):
+            self._fork(role)
+        announced = False
+        while not self._stops and self._failed is None:
+            self._wait(1.0)
+            self._reap(restart=True)
+            if not announced and all(role.ready for role in (self._first, *self._workers)):
+                announced = True
+                self._on_ready()
+        self._stop_all()
+        if self._failed is not None:
+            log.error("%s", self._failed)
+            return 1
+        return 0
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stops += 1
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep until a signal, a child's word, or the time is over."""
+        readable, _, _ = select.select([self._wake_read, self._ready_read], [], [], seconds)
+        if self._wake_read in readable:
+            os.read(self._wake_read, 4096)
+        if self._ready_read in readable:
+            pids = os.read(self._ready_read, 4096).split()
+            for role in (self._first, *self._workers):
+                role.ready = role.ready or str(role.pid).encode() in pids
+
+    def _fork(self, role: Role) -> None:
+        role.ready = False
+        role.born = time.monotonic()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            role.pid = pid
+            return
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # Ctrl-C reaches the whole terminal group; only the parent acts on it.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.close(self._alive_write)
+            role.run(Lifeline(self._ready_write, self._alive_read))
+            code = 0
+        except BaseException:
+            log.exception("%s failed", role.name)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self, *, restart: bool) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            role = next((each for each in (self._first, *self._workers) if each.pid == pid), None)
+            if role is None:
+                continue
+            role.pid = 0
+            if not restart or self._stops:
+                continue
+            self._again(role, os.waitstatus_to_exitcode(status))
+
+    def _again(self, role: Role, code: int) -> None:
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        young = time.monotonic() - role.born < _YOUNG_SECONDS and not role.ready
+        role.young_deaths = role.young_deaths + 1 if young else 0
+        if role.young_deaths >= _YOUNG_DEATHS:
+            self._failed = f"{role.name} {how} {_YOUNG_DEATHS} times at once; see the lines above"
+            return
+        log.warning("%s %s; starting it again", role.name, how)
+        if young:
+            time.sleep(0.1 * 2**role.young_deaths)
+        self._fork(role)
+
+    def _stop_all(self) -> None:
+        """Workers first, which drain, so that the recorder sees their last lines. A second signal hurries."""
+        self._stop(self._workers, self._drain_seconds + 2.0)
+        self._stop([self._first], 5.0)
+
+    def _stop(self, roles: list[Role], seconds: float) -> None:
+        stops = self._stops
+        for role in roles:
+            if role.pid:
+                os.kill(role.pid, signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while (
+            any(role.pid for role in roles) and time.monotonic() < deadline and self._stops <= max(stops, 1)
+        ):
+            self._wait(0.1)
+            self._reap(restart=False)
+        for role in roles:
+            if role.pid:
+                log.warning("%s did not stop in time and is killed", role.name)
+                os.kill(role.pid, signal.SIGKILL)
+                os.waitpid(role.pid, 0)
+                role.pid = 0

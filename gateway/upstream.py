@@ -1,0 +1,207 @@
+"""Open one upstream response: the only place that talks to a provider, and where network errors become ours."""
+
+from collections.abc import Iterable, Mapping
+from time import perf_counter
+from typing import Protocol
+
+from msgspec import Struct
+
+from gateway.errors import ExchangeError, Kind
+from gateway.providers.table import KEY_HEADERS, Provider
+from gateway.routing import Route
+from gateway.wire import (
+    BadResponse,
+    Client,
+    ConnectFailed,
+    ConnectionClosed,
+    ConnectTimeout,
+    FirstByteTimeout,
+    IdleTimeout,
+    Response,
+    WireError,
+)
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+# RFC 9110, section 7.6.1: what speaks of one connection, and is not passed on.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# Written anew for each request: the body's framing, the host, and what the server side has answered already.
+_REWRITTEN = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
+
+_KINDS: dict[type[WireError], tuple[Kind, str]] = {
+    ConnectFailed: (Kind.SENDING, "base_url"),
+    ConnectTimeout: (Kind.SENDING, "timeouts.connect"),
+    FirstByteTimeout: (Kind.TIMEOUT, "timeouts.first_byte"),
+    IdleTimeout: (Kind.TIMEOUT, "timeouts.idle"),
+    ConnectionClosed: (Kind.CLOSED, "base_url"),
+    BadResponse: (Kind.PARSING, "base_url"),
+}
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What is sent upstream; the same for each attempt."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    body: bytes
+
+
+class Waits(Protocol):
+    """Adds up the seconds spent waiting for others."""
+
+    waited: float
+
+
+class Deadlines(Struct, frozen=True, kw_only=True):
+    """Seconds; `total` bounds an attempt from its first to its last byte."""
+
+    connect: float
+    first_byte: float
+    idle: float
+    total: float
+
+
+def forwarded(raw_headers: Iterable[tuple[bytes, bytes]], provider: Provider, *, decoded: bool) -> Headers:
+    """Return the headers to send: the client's own, less what speaks of its connection and of us, with the right key.
+
+    A configured key replaces the client's; else the client's is passed on; else the environment's is used.
+    `decoded`: the body had to be changed and is no longer in the coding the client sent it in.
+    """
+    raw = tuple(raw_headers)
+    dropped = set(_REWRITTEN)
+    for name, value in raw:
+        if name.lower() == b"connection":
+            dropped.update(token.strip().lower() for token in value.split(b","))
+    if decoded:
+        dropped.add(b"content-encoding")
+    own_key = provider.key is not None or not provider.takes_client_keys
+    if own_key:
+        dropped |= KEY_HEADERS
+    replaced = {name.lower().encode("latin-1") for name, _ in provider.headers}
+    dropped |= replaced
+    headers = [
+        (name, value)
+        for name, value in raw
+        if (lowered := name.lower()) not in dropped and not lowered.startswith(b"x-gateway-")
+    ]
+    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
+    key = provider.key
+    if key is None and provider.takes_client_keys and not any(n.lower() in KEY_HEADERS for n, _ in headers):
+        key = provider.environment_key
+    if key is not None:
+        name = provider.key_header.encode()
+        headers.append((name, key.encode() if name == b"x-api-key" else b"Bearer " + key.encode()))
+    return tuple(headers)
+
+
+def secrets_in(headers: Headers, provider: Provider) -> tuple[str, ...]:
+    """Return the secrets that a request carries, so that no text of ours repeats them."""
+    found = {provider.key, provider.environment_key, *(value for _, value in provider.headers)}
+    for name, value in headers:
+        if name.lower() in KEY_HEADERS:
+            text = value.decode("latin-1")
+            found |= {text, text.rpartition(" ")[2]}
+    return tuple(sorted((s for s in found if s and len(s) >= 6), key=len, reverse=True))
+
+
+async def open_response(client: Client, route: Route, request: Request, deadlines: Deadlines) -> Response:
+    """Send the request and return the response once its head is here. Raises ExchangeError."""
+    try:
+        return await client.send(
+            route.provider.origin,
+            request.method,
+            request.target,
+            request.headers,
+            request.body,
+            connect_timeout=deadlines.connect,
+            first_byte_timeout=deadlines.first_byte,
+        )
+    except WireError as error:
+        raise failed(error, route.provider) from error
+    except ValueError as error:
+        raise ExchangeError(
+            Kind.BAD_INPUT, f"The request cannot be sent on: {error}.", status=400, code="bad_header"
+        ) from error
+
+
+class Body:
+    """The body of one upstream response, read within the attempt's deadlines. Every read raises ExchangeError."""
+
+    def __init__(self, response: Response, provider: Provider, deadlines: Deadlines, waits: Waits) -> None:
+        self.response = response
+        self._provider = provider
+        self._idle = deadlines.idle
+        self._total = deadlines.total
+        self._deadline = perf_counter() + deadlines.total
+        self._waits = waits
+        self._read_back = b""
+
+    async def read(self) -> bytes:
+        """Return what has arrived, waiting for a byte; b"" at the end."""
+        if self._read_back:
+            data, self._read_back = self._read_back, b""
+            return data
+        before = perf_counter()
+        left = self._deadline - before
+        try:
+            return await self.response.read(max(0.001, min(self._idle, left)))
+        except IdleTimeout as error:
+            if left < self._idle:
+                raise ExchangeError(
+                    Kind.TIMEOUT,
+                    f"The provider {self._provider.name!r} ({self._provider.url}) did not finish within "
+                    f"{self._total:g} s (setting: $.default_timeout).",
+                ) from error
+            raise failed(error, self._provider) from error
+        except WireError as error:
+            raise failed(error, self._provider) from error
+        finally:
+            self._waits.waited += perf_counter() - before
+
+    async def whole(self, limit: int) -> bytes | None:
+        """Return the whole body, or None where it has more than `limit` bytes: then it is still there to be read."""
+        data = bytearray()
+        while not self.complete:
+            data += await self.read()
+            if len(data) > limit:
+                self._read_back = bytes(data)
+                return None
+        return bytes(data)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole body has been handed out."""
+        return self.response.complete and not self._read_back
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the next read may have to wait."""
+        return not (self.response.buffered or self.response.complete or self._read_back)
+
+
+def failed(error: WireError, provider: Provider) -> ExchangeError:
+    """Return what an error of the wire is in our taxonomy, naming the upstream and the setting."""
+    kind, setting = _KINDS.get(type(error), (Kind.GENERIC, "base_url"))
+    where = f"$.providers.{provider.name}.base_url" if setting == "base_url" else f"$.{setting}"
+    return ExchangeError(kind, f"The provider {provider.name!r} failed: {error} (setting: {where}).")
+
+
+def lower(headers: Headers) -> Mapping[str, str]:
+    """Return response headers by lower-case name; of several of a name, the first."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return found
