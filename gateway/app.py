@@ -92,9 +92,7 @@ def _hold(data: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
-        raise ConfigError(
-            f"another gateway is using {data}; stop it, or choose another folder with --data"
-        ) from None
+        raise ConfigError(f"another gateway is using {data}; stop it, or choose another folder with --data") from None
     return lock
 
 
@@ -182,7 +180,7 @@ async def _worker(
         config=config,
         providers=providers,
         client=client,
-        tracer=telemetry.tracer(journal, source, time.time_ns, rng),
+        tracer=telemetry.JournalTracer(journal, source, time.time_ns, rng),
         rng=rng,
         token=token,
     )

@@ -114,14 +114,10 @@ def _ended(failure: _Failed) -> Ended:
         return Ended(kind=failure.kind, retry_after=None, relayed=False, should_retry=None)
     headers = lower(failure.response.headers)
     told = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
-    return Ended(
-        kind=failure.kind, retry_after=retry_after(headers, time()), relayed=False, should_retry=told
-    )
+    return Ended(kind=failure.kind, retry_after=retry_after(headers, time()), relayed=False, should_retry=told)
 
 
-async def _give_up(
-    request: web.Request, failure: _Failed, plan: Plan, exchange: Exchange
-) -> web.StreamResponse:
+async def _give_up(request: web.Request, failure: _Failed, plan: Plan, exchange: Exchange) -> web.StreamResponse:
     """Give the client the last failure: the provider's own bytes where it answered, else an error of ours.
 
     Where we have tried again ourselves, the client's SDK is told not to, so that its retries do not multiply ours.

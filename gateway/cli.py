@@ -59,13 +59,9 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--port", default=4000, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
-)
+@click.option("--port", default=4000, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
 @_data_option
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path, dir_okay=False), help="A gateway.toml; none is needed."
-)
+@click.option("-c", "--config", type=click.Path(path_type=Path, dir_okay=False), help="A gateway.toml; none is needed.")
 @click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Processes that proxy.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
 def serve(host: str, port: int, data: Path, config: Path | None, workers: str, verbose: bool) -> None:
@@ -74,7 +70,8 @@ def serve(host: str, port: int, data: Path, config: Path | None, workers: str, v
     \b
     gateway serve --port 4001 --data /var/lib/gateway -c gateway.toml --workers auto
     """
-    from gateway.app import Options, serve as run
+    from gateway.app import Options
+    from gateway.app import serve as run
     from gateway.config import load
 
     logging.basicConfig(
@@ -92,18 +89,14 @@ def serve(host: str, port: int, data: Path, config: Path | None, workers: str, v
 def _format_options(function: F) -> F:
     function = click.option("--csv", "form", flag_value="csv", help="CSV, with a header.")(function)
     function = click.option("--json", "form", flag_value="json", help="One JSON object a line.")(function)
-    return click.option("--table", "form", flag_value="table", help="A table (the default on a terminal).")(
-        function
-    )
+    return click.option("--table", "form", flag_value="table", help="A table (the default on a terminal).")(function)
 
 
 @main.command()
 @click.argument("query")
 @_data_option
 @_format_options
-@click.option(
-    "--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most this many rows."
-)
+@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most this many rows.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds.")
 def sql(query: str, data: Path, form: Format | None, limit: int, timeout: float) -> None:
     """Ask the store, while the gateway runs and after.
@@ -124,9 +117,7 @@ def sql(query: str, data: Path, form: Format | None, limit: int, timeout: float)
 
 @main.command()
 @_data_option
-@click.option(
-    "-n", "count", default=10, show_default=True, type=click.IntRange(0), help="How many of the last."
-)
+@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(0), help="How many of the last.")
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on as new ones end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def tail(data: Path, count: int, following: bool, as_json: bool) -> None:

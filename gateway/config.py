@@ -26,7 +26,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One table of the file; unknown keys are errors."""
 
 
-class Timeouts(Table):
+class Timeouts(Table, frozen=True):
     """Seconds. `first_byte` is bounded by `default_timeout` where it is not set."""
 
     connect: float = 10.0
@@ -34,7 +34,7 @@ class Timeouts(Table):
     idle: float = 300.0
 
 
-class Provider(Table):
+class Provider(Table, frozen=True):
     """`[providers.NAME]`: where requests go. For a built-in name, what is not set keeps its built-in value.
 
     Attributes:
@@ -61,14 +61,14 @@ class Provider(Table):
         return "<Provider>"
 
 
-class Usage(Table):
+class Usage(Table, frozen=True):
     """`[usage]`: `ask` adds `include_usage` to chat streams whose client said nothing of `stream_options`."""
 
     ask: bool = True
 
 
-class Capture(Table):
-    """`[capture]`: how much content each sink gets; `store_bytes` bounds one stored span, `otlp_bytes` one attribute."""
+class Capture(Table, frozen=True):
+    """`[capture]`: how much content each sink gets; the `_bytes` bound one content attribute."""
 
     store: CaptureMode = "full"
     otlp: CaptureMode = "truncated"
@@ -76,7 +76,7 @@ class Capture(Table):
     otlp_bytes: int = 2000
 
 
-class Store(Table):
+class Store(Table, frozen=True):
     """`[store]`: when a journal is sealed, and how long segments stay."""
 
     rotate_bytes: int = 32 * MIB
@@ -86,14 +86,14 @@ class Store(Table):
     max_bytes: int | None = None
 
 
-class Limits(Table):
+class Limits(Table, frozen=True):
     """`[limits]`: the largest request body, and how long a stop waits for streams in flight."""
 
     body_bytes: int = 256 * MIB
     drain_seconds: float = 5.0
 
 
-class Sql(Table):
+class Sql(Table, frozen=True):
     """`[sql]`: bounds of one query in the locked room."""
 
     timeout: float = 30.0
@@ -101,7 +101,7 @@ class Sql(Table):
     max_rows: int = 10_000
 
 
-class Auth(Table):
+class Auth(Table, frozen=True):
     """`[auth]`: whether clients and /-/ pages need `token`. Not said: needed off loopback only."""
 
     required: bool | None = None
@@ -112,7 +112,7 @@ class Auth(Table):
         return f"<Auth required={self.required}>"
 
 
-class Config(Table):
+class Config(Table, frozen=True):
     """The whole file. `default_timeout`, in seconds, bounds one attempt from its first to its last byte."""
 
     default_timeout: float = 600.0

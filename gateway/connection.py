@@ -81,9 +81,7 @@ class Connection(asyncio.Protocol):
 
     # the caller's side
 
-    async def exchange(
-        self, response: Response, head: bytes, body: bytes, head_only: bool, seconds: float
-    ) -> None:
+    async def exchange(self, response: Response, head: bytes, body: bytes, head_only: bool, seconds: float) -> None:
         """Send one request and return when the head of its response is in `response`."""
         self._response = response
         self.exchanges += 1
@@ -233,9 +231,7 @@ class Connection(asyncio.Protocol):
             if not response.chunks:
                 self._release(response)
         else:
-            where = (
-                "the body" if response.head_at else "the head" if response.first_byte_at else "any response"
-            )
+            where = "the body" if response.head_at else "the head" if response.first_byte_at else "any response"
             self.fail(ConnectionClosed, f"closed before the end of {where}" + (f" ({exc})" if exc else ""))
 
     def pause_writing(self) -> None:

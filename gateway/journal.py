@@ -128,9 +128,7 @@ class Journal:
         try:
             self._current = self._create()
         except OSError as error:
-            log.warning(
-                "cannot begin a new journal in %s: %s; going on with the old one", self._folder, error
-            )
+            log.warning("cannot begin a new journal in %s: %s; going on with the old one", self._folder, error)
             return None
         old.retired = True
         if not old.open:
@@ -177,9 +175,7 @@ class Journal:
         except OSError as error:
             self._undo(file)
             if not self._unsaid:  # once per outage, not once per span
-                log.warning(
-                    "cannot write to %s: %s; spans are dropped until it can be written", file.path, error
-                )
+                log.warning("cannot write to %s: %s; spans are dropped until it can be written", file.path, error)
             self._drop(line, "disk_full" if error.errno in _FULL else "write_error")
             return False
         file.size += len(data)
@@ -200,9 +196,7 @@ class Journal:
         if line["kind"] == "SERVER":
             self.dropped[reason] = self.dropped.get(reason, 0) + 1
         if len(self._unsaid) < _UNSAID_MAX:
-            self._unsaid.append(
-                {"t": "dropped", "reason": reason, "kind": line["kind"], "span_id": line["span_id"]}
-            )
+            self._unsaid.append({"t": "dropped", "reason": reason, "kind": line["kind"], "span_id": line["span_id"]})
 
     def _close(self, file: _File) -> None:
         if file.fd < 0:

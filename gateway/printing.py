@@ -13,9 +13,7 @@ Format = Literal["table", "json", "csv"]
 _CELL_MAX = 200
 
 
-def print_rows(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format, out: TextIO | None = None
-) -> None:
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: Format, out: TextIO | None = None) -> None:
     """Write rows to `out` (standard output)."""
     stream = out or sys.stdout
     if form == "json":
@@ -40,9 +38,7 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], stream: 
     rows = list(rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        numbers = all(isinstance(row[index], int | float) or row[index] is None for row in rows) and bool(
-            rows
-        )
+        numbers = all(isinstance(row[index], int | float) or row[index] is None for row in rows) and bool(rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value), style="dim" if value is None else "") for value in row))

@@ -56,15 +56,11 @@ class Proxy:
         family: Family = "openai"
         try:
             try:
-                where = place(
-                    request.method, request.raw_path, "anthropic-version" in request.headers, self._providers
-                )
+                where = place(request.method, request.raw_path, "anthropic-version" in request.headers, self._providers)
                 family = where.family
                 headers = self._admitted(request)
                 body = await self._read(request, exchange)
-                decoded = (
-                    _decoded(request, body) if where.dialect is not None or where.provider is None else None
-                )
+                decoded = _decoded(request, body) if where.dialect is not None or where.provider is None else None
                 seen = peek(decoded) if decoded else NOTHING
                 route = choose(where, seen.model, self._providers)
                 plan = self._plan(request, headers, route, seen, body, decoded)

@@ -34,7 +34,7 @@ class Export(Protocol):
         """Whether all spans of the journal are out, or given up."""
 
     def forget(self, journal: Path) -> None:
-        """The journal is gone."""
+        """Drop what is known of a journal that is gone."""
 
 
 class Recorder:

@@ -72,9 +72,7 @@ class Exchange:
 
     """
 
-    def __init__(
-        self, tracer: Tracer, capture: Capture, *, method: str, path: str, headers: Mapping[str, str]
-    ) -> None:
+    def __init__(self, tracer: Tracer, capture: Capture, *, method: str, path: str, headers: Mapping[str, str]) -> None:
         self._tracer = tracer
         self._capture = capture
         self.started = perf_counter()
@@ -212,9 +210,7 @@ class Exchange:
         try:
             attributes = self._closing(outcome, status, error, now)
             self.span.set_attributes(attributes)
-            failed = outcome != OK and (
-                status is None or status >= 500 or outcome in {"upstream_abort", "timeout"}
-            )
+            failed = outcome != OK and (status is None or status >= 500 or outcome in {"upstream_abort", "timeout"})
             if failed and outcome != CLIENT_ABORT:
                 self.span.set_status(StatusCode.ERROR, outcome)
         except Exception:
@@ -350,9 +346,7 @@ class Attempt:
         if self.streamed:
             attributes["gateway.attempt.chunk_times_ms"] = self.tee.times_ms
             if self.tee.first_output_at is not None:
-                attributes["gen_ai.response.time_to_first_chunk"] = round(
-                    self.tee.first_output_at - self.started, 6
-                )
+                attributes["gen_ai.response.time_to_first_chunk"] = round(self.tee.first_output_at - self.started, 6)
         if answered is not None:
             attributes.update(self._response_attributes(answered, outcome))
             error = error or answered.error_message

@@ -42,8 +42,8 @@ class Relayed(web.StreamResponse):
             if name.lower() not in HOP_BY_HOP:
                 headers.add(_text(name), _text(value))
         absent = [name for name in _AIOHTTPS_OWN if name not in headers]
-        for header, value in extra.items():
-            headers.setdefault(header, value)
+        for ours, said in extra.items():
+            headers.setdefault(ours, said)
         super().__init__(status=response.status, reason=_text(response.reason), headers=headers)
         self._absent = absent
 

@@ -110,9 +110,7 @@ ATTEMPT_PROMOTED = {c.attribute: c.name for c in (*SHARED_COLUMNS, *ATTEMPT_COLU
 
 # All columns of `spans`, in order; one that both tables have appears once.
 COLUMNS = tuple(
-    {
-        c.name: c for c in (*SPAN_COLUMNS, *SHARED_COLUMNS, *EXCHANGE_COLUMNS, *ATTEMPT_COLUMNS, REST_COLUMN)
-    }.values()
+    {c.name: c for c in (*SPAN_COLUMNS, *SHARED_COLUMNS, *EXCHANGE_COLUMNS, *ATTEMPT_COLUMNS, REST_COLUMN)}.values()
 )
 
 # Content: a JSON string on the span, a JSON value in the store.

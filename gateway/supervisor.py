@@ -86,9 +86,7 @@ def _pipe() -> tuple[int, int]:
 class Supervisor:
     """Runs the roles until SIGINT or SIGTERM. `first` (the recorder) starts first and stops last."""
 
-    def __init__(
-        self, first: Role, workers: list[Role], *, drain_seconds: float, on_ready: Callable[[], None]
-    ) -> None:
+    def __init__(self, first: Role, workers: list[Role], *, drain_seconds: float, on_ready: Callable[[], None]) -> None:
         self._first = first
         self._workers = workers
         self._drain_seconds = drain_seconds
@@ -198,9 +196,7 @@ class Supervisor:
             if role.pid:
                 os.kill(role.pid, signal.SIGTERM)
         deadline = time.monotonic() + seconds
-        while (
-            any(role.pid for role in roles) and time.monotonic() < deadline and self._stops <= max(stops, 1)
-        ):
+        while any(role.pid for role in roles) and time.monotonic() < deadline and self._stops <= max(stops, 1):
             self._wait(0.1)
             self._reap(restart=False)
         for role in roles:

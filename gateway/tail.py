@@ -110,9 +110,7 @@ def follow(follower: Follower, sleep: Callable[[float], None] = time.sleep) -> I
 
 def line_header() -> str:
     """Return the names above the columns that `line` writes."""
-    return (
-        f"{'time':<12} {'status':>6} {'ms':>8} {'in':>6} {'out':>6}  {'outcome':<14} {'model':<28} trace_id"
-    )
+    return f"{'time':<12} {'status':>6} {'ms':>8} {'in':>6} {'out':>6}  {'outcome':<14} {'model':<28} trace_id"
 
 
 def line(row: dict[str, Any], as_json: bool) -> str:

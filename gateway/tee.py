@@ -11,7 +11,7 @@ log = logging.getLogger("gateway.tee")
 
 # A whole body beyond this is relayed and not read.
 READ_MAX = 32 * 1024 * 1024
-# The timeline keeps at most this many chunks: when it is full, every other one goes, and only every 2nd, 4th .. is kept.
+# The timeline keeps at most this many chunks: when it is full, every other one goes, then every 2nd, 4th .. is kept.
 TIMELINE_MAX = 256
 
 

@@ -223,9 +223,7 @@ def request_head(
         raise ValueError("CR, LF or NUL in a method, target or header")
     if not method or method.translate(None, _TOKEN) or not target or b" " in target or b"\t" in target:
         raise ValueError(f"not a request line: {method!r} {target!r}")
-    if any(not name for name, _ in headers) or b"".join([name for name, _ in headers]).translate(
-        None, _TOKEN
-    ):
+    if any(not name for name, _ in headers) or b"".join([name for name, _ in headers]).translate(None, _TOKEN):
         raise ValueError("a header name that is not a token")
     return head
 

@@ -1,7 +1,6 @@
 """The journal: one line per finished span, all lines of an exchange in one file, nothing half written."""
 
 import json
-import os
 import resource
 from pathlib import Path
 
@@ -144,5 +143,5 @@ def test_a_file_appears_only_once_it_is_locked(tmp_path, clock):
     """No reader can take a journal that has just been made for one that nobody holds."""
     journal = _journal(tmp_path, clock)
     assert all(locked(path) for path in tmp_path.iterdir())
-    assert os.stat(next(tmp_path.iterdir())).st_mode & 0o077 == 0
+    assert next(tmp_path.iterdir()).stat().st_mode & 0o077 == 0
     journal.close()

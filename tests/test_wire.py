@@ -578,6 +578,7 @@ async def test_a_refusal_is_read_before_the_reset_that_follows_it() -> None:
                 accepted.sendall(refusal)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(5)
         upstream = asyncio.get_running_loop().run_in_executor(None, refuse, listening)
         client, origin = wire.Client(), wire.Origin("http", "127.0.0.1", listening.getsockname()[1])
         for _ in range(40):

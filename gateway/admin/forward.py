@@ -44,9 +44,7 @@ class Admin:
                 data=body or None,
                 timeout=_seconds(_PAGE_SECONDS),
             ) as answer:
-                return web.Response(
-                    status=answer.status, body=await answer.read(), content_type=answer.content_type
-                )
+                return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return problem(503, "the recorder is not answering (it may be starting again); try once more")
 
@@ -54,9 +52,7 @@ class Admin:
         """Say how we are. The proxy works without its recorder, so that is no failure of ours."""
         health = self._health()
         try:
-            async with self._recorder().get(
-                "http://recorder/-/health", timeout=_seconds(_HEALTH_SECONDS)
-            ) as answer:
+            async with self._recorder().get("http://recorder/-/health", timeout=_seconds(_HEALTH_SECONDS)) as answer:
                 health["recorder"] = await answer.json()
         except (aiohttp.ClientError, TimeoutError, OSError):
             health["recorder"] = None
@@ -67,9 +63,7 @@ class Admin:
         if self._token is not None:
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(), self._token.encode()):
-                return problem(
-                    401, "this page needs the header Authorization: Bearer TOKEN (setting: $.auth.token)"
-                )
+                return problem(401, "this page needs the header Authorization: Bearer TOKEN (setting: $.auth.token)")
             return None
         # A page of somebody else's in a browser here may reach us under a name of its own (DNS rebinding), or send
         # a form; both are refused by what such a request cannot forge.

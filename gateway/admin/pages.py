@@ -33,9 +33,7 @@ def socket_path(data: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     stat = folder.stat()
     if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
-        raise PermissionError(
-            f"{folder} is not private to this user; remove it, or use a shorter --data path"
-        )
+        raise PermissionError(f"{folder} is not private to this user; remove it, or use a shorter --data path")
     return folder / f"{sha256(os.fsencode(data)).hexdigest()[:16]}.sock"
 
 
