@@ -60,9 +60,7 @@ class ServerToolCall(Struct, frozen=True, kw_only=True, tag="server_tool_call", 
     server_tool_call: dict[str, Any]
 
 
-class ServerToolCallResponse(
-    Struct, frozen=True, kw_only=True, tag="server_tool_call_response", omit_defaults=True
-):
+class ServerToolCallResponse(Struct, frozen=True, kw_only=True, tag="server_tool_call_response", omit_defaults=True):
     """What the provider's own tool gave back."""
 
     id: str | None = None
@@ -114,6 +112,13 @@ Part = (
     | File
     | Other
 )
+
+
+def tool_answer(parts: list[Part]) -> str | list[Part]:
+    """Return what a tool gave back: its text where it is nothing else, else the parts."""
+    if not parts:
+        return ""
+    return parts[0].content if len(parts) == 1 and isinstance(parts[0], Text) else parts
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):

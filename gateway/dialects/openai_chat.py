@@ -155,9 +155,7 @@ class _Collected:
             parts.append(Text(content="".join(self.text)))
         if self.refusal:
             parts.append(Refusal(content="".join(self.refusal)))
-        parts += [
-            ToolCall(id=c.id, name=c.name, arguments=json_value("".join(c.arguments))) for c in self.calls
-        ]
+        parts += [ToolCall(id=c.id, name=c.name, arguments=json_value("".join(c.arguments))) for c in self.calls]
         return Message(role="assistant", parts=parts, finish_reason=self.finish_reason)
 
 
@@ -212,9 +210,7 @@ class _ChatReader(EventReader):
                 self._add(collected.refusal, delta.refusal)
             if delta.tool_calls:
                 for call in objects(delta.tool_calls):
-                    self._take_call(
-                        collected, call, fields(call.get("function")) or fields(call.get("custom"))
-                    )
+                    self._take_call(collected, call, fields(call.get("function")) or fields(call.get("custom")))
             if delta.function_call:
                 self._take_call(collected, {"index": -1}, fields(delta.function_call))
             if delta.audio:

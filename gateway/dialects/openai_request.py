@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 from gateway.dialects import parameters as name
 from gateway.dialects.conversation import (
     Asked,
+    File,
     Message,
     Other,
     Part,
@@ -16,6 +17,7 @@ from gateway.dialects.conversation import (
     Text,
     ToolCall,
     ToolCallResponse,
+    tool_answer,
 )
 from gateway.dialects.lenient import decode, definitions, fields, json_value, objects, text
 from gateway.dialects.media import attached, located, sound
@@ -107,9 +109,7 @@ def _parameters(request: _Request) -> name.Parameters:
             name.CHOICE_COUNT: request.n,
             name.STREAM: request.stream,
             name.REASONING_LEVEL: request.reasoning_effort or fields(request.reasoning).get("effort"),
-            name.OUTPUT_TYPE: "speech"
-            if spoken
-            else output_type(fields(request.response_format).get("type")),
+            name.OUTPUT_TYPE: "speech" if spoken else output_type(fields(request.response_format).get("type")),
             name.ENCODING_FORMATS: request.encoding_format,
             name.DIMENSION_COUNT: request.dimensions,
         }
@@ -122,9 +122,7 @@ def _inputs(value: Any) -> list[Message]:
     inputs = [value] if whole else value
     if not isinstance(inputs, list):
         return []
-    parts: list[Part] = [
-        Text(content=i) if isinstance(i, str) else Other(kind="tokens", value=i) for i in inputs
-    ]
+    parts: list[Part] = [Text(content=i) if isinstance(i, str) else Other(kind="tokens", value=i) for i in inputs]
     return [Message(role="user", parts=parts)]
 
 
@@ -139,13 +137,6 @@ def _message(message: dict[str, Any]) -> Message:
     return Message(role=role, parts=parts, name=text(message.get("name")))
 
 
-def tool_answer(parts: list[Part]) -> Any:
-    """Return a tool's answer: its text where it is nothing else, else the parts."""
-    if not parts:
-        return ""
-    return parts[0].content if len(parts) == 1 and isinstance(parts[0], Text) else parts
-
-
 def message_parts(message: dict[str, Any]) -> list[Part]:
     """Read what a whole message says, one that was sent as well as one that came back."""
     parts: list[Part] = []
@@ -158,7 +149,8 @@ def message_parts(message: dict[str, Any]) -> list[Part]:
     if transcript := text(audio.get("transcript")):
         parts.append(Text(content=transcript))
     if audio:
-        parts.append(sound(audio) if "data" in audio else attached({"file_id": audio.get("id")}))
+        kept = text(audio.get("id")) if "data" not in audio else None  # an answer sent back names it only
+        parts.append(File(modality="audio", file_id=kept) if kept else sound(audio))
     parts += [_tool_call(call) for call in objects(message.get("tool_calls"))]
     if call := fields(message.get("function_call")):
         parts.append(_tool_call({"function": call}))
@@ -195,11 +187,8 @@ def _part(part: dict[str, Any]) -> Part:
 
 def _tool_call(call: dict[str, Any]) -> ToolCall:
     function = fields(call.get("function")) or fields(call.get("custom"))
-    return tool_call(
-        call.get("id"), function.get("name"), json_value(function.get("arguments", function.get("input")))
+    return ToolCall(
+        id=text(call.get("id")),
+        name=text(function.get("name")) or "",
+        arguments=json_value(function.get("arguments", function.get("input"))),
     )
-
-
-def tool_call(call_id: Any, called: Any, arguments: Any) -> ToolCall:
-    """Return a tool call of what may or may not be there."""
-    return ToolCall(id=text(call_id), name=text(called) or "", arguments=arguments)

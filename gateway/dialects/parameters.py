@@ -41,9 +41,7 @@ def _typed(name: str, value: Any) -> str | int | float | bool | list[str] | None
         whole = count(value)
         return None if name == CHOICE_COUNT and whole == 1 else whole
     if name in _FRACTIONAL:
-        return (
-            value if isinstance(value, float) else None if (whole := count(value)) is None else float(whole)
-        )
+        return value if isinstance(value, float) else None if (whole := count(value)) is None else float(whole)
     if name in _LISTS:
         values = [value] if isinstance(value, str) else value
         return [v for v in values if isinstance(v, str)] or None if isinstance(values, list) else None
@@ -54,8 +52,4 @@ def _typed(name: str, value: Any) -> str | int | float | bool | list[str] | None
 
 def output_type(form: Any) -> str | None:
     """Return the conventions' word for a `response_format`'s type."""
-    return (
-        {"text": "text", "json_object": "json", "json_schema": "json"}.get(form)
-        if isinstance(form, str)
-        else None
-    )
+    return {"text": "text", "json_object": "json", "json_schema": "json"}.get(form) if isinstance(form, str) else None

@@ -1,14 +1,18 @@
 """Which dialect is spoken where: by name, and by the path of a request."""
 
 from gateway.dialects import Dialect
+from gateway.dialects.anthropic import MESSAGES
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
+from gateway.dialects.openai_responses import RESPONSES
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in (CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS)}
+DIALECTS: dict[str, Dialect] = {d.name: d for d in (CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES)}
 
 _BY_TAIL = {
     ("chat", "completions"): CHAT_COMPLETIONS,
     ("completions",): COMPLETIONS,
     ("embeddings",): EMBEDDINGS,
+    ("responses",): RESPONSES,
+    ("messages",): MESSAGES,
 }
 
 

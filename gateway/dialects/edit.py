@@ -1,0 +1,67 @@
+"""What is done to a request body without reading it whole: a look at it, and another model's name put in it.
+
+Changing the model changes that one string's bytes and no other; what cannot be done so is not done.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.dialects.lenient import UNREADABLE
+
+
+class Peek(Struct, frozen=True, gc=False):
+    """What routing needs to know of a body: the model it names, and whether it asks for a stream."""
+
+    model: str | None = None
+    stream: bool = False
+
+
+class _Body(Struct, gc=False):
+    model: Any = None
+    stream: Any = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+
+
+def peek(body: bytes) -> Peek:
+    """Look at a body; one that is no JSON object, or has other types there, tells nothing."""
+    try:
+        read = _BODY.decode(body)
+    except UNREADABLE:
+        return Peek()
+    return Peek(read.model if isinstance(read.model, str) else None, read.stream is True)
+
+
+# In valid JSON this finds only keys that are, or end in, `model`: the quote after the word can only close a
+# string, and a string before a colon is a key. So the group is always a whole value, if not always the right one.
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+def rename_model(body: bytes, new: str) -> bytes | None:
+    """Return the body with `new` as its top-level model, every other byte as it was; None where it cannot be.
+
+    To find which of several is the top-level one, each is given a name of its own in a copy, and a decoder says
+    which it sees: two decodes, however many decoys there are.
+    """
+    places: dict[str, re.Match[bytes]] = {}
+    marked: list[bytes] = []
+    start = 0
+    for place in _MODEL.finditer(body):
+        mark = f"{new}#{len(places)}"
+        places[mark] = place
+        marked += (body[start : place.start(1)], _string(mark))
+        start = place.end(1)
+    marked.append(body[start:])
+    effective = places.get(peek(b"".join(marked)).model or "")
+    if effective is None:
+        return None
+    renamed = b"%b%b%b" % (body[: effective.start(1)], _string(new), body[effective.end(1) :])
+    return renamed if peek(renamed).model == new else None
+
+
+def _string(value: str) -> bytes:
+    return msgspec.json.encode(value)

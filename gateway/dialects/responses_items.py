@@ -1,0 +1,127 @@
+"""The items of OpenAI's Responses, which both its requests and its responses are made of, as parts.
+
+Items are told apart by two rules that hold for tools yet to come: what ends in `_output` came from a tool,
+and of what ends in `_call`, the client runs what has a `call_id` and the provider the rest.
+"""
+
+from typing import Any
+
+from gateway.dialects.conversation import (
+    Blob,
+    Compaction,
+    File,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    ServerToolCall,
+    ServerToolCallResponse,
+    Text,
+    ToolCall,
+    ToolCallResponse,
+    tool_answer,
+)
+from gateway.dialects.lenient import fields, json_value, objects, text
+from gateway.dialects.media import attached, located, sound
+
+# Where a tool that the provider ran tells its result.
+_RESULTS = ("outputs", "results", "output", "result", "error")
+
+
+def read_input(value: Any) -> list[Message]:
+    """Read a request's `input`: a text or a list of items; a turn told in several items is one message."""
+    if isinstance(value, str):
+        return [Message(role="user", parts=[Text(content=value)])]
+    messages: list[Message] = []
+    for item in objects(value):
+        role, parts = _role(item), read_item(item)
+        if messages and role in {"assistant", "tool"} and messages[-1].role == role:
+            messages[-1].parts.extend(parts)
+        else:
+            messages.append(Message(role=role, parts=parts))
+    return messages
+
+
+def _role(item: dict[str, Any]) -> str:
+    kind = text(item.get("type"))
+    if kind in {None, "message"}:
+        return text(item.get("role")) or "user"
+    return "tool" if kind and kind.endswith("_output") else "assistant"
+
+
+def read_item(item: dict[str, Any]) -> list[Part]:
+    """Read one item."""
+    kind = text(item.get("type")) or "message"
+    match kind:
+        case "message":
+            return _content(item.get("content"))
+        case "reasoning":
+            return _reasoning(item)
+        case "function_call" | "custom_tool_call":
+            called = text(item.get("name")) or ""
+            arguments = json_value(item.get("arguments", item.get("input")))
+            return [ToolCall(id=text(item.get("call_id")), name=called, arguments=arguments)]
+        case "compaction":
+            return [Compaction(id=text(item.get("id")))]
+    if kind.endswith("_output"):
+        return [ToolCallResponse(id=text(item.get("call_id")), response=_answer(item.get("output")))]
+    rest = {k: v for k, v in item.items() if k not in {"type", "id", "status"}}
+    if not kind.endswith("_call"):
+        return [Other(kind=kind, value=rest)]
+    if call_id := text(rest.pop("call_id", None)):
+        return [ToolCall(id=call_id, name=kind.removesuffix("_call"), arguments=rest)]
+    return _server_tool(kind, text(item.get("id")), rest)
+
+
+def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any]) -> list[Part]:
+    name = text(rest.get("name")) or kind.removesuffix("_call")
+    call = {"type": kind, **{k: v for k, v in rest.items() if k not in _RESULTS}}
+    results = {k: rest[k] for k in _RESULTS if rest.get(k) is not None}
+    parts: list[Part] = [ServerToolCall(id=call_id, name=name, server_tool_call=call)]
+    if kind == "image_generation_call" and (image := text(results.get("result"))):
+        mime_type = f"image/{text(rest.get('output_format')) or 'png'}"
+        parts.append(Blob(modality="image", mime_type=mime_type, content=image))
+    elif results:
+        parts.append(ServerToolCallResponse(id=call_id, server_tool_call_response={"type": kind, **results}))
+    return parts
+
+
+def _reasoning(item: dict[str, Any]) -> list[Part]:
+    """Read a reasoning item: its summary and its text, one empty part where neither is shown."""
+    shown = [t for key in ("summary", "content") for p in objects(item.get(key)) if (t := text(p.get("text")))]
+    return [Reasoning(content=t) for t in shown or [""]]
+
+
+def _content(content: Any) -> list[Part]:
+    if isinstance(content, str):
+        return [Text(content=content)] if content else []
+    return [_part(p) for p in objects(content)]
+
+
+def _part(part: dict[str, Any]) -> Part:
+    kind = text(part.get("type")) or ""
+    match kind:
+        case "input_text" | "output_text" | "text" if isinstance(part.get("text"), str):
+            return Text(content=part["text"])
+        case "refusal" if isinstance(part.get("refusal"), str):
+            return Refusal(content=part["refusal"])
+        case "input_image" | "computer_screenshot":
+            if url := text(part.get("image_url")):
+                return located(url, "image")
+            if file_id := text(part.get("file_id")):
+                return File(modality="image", file_id=file_id)
+        case "input_audio":
+            return sound(fields(part.get("input_audio")) or part)
+        case "input_file":
+            return attached(part)
+    return Other(kind=kind, value={k: v for k, v in part.items() if k != "type"})
+
+
+def _answer(output: Any) -> Any:
+    """Read what a tool gave back: a text, a list of content parts, or a value of its own."""
+    if isinstance(output, dict):
+        return tool_answer([_part(output)]) if "type" in output else output
+    if isinstance(output, list):
+        return tool_answer(_content(output))
+    return output

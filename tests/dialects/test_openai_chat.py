@@ -1,0 +1,505 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.dialects.conversation import (
+    Answered,
+    Asked,
+    Blob,
+    File,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolCallResponse,
+    Uri,
+    Usage,
+)
+from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
+
+Read = Callable[[str], bytes]
+
+
+def answer(*parts: Part, finish_reason: str | None) -> Message:
+    """Make an output message."""
+    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason)
+
+
+def streamed(data: bytes) -> Answered:
+    """Read a stream that has no event that cannot be read."""
+    reader = CHAT_COMPLETIONS.stream_reader()
+    reader.feed(data)
+    assert reader.unread == 0
+    return reader.answered()
+
+
+def chunk(**fields: Any) -> bytes:
+    """Make an event."""
+    return b"data: " + json.dumps(fields).encode() + b"\n\n"
+
+
+def delta(**fields: Any) -> bytes:
+    """Make an event that adds to the first choice."""
+    return chunk(choices=[{"index": 0, "delta": fields}])
+
+
+STREAMS = {
+    "chat_text.sse": Answered(
+        id="chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG",
+        model="gpt-5.4-mini-2026-03-17",
+        finish_reasons=["stop"],
+        output_messages=[answer(Text(content="Grüß dich 👋 東京"), finish_reason="stop")],
+        usage=Usage(
+            input_tokens=1219, output_tokens=74, total_tokens=1293, cache_read_tokens=1024, reasoning_tokens=64
+        ),
+    ),
+    "chat_tools.sse": Answered(
+        id="chatcmpl-tools",
+        model="gpt-5.4-2026-03-05",
+        finish_reasons=["tool_calls"],
+        output_messages=[
+            answer(
+                ToolCall(id="call_paris", name="get_weather", arguments={"city": "Paris"}),
+                ToolCall(id="call_oslo", name="get_weather", arguments={"city": "Oslo"}),
+                finish_reason="tool_calls",
+            )
+        ],
+    ),
+    "chat_two_choices.sse": Answered(
+        id="chatcmpl-two",
+        model="gpt-5.4-2026-03-05",
+        finish_reasons=["stop", "length"],
+        output_messages=[
+            answer(Text(content="Heads"), finish_reason="stop"),
+            answer(Text(content="Tails"), finish_reason="length"),
+        ],
+        usage=Usage(input_tokens=9, output_tokens=4, total_tokens=13),
+    ),
+    "chat_reasoning.sse": Answered(
+        id="gen-1",
+        model="deepseek-reasoner",
+        finish_reasons=["stop"],
+        output_messages=[
+            answer(Reasoning(content="Two and two."), Text(content="4"), finish_reason="stop"),
+        ],
+        usage=Usage(input_tokens=12, output_tokens=9, total_tokens=21, cache_read_tokens=0, reasoning_tokens=7),
+    ),
+    "chat_refusal.sse": Answered(
+        id="chatcmpl-no",
+        model="gpt-5.4-2026-03-05",
+        finish_reasons=["stop"],
+        output_messages=[answer(Refusal(content="I can't help with that."), finish_reason="stop")],
+    ),
+    "chat_error.sse": Answered(
+        id="chatcmpl-bad",
+        model="gpt-5.4-2026-03-05",
+        output_messages=[answer(Text(content="Once upon"), finish_reason=None)],
+        error_type="server_error",
+        error_message="The server had an error while processing your request.",
+    ),
+    "completion.sse": Answered(
+        id="cmpl-1",
+        model="gpt-3.5-turbo-instruct",
+        finish_reasons=["length"],
+        output_messages=[answer(Text(content="is blue"), finish_reason="length")],
+        usage=Usage(input_tokens=3, output_tokens=2, total_tokens=5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_is_read_whole(read: Read, name: str) -> None:
+    """Everything a stream says is in the record."""
+    assert STREAMS[name] == streamed(read(name))
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_ends_with_its_last_event_only(read: Read, name: str) -> None:
+    """`ended` turns true with [DONE] or an error, not before."""
+    reader = CHAT_COMPLETIONS.stream_reader()
+    events = [event + b"\n\n" for event in read(name).split(b"\n\n")[:-1]]
+    ended = []
+    for event in events:
+        reader.feed(event)
+        ended.append(reader.ended)
+    assert [*[False] * (len(events) - 1), True] == ended
+
+
+def test_output_begins_with_content(read: Read) -> None:
+    """`first_output` turns true with the first piece of content, not with the role or a comment."""
+    first, second = read("chat_text.sse").split(b"\n\n")[:2]
+    reader = CHAT_COMPLETIONS.stream_reader()
+    reader.feed(b": waiting\n\n" + first + b"\n\n")
+    assert not reader.first_output
+    reader.feed(second + b"\n\n")
+    assert reader.first_output
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reasoning_content": "hm"},
+        {"reasoning": "hm"},
+        {"refusal": "no"},
+        {"tool_calls": [{"index": 0, "function": {"name": "f"}}]},
+        {"function_call": {"name": "f"}},
+        {"audio": {"transcript": "hi"}},
+    ],
+)
+def test_every_kind_of_content_is_output(fields: dict[str, Any]) -> None:
+    """Reasoning, refusals, tool calls and speech count as a first output, too."""
+    reader = CHAT_COMPLETIONS.stream_reader()
+    reader.feed(delta(**fields))
+    assert reader.first_output
+
+
+def test_a_broken_stream_tells_what_came() -> None:
+    """Without an end the parts are there, the finish reason is not, and a cut argument stays text."""
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a": '}}
+    data = delta(role="assistant", content="So") + delta(tool_calls=[call])
+    expected = answer(Text(content="So"), ToolCall(id="c", name="f", arguments='{"a": '), finish_reason=None)
+    assert Answered(output_messages=[expected]) == streamed(data + b'data: {"choices":[{"delta"')
+
+
+@pytest.mark.parametrize(
+    ("deltas", "calls"),
+    [
+        (
+            [
+                {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}},
+                {"index": 0, "id": "b", "function": {"name": "g", "arguments": "[1]"}},
+            ],
+            [ToolCall(id="a", name="f", arguments={}), ToolCall(id="b", name="g", arguments=[1])],
+        ),
+        (
+            [
+                {"id": "a", "function": {"name": "f", "arguments": "{"}},
+                {"function": {"arguments": "}"}},
+                {"id": "b", "function": {"name": "g", "arguments": ""}},
+            ],
+            [ToolCall(id="a", name="f", arguments={}), ToolCall(id="b", name="g")],
+        ),
+        (
+            [
+                {"index": 3, "id": "a", "function": {"name": "f", "arguments": "{"}},
+                {"index": 3, "id": "a", "function": {"name": "f", "arguments": "}"}},
+            ],
+            [ToolCall(id="a", name="f", arguments={})],
+        ),
+    ],
+    ids=["every index 0", "no index", "the id repeated"],
+)
+def test_tool_calls_of_careless_providers_are_told_apart(deltas: list[dict[str, Any]], calls: list[ToolCall]) -> None:
+    """A new id starts a new call, whatever the index says."""
+    answered = streamed(b"".join(delta(tool_calls=[d]) for d in deltas))
+    assert [answer(*calls, finish_reason=None)] == answered.output_messages
+
+
+def test_the_older_function_call_is_a_tool_call() -> None:
+    """`function_call` deltas and their finish reason are read in the one vocabulary."""
+    data = delta(function_call={"name": "f", "arguments": '{"a"'}) + delta(function_call={"arguments": ":1}"})
+    data += chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "function_call"}])
+    expected = answer(ToolCall(name="f", arguments={"a": 1}), finish_reason="tool_calls")
+    assert [expected] == streamed(data).output_messages
+
+
+def test_content_may_come_as_parts() -> None:
+    """Mistral's reasoning models stream lists of parts."""
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+    data = delta(content=[thinking]) + delta(content=[{"type": "text", "text": "Yes"}]) + delta(content=".")
+    expected = answer(Reasoning(content="Hm."), Text(content="Yes."), finish_reason=None)
+    assert [expected] == streamed(data).output_messages
+
+
+def test_later_usage_wins_field_by_field() -> None:
+    """Usage told in several chunks is merged; what the later leaves out stays."""
+    data = chunk(choices=[], usage={"prompt_tokens": 7, "completion_tokens": 1})
+    data += chunk(choices=[], usage={"completion_tokens": 5, "total_tokens": 12, "prompt_tokens_details": None})
+    assert Usage(input_tokens=7, output_tokens=5, total_tokens=12) == streamed(data).usage
+
+
+@pytest.mark.parametrize(("total", "output"), [(10 + 4 + 6, 10), (10 + 4, 4), (None, 4)])
+def test_output_includes_reasoning(total: int | None, output: int) -> None:
+    """Where a total shows that reasoning was counted beside the output, it is added."""
+    details = {"reasoning_tokens": 6}
+    usage = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": total, "completion_tokens_details": details}
+    read = streamed(chunk(choices=[], usage=usage)).usage
+    assert Usage(input_tokens=10, output_tokens=output, total_tokens=10 + output, reasoning_tokens=6) == read
+
+
+def test_an_event_that_cannot_be_read_costs_only_itself() -> None:
+    """Unreadable events are counted; those around them are in the record."""
+    reader = CHAT_COMPLETIONS.stream_reader()
+    for bad in (b"data: {\n\n", b"data: []\n\n", b'data: {"choices":{}}\n\n', b"data: " + b"[" * 9999 + b"\n\n"):
+        reader.feed(delta(content="a") + bad)
+    assert reader.unread == 4
+    assert [answer(Text(content="aaaa"), finish_reason=None)] == reader.answered().output_messages
+    assert repr(reader) == "<_ChatReader reading unread=4>"
+
+
+@pytest.mark.parametrize(
+    ("raw", "content"),
+    [
+        (b'{"choices":[{"delta":{"content":"a\xff"}}]}', "a\ufffd"),
+        (rb'{"choices":[{"delta":{"content":"a\ud83d"}}]}', "a?"),
+        (b'{"choices":[{"delta":{"content":"a"},"logprobs":{"x":NaN,"y":-Infinity}}]}', "a"),
+        (b'{"choices":[{"index":"0","delta":{"content":"a"},"finish_reason":7}],"usage":"none","id":3}', "a"),
+    ],
+    ids=["bad UTF-8", "half a surrogate pair", "NaN", "wrong types"],
+)
+def test_what_is_almost_json_is_read(raw: bytes, content: str) -> None:
+    """Bytes that other decoders take are read on a slow path, and one odd value costs no other."""
+    expected = Answered(output_messages=[answer(Text(content=content), finish_reason=None)])
+    assert expected == streamed(b"data: " + raw + b"\n\n")
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        (b'data: {"error":{"type":"a","code":"b","message":"c"}}\n\n', ("a", "c")),
+        (b'data: {"error":{"type":null,"code":429,"message":"c"}}\n\n', ("429", "c")),
+        (b'data: {"error":"c"}\n\n', (None, "c")),
+        (b'event: error\ndata: {"message":"c"}\n\n', (None, "c")),
+    ],
+)
+def test_errors_in_a_stream_are_told_in_many_shapes(event: bytes, error: tuple[str | None, str]) -> None:
+    """Whatever shape an error event has, its type and message are kept and the stream has ended."""
+    reader = CHAT_COMPLETIONS.stream_reader()
+    reader.feed(event)
+    assert reader.ended
+    assert error == (reader.answered().error_type, reader.answered().error_message)
+
+
+def test_a_whole_response_is_read(read: Read) -> None:
+    """A response that was not streamed gives the same form."""
+    expected = Answered(
+        id="chatcmpl-whole",
+        model="gpt-5.4-2026-03-05",
+        finish_reasons=["tool_calls"],
+        output_messages=[
+            answer(
+                Text(content="Let me look."),
+                ToolCall(id="call_1", name="search", arguments={"q": "tides", "limit": 3}),
+                ToolCall(id="call_2", name="run", arguments="print(1)"),
+                finish_reason="tool_calls",
+            )
+        ],
+        usage=Usage(input_tokens=82, output_tokens=17, total_tokens=99, cache_read_tokens=0, reasoning_tokens=0),
+    )
+    assert expected == CHAT_COMPLETIONS.read_response(read("chat_whole.json"))
+
+
+def test_speech_is_read_with_its_words() -> None:
+    """An audio answer is its transcript and its sound."""
+    audio = {"id": "audio_1", "data": "UklGRg==", "transcript": "Hi.", "expires_at": 1}
+    choice = {"index": 0, "message": {"role": "assistant", "content": None, "audio": audio}, "finish_reason": "stop"}
+    body = json.dumps({"choices": [choice]}).encode()
+    expected = answer(Text(content="Hi."), Blob(modality="audio", content="UklGRg=="), finish_reason="stop")
+    assert [expected] == CHAT_COMPLETIONS.read_response(body).output_messages
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"error":{"type":"a","code":"b","message":"c"}}', ("a", "c")),
+        (b'{"error":{"code":"b","message":"c"}}', ("b", "c")),
+        (b'{"error":"c"}', (None, "c")),
+        (b'{"object":"error","type":"a","message":"c","code":40}', ("a", "c")),
+        (b'{"detail":"c"}', (None, "c")),
+        (b"<html>502 Bad Gateway</html>", (None, None)),
+        (b"", (None, None)),
+    ],
+)
+def test_error_bodies_are_read_in_many_shapes(body: bytes, error: tuple[str | None, str | None]) -> None:
+    """An error body gives the provider's own type and message, and nothing else."""
+    expected = Answered(error_type=error[0], error_message=error[1])
+    assert expected == CHAT_COMPLETIONS.read_response(body)
+
+
+def test_a_request_is_read_whole(read: Read) -> None:
+    """Every message, part and parameter of a chat request is in the record."""
+    asked = CHAT_COMPLETIONS.read_request(read("chat_request.json"))
+    tools = json.loads(bytes(asked.tool_definitions or b""))
+    assert tools == [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+    expected = Asked(
+        operation="chat",
+        model="gpt-5.4",
+        stream=True,
+        input_messages=[
+            Message(role="developer", parts=[Text(content="Be terse.")]),
+            Message(
+                role="user",
+                name="ada",
+                parts=[
+                    Text(content="What is this?"),
+                    Uri(modality="image", uri="https://example.com/cat.png"),
+                    Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo="),
+                    Blob(modality="audio", mime_type="audio/wav", content="UklGRg=="),
+                    File(modality="document", file_id="file-abc"),
+                    Blob(modality="document", mime_type="application/pdf", content="JVBERi0="),
+                ],
+            ),
+            Message(
+                role="assistant",
+                parts=[
+                    ToolCall(id="call_1", name="look", arguments={"zoom": 2}),
+                    ToolCall(id="call_2", name="look", arguments='{"zoom": '),
+                ],
+            ),
+            Message(role="tool", parts=[ToolCallResponse(id="call_1", response="a cat")]),
+            Message(role="tool", parts=[ToolCallResponse(id="call_2", response="a dog")]),
+            Message(role="assistant", parts=[Refusal(content="No.")]),
+            Message(role="user", parts=[Text(content="Why?")]),
+        ],
+        tool_definitions=asked.tool_definitions,
+        parameters={
+            "gen_ai.request.max_tokens": 100,
+            "gen_ai.request.temperature": 0.0,
+            "gen_ai.request.top_p": 0.9,
+            "gen_ai.request.stop_sequences": ["END"],
+            "gen_ai.request.frequency_penalty": 0.5,
+            "gen_ai.request.presence_penalty": -0.5,
+            "gen_ai.request.seed": 42,
+            "gen_ai.request.choice.count": 2,
+            "gen_ai.request.stream": True,
+            "gen_ai.request.reasoning.level": "low",
+            "gen_ai.output.type": "json",
+        },
+        user="user-1",
+    )
+    assert expected == asked
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ({"n": 1, "stream": False, "temperature": None}, {}),
+        ({"max_tokens": 5}, {"gen_ai.request.max_tokens": 5}),
+        ({"max_tokens": "5", "temperature": "hot", "stop": [], "seed": True, "top_p": []}, {}),
+        ({"stop": ["a", 7, "b"]}, {"gen_ai.request.stop_sequences": ["a", "b"]}),
+        ({"seed": 2**70, "max_tokens": 3.0}, {"gen_ai.request.max_tokens": 3}),
+        ({"response_format": {"type": "text"}}, {"gen_ai.output.type": "text"}),
+        ({"modalities": ["text", "audio"]}, {"gen_ai.output.type": "speech"}),
+        ({"reasoning": {"effort": "high"}}, {"gen_ai.request.reasoning.level": "high"}),
+    ],
+)
+def test_only_parameters_of_the_right_type_are_kept(body: dict[str, Any], kept: dict[str, Any]) -> None:
+    """What a span could not hold is left out; the provider will say what is wrong with it."""
+    assert kept == CHAT_COMPLETIONS.read_request(json.dumps(body).encode()).parameters
+
+
+@pytest.mark.parametrize(
+    ("part", "read_as"),
+    [
+        ({"type": "video_url", "video_url": {"url": "https://x/v"}}, Uri(modality="video", uri="https://x/v")),
+        ({"type": "image_url", "image_url": "https://x/i"}, Uri(modality="image", uri="https://x/i")),
+        ({"type": "image_url", "image_url": {}}, Other(kind="image_url", value={"image_url": {}})),
+        ({"type": "file", "file": {"file_data": "AAA="}}, Blob(modality="document", content="AAA=")),
+        ({"type": "file", "file": None}, Other(kind="file")),
+        ({"type": "input_audio"}, Other(kind="input_audio")),
+        ({"type": "novel", "x": 1, "cache_control": {}}, Other(kind="novel", value={"x": 1})),
+        ({"text": "no type"}, Other(kind="", value={"text": "no type"})),
+    ],
+)
+def test_parts_of_every_kind_have_a_place(part: dict[str, Any], read_as: Part) -> None:
+    """A part without a word in the schema is kept as it stands."""
+    body = json.dumps({"messages": [{"role": "user", "content": [part, "stray"]}]}).encode()
+    assert [Message(role="user", parts=[read_as])] == CHAT_COMPLETIONS.read_request(body).input_messages
+
+
+def test_an_answer_sent_back_is_read() -> None:
+    """Reasoning, the older function calls and audio by its id are read from earlier turns."""
+    messages = [
+        {"role": "assistant", "reasoning_content": "Hm.", "content": "Yes.", "audio": {"id": "audio_1"}},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "done"},
+    ]
+    expected = [
+        answer(
+            Reasoning(content="Hm."),
+            Text(content="Yes."),
+            File(modality="audio", file_id="audio_1"),
+            finish_reason=None,
+        ),
+        answer(ToolCall(name="f", arguments={}), finish_reason=None),
+        Message(role="tool", name="f", parts=[ToolCallResponse(response="done")]),
+    ]
+    body = json.dumps({"messages": messages}).encode()
+    assert expected == CHAT_COMPLETIONS.read_request(body).input_messages
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b'{"tools":[ 1 ]}', b"[ 1 ]"),
+        (b'{"tools":null,"functions":[2]}', b"[2]"),
+        (b'{"tools":null}', None),
+        ('{"tools":["é"]}'.encode(), '["é"]'.encode()),
+        (b'{"tools":["\xff"]}', '["\ufffd"]'.encode()),
+        (rb'{"tools":["\ud83d"]}', b'["?"]'),
+    ],
+)
+def test_tool_definitions_stay_as_they_stand(body: bytes, kept: bytes | None) -> None:
+    """They are copied byte for byte, unless that would break the JSON they are put into."""
+    definitions = CHAT_COMPLETIONS.read_request(body).tool_definitions
+    assert kept == (None if definitions is None else bytes(definitions))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"messages":7,"model":[]}', b"[" * 9999])
+def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
+    """What cannot be read leaves the operation only."""
+    assert Asked(operation="chat") == CHAT_COMPLETIONS.read_request(body)
+    assert Asked(operation="embeddings") == EMBEDDINGS.read_request(body)
+    assert Asked(operation="text_completion") == COMPLETIONS.read_request(body)
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ("a", [Text(content="a")]),
+        (["a", "b"], [Text(content="a"), Text(content="b")]),
+        ([1, 2], [Other(kind="tokens", value=[1, 2])]),
+        ([[1], [2]], [Other(kind="tokens", value=[1]), Other(kind="tokens", value=[2])]),
+    ],
+)
+def test_prompts_and_embedding_inputs_are_user_messages(given: Any, parts: list[Part]) -> None:
+    """A text, several, or the same in tokens, for completions and embeddings alike."""
+    body = json.dumps({"model": "m", "prompt": given, "input": given, "user": "u", "dimensions": 8}).encode()
+    expected = Asked(
+        operation="embeddings",
+        model="m",
+        input_messages=[Message(role="user", parts=parts)],
+        parameters={"gen_ai.embeddings.dimension.count": 8},
+        user="u",
+    )
+    assert expected == EMBEDDINGS.read_request(body)
+    assert expected.input_messages == COMPLETIONS.read_request(body).input_messages
+
+
+@pytest.mark.parametrize("name", ["embeddings.json", "embeddings_base64.json"])
+def test_embeddings_tell_model_and_usage(read: Read, name: str) -> None:
+    """The vectors are not kept."""
+    expected = Answered(model="text-embedding-3-small", usage=Usage(input_tokens=8, total_tokens=8))
+    assert expected == EMBEDDINGS.read_response(read(name))
+
+
+def test_messages_are_the_schemas_json(read: Read) -> None:
+    """Encoding what was read gives `gen_ai.input.messages` and `gen_ai.output.messages` as the conventions have it."""
+    answered = streamed(read("chat_tools.sse"))
+    expected = [
+        {
+            "role": "assistant",
+            "parts": [
+                {"type": "tool_call", "id": "call_paris", "name": "get_weather", "arguments": {"city": "Paris"}},
+                {"type": "tool_call", "id": "call_oslo", "name": "get_weather", "arguments": {"city": "Oslo"}},
+            ],
+            "finish_reason": "tool_calls",
+        }
+    ]
+    assert expected == json.loads(msgspec.json.encode(answered.output_messages))

@@ -1,0 +1,422 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.dialects.conversation import (
+    Answered,
+    Asked,
+    Blob,
+    Compaction,
+    File,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    ServerToolCall,
+    ServerToolCallResponse,
+    Text,
+    ToolCall,
+    ToolCallResponse,
+    Uri,
+    Usage,
+)
+from gateway.dialects.openai_responses import RESPONSES
+
+Read = Callable[[str], bytes]
+
+MODEL = "gpt-5.4-2026-03-05"
+USAGE = Usage(
+    input_tokens=328,
+    output_tokens=52,
+    total_tokens=380,
+    cache_read_tokens=256,
+    cache_write_tokens=10,
+    reasoning_tokens=12,
+)
+
+
+def answer(*parts: Part, finish_reason: str | None) -> Message:
+    """Make an output message."""
+    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason)
+
+
+STREAMS = {
+    "responses_text.sse": Answered(
+        id="resp_1",
+        model=MODEL,
+        finish_reasons=["stop"],
+        output_messages=[
+            answer(
+                Reasoning(content="**Greeting** They say hi."),
+                Reasoning(content="Answer."),
+                Text(content="Hi thère."),
+                finish_reason="stop",
+            )
+        ],
+        usage=USAGE,
+        conversation_id="conv_1",
+    ),
+    "responses_tools.sse": Answered(
+        id="resp_2",
+        model=MODEL,
+        finish_reasons=["tool_calls"],
+        output_messages=[
+            answer(
+                ToolCall(id="call_a", name="get_weather", arguments={"city": "Paris"}),
+                ToolCall(id="call_b", name="get_weather", arguments={"city": "Oslo"}),
+                finish_reason="tool_calls",
+            )
+        ],
+        usage=USAGE,
+    ),
+    "responses_incomplete.sse": Answered(
+        id="resp_3",
+        model=MODEL,
+        finish_reasons=["length"],
+        output_messages=[
+            answer(
+                ServerToolCall(
+                    id="ws_1",
+                    name="web_search",
+                    server_tool_call={
+                        "type": "web_search_call",
+                        "action": {"type": "search", "query": "tides", "sources": []},
+                    },
+                ),
+                Text(content="Twice a"),
+                finish_reason="length",
+            )
+        ],
+        usage=USAGE,
+    ),
+    "responses_failed.sse": Answered(
+        id="resp_4",
+        model=MODEL,
+        finish_reasons=["error"],
+        output_messages=[answer(Text(content="Half"), finish_reason="error")],
+        error_type="server_error",
+        error_message="The model failed to generate a response.",
+    ),
+    "responses_error.sse": Answered(
+        id="resp_5", model=MODEL, error_type="rate_limit_exceeded", error_message="Slow down."
+    ),
+}
+
+
+def events_of(stream: bytes) -> list[bytes]:
+    """Cut a stream into its events."""
+    return [event + b"\n\n" for event in stream.split(b"\n\n")[:-1]]
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_is_read_whole(read: Read, name: str) -> None:
+    """Everything a stream says is in the record."""
+    reader = RESPONSES.stream_reader()
+    reader.feed(read(name))
+    assert reader.answered() == STREAMS[name]
+    assert reader.unread == 0
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_ends_with_its_last_event_only(read: Read, name: str) -> None:
+    """`ended` turns true with the event that ends the response, not before."""
+    reader = RESPONSES.stream_reader()
+    events = events_of(read(name))
+    ended = []
+    for event in events:
+        reader.feed(event)
+        ended.append(reader.ended)
+    assert ended == [*[False] * (len(events) - 1), True]
+
+
+@pytest.mark.parametrize("name", ["responses_text.sse", "responses_tools.sse", "responses_incomplete.sse"])
+def test_the_deltas_alone_say_as_much_as_the_last_event(read: Read, name: str) -> None:
+    """A stream that breaks before its last event has all its parts, from the items or from their deltas."""
+    events = events_of(read(name))[:-1]
+    for kept in (events, [e for e in events if b"output_item.done" not in e or b"web_search" in e]):
+        reader = RESPONSES.stream_reader()
+        reader.feed(b"".join(kept))
+        [message] = reader.answered().output_messages
+        [whole] = STREAMS[name].output_messages
+        assert message == Message(role="assistant", parts=whole.parts)
+        assert reader.answered().usage is None
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("responses_text.sse", 4), ("responses_tools.sse", 1), ("responses_incomplete.sse", 1)],
+)
+def test_output_begins_with_content(read: Read, name: str, first: int) -> None:
+    """`first_output` turns true with the first words or with a tool call, not with an empty item."""
+    reader = RESPONSES.stream_reader()
+    seen = []
+    for event in events_of(read(name)):
+        reader.feed(event)
+        seen.append(reader.first_output)
+    assert seen.index(True) == first
+    assert all(seen[first:])
+
+
+def test_deltas_of_every_kind_are_joined() -> None:
+    """Refusals, reasoning, custom tools, MCP and code are content, even where their item never began."""
+    reader = RESPONSES.stream_reader()
+    for index, (kind, pieces) in enumerate(
+        {
+            "refusal": ["No", "."],
+            "reasoning_text": ["H", "m"],
+            "custom_tool_call_input": ["l", "s"],
+            "mcp_call_arguments": ["{", "}"],
+            "code_interpreter_call_code": ["1", "+1"],
+            "novel": ["x"],
+        }.items()
+    ):
+        for piece in pieces:
+            event = {"type": f"response.{kind}.delta", "output_index": index, "delta": piece}
+            reader.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
+    assert reader.answered().output_messages == [
+        answer(
+            Refusal(content="No."),
+            Reasoning(content="Hm"),
+            ToolCall(name="", arguments="ls"),
+            ServerToolCall(name="mcp", server_tool_call={"type": "mcp_call", "arguments": "{}"}),
+            ServerToolCall(name="code_interpreter", server_tool_call={"type": "code_interpreter_call", "code": "1+1"}),
+            finish_reason=None,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'event: error\ndata: {"type":"error","error":{"type":"a","message":"c"}}\n\n',
+        b'event: error\ndata: {"code":"a","message":"c"}\n\n',
+    ],
+)
+def test_an_error_event_ends_the_stream(data: bytes) -> None:
+    """Both shapes of an error event are read."""
+    reader = RESPONSES.stream_reader()
+    reader.feed(data)
+    assert reader.ended
+    assert reader.answered() == Answered(error_type="a", error_message="c")
+
+
+def test_an_event_that_cannot_be_read_costs_only_itself() -> None:
+    """Unreadable events are counted and left."""
+    reader = RESPONSES.stream_reader()
+    reader.feed(b'data: 7\n\ndata: {"response":7}\n\ndata: {"type":"response.output_text.delta","delta":"a"}\n\n')
+    assert reader.unread == 2
+    assert reader.answered().output_messages == [answer(Text(content="a"), finish_reason=None)]
+
+
+def test_a_whole_response_is_read(read: Read) -> None:
+    """A response that was not streamed gives the same form; reasoning that is hidden is an empty part."""
+    assert RESPONSES.read_response(read("responses_whole.json")) == Answered(
+        id="resp_6",
+        model=MODEL,
+        finish_reasons=["tool_calls"],
+        output_messages=[
+            answer(
+                Reasoning(content=""),
+                ServerToolCall(
+                    id="ci_1",
+                    name="code_interpreter",
+                    server_tool_call={
+                        "type": "code_interpreter_call",
+                        "code": "1+1",
+                        "container_id": "cntr_1",
+                    },
+                ),
+                ServerToolCallResponse(
+                    id="ci_1",
+                    server_tool_call_response={
+                        "type": "code_interpreter_call",
+                        "outputs": [{"type": "logs", "logs": "2"}],
+                    },
+                ),
+                ServerToolCall(
+                    id="ig_1",
+                    name="image_generation",
+                    server_tool_call={"type": "image_generation_call", "output_format": "webp"},
+                ),
+                Blob(modality="image", mime_type="image/webp", content="iVBORw0KGgo="),
+                ToolCall(id="call_c", name="run", arguments="ls -l"),
+                Text(content="Two."),
+                Refusal(content="No more."),
+                finish_reason="tool_calls",
+            )
+        ],
+        usage=USAGE,
+        conversation_id="conv_2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("response", "word"),
+    [
+        ({"status": "completed"}, "stop"),
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "length"),
+        ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, "content_filter"),
+        ({"status": "incomplete", "incomplete_details": {"reason": "steered"}}, "steered"),
+        ({"status": "incomplete", "incomplete_details": None}, "incomplete"),
+        ({"status": "failed"}, "error"),
+        ({"status": "cancelled"}, "cancelled"),
+    ],
+)
+def test_how_a_response_ended_is_the_one_vocabularys(response: dict[str, Any], word: str) -> None:
+    """Status and details become a finish reason."""
+    answered = RESPONSES.read_response(json.dumps({"output": [], **response}).encode())
+    assert answered == Answered(finish_reasons=[word], output_messages=[answer(finish_reason=word)])
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress", None])
+def test_a_response_in_the_background_has_no_finish_reason(status: str | None) -> None:
+    """What has not ended says so by saying nothing."""
+    body = json.dumps({"id": "resp_1", "status": status, "output": []}).encode()
+    assert RESPONSES.read_response(body) == Answered(id="resp_1")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"error":{"type":"a","code":"b","message":"c"}}', ("a", "c")),
+        (b'{"code":"b","message":"c"}', ("b", "c")),
+        (b"<html>", (None, None)),
+        (b'{"output":7}', (None, None)),
+    ],
+)
+def test_error_bodies_are_read(body: bytes, error: tuple[str | None, str | None]) -> None:
+    """An error body gives the provider's own type and message, and nothing else."""
+    assert RESPONSES.read_response(body) == Answered(error_type=error[0], error_message=error[1])
+
+
+def test_a_request_is_read_whole(read: Read) -> None:
+    """Every item and parameter is in the record; what one turn said in several items is one message."""
+    asked = RESPONSES.read_request(read("responses_request.json"))
+    tools = json.loads(bytes(asked.tool_definitions or b""))
+    assert [tool["type"] for tool in tools] == ["function", "web_search"]
+    assert asked == Asked(
+        operation="chat",
+        model="gpt-5.4",
+        stream=True,
+        system_instructions=[Text(content="Be terse.")],
+        input_messages=[
+            Message(role="user", parts=[Text(content="Hello")]),
+            Message(
+                role="user",
+                parts=[
+                    Text(content="What is this?"),
+                    Uri(modality="image", uri="https://example.com/cat.png"),
+                    File(modality="image", file_id="file-img"),
+                    Blob(modality="document", mime_type="application/pdf", content="JVBERi0="),
+                    Uri(modality="document", uri="https://example.com/b.pdf"),
+                ],
+            ),
+            Message(
+                role="assistant",
+                parts=[
+                    Reasoning(content="A cat."),
+                    Text(content="A cat."),
+                    ToolCall(id="call_a", name="feed", arguments={"grams": 20}),
+                    ToolCall(
+                        id="call_b",
+                        name="local_shell",
+                        arguments={"action": {"type": "exec", "command": ["ls"], "env": {}}},
+                    ),
+                ],
+            ),
+            Message(
+                role="tool",
+                parts=[
+                    ToolCallResponse(id="call_a", response="fed"),
+                    ToolCallResponse(
+                        id="call_c",
+                        response=[
+                            Text(content="ok"),
+                            Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo="),
+                        ],
+                    ),
+                ],
+            ),
+            Message(role="assistant", parts=[Other(kind="item_reference", value={})]),
+            Message(role="user", parts=[Text(content="Again.")]),
+        ],
+        tool_definitions=asked.tool_definitions,
+        parameters={
+            "gen_ai.request.max_tokens": 200,
+            "gen_ai.request.temperature": 0.5,
+            "gen_ai.request.top_p": 1.0,
+            "gen_ai.request.stream": True,
+            "gen_ai.request.reasoning.level": "high",
+            "gen_ai.request.previous_response.id": "resp_0",
+            "gen_ai.output.type": "json",
+        },
+        conversation_id="conv_1",
+        user="hash-1",
+    )
+
+
+def test_a_request_may_be_one_text() -> None:
+    """A plain input is a user's message, and a conversation may be named by its id alone."""
+    asked = RESPONSES.read_request(b'{"model":"m","input":"Hi","conversation":"conv_9","user":"u"}')
+    assert asked == Asked(
+        operation="chat",
+        model="m",
+        input_messages=[Message(role="user", parts=[Text(content="Hi")])],
+        conversation_id="conv_9",
+        user="u",
+    )
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (
+            {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "file_id": "f"}},
+            Message(
+                role="tool",
+                parts=[ToolCallResponse(id="c", response=[File(modality="image", file_id="f")])],
+            ),
+        ),
+        (
+            {"type": "shell_call_output", "call_id": "c", "output": {"stdout": "x"}},
+            Message(role="tool", parts=[ToolCallResponse(id="c", response={"stdout": "x"})]),
+        ),
+        (
+            {"type": "mcp_call", "id": "m", "name": "find", "arguments": "{}", "output": "found", "error": None},
+            Message(
+                role="assistant",
+                parts=[
+                    ServerToolCall(
+                        id="m", name="find", server_tool_call={"type": "mcp_call", "name": "find", "arguments": "{}"}
+                    ),
+                    ServerToolCallResponse(id="m", server_tool_call_response={"type": "mcp_call", "output": "found"}),
+                ],
+            ),
+        ),
+        (
+            {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"},
+            Message(role="assistant", parts=[Compaction(id="cmp_1")]),
+        ),
+        (
+            {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AA==", "format": "mp3"}}]},
+            Message(role="user", parts=[Blob(modality="audio", mime_type="audio/mpeg", content="AA==")]),
+        ),
+        (
+            {"role": "user", "content": [{"type": "input_image", "detail": "auto"}]},
+            Message(role="user", parts=[Other(kind="input_image", value={"detail": "auto"})]),
+        ),
+    ],
+)
+def test_items_of_every_kind_have_a_place(item: dict[str, Any], message: Message) -> None:
+    """The client's tools and the provider's are told apart, and what has no word is kept as it stands."""
+    body = json.dumps({"input": [item, 7]}).encode()
+    assert RESPONSES.read_request(body).input_messages == [message]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"input":{},"instructions":[],"text":7}'])
+def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
+    """What cannot be read leaves the operation only."""
+    assert RESPONSES.read_request(body) == Asked(operation="chat")
