@@ -9,8 +9,9 @@ every call and every chunk; bodies are never looked into.
 from __future__ import annotations
 
 import asyncio
-import select
+import os
 import time
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
@@ -216,7 +217,21 @@ class Connection(asyncio.Protocol):
         self._input_ended(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._response is not None:
+            self._read_the_rest()
         self._input_ended(exc)
+
+    def _read_the_rest(self) -> None:
+        # An upstream that refuses an upload answers and resets. When a write meets the reset first, the loop closes
+        # the transport with the answer unread; until this callback returns the socket is still open. (Under TLS the
+        # bytes cannot be decrypted any more; there only reading before writing helps.)
+        transport = cast("asyncio.Transport", self._transport)
+        if transport.get_extra_info("ssl_object") is None:
+            with suppress(OSError):
+                while self._response is not None and (
+                    data := os.read(transport.get_extra_info("socket").fileno(), MAX_UNREAD)
+                ):
+                    self.data_received(data)
 
     def _input_ended(self, exc: Exception | None) -> None:
         response = self._response
@@ -249,15 +264,13 @@ class Connection(asyncio.Protocol):
         unsent, transport = self._unsent, self._transport
         if unsent is None or transport is None or self._write_paused or transport.is_closing():
             return
-        # One slice per turn of the loop, and none while there is something to read: an upstream that refuses
-        # a body answers and resets, and a write on a reset connection throws the unread answer away.
-        if self._read_paused or not _readable(transport):
-            transport.write(unsent[:PIECE])
-            self._unsent = unsent = unsent[PIECE:] or None
-            if unsent is None and self._response is not None:
-                self._response.sent_at = time.monotonic()
-        if unsent is not None and not self._write_paused:
+        transport.write(unsent[:PIECE])
+        self._unsent = unsent = unsent[PIECE:] or None
+        if unsent is not None:
+            # One slice per turn: an upstream that refuses the body is heard between two of them.
             self.loop.call_soon(self._send_more)
+        elif self._response is not None:
+            self._response.sent_at = time.monotonic()
 
     # the parser's side
 
@@ -314,12 +327,6 @@ class Connection(asyncio.Protocol):
     def __repr__(self) -> str:
         state = "closed" if not self.usable else "idle" if self._response is None else "busy"
         return f"<Connection {self.peer} {state}, {self.exchanges} exchanges>"
-
-
-def _readable(transport: asyncio.Transport) -> bool:
-    poll = select.poll()
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def ends_with_the_connection(headers: Headers) -> bool:

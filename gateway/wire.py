@@ -48,6 +48,7 @@ STALE_SECONDS: Final = 1.0
 """How soon after a request a kept connection must end to be taken for one that had been closed before it."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_FRAMING_LENGTHS: Final = frozenset(map(len, ("host", "content-length", "transfer-encoding")))
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -139,11 +140,7 @@ class Client:
 
     def _kept(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
-        while idle:
-            connection = idle.pop()
-            if connection.usable:
-                return connection
-        return None
+        return idle.pop() if idle else None
 
     def _on_free(self, connection: Connection) -> None:
         idle = self._idle.setdefault(self._connections[connection], [])
@@ -168,7 +165,6 @@ class Client:
                     origin.host,
                     origin.port,
                     ssl=tls,
-                    server_hostname=origin.host if tls else None,
                 )
         except TimeoutError as error:
             # The kernel's own ETIMEDOUT is a TimeoutError too: to a reader of the error it is the same thing.
@@ -201,8 +197,9 @@ def request_head(
 ) -> bytes:
     """Write the request line and headers; ValueError when they would not be one head with one framing."""
     host = declared = None
-    lines = [b"%b %b HTTP/1.1" % (method, target)]
     for name, value in headers:
+        if len(name) not in _FRAMING_LENGTHS:
+            continue  # most are none of the three, and this runs for every header of every request
         lowered = name.lower()
         if lowered == b"host":
             host = value
@@ -212,9 +209,10 @@ def request_head(
             declared = value
         elif lowered == b"transfer-encoding":
             raise ValueError("transfer-encoding on a body that is sent whole")
-        lines.append(b"%b: %b" % (name, value))
+    lines = [method + b" " + target + b" HTTP/1.1"]
     if host is None:
-        lines.insert(1, b"Host: " + _authority(origin))
+        lines.append(b"Host: " + _authority(origin))
+    lines += [b": ".join(header) for header in headers]
     if declared is None and (length or method in (b"POST", b"PUT", b"PATCH")):
         lines.append(b"Content-Length: %d" % length)
     head = b"\r\n".join(lines) + b"\r\n\r\n"
@@ -223,7 +221,8 @@ def request_head(
         raise ValueError("CR, LF or NUL in a method, target or header")
     if not method or method.translate(None, _TOKEN) or not target or b" " in target or b"\t" in target:
         raise ValueError(f"not a request line: {method!r} {target!r}")
-    if any(not name for name, _ in headers) or b"".join([name for name, _ in headers]).translate(None, _TOKEN):
+    names = [name for name, _ in headers]
+    if not all(names) or b"".join(names).translate(None, _TOKEN):
         raise ValueError("a header name that is not a token")
     return head
 

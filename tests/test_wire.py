@@ -78,7 +78,7 @@ async def serving(
             assert ended is None or isinstance(ended, asyncio.CancelledError), ended
 
 
-def request_of(  # noqa: PLR0917
+def request_of(
     client: wire.Client,
     origin: wire.Origin,
     method: bytes = b"POST",
@@ -113,9 +113,7 @@ async def rest_of(response: wire.Response, timeout: float = 5) -> bytes:  # noqa
 async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """Read one request as its head and its body."""
     head = await reader.readuntil(b"\r\n\r\n")
-    length = next(
-        (int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0
-    )
+    length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0)
     return head, await reader.readexactly(length)
 
 
@@ -146,9 +144,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @on_both_loops
 async def test_a_response_comes_back_as_it_was_written() -> None:
     """Status, reason, header order, case and duplicates, and the body are the server's."""
-    answer = (
-        b"HTTP/1.1 201 Very Made\r\nX-A: 1\r\nset-cookie: a\r\nx-a: \xff 2\r\nContent-Length: 5\r\n\r\nhello"
-    )
+    answer = b"HTTP/1.1 201 Very Made\r\nX-A: 1\r\nset-cookie: a\r\nx-a: \xff 2\r\nContent-Length: 5\r\n\r\nhello"
     async with serving(answering(answer)) as (client, origin):
         response = await request_of(client, origin)
         assert (response.status, response.reason) == (201, b"Very Made")
@@ -360,9 +356,7 @@ async def test_bodies_never_cross() -> None:
         while True:
             head, body = await read_request(reader)
             half = len(body) // 2
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (half, body[:half])
-            )
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (half, body[:half]))
             await asyncio.sleep(0)
             writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body) - half, body[half:]))
             if b"-7" in head:
@@ -415,9 +409,7 @@ async def test_a_stale_connection_is_replaced_once() -> None:
         assert requests == [b"a", b"b", b"b", b"c", b"c"]
 
 
-@pytest.mark.parametrize(
-    ("last_words", "after"), [(b"H", 0), (b"HTTP/1.1 100 Continue\r\n\r\n", 0), (b"", 0.1)]
-)
+@pytest.mark.parametrize(("last_words", "after"), [(b"H", 0), (b"HTTP/1.1 100 Continue\r\n\r\n", 0), (b"", 0.1)])
 def test_a_request_that_was_taken_is_never_sent_again(
     last_words: bytes, after: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,9 +438,7 @@ UNREUSABLE = {
 
 @pytest.mark.parametrize("name", UNREUSABLE)
 @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS.keys())
-def test_a_doubtful_connection_is_not_kept(
-    name: str, new_loop: Callable[[], asyncio.AbstractEventLoop]
-) -> None:
+def test_a_doubtful_connection_is_not_kept(name: str, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """The body is the announced one, and a connection with more on it, or told to close, is dropped."""
 
     async def test() -> None:
@@ -550,6 +540,7 @@ async def test_an_answer_before_the_end_of_the_upload_is_read() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if b"/end" in head:
+            await asyncio.sleep(0.02)  # until the socket takes no more
             writer.write(refusal.replace(b"Content-Length: 7\r\n", b""))
             writer.write_eof()
         else:
@@ -743,6 +734,21 @@ async def test_a_closed_client_drops_what_is_in_use() -> None:
             await request_of(client, origin)
 
 
+@on_both_loops
+async def test_closing_the_client_is_not_taken_for_a_stale_connection() -> None:
+    """A call on a kept connection and one that still connects end with the client, too."""
+    async with serving(answering(OK, b"")) as (client, origin):
+        await rest_of(await request_of(client, origin))
+        calls = [asyncio.ensure_future(request_of(client, origin)) for _ in "ab"]
+        await asyncio.sleep(0)
+        assert repr(client) == "<Client 1 connections, 0 idle>"
+        await client.close()
+        for call in calls:
+            with pytest.raises(wire.ConnectionClosed, match="the client was closed"):
+                await call
+        assert repr(client) == "<Client 0 connections, 0 idle>"
+
+
 # what goes out
 
 
@@ -790,9 +796,7 @@ async def test_a_request_goes_out_as_it_was_given() -> None:
         (b"GET", b"/", [(b"Content-Length", b"0"), (b"content-length", b"0")]),
     ],
 )
-def test_nothing_can_be_smuggled_into_a_head(
-    method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
-) -> None:
+def test_nothing_can_be_smuggled_into_a_head(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     """A part that would end its line, or frame the body otherwise, is refused before a connection is made."""
 
     async def test() -> None:
@@ -842,9 +846,7 @@ def test_not_a_base_url(url: str) -> None:
 # no connection
 
 
-@pytest.mark.parametrize(
-    ("host", "reason"), [("127.0.0.1", "refused"), ("a..b", "dns"), ("x" * 70 + ".a", "dns")]
-)
+@pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "refused"), ("a..b", "dns"), ("x" * 70 + ".a", "dns")])
 @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS.keys())
 def test_nobody_there(host: str, reason: str, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """A closed port and an impossible name are told apart, and the error names the peer."""
@@ -861,12 +863,10 @@ def test_nobody_there(host: str, reason: str, new_loop: Callable[[], asyncio.Abs
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a key and a certificate of its own for 127.0.0.1, in one file."""
+    """Make a key and a certificate for 127.0.0.1 that signs itself, in one file."""
     folder: Path = tmp_path_factory.mktemp("tls")
     pem = folder / "server.pem"
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
-    )
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
     subprocess.run(
         [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key", "-out", pem],
         check=True,
@@ -910,7 +910,7 @@ def test_tls(certificate: Path, new_loop: Callable[[], asyncio.AbstractEventLoop
 def test_a_certificate_that_is_not_trusted(
     certificate: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
-    """Certificates are verified unless told otherwise, and a peer without TLS is a TLS error too."""
+    """The certificate must be trusted and be for the host; a peer without TLS is a TLS error too."""
 
     async def test() -> None:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -918,6 +918,12 @@ def test_a_certificate_that_is_not_trusted(
         async with serving(answering(OK), server) as (client, origin):
             with pytest.raises(wire.ConnectFailed, match="CERTIFICATE_VERIFY_FAILED") as failed:
                 await request_of(client, origin)
+            assert failed.value.reason == "tls"
+
+        trusting = ssl.create_default_context(cafile=certificate)
+        async with serving(answering(OK), server, ssl_context=trusting) as (client, origin):
+            with pytest.raises(wire.ConnectFailed, match=r"CERTIFICATE_VERIFY_FAILED.*localhost") as failed:
+                await request_of(client, origin._replace(host="localhost"))
             assert failed.value.reason == "tls"
 
         async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
