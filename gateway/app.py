@@ -30,7 +30,8 @@ from gateway.otlp import Exporter
 from gateway.providers import table
 from gateway.providers.demo import DemoProvider
 from gateway.proxy import Proxy
-from gateway.recorder import LIVE, VIEWS, Recorder
+from gateway.recorder import LIVE, Recorder
+from gateway.segments import VIEWS
 from gateway.supervisor import Lifeline, Role, Supervisor, listen
 from gateway.wire import Client
 

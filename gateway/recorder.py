@@ -15,13 +15,12 @@ from typing import Protocol
 
 from gateway.config import Store
 from gateway.journal import SUFFIX, locked
-from gateway.segments import SegmentInfo, expired, publish, seal
+from gateway.segments import SegmentInfo, expired, publish, seal, store_files
 
 log = logging.getLogger("gateway.recorder")
 
 LIVE = "live"
 SEGMENTS = "segments"
-VIEWS = "spans.duckdb"
 _TICK = 0.25
 _RETRY_SECONDS = 60.0
 _RETENTION_SECONDS = 60.0
@@ -111,10 +110,8 @@ class Recorder:
 
     def _listing(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
         """Return the journals not yet sealed, and the segments that are not retired."""
-        segments = tuple(sorted(p for p in self._segments.glob("*.duckdb") if p not in self._retired))
-        sealed = {path.stem for path in self._segments.glob("*.duckdb")}
-        journals = tuple(sorted(p for p in self._live.glob(f"*{SUFFIX}") if p.stem not in sealed))
-        return journals, segments
+        segments, journals = store_files(self._data)
+        return tuple(journals), tuple(path for path in segments if path not in self._retired)
 
     def _publish(self) -> None:
         journals, segments = self._listing()
@@ -161,8 +158,8 @@ class Recorder:
         ]
         days = self._settings.max_age_days
         gone = expired(infos, now, None if days is None else days * 86400.0, self._settings.max_bytes)
-        for path in gone:
-            self._retired[path] = now
+        for info in gone:
+            self._retired[info.path] = now
         if gone:
             log.info("retention: %d segments leave the store", len(gone))
             self._publish()

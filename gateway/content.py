@@ -1,0 +1,43 @@
+"""Content made to fit: JSON that is too long for a sink is cut inside its texts, so that it stays valid JSON. Pure."""
+
+from typing import Any
+
+import msgspec
+
+_SHORTEST = 16
+
+
+def bounded(encoded: bytes, limit: int) -> str:
+    """Return a JSON list of messages (or parts, or tools) in at most `limit` bytes, valid and of the same schema.
+
+    Texts are cut first, each saying how much is missing; where that is not enough, items from the middle go, since the
+    first and the last say most.
+    """
+    if len(encoded) <= limit:
+        return encoded.decode()
+    items = msgspec.json.decode(encoded)
+    length = limit // 2
+    while length >= _SHORTEST:
+        cut = msgspec.json.encode(_cut(items, length))
+        if len(cut) <= limit:
+            return cut.decode()
+        length //= 2
+    kept = _cut(items, _SHORTEST) if isinstance(items, list) else []
+    while kept:
+        middle = len(kept) // 2
+        kept = kept[: middle // 2] + kept[len(kept) - middle // 2 :] if middle > 1 else kept[1:]
+        encoded = msgspec.json.encode(kept)
+        if len(encoded) <= limit:
+            return encoded.decode()
+    return "[]"
+
+
+def _cut(value: Any, length: int) -> Any:
+    """Return a JSON value whose strings have at most `length` characters, and a word on what is missing."""
+    if isinstance(value, str):
+        return value if len(value) <= length else f"{value[:length]}… [{len(value) - length} more characters]"
+    if isinstance(value, list):
+        return [_cut(item, length) for item in value]
+    if isinstance(value, dict):
+        return {key: _cut(item, length) for key, item in value.items()}
+    return value

@@ -1,0 +1,177 @@
+"""The locked room itself: a process that reads one question from standard input, answers it, and is gone.
+
+Walls, each enough for what it is there for, found by trying them on DuckDB 1.5 and 2.0:
+    one SELECT, nested in another    COPY, ATTACH, SET, PRAGMA, INSTALL do not parse there, in a WITH neither
+    enable_external_access = false   no file but the listed ones is opened, whatever function is asked to
+    lock_configuration = true        and no query opens that up again
+    RLIMIT_FSIZE = 0, Landlock       nothing is written, though listed paths are granted for writing too
+    RLIMIT_AS, RLIMIT_CPU            scalar functions heed neither DuckDB's memory limit nor an interrupt
+"""
+
+import math
+import resource
+import sys
+import time
+from datetime import date, datetime, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import msgspec
+
+from gateway import landlock
+from gateway.query import Answer, Question, Result
+from gateway.segments import statements, store_files
+
+_OUTPUT_BYTES = 64 * 1024 * 1024
+_INTERPRETER_BYTES = 2 * 1024**3  # what Python, DuckDB and their threads map before any query
+_BATCH = 256
+
+
+def main() -> None:
+    """Answer the question on standard input, as JSON on standard output."""
+    question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
+    try:
+        answer = Answer(result=_ask(question))
+    except _Refused as error:
+        answer = Answer(error=str(error), refused=True)
+    except duckdb.Error as error:
+        refused = isinstance(error, duckdb.PermissionException)
+        answer = Answer(error=_explained(error), refused=refused)
+    except MemoryError:
+        answer = Answer(error=f"the query needs more than {question.memory_mb} MB of memory")
+    sys.stdout.buffer.write(msgspec.json.encode(answer))
+
+
+class _Refused(Exception):  # noqa: N818
+    """What was sent is no query for the room."""
+
+
+def _ask(question: Question) -> Result:
+    segments, journals = store_files(Path(question.data))
+    views = list(statements(segments, journals))
+    _limit(question)
+    landlock.read_only([question.data, sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/proc", "/sys"])
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{question.memory_mb}MB",
+        "threads": 2,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "python_enable_replacements": False,
+        "temp_directory": "",
+    }
+    with duckdb.connect(":memory:", config=config) as con:
+        for view in views:
+            con.execute(view)
+        con.execute("SET TimeZone = 'UTC'") if _has_timezone(con) else None
+        con.execute("SET allowed_paths = $1", [[str(path.absolute()) for path in (*segments, *journals)]])
+        con.execute("SET enable_external_access = false")
+        con.execute("SET lock_configuration = true")
+        began = time.perf_counter()
+        return _run(con, _nested(con, question.sql), question.limit, began)
+
+
+def _nested(con: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """Return the query inside another one. Raises _Refused where it is not one that can stand there."""
+    asked = con.extract_statements(sql)
+    if len(asked) != 1:
+        raise _Refused(f"send one statement, not {len(asked)}")
+    text = asked[0].query.strip().rstrip(";")
+    try:
+        nested = con.extract_statements(f"SELECT * FROM (\n{text}\n)")
+    except duckdb.ParserException:
+        nested = []
+    if len(nested) != 1 or nested[0].type != duckdb.StatementType.SELECT:
+        raise _Refused(
+            "only a query can be asked here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE), "
+            f"not {asked[0].type.name}"
+        )
+    return nested[0].query
+
+
+def _run(con: duckdb.DuckDBPyConnection, sql: str, limit: int, began: float) -> Result:
+    described = con.execute(f"DESCRIBE {sql}").fetchall()
+    columns, types = [row[0] for row in described], [row[1] for row in described]
+    # Python's DuckDB needs a package for times with a zone; ours are UTC anyway.
+    selected = ", ".join(
+        f"{_name(name)}::TIMESTAMP AS {_name(name)}" if kind == "TIMESTAMP WITH TIME ZONE" else _name(name)
+        for name, kind in zip(columns, types, strict=True)
+    )
+    cursor = con.execute(f"SELECT {selected} FROM ({sql}) LIMIT {limit + 1}")  # noqa: S608  that is what it is for
+    rows: list[list[Any]] = []
+    size, truncated = 0, False
+    while not truncated and (batch := cursor.fetchmany(_BATCH)):
+        for row in batch:
+            plain = [_plain(value) for value in row]
+            size += len(msgspec.json.encode(plain))
+            if len(rows) == limit or size > _OUTPUT_BYTES:
+                truncated = True
+                break
+            rows.append(plain)
+    elapsed = (time.perf_counter() - began) * 1000
+    return Result(columns=columns, types=types, rows=rows, truncated=truncated, elapsed_ms=round(elapsed, 3))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**64 else str(value)
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case datetime():
+            return value.isoformat(timespec="microseconds") + "Z"
+        case date() | time_of_day():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Decimal():
+            return float(value)
+        case UUID():
+            return str(value)
+        case bytes():
+            return value.hex()
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case _:
+            return str(value)
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _has_timezone(con: duckdb.DuckDBPyConnection) -> bool:
+    found = con.execute("SELECT count(*) FROM duckdb_settings() WHERE name = 'TimeZone'").fetchone()
+    return found is not None and bool(found[0])
+
+
+def _explained(error: duckdb.Error) -> str:
+    """Return DuckDB's own words, with a hint where they need one."""
+    text = str(error)
+    if isinstance(error, duckdb.PermissionException):
+        return f"a query reads the store's own relations and no other file: {text}"
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return f"{text.partition(chr(10))[0]} (limit: $.sql.memory_mb)"
+    return text
+
+
+def _limit(question: Question) -> None:
+    """Bound what the process may take. The parent kills it at the deadline; the CPU bound is for a parent that died."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    seconds = int(question.timeout) * 2 + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    size = question.memory_mb * 1024 * 1024 + _INTERPRETER_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+if __name__ == "__main__":
+    main()
