@@ -98,8 +98,7 @@ def demo(base_url: str) -> Provider:
 def build(config: Config, environ: Mapping[str, str]) -> dict[str, Provider]:
     """Return all providers by name: the built-in ones as configured, and the file's own. Raises ConfigError."""
     providers = {
-        name: _merge(name, BUILT_IN[name], Settings(), environ.get(ENVIRONMENT_KEYS[name]))
-        for name in BUILT_IN
+        name: _merge(name, BUILT_IN[name], Settings(), environ.get(ENVIRONMENT_KEYS[name])) for name in BUILT_IN
     }
     for name, settings in config.providers.items():
         if name == "demo":
@@ -119,9 +118,7 @@ def _merge(name: str, built_in: Provider | None, settings: Settings, environment
     elif built_in is not None:
         origin, base_path = built_in.origin, built_in.base_path
     else:
-        raise ConfigError(
-            f"{where}: base_url is missing; say where its requests go: http://127.0.0.1:9000/v1"
-        )
+        raise ConfigError(f"{where}: base_url is missing; say where its requests go: http://127.0.0.1:9000/v1")
     spoken = [settings.dialect] if isinstance(settings.dialect, str) else settings.dialect
     dialects = tuple(spoken) if spoken else (built_in.dialects if built_in else OPENAI[:1])
     stream_usage = settings.stream_usage
@@ -133,9 +130,7 @@ def _merge(name: str, built_in: Provider | None, settings: Settings, environment
         base_path=base_path,
         dialects=dialects,
         genai_name=built_in.genai_name if built_in else name,
-        prefixes=(settings.prefix,)
-        if settings.prefix
-        else (built_in.prefixes if built_in else (f"{name}/",)),
+        prefixes=(settings.prefix,) if settings.prefix else (built_in.prefixes if built_in else (f"{name}/",)),
         key=settings.api_key or None,
         environment_key=environment_key or None,
         key_header="x-api-key" if set(dialects) <= set(ANTHROPIC) else "authorization",

@@ -1,0 +1,1 @@
+"""Where bytes go: the table of providers, and the demo provider inside the gateway."""
