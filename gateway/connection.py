@@ -322,7 +322,7 @@ class Connection(asyncio.Protocol):
             self._reason = b""
         elif response is not None and not response.ended:
             response.ended = True
-            self._keep_alive = response.status != 101 and self._parser.should_keep_alive()
+            self._keep_alive = self._parser.should_keep_alive()
 
     def __repr__(self) -> str:
         state = "closed" if not self.usable else "idle" if self._response is None else "busy"
