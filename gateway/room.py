@@ -67,7 +67,9 @@ def _ask(question: Question) -> Result:
         for view in views:
             con.execute(view)
         con.execute("SET TimeZone = 'UTC'") if _has_timezone(con) else None
-        con.execute("SET allowed_paths = $1", [[str(path.absolute()) for path in (*segments, *journals)]])
+        # DuckDB looks for a write-ahead log beside each of its files.
+        wals = [path.with_name(f"{path.name}.wal") for path in segments]
+        con.execute("SET allowed_paths = $1", [[str(path.absolute()) for path in (*segments, *wals, *journals)]])
         con.execute("SET enable_external_access = false")
         con.execute("SET lock_configuration = true")
         began = time.perf_counter()

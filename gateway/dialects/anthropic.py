@@ -216,7 +216,8 @@ class _MessageReader(EventReader):
             case "content_block_start":
                 block = fields(read.content_block)
                 self._blocks[count(read.index) or 0] = _Block(block)
-                self.first_output = self.first_output or block.get("type") not in {"text", "thinking"}
+                begins_empty = text(block.get("type")) in {"text", "thinking"}
+                self.first_output = self.first_output or not begins_empty
             case "message_start" if read.message is not None:
                 self._message = read.message
                 # the first event's output tokens are a place-holder: a stream that breaks has told none

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.dialects.lenient import UNREADABLE
+from gateway.dialects.lenient import decode
 
 
 class Peek(Struct, frozen=True, gc=False):
@@ -29,10 +29,7 @@ _BODY = msgspec.json.Decoder(_Body)
 
 def peek(body: bytes) -> Peek:
     """Look at a body; one that is no JSON object, or has other types there, tells nothing."""
-    try:
-        read = _BODY.decode(body)
-    except UNREADABLE:
-        return Peek()
+    read = decode(body, _BODY) or _Body()
     return Peek(read.model if isinstance(read.model, str) else None, read.stream is True)
 
 

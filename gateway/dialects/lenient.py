@@ -36,19 +36,14 @@ def _repaired(data: bytes) -> bytes:
 
 
 def definitions(*candidates: msgspec.Raw) -> msgspec.Raw | None:
-    """Return the first that is there and not null, as it stands; made safe to stand inside other JSON."""
+    """Return the first that is there and not null, as it stands, if only it is UTF-8: a decoder did not look."""
     for candidate in candidates:
         data = bytes(candidate)
         if data and data != b"null":
-            if data.isascii() and b"\\u" not in data:
-                return candidate
-            try:  # what is copied undecoded has not been checked yet
-                msgspec.json.decode(data)
-            except UNREADABLE:
-                try:
-                    return msgspec.Raw(_repaired(data))
-                except UNREADABLE:
-                    continue
+            try:
+                data.decode()
+            except UnicodeDecodeError:
+                return msgspec.Raw(data.decode("utf-8", "replace").encode())
             return candidate
     return None
 

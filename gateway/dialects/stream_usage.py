@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from gateway.dialects.framing import SseDecoder
-from gateway.dialects.lenient import UNREADABLE
+from gateway.dialects.lenient import decode
 
 _ASKING = b'"stream_options":{"include_usage":true}'
 
@@ -27,11 +27,8 @@ _OPTIONS = msgspec.json.Decoder(_Options)
 
 def ask_for_usage(body: bytes) -> bytes | None:
     """Return the body of a streamed request with usage asked for; None where it is none or speaks of it."""
-    try:
-        options = _OPTIONS.decode(body)
-    except UNREADABLE:
-        return None
-    if options.stream is not True or options.stream_options is not UNSET:
+    options = decode(body, _OPTIONS)
+    if options is None or options.stream is not True or options.stream_options is not UNSET:
         return None
     end = body.rindex(b"}")  # the object's own: only white space may follow it
     return b"%b,%b%b" % (body[:end], _ASKING, body[end:])
@@ -106,10 +103,7 @@ def _is_usage(event: bytes) -> bool:
     if b'"usage"' not in event or _HAS_CHOICES in event or len(event) > _LONGEST:
         return False
     for told in SseDecoder().feed(event):
-        try:
-            chunk = _CHUNK.decode(told.data)
-        except UNREADABLE:
-            return False
-        if chunk.choices == [] and chunk.usage is not None:
+        chunk = decode(told.data, _CHUNK)
+        if chunk is not None and chunk.choices == [] and chunk.usage is not None:
             return True
     return False

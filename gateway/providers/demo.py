@@ -7,6 +7,7 @@ said by the model's name; MODELS has them.
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import httptools
 import msgspec
@@ -92,8 +93,7 @@ class _Connection(asyncio.Protocol):
         self._body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a stream server's transport is one
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._provider.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
