@@ -33,7 +33,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Attributes:
         max_tries: The first try included.
         initial_backoff: The wait after the first failure.
-        increase: How waits grow: "constant", {type = "exponential", multiplier = 2.0} or {type = "additive", amount = n}.
+        increase: "constant", {type = "exponential", multiplier = 2.0} or {type = "additive", amount = n}.
         jitter: A random part of this is added to each wait.
         max_backoff: No wait is longer.
         fail_if_rate_limit_exceeds_max_backoff: Give up where the provider says to wait longer than that; else wait.
@@ -83,8 +83,8 @@ def next_step(
 ) -> Stop | Again:
     """Say what follows a failed attempt.
 
-    `tries`: attempts made so far, at least 1. `candidate`: the one that failed, of `candidates`; `start`: where the list
-    was begun. `jitter`: a random number from 0 to 1.
+    `tries`: attempts made so far, at least 1. `candidate`: the one that failed, of `candidates`; `start`: where the
+    list was begun. `jitter`: a random number from 0 to 1.
     """
     if ended.relayed:
         return Stop("the client has had a part of the response")
@@ -161,9 +161,11 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         if headers.get(f"anthropic-ratelimit-{bucket}-remaining", "0").strip() == "0":
             date = _rfc3339(headers.get(f"anthropic-ratelimit-{bucket}-reset", "").strip())
             resets.append(None if date is None else max(0.0, date - now))
-    for bucket in _OPENAI:
-        if headers.get(f"x-ratelimit-remaining-{bucket}", "0").strip() == "0":
-            resets.append(go_duration(headers.get(f"x-ratelimit-reset-{bucket}", "").strip()))
+    resets += [
+        go_duration(headers.get(f"x-ratelimit-reset-{bucket}", "").strip())
+        for bucket in _OPENAI
+        if headers.get(f"x-ratelimit-remaining-{bucket}", "0").strip() == "0"
+    ]
     known = [reset for reset in resets if reset is not None and _sane(reset) is not None]
     return max(known, default=None)
 
