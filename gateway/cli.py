@@ -143,3 +143,35 @@ def tail(data: Path, count: int, following: bool, as_json: bool) -> None:
                 sys.stdout.flush()
     except KeyboardInterrupt:
         return
+
+
+@main.command()
+@_data_option
+@click.option("--rounds", default=9, show_default=True, type=click.IntRange(1, 1000), help="Five requests a round.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def demo(data: Path, rounds: int, as_json: bool) -> None:
+    """See it work, offline and with no key: start a gateway, send it mixed traffic, and ask what happened.
+
+    \b
+    gateway demo
+    gateway sql "FROM attempts"     the traces are still there
+    """
+    import asyncio
+
+    from gateway.demo_traffic import QUERIES, running, send
+    from gateway.printing import print_rows
+    from gateway.query import run_sql
+
+    def told(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{done}/{total} requests", nl=done == total, err=True)
+
+    with running(data) as url:
+        click.echo(f"a gateway runs at {url}; sending it {rounds * 5} requests", err=True)
+        asyncio.run(send(url, rounds, told))
+        for title, query in QUERIES:
+            result = run_sql(data, query)
+            if not as_json:
+                click.echo(f"{title}\n{query}")
+            print_rows(result.columns, result.rows, "json" if as_json else "table")
+    click.echo(f"the traces stay in {data}; ask more with: gateway sql --data {data} 'FROM attempts'", err=True)
