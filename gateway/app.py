@@ -26,7 +26,7 @@ from gateway.admin.pages import pages, socket_path
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.journal import Journal
-from gateway.otlp import Exporter, protocol
+from gateway.otlp.exporter import Exporter, wanted
 from gateway.providers import table
 from gateway.providers.demo import DemoProvider
 from gateway.proxy import Proxy
@@ -56,7 +56,6 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
     """Run the gateway until it is told to stop; return the exit code. Raises ConfigError."""
     config = options.config
     table.build(config, environ)
-    protocol(environ)
     data = options.data.absolute()
     lock = _hold(data)
     token = _token(options)
@@ -116,7 +115,7 @@ def _announce(options: Options, sock: socket.socket, token: str | None, environ:
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     url = f"http://{shown}:{port}"
-    exporting = protocol(environ) is not None and options.config.capture.otlp != "off"
+    exporting = wanted(environ) and options.config.capture.otlp != "off"
     try:
         data = options.data.absolute().relative_to(Path.cwd())
     except ValueError:

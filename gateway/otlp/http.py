@@ -1,0 +1,96 @@
+"""OTLP over HTTP. The stock exporter reads the settings and encodes; how each answer is taken is decided here.
+
+The stock one retries inside a call and tells success from failure only. The session it is given here ends its retries
+and keeps the answer.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.sdk.trace import ReadableSpan
+
+from gateway.otlp.replies import Later, Refused, Reply, Taken
+
+# Said of these very bytes. All else (a wrong path or token, a proxy's error) may be mended while the spans wait.
+_REFUSALS = frozenset({400, 413, 422})
+
+
+class HttpSender:
+    """Sends over one kept connection to OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
+
+    def __init__(self) -> None:
+        # It logs every failed try, and values that it cannot encode.
+        logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
+        self._session = _Session()
+        self._closed = False
+        self._exporter = OTLPSpanExporter(session=self._session)
+
+    def send(self, spans: Sequence[ReadableSpan]) -> Reply:
+        """Send a batch once, and wait for the answer."""
+        self._session.reply = None
+        self._exporter.export(spans)
+        if self._session.reply is None:  # no request was made
+            return Later("closed") if self._closed else Refused("encoding")
+        return self._session.reply
+
+    def close(self) -> None:
+        """Let go of the connection. A request under way ends by its own timeout."""
+        self._closed = True
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+
+class _NoRetry(requests.RequestException):
+    """Ends the stock exporter's own retries, which are for connection errors and some statuses."""
+
+
+class _Session(requests.Session):
+    """Keeps the last answer."""
+
+    reply: Reply | None = None
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        """Send a request; raise after any answer but success."""
+        try:
+            response = super().request(*args, **options)
+        except Exception as error:  # of requests, or of what it is built on
+            self.reply = Later(type(error).__name__)
+            raise _NoRetry from None
+        self.reply = reply_of(response.status_code, response.headers.get("retry-after"), response.content, time.time())
+        if not isinstance(self.reply, Taken):
+            raise _NoRetry
+        return response
+
+
+def reply_of(status: int, retry_after: str | None, body: bytes, now: float) -> Reply:
+    """Return what an HTTP answer means; `now` is the Unix time."""
+    if 200 <= status < 300:
+        return Taken(_rejected(body))
+    if status in _REFUSALS:
+        return Refused(f"HTTP {status}")
+    return Later(f"HTTP {status}", _seconds(retry_after, now))
+
+
+def _rejected(body: bytes) -> int:
+    try:
+        return int(ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans)
+    except DecodeError:
+        return 0  # some answer with JSON or a page; the status is what counts
+
+
+def _seconds(retry_after: str | None, now: float) -> float | None:
+    """Return the seconds in a Retry-After header, which may also be a date."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
+    except ValueError:
+        return None

@@ -1,0 +1,116 @@
+"""A journal's line back to the span it came from, as far as the collector may see it. Pure.
+
+The inverse of `telemetry.row_of`, plus the older names that some consumers still read.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+import msgspec
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+
+from gateway.config import Capture
+from gateway.content import bounded
+from gateway.semconv import COLUMNS, CONTENT_COLUMNS, promoted
+
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+# Attribute -> its older name, sent beside it: Phoenix, Jaeger and SigNoz read the first, many LLM views the second.
+_ALIASES = {
+    "gen_ai.usage.cache_write.input_tokens": "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.provider.name": "gen_ai.system",
+}
+_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+_LANGFUSE_FIRST_CHUNK = "langfuse.observation.completion_start_time"
+
+# Content stays the JSON that it is: it becomes a string again, mostly without being read.
+_Row = TypedDict(
+    "_Row",
+    {column.name: msgspec.Raw if column.name in CONTENT_COLUMNS else Any for column in COLUMNS},  # type: ignore[misc]
+    total=False,
+)
+_decoder: Any = msgspec.json.Decoder(_Row)
+
+
+def row_in(line: bytes) -> dict[str, Any]:
+    """Return the row in a line of a journal. Raises msgspec.DecodeError."""
+    row: dict[str, Any] = _decoder.decode(line)
+    return row
+
+
+def span_of(row: dict[str, Any], source: Resource, scope: InstrumentationScope, capture: Capture) -> ReadableSpan:
+    """Return the span that a row was made of; its content as `capture.otlp` says. Raises KeyError or ValueError."""
+    kind = SpanKind[row["kind"]]
+    trace_id, start = int(row["trace_id"], 16), row["start_ns"]
+    parent = row.get("parent_span_id")
+    state = row.get("trace_state")
+    return ReadableSpan(
+        name=row["name"],
+        context=SpanContext(
+            trace_id,
+            int(row["span_id"], 16),
+            is_remote=False,
+            trace_flags=_SAMPLED,
+            trace_state=TraceState.from_header([state]) if state else None,
+        ),
+        # An exchange's parent is in the client's process.
+        parent=SpanContext(trace_id, int(parent, 16), is_remote=kind is SpanKind.SERVER) if parent else None,
+        resource=source,
+        attributes=_attributes(row, capture),
+        events=[Event(event["name"], event["attributes"], event["time_ns"]) for event in row.get("events") or ()],
+        kind=kind,
+        status=Status(StatusCode[row.get("status") or "UNSET"], row.get("status_message")),
+        start_time=start,
+        end_time=start + (row.get("duration_ns") or 0),
+        instrumentation_scope=scope,
+    )
+
+
+def weight(span: ReadableSpan) -> int:
+    """Return about how many bytes a span takes in a request; rather more than less."""
+    total = 512
+    for key, value in (span.attributes or {}).items():
+        total += len(key) + 16
+        if isinstance(value, str):
+            total += len(value.encode())
+        elif isinstance(value, (list, tuple, dict)):
+            total += len(msgspec.json.encode(value)) + 16 * len(value)
+    for event in span.events:
+        total += 64 + len(msgspec.json.encode(dict(event.attributes or {})))
+    return total
+
+
+def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
+    attributes: dict[str, Any] = dict(row.get("attributes") or {})
+    for attribute, column in promoted(row["kind"]).items():
+        value = row.get(column)
+        if value is not None and column not in CONTENT_COLUMNS:
+            attributes[attribute] = value
+    for attribute, alias in _ALIASES.items():
+        if attribute in attributes:
+            attributes[alias] = attributes[attribute]
+    if _FIRST_CHUNK in attributes:
+        moment = datetime.fromtimestamp(row["start_ns"] / 1e9 + attributes[_FIRST_CHUNK], UTC)
+        attributes[_LANGFUSE_FIRST_CHUNK] = moment.isoformat()
+    if capture.otlp in {"full", "truncated"}:
+        _add_content(attributes, row, capture.otlp_bytes if capture.otlp == "truncated" else None)
+    elif capture.otlp == "off":
+        return {key: value for key, value in attributes.items() if not key.startswith("gen_ai.")}
+    return attributes
+
+
+def _add_content(attributes: dict[str, Any], row: dict[str, Any], limit: int | None) -> None:
+    """Add the content, each attribute in at most `limit` bytes; where that cuts, say so and where the rest is."""
+    for attribute, column in promoted(row["kind"]).items():
+        encoded = bytes(row.get(column) or b"") if column in CONTENT_COLUMNS else b""
+        if encoded in {b"", b"null"}:
+            continue
+        if limit is None or len(encoded) <= limit:
+            attributes[attribute] = encoded.decode()
+            continue
+        attributes[attribute] = bounded(encoded, limit)
+        attributes["gateway.content.truncated"] = True
+        attributes["gateway.content.full"] = f"SELECT * FROM spans WHERE span_id = '{row['span_id']}'"  # noqa: S608
