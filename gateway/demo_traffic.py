@@ -25,7 +25,8 @@ QUERIES = (
         "What the clients got",
         """
 SELECT model, count(*) AS exchanges, sum(retries)::INT AS retries, count(*) FILTER (outcome <> 'ok') AS failed,
-    round(median(duration_ms), 1) AS median_ms, sum(input_tokens)::INT AS tokens_in, sum(output_tokens)::INT AS tokens_out
+    round(median(duration_ms), 1) AS median_ms, sum(input_tokens)::INT AS tokens_in,
+    sum(output_tokens)::INT AS tokens_out
 FROM exchanges GROUP BY model ORDER BY exchanges DESC, model""",
     ),
     (

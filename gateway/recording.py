@@ -9,16 +9,15 @@ from collections.abc import Awaitable, Mapping
 from time import perf_counter, time_ns
 from typing import Any, TypeVar
 
-import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import DefaultGetter
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from gateway import attributes as seen
 from gateway.config import Capture
-from gateway.content import bounded
-from gateway.dialects.conversation import Answered, Asked, Message
+from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.estimate import estimate
 from gateway.errors import Kind
 from gateway.routing import Route
@@ -31,37 +30,9 @@ T = TypeVar("T")
 OK = "ok"
 CLIENT_ABORT = "client_abort"
 
-# Grouping headers, ours and those that agents already send, and the attribute each becomes.
-_GROUPING = (
-    ("x-gateway-session", "session.id"),
-    ("x-claude-code-session-id", "session.id"),
-    ("helicone-session-id", "session.id"),
-    ("x-gateway-user", "user.id"),
-    ("helicone-user-id", "user.id"),
-    ("x-gateway-application", "gateway.application"),
-    ("x-gateway-environment", "gateway.environment"),
-    ("x-gateway-run", "gateway.run.id"),
-    ("x-gateway-step", "gateway.step.id"),
-    ("x-stainless-retry-count", "gateway.client.retry_count"),
-    ("user-agent", "user_agent.original"),
-)
-
 _propagator = TraceContextTextMapPropagator()
 _getter: DefaultGetter = DefaultGetter()
-_encoder = msgspec.json.Encoder()
-
-
-def client_of(user_agent: str) -> str:
-    """Return a short name for the client: the first product of its User-Agent, without the version.
-
-    >>> client_of("OpenAI/Python 3.54.0")
-    'OpenAI/Python'
-    >>> client_of("anthropic-sdk/2.1 x")
-    'anthropic-sdk'
-    """
-    first, _, rest = user_agent.partition(" ")
-    name, _, version = first.partition("/")
-    return first if rest and version.isalpha() else name
+_TOTALS = ("input_tokens", "output_tokens", "total_tokens")
 
 
 class Exchange:
@@ -74,7 +45,7 @@ class Exchange:
 
     def __init__(self, tracer: Tracer, capture: Capture, *, method: str, path: str, headers: Mapping[str, str]) -> None:
         self._tracer = tracer
-        self._capture = capture
+        self.capture = capture
         self.started = perf_counter()
         self.started_ns = time_ns()
         self.waited = 0.0
@@ -88,14 +59,7 @@ class Exchange:
         self._request: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
         self._secrets: tuple[str, ...] = ()
-        attributes: dict[str, Any] = {"http.request.method": method, "url.path": path}
-        for header, attribute in _GROUPING:
-            value = headers.get(header)
-            if value and attribute not in attributes:
-                attributes[attribute] = value
-        agent = attributes.get("user_agent.original")
-        if agent:
-            attributes["gateway.client"] = client_of(agent)
+        attributes = seen.of_client(method, path, headers)
         parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
         self.span = tracer.start_span(
             f"{method} {path}", parent, SpanKind.SERVER, attributes, start_time=self.started_ns
@@ -128,7 +92,7 @@ class Exchange:
         """Say where the exchange goes, what its (decoded) body is, and which secrets no text of ours may show."""
         self._route = route
         self._secrets = secrets
-        if self._capture.store != "off":
+        if self.capture.store != "off":
             self._body = body
 
     def attempt(self, reason: str, backoff: float) -> "Attempt":
@@ -146,31 +110,9 @@ class Exchange:
     def request_attributes(self) -> dict[str, Any]:
         """Return the attributes that say what was asked; the same for each attempt."""
         if self._request is None:
-            self._request = {}
             asked = self.asked
-            if asked is not None:
-                self._request.update(asked.parameters)
-                if asked.conversation_id:
-                    self._request["gen_ai.conversation.id"] = asked.conversation_id
-                self._request.update(
-                    self._content("gen_ai.system_instructions", asked.system_instructions)
-                    | self._content("gen_ai.input.messages", asked.input_messages)
-                    | self._content("gen_ai.tool.definitions", asked.tool_definitions)
-                )
+            self._request = {} if asked is None else seen.of_asked(asked, self.capture)
         return self._request
-
-    def output_attributes(self, messages: list[Message]) -> dict[str, Any]:
-        """Return the attribute that holds what came back."""
-        return self._content("gen_ai.output.messages", messages)
-
-    def _content(self, key: str, value: Any) -> dict[str, Any]:
-        if not value or self._capture.store not in {"full", "truncated"}:
-            return {}
-        limit = self._capture.store_bytes if self._capture.store == "full" else self._capture.otlp_bytes
-        encoded = _encoder.encode(value)
-        if len(encoded) <= limit:
-            return {key: encoded.decode()}
-        return {key: bounded(encoded, limit), "gateway.content.truncated": True}
 
     async def waiting(self, awaitable: Awaitable[T]) -> T:
         """Await somebody else, and count the time as theirs."""
@@ -186,12 +128,13 @@ class Exchange:
             text = text.replace(secret, "[redacted]")
         return text
 
-    def account(self, tokens: Mapping[str, int | None]) -> None:
+    def account(self, usage: Mapping[str, Any]) -> None:
         """Add an attempt's tokens to the exchange's."""
-        for key, value in tokens.items():
-            if value is not None:
-                name = f"gateway.usage.{key}"
-                self._tokens[name] = self._tokens.get(name, 0) + value
+        for name in _TOTALS:
+            count = usage.get(f"gen_ai.usage.{name}")
+            if count is not None:
+                own = f"gateway.usage.{name}"
+                self._tokens[own] = self._tokens.get(own, 0) + count
 
     def abandon(self, outcome: str, error: str) -> None:
         """End what is not ended: the client left, or the gateway stops."""
@@ -233,11 +176,7 @@ class Exchange:
             attributes["error.type"] = str(status) if status and status >= 400 else outcome
         route, last = self._route, self._last
         if route is not None:
-            attributes["gateway.provider"] = route.provider.name
-            if route.spoken is not None:
-                attributes["gateway.dialect"] = route.spoken
-            if route.model:
-                attributes["gateway.request.model"] = route.model
+            attributes |= seen.of_route(route)
         if last is not None:
             attributes["gateway.stream"] = last.streamed
             if last.response_model:
@@ -262,26 +201,9 @@ class Attempt:
         self.ended = False
         self.response_model: str | None = None
         self.usage_source: str | None = None
-        provider = route.provider
         model = route.rename or route.model
-        attributes: dict[str, Any] = {
-            "gateway.attempt.index": index,
-            "gateway.attempt.reason": reason,
-            "gateway.provider": provider.name,
-            "server.address": provider.origin.host,
-            "server.port": provider.origin.port,
-            "url.full": provider.url + route.target.partition("?")[0],
-        }
-        if index:
-            attributes["http.request.resend_count"] = index
-            attributes["gateway.attempt.backoff_ms"] = round(backoff * 1000, 3)
-        if route.dialect is not None:
-            attributes["gen_ai.operation.name"] = route.operation
-            attributes["gen_ai.provider.name"] = provider.genai_name
-            attributes["gateway.dialect"] = route.spoken
-            if model:
-                attributes["gen_ai.request.model"] = model
         name = f"{route.operation} {model}" if model else route.operation
+        attributes = seen.of_attempt(route, index, reason, backoff)
         self.span = exchange.start_attempt_span(name, attributes)
         self._started_ns = time_ns()
 
@@ -303,7 +225,7 @@ class Attempt:
         self.status = status
         if status == 429:
             self._exchange.rate_limited = True
-        captured = self._exchange._capture.store != "off"  # noqa: SLF001  the two are one unit
+        captured = self._exchange.capture.store != "off"
         dialect = self._route.dialect if captured else None
         self._tee = Tee(dialect, content_type=content_type, coding=coding, started=self.started)
         return self._tee
@@ -362,41 +284,16 @@ class Attempt:
 
     def _response_attributes(self, answered: Answered, outcome: str) -> dict[str, Any]:
         exchange = self._exchange
-        attributes: dict[str, Any] = {}
-        if answered.id:
-            attributes["gen_ai.response.id"] = answered.id
-        if answered.model:
-            attributes["gen_ai.response.model"] = self.response_model = answered.model
-        if answered.conversation_id:
-            attributes["gen_ai.conversation.id"] = answered.conversation_id
-        finish_reasons = answered.finish_reasons
-        if self.streamed and not finish_reasons and outcome not in {OK, CLIENT_ABORT}:
-            finish_reasons = ["error"]
-        if finish_reasons:
-            attributes["gen_ai.response.finish_reasons"] = finish_reasons
-        attributes.update(exchange.output_attributes(answered.output_messages))
+        attributes = seen.of_answered(answered, exchange.capture)
+        self.response_model = answered.model
+        if self.streamed and not answered.finish_reasons and outcome not in {OK, CLIENT_ABORT}:
+            attributes["gen_ai.response.finish_reasons"] = ["error"]
         usage = answered.usage
         if usage is None and self.streamed and exchange.asked is not None and self.status == 200:
             usage = estimate(exchange.asked, answered)
-        tokens: dict[str, int | None] = {}
         if usage is not None:
-            self.usage_source = attributes["gateway.usage.source"] = usage.source
-            tokens = {
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "total_tokens": usage.total_tokens,
-            }
-            attributes.update(
-                {
-                    f"gen_ai.usage.{key}": value
-                    for key, value in (
-                        *tokens.items(),
-                        ("cache_read.input_tokens", usage.cache_read_tokens),
-                        ("cache_write.input_tokens", usage.cache_write_tokens),
-                        ("reasoning.output_tokens", usage.reasoning_tokens),
-                    )
-                    if value is not None
-                }
-            )
-        exchange.account(tokens)
+            self.usage_source = usage.source
+            spent = seen.of_usage(usage)
+            exchange.account(spent)
+            attributes |= spent
         return attributes

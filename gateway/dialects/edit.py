@@ -4,6 +4,7 @@ Changing the model changes that one string's bytes and no other; what cannot be 
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -35,7 +36,8 @@ def peek(body: bytes) -> Peek:
 
 # In valid JSON this finds only keys that are, or end in, `model`: the quote after the word can only close a
 # string, and a string before a colon is a key. So the group is always a whole value, if not always the right one.
-_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_KEY = b'"model"'
+_VALUE = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def rename_model(body: bytes, new: str) -> bytes | None:
@@ -47,7 +49,7 @@ def rename_model(body: bytes, new: str) -> bytes | None:
     places: dict[str, re.Match[bytes]] = {}
     marked: list[bytes] = []
     start = 0
-    for place in _MODEL.finditer(body):
+    for place in _values(body):
         mark = f"{new}#{len(places)}"
         places[mark] = place
         marked += (body[start : place.start(1)], _string(mark))
@@ -58,6 +60,14 @@ def rename_model(body: bytes, new: str) -> bytes | None:
         return None
     renamed = b"%b%b%b" % (body[: effective.start(1)], _string(new), body[effective.end(1) :])
     return renamed if peek(renamed).model == new else None
+
+
+def _values(body: bytes) -> Iterator[re.Match[bytes]]:
+    at = body.find(_KEY)
+    while at >= 0:
+        if value := _VALUE.match(body, at + len(_KEY)):
+            yield value
+        at = body.find(_KEY, at + len(_KEY))
 
 
 def _string(value: str) -> bytes:

@@ -21,7 +21,7 @@ class Event(Struct, frozen=True, gc=False):
 class SseDecoder:
     """Takes the next bytes and returns the events that are whole now."""
 
-    __slots__ = ("_after_cr", "_limit", "_pending", "_skipping", "_started", "dropped")
+    __slots__ = ("_after_cr", "_between", "_limit", "_pending", "_skipping", "_started", "dropped")
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.dropped = 0
@@ -30,21 +30,33 @@ class SseDecoder:
         self._skipping = False  # within an event that is over the limit
         self._started = False  # past the place where a BOM may stand
         self._after_cr = False
+        self._between = False  # nothing of the above matters to the next bytes
 
     def __repr__(self) -> str:
         return f"<SseDecoder pending={len(self._pending)} dropped={self.dropped}>"
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes; return the events that end in them."""
+        size = len(data)
+        if self._between and data.endswith(b"\n\n") and size <= self._limit and b"\r" not in data:
+            # the usual case, fast: one whole event, of a data line or of a name and a data line
+            first = data.find(b"\n")
+            if first == size - 2:
+                if data.startswith(b"data: "):
+                    return [Event(None, data[6:-2])]
+            elif data.find(b"\n", first + 1) == size - 2:
+                if data.startswith(b"event: ") and data.startswith(b"data: ", first + 1):
+                    return [Event(data[7:first].decode("utf-8", "replace"), data[first + 7 : -2])]
+            return self._events(data[:-2])
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> list[Event]:
         if b"\r" in data or self._after_cr:
             data = self._without_cr(data)
         if not self._started:
             data = self._without_bom(data)
-        if not self._pending and data[-2:] == b"\n\n":  # the usual case: whole events, nothing held
-            if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 and len(data) <= self._limit:
-                return [Event(None, data[6:-2])]
-            return self._events(data[:-2])
         held = self._held(data)
+        self._between = self._started and not self._after_cr and not self._pending
         return [] if held is None else self._events(held)
 
     def _without_cr(self, data: bytes) -> bytes:

@@ -50,10 +50,9 @@ class _Header(Struct):
 class Backlog:
     """The journals of a data folder as the exporter sees them. `exported` and `forget` may be called by any thread."""
 
-    def __init__(self, data: Path, capture: Capture) -> None:
+    def __init__(self, data: Path) -> None:
         self._live = data / "live"
         self._file = data / "otlp" / "cursor.json"
-        self._capture = capture
         self._scope = InstrumentationScope(SCOPE, VERSION)
         self._resources: dict[str, Resource] = {}
         self._lock = threading.Lock()
@@ -90,15 +89,15 @@ class Backlog:
         self.bytes = sum(max(0, sizes[path] - cursor.offset) for path, cursor in pending.items())
         return sorted(pending, key=_age)
 
-    def batch(self, max_spans: int, max_bytes: int) -> Batch:
-        """Return the next spans in order. At least one if there is any, however long it is."""
+    def batch(self, max_spans: int, max_bytes: int, capture: Capture) -> Batch:
+        """Return the next spans in order, with as much content as `capture` says; one at least, however long it is."""
         batch = Batch([], {})
         held = 0
         for journal in self.scan():
             for line, behind in self._lines(journal):
                 if line.startswith(_SPAN):
                     try:
-                        span = span_of(row_in(line), self._resource(journal), self._scope, self._capture)
+                        span = span_of(row_in(line), self._resource(journal), self._scope, capture)
                         held += weight(span)
                     except Exception:  # whatever is wrong with a line, the ones behind it are sent
                         batch.damaged += 1

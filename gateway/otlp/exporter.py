@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import MIB, Capture
+from gateway.errors import ConfigError
 from gateway.otlp.backlog import Backlog, Batch
 from gateway.otlp.replies import Later, Refused, Sender, Taken
 from gateway.semconv import CAPTURE_SWITCH
@@ -25,6 +26,7 @@ MAX_BACKLOG_BYTES = 2048 * MIB
 _BACKOFF_SECONDS = (0.5, 30.0)
 _LONGEST_WAIT = 600.0
 _SHORTEST_DELAY = 0.05
+_METADATA = Capture(otlp="metadata")
 
 
 class Exporter:
@@ -42,7 +44,8 @@ class Exporter:
         max_backlog_bytes: int = MAX_BACKLOG_BYTES,
         rng: random.Random | None = None,
     ) -> None:
-        self._backlog = Backlog(data, capture)
+        self._backlog = Backlog(data)
+        self._capture = capture
         self._sender = sender
         self._batch_spans = batch_spans
         self._batch_bytes = batch_bytes
@@ -53,6 +56,7 @@ class Exporter:
         self._deadline: float | None = None
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
         self._limit = batch_spans
+        self._without_content = False
         self._failures = 0
         self._exported = 0
         self._retries = 0
@@ -69,7 +73,7 @@ class Exporter:
         Whether there is one is read from `environ`; where and how it sends, by the stock exporters, from the process's
         own environment.
         """
-        if not wanted(environ):
+        if not wanted(environ) or capture.otlp == "off":
             return None
         try:
             sender = _sender(protocol(environ))
@@ -78,8 +82,8 @@ class Exporter:
         except Exception as error:
             log.error("OTLP is off, for OTEL_* variables that cannot be used: %s", error)  # noqa: TRY400
             return None
-        if environ.get(CAPTURE_SWITCH, "").upper() in {"NO_CONTENT", "EVENT_ONLY", "FALSE"} and capture.otlp != "off":
-            capture = Capture(otlp="metadata")
+        if environ.get(CAPTURE_SWITCH, "").upper() in {"NO_CONTENT", "EVENT_ONLY", "FALSE"}:
+            capture = _METADATA
         return cls(data, sender, capture, batch_spans=max(1, batch_spans), delay=delay)
 
     def start(self) -> None:
@@ -133,7 +137,8 @@ class Exporter:
     def _turn(self) -> float:
         """Send one batch; return the seconds to wait before the next."""
         self._drop("otlp_backlog", self._backlog.give_up(self._max_backlog_bytes))
-        batch = self._backlog.batch(self._limit, self._batch_bytes)
+        capture = _METADATA if self._without_content else self._capture
+        batch = self._backlog.batch(self._limit, self._batch_bytes, capture)
         if not batch.spans:
             self._settle(batch)
             return self._delay
@@ -141,13 +146,12 @@ class Exporter:
         match reply:
             case Later(error, after):
                 return self._failed(error, after)
-            case Refused(error) if len(batch.spans) > 1:
-                # One of them is bad, or there are too many: half as many next time tells.
-                self._last_error = error
-                self._limit = len(batch.spans) // 2
-                return 0.0
             case Refused(error):
                 self._last_error = error
+                if self._narrowed(batch):
+                    return 0.0
+                if not isinstance(self._sender.send([]), Taken):  # then it was not for this span's sake
+                    return self._failed(error, None)
                 self._drop("refused", 1)
             case Taken(rejected):
                 self._exported += len(batch.spans) - rejected
@@ -155,9 +159,18 @@ class Exporter:
         if self._failures:
             log.info("the collector takes spans again")
             self._failures = 0
+        self._without_content = False
         self._limit = min(self._batch_spans, self._limit + max(1, self._limit // 8))
         self._settle(batch)
         return 0.0 if batch.full else self._delay
+
+    def _narrowed(self, batch: Batch) -> bool:
+        """Make the next batch half of one that was refused, then a span without content; False where it was that."""
+        if len(batch.spans) == 1 and self._without_content:
+            return False
+        self._without_content = len(batch.spans) == 1
+        self._limit = max(1, len(batch.spans) // 2)
+        return True
 
     def _settle(self, batch: Batch) -> None:
         self._drop("damaged", batch.damaged)
@@ -178,7 +191,7 @@ class Exporter:
         if not spans:
             return
         if reason not in self._dropped:
-            log.warning("spans are not exported: %s (%s); further ones are only counted", reason, self._last_error)
+            log.warning("%d spans are not exported: %s; further ones are only counted", spans, reason)
         self._dropped[reason] = self._dropped.get(reason, 0) + spans
 
 
@@ -193,12 +206,12 @@ def wanted(environ: Mapping[str, str]) -> bool:
 
 
 def protocol(environ: Mapping[str, str]) -> str:
-    """Return grpc or http/protobuf. Not said: the port that belongs to gRPC decides. Raises ValueError."""
+    """Return grpc or http/protobuf. Not said: the port that belongs to gRPC decides. Raises ConfigError."""
     said = _either(environ, "PROTOCOL")
     if not said:
         return "grpc" if _either(environ, "ENDPOINT").rstrip("/").endswith(":4317") else "http/protobuf"
     if said not in {"grpc", "http/protobuf"}:
-        raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {said!r}; known are grpc and http/protobuf")
+        raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {said!r}; the gateway speaks grpc and http/protobuf")
     return said
 
 

@@ -27,10 +27,8 @@ _FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 _LANGFUSE_FIRST_CHUNK = "langfuse.observation.completion_start_time"
 
 # Content stays the JSON that it is: it becomes a string again, mostly without being read.
-_Row = TypedDict(
-    "_Row",
-    {column.name: msgspec.Raw if column.name in CONTENT_COLUMNS else Any for column in COLUMNS},  # type: ignore[misc]
-    total=False,
+_Row = TypedDict(  # type: ignore[misc]
+    "_Row", {column.name: msgspec.Raw if column.name in CONTENT_COLUMNS else Any for column in COLUMNS}, total=False
 )
 _decoder: Any = msgspec.json.Decoder(_Row)
 
@@ -97,8 +95,6 @@ def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
         attributes[_LANGFUSE_FIRST_CHUNK] = moment.isoformat()
     if capture.otlp in {"full", "truncated"}:
         _add_content(attributes, row, capture.otlp_bytes if capture.otlp == "truncated" else None)
-    elif capture.otlp == "off":
-        return {key: value for key, value in attributes.items() if not key.startswith("gen_ai.")}
     return attributes
 
 

@@ -14,7 +14,7 @@ trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 {
   echo "building the Collector $version (some minutes, once)"
   GOBIN=$work/bin go install "go.opentelemetry.io/collector/cmd/builder@v$version"
-  cp "$here/collector-builder.yaml" "$work"
+  cp -r "$here/collector-builder.yaml" "$here/statusutil" "$work"
   (cd "$work" && GOFLAGS=-p=2 bin/builder --config collector-builder.yaml)
 } >&2 || { echo "the Collector could not be built; see above" >&2; exit 3; }
 mv "$work/otelcol-test/otelcol-test" "$binary.new"

@@ -1,0 +1,139 @@
+"""What was seen, as span attributes. Pure: values in, a dict of attributes out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.config import Capture
+from gateway.content import bounded
+from gateway.dialects.conversation import Answered, Asked, Usage
+from gateway.routing import Route
+
+# Grouping headers, ours and those that agents already send, and the attribute each becomes; the first that is there.
+_GROUPING = (
+    ("x-gateway-session", "session.id"),
+    ("x-claude-code-session-id", "session.id"),
+    ("helicone-session-id", "session.id"),
+    ("x-gateway-user", "user.id"),
+    ("helicone-user-id", "user.id"),
+    ("x-gateway-application", "gateway.application"),
+    ("x-gateway-environment", "gateway.environment"),
+    ("x-gateway-run", "gateway.run.id"),
+    ("x-gateway-step", "gateway.step.id"),
+    ("x-stainless-retry-count", "gateway.client.retry_count"),
+    ("user-agent", "user_agent.original"),
+)
+
+Attributes = dict[str, Any]
+
+_encoder = msgspec.json.Encoder()
+
+
+def client_of(user_agent: str) -> str:
+    """Return a short name for the client: the first product of its User-Agent, without the version.
+
+    >>> client_of("OpenAI/Python 3.54.0")
+    'OpenAI/Python'
+    >>> client_of("anthropic-sdk/2.1 x")
+    'anthropic-sdk'
+    """
+    first, _, rest = user_agent.partition(" ")
+    name, _, version = first.partition("/")
+    return first if rest and version.isalpha() else name
+
+
+def of_client(method: str, path: str, headers: Mapping[str, str]) -> Attributes:
+    """Return what the request's head says. The query is left out: it may carry keys."""
+    attributes: Attributes = {"http.request.method": method, "url.path": path}
+    for header, attribute in _GROUPING:
+        value = headers.get(header)
+        if value and attribute not in attributes:
+            attributes[attribute] = value
+    agent = attributes.get("user_agent.original")
+    if agent:
+        attributes["gateway.client"] = client_of(agent)
+    return attributes
+
+
+def of_attempt(route: Route, index: int, reason: str, backoff: float) -> Attributes:
+    """Return what is known of an attempt before it is made. `backoff`: seconds waited for it."""
+    provider = route.provider
+    attributes: Attributes = {
+        "gateway.attempt.index": index,
+        "gateway.attempt.reason": reason,
+        "gateway.provider": provider.name,
+        "server.address": provider.origin.host,
+        "server.port": provider.origin.port,
+        "url.full": provider.url + route.target.partition("?")[0],
+    }
+    if index:
+        attributes["http.request.resend_count"] = index
+        attributes["gateway.attempt.backoff_ms"] = round(backoff * 1000, 3)
+    if route.dialect is not None:
+        attributes["gen_ai.operation.name"] = route.operation
+        attributes["gen_ai.provider.name"] = provider.genai_name
+        attributes["gateway.dialect"] = route.spoken
+        if route.model:
+            attributes["gen_ai.request.model"] = route.rename or route.model
+    return attributes
+
+
+def of_asked(asked: Asked, capture: Capture) -> Attributes:
+    """Return what was asked: parameters, and as much content as the capture setting allows."""
+    attributes: Attributes = dict(asked.parameters)
+    if asked.conversation_id:
+        attributes["gen_ai.conversation.id"] = asked.conversation_id
+    attributes |= _content("gen_ai.system_instructions", asked.system_instructions, capture)
+    attributes |= _content("gen_ai.input.messages", asked.input_messages, capture)
+    attributes |= _content("gen_ai.tool.definitions", asked.tool_definitions, capture)
+    return attributes
+
+
+def of_answered(answered: Answered, capture: Capture) -> Attributes:
+    """Return what came back, but for its usage."""
+    attributes: Attributes = {}
+    if answered.id:
+        attributes["gen_ai.response.id"] = answered.id
+    if answered.model:
+        attributes["gen_ai.response.model"] = answered.model
+    if answered.conversation_id:
+        attributes["gen_ai.conversation.id"] = answered.conversation_id
+    if answered.finish_reasons:
+        attributes["gen_ai.response.finish_reasons"] = answered.finish_reasons
+    attributes |= _content("gen_ai.output.messages", answered.output_messages, capture)
+    return attributes
+
+
+def of_usage(usage: Usage) -> Attributes:
+    """Return the tokens that are known, and where that is known from."""
+    tokens = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "cache_read.input_tokens": usage.cache_read_tokens,
+        "cache_write.input_tokens": usage.cache_write_tokens,
+        "reasoning.output_tokens": usage.reasoning_tokens,
+    }
+    known = {f"gen_ai.usage.{name}": count for name, count in tokens.items() if count is not None}
+    return {"gateway.usage.source": usage.source, **known}
+
+
+def of_route(route: Route) -> Attributes:
+    """Return what the root span repeats of where the exchange went, under our own names."""
+    attributes: Attributes = {"gateway.provider": route.provider.name}
+    if route.spoken is not None:
+        attributes["gateway.dialect"] = route.spoken
+    if route.model:
+        attributes["gateway.request.model"] = route.model
+    return attributes
+
+
+def _content(key: str, value: Any, capture: Capture) -> Attributes:
+    if not value or capture.store not in {"full", "truncated"}:
+        return {}
+    limit = capture.store_bytes if capture.store == "full" else capture.otlp_bytes
+    encoded = _encoder.encode(value)
+    if len(encoded) <= limit:
+        return {key: encoded.decode()}
+    return {key: bounded(encoded, limit), "gateway.content.truncated": True}
