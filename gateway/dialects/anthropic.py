@@ -188,7 +188,7 @@ class _Block:
 
     def whole(self) -> dict[str, Any]:
         """Return the block as a response that was not streamed would have it."""
-        if not self.field:
+        if not self.pieces:
             return self.start
         joined = "".join(self.pieces)
         if self.field == "input":
@@ -215,7 +215,8 @@ class _MessageReader(EventReader):
                 self._take_delta(count(read.index) or 0, fields(read.delta))
             case "content_block_start":
                 block = fields(read.content_block)
-                self._blocks[count(read.index) or 0] = _Block(block)
+                if self._has_room(len(event.data)):
+                    self._blocks[count(read.index) or 0] = _Block(block)
                 begins_empty = text(block.get("type")) in {"text", "thinking"}
                 self.first_output = self.first_output or not begins_empty
             case "message_start" if read.message is not None:
@@ -238,12 +239,11 @@ class _MessageReader(EventReader):
             return
         block = self._blocks.get(index)
         if block is None:
+            if not self._has_room(0):
+                return
             block = self._blocks[index] = _Block({"type": known[0]})
-        piece = delta.get(known[1])
-        if isinstance(piece, str) and piece:
-            block.field = known[0]
-            block.pieces.append(piece)
-            self.first_output = True
+        block.field = known[0]
+        self._keep(block.pieces, delta.get(known[1]))
 
     def _take_usage(self, usage: dict[str, Any]) -> None:
         self._usage.update({k: v for k, v in usage.items() if v is not None})

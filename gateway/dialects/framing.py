@@ -41,12 +41,11 @@ class SseDecoder:
         if self._between and data.endswith(b"\n\n") and size <= self._limit and b"\r" not in data:
             # the usual case, fast: one whole event, of a data line or of a name and a data line
             first = data.find(b"\n")
-            if first == size - 2:
-                if data.startswith(b"data: "):
-                    return [Event(None, data[6:-2])]
-            elif data.find(b"\n", first + 1) == size - 2:
-                if data.startswith(b"event: ") and data.startswith(b"data: ", first + 1):
-                    return [Event(data[7:first].decode("utf-8", "replace"), data[first + 7 : -2])]
+            if first == size - 2 and data.startswith(b"data: "):
+                return [Event(None, data[6:-2])]
+            named = data.startswith(b"event: ") and data.startswith(b"data: ", first + 1)
+            if named and data.find(b"\n", first + 1) == size - 2:
+                return [Event(data[7:first].decode("utf-8", "replace"), data[first + 7 : -2])]
             return self._events(data[:-2])
         return self._feed(data)
 

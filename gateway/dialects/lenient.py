@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.dialects.conversation import Usage
-
 T = TypeVar("T")
 
 # What decoding bytes from outside raises: ValueError is the root of msgspec's, json's and the codecs' errors.
@@ -95,34 +93,3 @@ def error_of(value: Any) -> tuple[str | None, str | None]:
     if kind is None and count(error.get("code")) is not None:
         kind = str(error["code"])
     return kind, text(error.get("message")) or text(error.get("detail"))
-
-
-def usage_of(
-    reported: Any, *, input_name: str, output_name: str, input_details: str, output_details: str
-) -> Usage | None:
-    """Read OpenAI's usage object, whose names differ between its APIs."""
-    usage = fields(reported)
-    if not usage:
-        return None
-    input_tokens = count(usage.get(input_name))
-    output_tokens = count(usage.get(output_name))
-    total_tokens = count(usage.get("total_tokens"))
-    details = fields(usage.get(input_details))
-    reasoning_tokens = count(fields(usage.get(output_details)).get("reasoning_tokens"))
-    if (
-        input_tokens is not None
-        and output_tokens is not None
-        and reasoning_tokens
-        and total_tokens == input_tokens + output_tokens + reasoning_tokens
-    ):
-        output_tokens += reasoning_tokens  # some compatible providers (xAI) count reasoning beside the output
-    if total_tokens is None and input_tokens is not None:
-        total_tokens = input_tokens + (output_tokens or 0)
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        total_tokens=total_tokens,
-        cache_read_tokens=count(details.get("cached_tokens")),
-        cache_write_tokens=count(details.get("cache_write_tokens")),
-        reasoning_tokens=reasoning_tokens,
-    )

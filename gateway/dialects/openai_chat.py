@@ -17,10 +17,11 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.framing import Event
-from gateway.dialects.lenient import count, decode, error_of, fields, json_value, objects, text, usage_of
+from gateway.dialects.lenient import count, decode, error_of, fields, json_value, objects, text
 from gateway.dialects.openai_request import message_parts
 from gateway.dialects.stream_usage import UsageFilter, ask_for_usage
-from gateway.dialects.streamed import EventReader, merged
+from gateway.dialects.streamed import EventReader
+from gateway.dialects.usage import merged, usage_of
 
 __all__ = ["CHAT_COMPLETIONS", "COMPLETIONS", "EMBEDDINGS", "UsageFilter", "ask_for_usage"]
 
@@ -60,7 +61,6 @@ class _Whole(Struct, gc=False):
     choices: Any = None
     usage: Any = None
     error: Any = None
-    object: Any = None
     type: Any = None
     code: Any = None
     message: Any = None
@@ -194,51 +194,47 @@ class _ChatReader(EventReader):
         index = count(choice.index) or 0
         collected = self._choices.get(index)
         if collected is None:
+            if not self._has_room(0):
+                return
             collected = self._choices[index] = _Collected()
         delta = choice.delta
         content = choice.text if delta is None else delta.content
         if isinstance(content, str):
-            if content:
-                collected.text.append(content)
-                self.first_output = True
+            self._keep(collected.text, content)
         elif content is not None:
             self._take_parts(collected, content)
         if delta is not None:
             if thought := delta.reasoning_content or delta.reasoning:
-                self._add(collected.reasoning, thought)
+                self._keep(collected.reasoning, thought)
             if delta.refusal:
-                self._add(collected.refusal, delta.refusal)
+                self._keep(collected.refusal, delta.refusal)
             if delta.tool_calls:
                 for call in objects(delta.tool_calls):
                     self._take_call(collected, call, fields(call.get("function")) or fields(call.get("custom")))
             if delta.function_call:
                 self._take_call(collected, {"index": -1}, fields(delta.function_call))
             if delta.audio:
-                self._add(collected.text, fields(delta.audio).get("transcript"))
+                self._keep(collected.text, fields(delta.audio).get("transcript"))
         if choice.finish_reason is not None:
             collected.finish_reason = _finish_reason(choice.finish_reason)
-
-    def _add(self, pieces: list[str], piece: Any) -> None:
-        if isinstance(piece, str) and piece:
-            pieces.append(piece)
-            self.first_output = True
 
     def _take_parts(self, collected: _Collected, content: Any) -> None:
         """Take content that comes as a list of parts (Mistral's reasoning models)."""
         for part in message_parts({"content": content}):
             if isinstance(part, Reasoning):
-                self._add(collected.reasoning, part.content)
+                self._keep(collected.reasoning, part.content)
             elif isinstance(part, Text):
-                self._add(collected.text, part.content)
+                self._keep(collected.text, part.content)
 
     def _take_call(self, collected: _Collected, delta: dict[str, Any], function: dict[str, Any]) -> None:
         call_id = text(delta.get("id"))
+        if not self._has_room(0):
+            return
         call = collected.call(count(delta.get("index")), call_id)
         call.id = call.id or call_id
         call.name = call.name or text(function.get("name")) or ""
         arguments = function.get("arguments", function.get("input"))
-        if isinstance(arguments, str):
-            call.arguments.append(arguments)
+        self._keep(call.arguments, arguments)
         self.first_output = True
 
     def answered(self) -> Answered:

@@ -9,10 +9,11 @@ from gateway.dialects import Dialect
 from gateway.dialects import parameters as name
 from gateway.dialects.conversation import Answered, Asked, Message, Part, Text, ToolCall
 from gateway.dialects.framing import Event
-from gateway.dialects.lenient import count, decode, definitions, error_of, fields, objects, text, usage_of
+from gateway.dialects.lenient import count, decode, definitions, error_of, fields, objects, text
 from gateway.dialects.parameters import output_type, parameters
 from gateway.dialects.responses_items import read_input, read_item
 from gateway.dialects.streamed import EventReader
+from gateway.dialects.usage import usage_of
 from gateway.semconv import CHAT
 
 __all__ = ["RESPONSES"]
@@ -209,7 +210,7 @@ class _ResponseReader(EventReader):
         if adds_to is not None:
             self._take_delta(read, adds_to)
         elif kind in {"response.output_item.added", "response.output_item.done"}:
-            self._take_item(read, done=kind.endswith("done"))
+            self._take_item(read, len(event.data), done=kind.endswith("done"))
         elif kind == "error":
             self._error = error_of(read.error or {"code": read.code, "message": read.message})
             self.ended = True
@@ -222,21 +223,25 @@ class _ResponseReader(EventReader):
 
     def _take_delta(self, read: _Event, adds_to: tuple[str, str, str | None]) -> None:
         kind, field, part_type = adds_to
-        output_index = count(read.output_index) or 0
-        item = self._items.get(output_index)
-        if item is None:
-            item = self._items[output_index] = _Item({"type": kind})
-        if isinstance(read.delta, str) and read.delta:
+        item = self._item(read, {"type": kind})
+        if item is not None:
             place = read.summary_index if field == "summary" else read.content_index
-            item.texts.setdefault((field, part_type, count(place) or 0), []).append(read.delta)
-            self.first_output = True
+            self._keep(item.texts.setdefault((field, part_type, count(place) or 0), []), read.delta)
 
-    def _take_item(self, read: _Event, *, done: bool) -> None:
+    def _take_item(self, read: _Event, size: int, *, done: bool) -> None:
         told = fields(read.item)
-        item = self._items.setdefault(count(read.output_index) or 0, _Item(told))
-        if done:
+        item = self._item(read, told)
+        if item is not None and done and self._has_room(size):
             item.done = told
         self.first_output = self.first_output or text(told.get("type")) not in {"message", "reasoning"}
+
+    def _item(self, read: _Event, start: dict[str, Any]) -> _Item | None:
+        """Return the item an event is about, a new one if need be."""
+        index = count(read.output_index) or 0
+        item = self._items.get(index)
+        if item is None and self._has_room(0):
+            item = self._items[index] = _Item(start)
+        return item
 
     def answered(self) -> Answered:
         """Return what was read so far; the last event tells the whole response once more."""

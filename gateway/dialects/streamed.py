@@ -1,9 +1,14 @@
 """The shape every streamed reader has: bytes to events, events to what is kept until the end."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
-from gateway.dialects.conversation import Usage
 from gateway.dialects.framing import Event, SseDecoder
+
+# What is kept of one stream, in bytes of content and, roughly, of the objects that hold it. No model says as
+# much; an endless stream does, and its usage and its end are read all the same.
+KEPT_MAX = 64 * 1024 * 1024
+_OBJECT = 64
 
 
 class EventReader(ABC):
@@ -14,6 +19,7 @@ class EventReader(ABC):
         self.first_output = False
         self._decoder = SseDecoder()
         self._unread = 0
+        self._room = KEPT_MAX
 
     def __repr__(self) -> str:
         state = "ended" if self.ended else "reading"
@@ -34,14 +40,18 @@ class EventReader(ABC):
     def _take(self, event: Event) -> bool:
         """Take one event; say whether it could be read."""
 
+    def _keep(self, pieces: list[str], piece: Any) -> None:
+        """Keep a piece of content; what is no text, or empty, is none."""
+        if isinstance(piece, str) and piece:
+            self.first_output = True
+            if self._has_room(len(piece)):
+                pieces.append(piece)
 
-def merged(earlier: Usage | None, later: Usage | None) -> Usage | None:
-    """Merge usage field by field: later values win."""
-    if earlier is None or later is None:
-        return later or earlier
-    return Usage(
-        **{
-            f: after if (after := getattr(later, f)) is not None else getattr(earlier, f)
-            for f in Usage.__struct_fields__
-        }
-    )
+    def _has_room(self, size: int) -> bool:
+        """Take room for something more to keep; once it is used up, what comes is counted as unread."""
+        self._room -= size + _OBJECT
+        if self._room >= 0:
+            return True
+        self._room = 0
+        self._unread += 1
+        return False

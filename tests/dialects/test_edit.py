@@ -15,6 +15,7 @@ from gateway.dialects.edit import Peek, peek, rename_model
         (rb'{"mod\u0065l":"\u00e9","stream":false}', Peek("é", stream=False)),
         (b'{"model":"a","model":"b"}', Peek("b")),
         (b'{"messages":[{"model":"x","content":"\xff"}],"stream":true}', Peek(None, stream=True)),
+        (rb'{"content":"\ud83d","model":"a","stream":true}', Peek("a", stream=True)),
         (b'{"model":1,"stream":"true"}', Peek()),
         (b'{"model":null,"stream":null}', Peek()),
         (b'{"model":"a"', Peek()),
@@ -41,6 +42,7 @@ def test_a_peek_tells_model_and_stream(body: bytes, seen: Peek) -> None:
         (rb'{"\"model":"x","model":"old"}', rb'{"\"model":"x","model":"N"}'),
         (b'{"x":"model","model":"N"}', b'{"x":"model","model":"N"}'),
         (b'{"c":"\xff","model":"old"}', b'{"c":"\xff","model":"N"}'),
+        (rb'{"c":"\ud83d","model":"old"}', rb'{"c":"\ud83d","model":"N"}'),
     ],
 )
 def test_only_the_top_level_model_is_renamed(body: bytes, renamed: bytes) -> None:
@@ -56,6 +58,7 @@ def test_only_the_top_level_model_is_renamed(body: bytes, renamed: bytes) -> Non
         b'{"model":7,"x":{"model":"y"}}',
         b'{"x":{"model":"y"}}',
         rb'{"mod\u0065l":"old","x":{"model":"y"}}',
+        rb'{"mod\u0065l":"N#0","x":{"model":"y"}}',
         b'{"model":"old"',
         b'["model","old"]',
         b"",

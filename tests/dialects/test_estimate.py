@@ -1,3 +1,5 @@
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -17,6 +19,9 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.estimate import estimate
 
+DEEP: list[Any] = []
+for _ in range(5000):
+    DEEP = [DEEP]
 HELLO = [Message(role="user", parts=[Text(content="x" * 40)])]
 ANSWER = [Message(role="assistant", parts=[Text(content="y" * 21)])]
 
@@ -58,6 +63,7 @@ def test_instructions_and_tools_are_part_of_the_input() -> None:
         (ToolCallResponse(response="sunny!"), 2),
         (ToolCallResponse(response={"sky": "blue"}), 4),
         (Other(kind="novel", value="x"), 11),
+        (ToolCall(name="deep", arguments=DEEP), 1),
     ],
 )
 def test_parts_are_measured_in_bytes(part: Part, tokens: int) -> None:

@@ -68,6 +68,18 @@ def test_an_event_over_the_limit_is_dropped_and_counted(piece: int) -> None:
     assert ([Event(None, b"before"), Event(None, b"after")], 1) == decode(data, cuts=cuts)
 
 
+def test_a_single_event_over_the_limit_is_dropped_too() -> None:
+    """Neither coming whole and alone nor ending in two pieces gets an event past the limit."""
+    assert decode(b"data: " + b"x" * 95 + b"\n\n") == ([], 1)
+    assert decode(b"data: " + b"x" * 94 + b"\n\n") == ([Event(None, b"x" * 94)], 0)
+    decoder = SseDecoder(limit=100)
+    assert decoder.feed(b"data: " + b"x" * 200 + b"\n") == []
+    assert decoder.feed(b"\ndata: a\n\n") == [Event(None, b"a")]
+    assert decoder.feed(b"data: " + b"x" * 200 + b"\n") == []
+    assert decoder.feed(b"data: its second line\n\n") == []
+    assert decoder.dropped == 2
+
+
 def test_an_endless_event_is_not_collected() -> None:
     """What is held of an event that never ends stays within the limit."""
     decoder = SseDecoder(limit=1000)

@@ -243,6 +243,14 @@ def test_an_event_that_cannot_be_read_costs_only_itself() -> None:
     assert repr(reader) == "<_ChatReader reading unread=4>"
 
 
+def test_an_endless_event_counts_as_unread() -> None:
+    """What the decoder drops for its length is counted with what cannot be read."""
+    reader = CHAT_COMPLETIONS.stream_reader()
+    for _ in range(17):
+        reader.feed(b"x" * 1024 * 1024)
+    assert reader.unread == 1
+
+
 @pytest.mark.parametrize(
     ("raw", "content"),
     [
@@ -295,6 +303,20 @@ def test_a_whole_response_is_read(read: Read) -> None:
     assert expected == CHAT_COMPLETIONS.read_response(read("chat_whole.json"))
 
 
+def test_whole_choices_stand_in_order() -> None:
+    """Several choices, of the older completions too, are told by their index."""
+    choices = [
+        {"index": 1, "text": "b", "finish_reason": "length"},
+        {"index": 0, "text": "a", "finish_reason": "stop"},
+    ]
+    answered = COMPLETIONS.read_response(json.dumps({"choices": choices}).encode())
+    assert answered.finish_reasons == ["stop", "length"]
+    assert answered.output_messages == [
+        answer(Text(content="a"), finish_reason="stop"),
+        answer(Text(content="b"), finish_reason="length"),
+    ]
+
+
 def test_speech_is_read_with_its_words() -> None:
     """An audio answer is its transcript and its sound."""
     audio = {"id": "audio_1", "data": "UklGRg==", "transcript": "Hi.", "expires_at": 1}
@@ -309,6 +331,7 @@ def test_speech_is_read_with_its_words() -> None:
     [
         (b'{"error":{"type":"a","code":"b","message":"c"}}', ("a", "c")),
         (b'{"error":{"code":"b","message":"c"}}', ("b", "c")),
+        (b'{"error":{"status":"NOT_FOUND","code":404,"message":"c"}}', ("NOT_FOUND", "c")),
         (b'{"error":"c"}', (None, "c")),
         (b'{"object":"error","type":"a","message":"c","code":40}', ("a", "c")),
         (b'{"detail":"c"}', (None, "c")),
@@ -492,6 +515,7 @@ def test_embeddings_tell_model_and_usage(read: Read, name: str) -> None:
 def test_messages_are_the_schemas_json(read: Read) -> None:
     """Encoding what was read gives `gen_ai.input.messages` and `gen_ai.output.messages` as the conventions have it."""
     answered = streamed(read("chat_tools.sse"))
+    assert msgspec.json.encode(ToolCall(name="f")) == b'{"type":"tool_call","name":"f"}'
     expected = [
         {
             "role": "assistant",

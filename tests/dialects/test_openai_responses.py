@@ -145,6 +145,13 @@ def test_the_deltas_alone_say_as_much_as_the_last_event(read: Read, name: str) -
         assert reader.answered().usage is None
 
 
+def test_the_last_event_alone_says_as_much_as_the_deltas(read: Read) -> None:
+    """A stream that is resumed near its end has all that the whole response tells."""
+    reader = RESPONSES.stream_reader()
+    reader.feed(events_of(read("responses_text.sse"))[-1])
+    assert reader.answered() == STREAMS["responses_text.sse"]
+
+
 @pytest.mark.parametrize(
     ("name", "first"),
     [("responses_text.sse", 4), ("responses_tools.sse", 1), ("responses_incomplete.sse", 1)],

@@ -20,6 +20,7 @@ ASKED = b'"stream_options":{"include_usage":true}'
         (b'{"stream":true}', b'{"stream":true,' + ASKED + b"}"),
         (b' { "stream" : true }\r\n', b' { "stream" : true ,' + ASKED + b"}\r\n"),
         (b'{"stream":true,"messages":[{"a":"}"}]}', b'{"stream":true,"messages":[{"a":"}"}],' + ASKED + b"}"),
+        (rb'{"stream":true,"content":"\ud83d"}', rb'{"stream":true,"content":"\ud83d",' + ASKED + b"}"),
         (
             b'{"stream":true,"metadata":{"stream_options":"x"}}',
             b'{"stream":true,"metadata":{"stream_options":"x"},' + ASKED + b"}",
@@ -106,6 +107,15 @@ def test_only_the_usage_event_is_withheld(events: list[tuple[bytes, bytes]], tai
     passed = [relay.feed(data[a:b]) for a, b in pairwise(bounds)]
     assert without_usage(data) == b"".join([*passed, relay.flush()])
     assert relay.flush() == b""
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_blank_line_may_be_cut_anywhere(blank: bytes) -> None:
+    """Byte by byte, the line end that belongs to the withheld event goes with it."""
+    data = b"data: a" + blank + USAGE + blank + b"data: b" + blank
+    relay = UsageFilter()
+    passed = [relay.feed(data[i : i + 1]) for i in range(len(data))]
+    assert b"".join([*passed, relay.flush()]) == b"data: a" + blank + b"data: b" + blank
 
 
 def test_a_whole_stream_is_the_clients_own_again(read: Read) -> None:
