@@ -106,8 +106,9 @@ class Connection(asyncio.Protocol):
             self.transport.write(self.shelf.answers[asked.number])
             return
         parts = traffic.events(asked.number, asked.pace.chunks, usage=asked.usage)
-        frames = deque(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
-        frames[-1] += b"0\r\n\r\n"
+        chunks = [b"%x\r\n%s\r\n" % (len(part), part) for part in parts]
+        paced = asked.pace.chunks + 1  # what follows the text comes at once, whether usage was asked for or not
+        frames = deque([*chunks[:paced], b"".join(chunks[paced:]) + b"0\r\n\r\n"])
         self.transport.write(_STREAM)
         self.stream(frames, asked.pace.gap_ms * 1_000_000, time.monotonic_ns())
 
