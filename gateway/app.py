@@ -153,6 +153,86 @@ def _ready(lifeline: Lifeline) -> None:
     os.write(lifeline.ready, f"{os.getpid()} ".encode())
 
 
+class Worker:
+    """The parts of one worker, put together: what is needed to answer requests and to record them.
+
+    Needs a running event loop. `start` it, let `runner` serve on a site, and `stop` it: that drains for at most
+    `limits.drain_seconds`.
+    """
+
+    def __init__(
+        self, config: Config, data: Path, environ: Mapping[str, str], *, token: str | None = None, name: str = "w0"
+    ) -> None:
+        source = telemetry.resource(environ)
+        self._config = config
+        self._environ = environ
+        self._token = token
+        self._name = name
+        self.journal = Journal(
+            data / LIVE,
+            name,
+            dict(source.attributes),
+            rotate_bytes=config.store.rotate_bytes,
+            rotate_seconds=config.store.rotate_seconds,
+        )
+        rng = random.Random(os.urandom(16))
+        self._client = Client()
+        self._demo = DemoProvider()
+        self._providers = table.build(config, environ)
+        self._proxy = Proxy(
+            config=config,
+            providers=self._providers,
+            client=self._client,
+            tracer=telemetry.JournalTracer(self.journal, source, time.time_ns, rng),
+            rng=rng,
+            token=token,
+        )
+        self._admin = Admin(socket_path(data), token, self.health)
+        app = web.Application(client_max_size=config.limits.body_bytes)
+        app.router.add_route("*", "/{path:.*}", self._front)
+        self.runner = web.AppRunner(
+            app,
+            access_log=None,
+            handler_cancellation=True,
+            auto_decompress=False,
+            max_line_size=_HEADER_BYTES,
+            max_field_size=_HEADER_BYTES,
+            max_headers=1024,
+            shutdown_timeout=config.limits.drain_seconds,
+        )
+
+    async def start(self) -> None:
+        """Start what requests may need."""
+        self._providers["demo"] = table.demo(await self._demo.start())
+        await self.runner.setup()
+
+    async def stop(self) -> None:
+        """Drain, and let go of everything."""
+        self._proxy.stopping = True
+        await self.runner.cleanup()
+        await self._client.close()
+        await self._demo.stop()
+        await self._admin.close()
+        self.journal.close()
+
+    def health(self) -> dict[str, object]:
+        """Return what /-/health says of this worker."""
+        journal = self.journal
+        return {
+            "status": "ok",
+            "version": telemetry.VERSION,
+            "worker": self._name,
+            "accepted": journal.accepted,
+            "stored": journal.stored,
+            "in_flight": journal.in_flight,
+            "dropped": journal.dropped,
+        }
+
+    async def _front(self, request: web.Request) -> web.StreamResponse:
+        ours = request.raw_path.startswith("/-/")
+        return await (self._admin.handle(request) if ours else self._proxy.handle(request))
+
+
 async def _worker(
     config: Config,
     data: Path,
@@ -164,77 +244,22 @@ async def _worker(
     stop: asyncio.Event,
 ) -> None:
     """Proxy until told to stop, then drain."""
-    source = telemetry.resource(environ)
-    journal = Journal(
-        data / LIVE,
-        name,
-        dict(source.attributes),
-        rotate_bytes=config.store.rotate_bytes,
-        rotate_seconds=config.store.rotate_seconds,
-    )
-    rng = random.Random(os.urandom(16))
-    client = Client()
-    demo = DemoProvider()
-    providers = table.build(config, environ)
-    providers["demo"] = table.demo(await demo.start())
-    proxy = Proxy(
-        config=config,
-        providers=providers,
-        client=client,
-        tracer=telemetry.JournalTracer(journal, source, time.time_ns, rng),
-        rng=rng,
-        token=token,
-    )
-
-    def health() -> dict[str, object]:
-        return {
-            "status": "ok",
-            "version": telemetry.VERSION,
-            "worker": name,
-            "accepted": journal.accepted,
-            "stored": journal.stored,
-            "in_flight": journal.in_flight,
-            "dropped": journal.dropped,
-        }
-
-    admin = Admin(socket_path(data), token, health)
-
-    async def front(request: web.Request) -> web.StreamResponse:
-        path = request.raw_path
-        return await (admin.handle(request) if path.startswith("/-/") else proxy.handle(request))
-
-    app = web.Application(client_max_size=config.limits.body_bytes)
-    app.router.add_route("*", "/{path:.*}", front)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handler_cancellation=True,
-        auto_decompress=False,
-        max_line_size=_HEADER_BYTES,
-        max_field_size=_HEADER_BYTES,
-        max_headers=1024,
-        shutdown_timeout=config.limits.drain_seconds,
-    )
-    await runner.setup()
-    await web.SockSite(runner, sock).start()
+    worker = Worker(config, data, environ, token=token, name=name)
+    await worker.start()
+    await web.SockSite(worker.runner, sock).start()
     # What is alive now stays alive; the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
     _ready(lifeline)
     try:
         while not stop.is_set():
-            journal.tick()
+            worker.journal.tick()
             try:
                 await asyncio.wait_for(stop.wait(), _TICK)
             except TimeoutError:
                 continue
     finally:
-        proxy.stopping = True
-        await runner.cleanup()
-        await client.close()
-        await demo.stop()
-        await admin.close()
-        journal.close()
+        await worker.stop()
 
 
 async def _recorder(

@@ -292,7 +292,7 @@ def test_spans_arrive_in_order_with_their_source(tmp_path, receiver, export):
     source = receiver.requests[0][1].resource_spans[0]
     assert attributes_of(source.resource) == {"service.name": "gateway", "deployment.environment.name": "test"}
     assert source.scope_spans[0].scope.name == "tracing-gateway"
-    assert exporter.counters()["exported"] == 42
+    until(lambda: exporter.counters()["exported"] == 42)
     journal.close()
 
 

@@ -1,0 +1,62 @@
+"""What every test gets: an environment without keys or endpoints, and a loop on which nothing may block."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from blockbuster import blockbuster_ctx
+
+from tests.running import InProcess, to
+from tests.upstream import Upstream
+
+FIXTURES = Path(__file__).parent / "dialects" / "fixtures"
+_CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+# What may block: the journal's appends and what comes with them, and a test that itself asks the store.
+_MAY_BLOCK = {
+    "gateway/journal.py": {"__init__", "_append", "_create", "_close", "close", "rotate", "tick"},
+    "tests/running.py": {"__init__", "ask", "rows"},
+}
+
+
+def pytest_report_header() -> str:
+    """Say which DuckDB the tests run with."""
+    return f"duckdb {duckdb.__version__}"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(_CLEARED):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_blocks() -> Iterator[None]:
+    """Fail a test in which the package blocks its event loop."""
+    with blockbuster_ctx(scanned_modules=["gateway"]) as blockbuster:
+        for function in blockbuster.functions.values():
+            for file, functions in _MAY_BLOCK.items():
+                function.can_block_in(file, functions)
+        yield
+
+
+@pytest.fixture(name="read", scope="session")
+def _read() -> Callable[[str], bytes]:
+    """Read a fixture of tests/dialects/fixtures by its name."""
+    return lambda name: (FIXTURES / name).read_bytes()
+
+
+@pytest.fixture(name="upstream")
+async def _upstream() -> AsyncIterator[Upstream]:
+    """A scripted provider."""
+    async with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(name="gateway")
+async def _gateway(upstream: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
+    """A worker in this process that sends all to `upstream`; its retries wait a millisecond."""
+    async with InProcess(tmp_path / "data", to(upstream.url)) as gateway:
+        yield gateway
