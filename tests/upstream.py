@@ -98,6 +98,14 @@ class Upstream:
         left = list(scripts)
         self.answer = lambda _asked: left.pop(0) if len(left) > 1 else left[0]
 
+    async def left(self, count: int = 1) -> None:
+        """Wait until so many clients have left early; one is seen to leave while a number is waited for."""
+        for _ in range(1000):
+            if self.gone >= count:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{self.gone} clients have left, not {count}")
+
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
@@ -137,7 +145,7 @@ class Upstream:
         """Wait, and notice a client that leaves meanwhile."""
         deadline = asyncio.get_running_loop().time() + seconds
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            if reader.at_eof():
+            if reader.at_eof() or reader.exception():
                 raise ConnectionResetError
             await asyncio.sleep(min(left, 0.01))
 
