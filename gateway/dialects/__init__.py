@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from gateway.dialects.conversation import Answered, Asked
+from gateway.dialects.events import Event
 
 
 class StreamReader(Protocol):
@@ -23,8 +24,10 @@ class StreamReader(Protocol):
     def unread(self) -> int:
         """How many events could not be read."""
 
+    told: list[Event] | None
+
     def feed(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Take the next bytes; what happens in them is appended to `told`, where that is a list."""
 
     def answered(self) -> Answered:
         """Return what was read so far."""
@@ -38,6 +41,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
         read_request: Reads a request body.
         read_response: Reads a whole response body, an error body too.
         stream_reader: Makes a new reader for one streamed response.
+        read_conversation: Reads all that a translation needs of a request's body and its path (without the query), in
+            which some dialects tell the model; None where the dialect is not translated.
 
     """
 
@@ -45,3 +50,4 @@ class Dialect(Struct, frozen=True, kw_only=True):
     read_request: Callable[[bytes], Asked]
     read_response: Callable[[bytes], Answered]
     stream_reader: Callable[[], StreamReader]
+    read_conversation: Callable[[bytes, str], Asked] | None = None

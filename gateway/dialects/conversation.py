@@ -1,8 +1,11 @@
-"""The one typed form that every dialect reads into: the OpenTelemetry GenAI message schema.
+"""The one typed form that every dialect reads into and is written from: the OpenTelemetry GenAI message schema.
 
 A reader is fed bytes and never raises: what it could read is in the result, the rest is None. Encoding a list
 of `Message` with msgspec gives `gen_ai.input.messages` as the conventions define it. Source: the JSON schemas
 beside the GenAI span conventions (open-telemetry/semantic-conventions-genai).
+
+What a dialect has and the form has no place for stands in `extra`, below the dialect's name: that dialect writes it
+back as it was, and any other one names it as dropped.
 """
 
 from typing import Any, Literal
@@ -10,23 +13,53 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+Extra = dict[str, dict[str, Any]]
 
-class Text(Struct, frozen=True, kw_only=True, tag="text"):
-    """Plain text."""
+
+class Citation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a text comes from: `start` and `end` are places in the text that cites."""
+
+    uri: str | None = None
+    title: str | None = None
+    quote: str | None = None
+    start: int | None = None
+    end: int | None = None
+    extra: Extra = {}
+
+
+class TokenLogprob(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A token's log probability, and those of the likeliest in its place."""
+
+    token: str
+    logprob: float
+    top: list["TokenLogprob"] = []
+
+
+class Text(Struct, frozen=True, kw_only=True, tag="text", omit_defaults=True):
+    """Plain text. `cache`, here and below: the prompt up to and with this is to be cached; how long, or "default"."""
 
     content: str
+    citations: list[Citation] = []
+    logprobs: list[TokenLogprob] = []
+    cache: str | None = None
+    extra: Extra = {}
 
 
-class Reasoning(Struct, frozen=True, kw_only=True, tag="reasoning"):
-    """The model's thinking, as far as the provider shows it: empty where it is redacted or encrypted."""
+class Reasoning(Struct, frozen=True, kw_only=True, tag="reasoning", omit_defaults=True):
+    """The model's thinking, as far as the provider shows it: empty where it is redacted or encrypted.
+
+    What proves it to its provider in a later turn (a signature, an encrypted form) is in `extra`.
+    """
 
     content: str
+    extra: Extra = {}
 
 
-class Refusal(Struct, frozen=True, kw_only=True, tag="refusal"):
+class Refusal(Struct, frozen=True, kw_only=True, tag="refusal", omit_defaults=True):
     """The model's words for why it will not answer; the schema leaves room for such parts."""
 
     content: str
+    extra: Extra = {}
 
 
 class Compaction(Struct, frozen=True, kw_only=True, tag="compaction", omit_defaults=True):
@@ -34,22 +67,33 @@ class Compaction(Struct, frozen=True, kw_only=True, tag="compaction", omit_defau
 
     id: str | None = None
     content: str | None = None
+    extra: Extra = {}
 
 
 class ToolCall(Struct, frozen=True, kw_only=True, tag="tool_call", omit_defaults=True):
-    """The model asks for a tool; `arguments` is the JSON value, or the text where it was no valid JSON."""
+    """The model asks for a tool; `arguments` is the JSON value, or the text where it was no valid JSON.
+
+    `custom`: a tool that takes any text; `arguments` is that text.
+    """
 
     id: str | None = None
     name: str
     arguments: Any = None
+    custom: bool = False
+    cache: str | None = None
+    extra: Extra = {}
 
 
 class ToolCallResponse(Struct, frozen=True, kw_only=True, tag="tool_call_response", omit_defaults=True):
-    """What a tool gave back: its text, or a list of parts."""
+    """What a tool gave back: its text, a list of parts, or a JSON object. `name`: the tool's, where it was told."""
 
     id: str | None = None
+    name: str | None = None
     response: Any
     is_error: bool = False
+    custom: bool = False
+    cache: str | None = None
+    extra: Extra = {}
 
 
 class ServerToolCall(Struct, frozen=True, kw_only=True, tag="server_tool_call", omit_defaults=True):
@@ -58,6 +102,7 @@ class ServerToolCall(Struct, frozen=True, kw_only=True, tag="server_tool_call", 
     id: str | None = None
     name: str
     server_tool_call: dict[str, Any]
+    extra: Extra = {}
 
 
 class ServerToolCallResponse(Struct, frozen=True, kw_only=True, tag="server_tool_call_response", omit_defaults=True):
@@ -65,14 +110,18 @@ class ServerToolCallResponse(Struct, frozen=True, kw_only=True, tag="server_tool
 
     id: str | None = None
     server_tool_call_response: dict[str, Any]
+    extra: Extra = {}
 
 
 class Blob(Struct, frozen=True, kw_only=True, tag="blob", omit_defaults=True):
-    """Inline data; `content` is base64."""
+    """Inline data; `content` is base64. Modality: image, audio, video or document."""
 
     modality: str
     mime_type: str | None = None
     content: str
+    name: str | None = None
+    cache: str | None = None
+    extra: Extra = {}
 
 
 class Uri(Struct, frozen=True, kw_only=True, tag="uri", omit_defaults=True):
@@ -81,6 +130,9 @@ class Uri(Struct, frozen=True, kw_only=True, tag="uri", omit_defaults=True):
     modality: str
     mime_type: str | None = None
     uri: str
+    name: str | None = None
+    cache: str | None = None
+    extra: Extra = {}
 
 
 class File(Struct, frozen=True, kw_only=True, tag="file", omit_defaults=True):
@@ -89,6 +141,9 @@ class File(Struct, frozen=True, kw_only=True, tag="file", omit_defaults=True):
     modality: str
     mime_type: str | None = None
     file_id: str
+    name: str | None = None
+    cache: str | None = None
+    extra: Extra = {}
 
 
 class Other(Struct, frozen=True, kw_only=True, tag="other", omit_defaults=True):
@@ -96,6 +151,8 @@ class Other(Struct, frozen=True, kw_only=True, tag="other", omit_defaults=True):
 
     kind: str
     value: Any = None
+    dialect: str | None = None
+    cache: str | None = None
 
 
 Part = (
@@ -118,16 +175,60 @@ def tool_answer(parts: list[Part]) -> str | list[Part]:
     """Return what a tool gave back: its text where it is nothing else, else the parts."""
     if not parts:
         return ""
-    return parts[0].content if len(parts) == 1 and isinstance(parts[0], Text) else parts
+    only = parts[0] if len(parts) == 1 else None
+    return only.content if isinstance(only, Text) and only == Text(content=only.content) else parts
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One turn. `finish_reason` stands on output messages only (Phoenix drops those without one)."""
+    """One turn: of the system, developer, user, assistant or tool.
+
+    `finish_reason` stands on output messages only (Phoenix drops those without one) and is of one vocabulary: stop,
+    length, content_filter, tool_calls, error, else the provider's own word; `finish_word` is that, where it is another.
+    """
 
     role: str
     parts: list[Part]
     name: str | None = None
     finish_reason: str | None = None
+    finish_word: str | None = None
+    extra: Extra = {}
+
+
+class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool that the model may call.
+
+    Attributes:
+        kind: A function with a JSON schema for its `parameters`; `custom`, which takes any text; or `server`, which the
+            provider runs: then `extra` has the whole of it, below its dialect.
+        strict: Whether arguments are held to the schema; None where nothing was said.
+
+    """
+
+    name: str
+    kind: Literal["function", "custom", "server"] = "function"
+    description: str | None = None
+    parameters: Any = None
+    strict: bool | None = None
+    cache: str | None = None
+    extra: Extra = {}
+
+
+class ToolChoice(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether tools are called: as the model sees fit, never, at least one, or the one that is named."""
+
+    mode: Literal["auto", "none", "required", "tool"]
+    name: str | None = None
+    extra: Extra = {}
+
+
+class ResponseFormat(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What form the answer has; `schema` is a JSON schema."""
+
+    type: Literal["text", "json", "json_schema"]
+    name: str | None = None
+    description: str | None = None
+    schema: Any = None
+    strict: bool | None = None
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -143,17 +244,32 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """What a request asks for; `parameters` are attributes by their names, ready for a span."""
+    """What a request asks for; `parameters` are attributes by their names (`dialects.parameters`), ready for a span.
+
+    What stands below `user` is read only for a translation (`full`): the trace has the tools as they were sent.
+    """
 
     operation: str
     model: str | None = None
     stream: bool = False
-    system_instructions: list[Part] = msgspec.field(default_factory=list)
-    input_messages: list[Message] = msgspec.field(default_factory=list)
+    system_instructions: list[Part] = []
+    input_messages: list[Message] = []
     tool_definitions: msgspec.Raw | None = None
-    parameters: dict[str, str | int | float | bool | list[str]] = msgspec.field(default_factory=dict)
+    parameters: dict[str, str | int | float | bool | list[str]] = {}
     conversation_id: str | None = None
     user: str | None = None
+
+    tools: list[Tool] = []
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_budget: int | None = None  # tokens
+    show_reasoning: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    include_usage: bool | None = None  # a chat stream's usage chunk
+    metadata: dict[str, str] = {}
+    extra: Extra = {}
 
 
 class Answered(Struct, frozen=True, kw_only=True):
@@ -161,9 +277,11 @@ class Answered(Struct, frozen=True, kw_only=True):
 
     id: str | None = None
     model: str | None = None
-    finish_reasons: list[str] = msgspec.field(default_factory=list)
-    output_messages: list[Message] = msgspec.field(default_factory=list)
+    finish_reasons: list[str] = []
+    output_messages: list[Message] = []
     usage: Usage | None = None
     error_type: str | None = None  # the provider's own word, from an error body or a mid-stream error event
     error_message: str | None = None
     conversation_id: str | None = None
+    created: int | None = None  # Unix seconds
+    extra: Extra = {}

@@ -5,6 +5,8 @@ the HTML standard's event stream rules (all three line ends, BOM, comments, seve
 bounded: an event over the limit is dropped and counted, never collected.
 """
 
+from typing import Protocol
+
 from msgspec import Struct
 
 LIMIT = 16 * 1024 * 1024
@@ -16,6 +18,15 @@ class Event(Struct, frozen=True, gc=False):
 
     name: str | None
     data: bytes
+
+
+class Decoder(Protocol):
+    """Takes the next bytes of a stream, cut anywhere, and returns the events that are whole now; never raises."""
+
+    dropped: int
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes; return the events that end in them."""
 
 
 class SseDecoder:

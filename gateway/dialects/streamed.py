@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from gateway.dialects.framing import Event, SseDecoder
+from gateway.dialects import events
+from gateway.dialects.framing import Decoder, Event, SseDecoder
 
 # What is kept of one stream, in bytes of content and, roughly, of the objects that hold it. No model says as
 # much; an endless stream does, and its usage and its end are read all the same.
@@ -12,12 +13,18 @@ _OBJECT = 64
 
 
 class EventReader(ABC):
-    """Feeds a dialect's reader one event at a time; an event it cannot read is counted and left."""
+    """Feeds a dialect's reader one event at a time; an event it cannot read is counted and left.
 
-    def __init__(self) -> None:
+    Attributes:
+        told: None, or a list to which what happens is appended, for a translation to take from.
+
+    """
+
+    def __init__(self, decoder: Decoder | None = None) -> None:
         self.ended = False
         self.first_output = False
-        self._decoder = SseDecoder()
+        self.told: list[events.Event] | None = None
+        self._decoder: Decoder = SseDecoder() if decoder is None else decoder
         self._unread = 0
         self._room = KEPT_MAX
 

@@ -1,0 +1,73 @@
+"""What happens in a streamed response, in the conversation form: the readers tell it, the writers write it.
+
+Parts are numbered within their choice in the order in which they begin, and may overlap (parallel tool calls do in some
+dialects). Each begins once, grows by text, and is done once; a reader whose dialect does not say when a part begins or
+is done says so when it can tell.
+"""
+
+from msgspec import Struct
+
+from gateway.dialects.conversation import Extra, Part, Usage
+
+
+class Begun(Struct, frozen=True, kw_only=True):
+    """The response has begun. Usage is what is known of it by then."""
+
+    id: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    created: int | None = None
+    extra: Extra = {}
+
+
+class PartBegun(Struct, frozen=True, kw_only=True):
+    """A part begins, as far as it is known: texts are empty, a tool call has its id and name, but no arguments."""
+
+    index: int
+    part: Part
+    choice: int = 0
+
+
+class PartGrown(Struct, frozen=True, kw_only=True):
+    """More of a text, of reasoning or a refusal, or of the JSON text of a tool call's arguments."""
+
+    index: int
+    text: str
+    choice: int = 0
+
+
+class PartDone(Struct, frozen=True, kw_only=True):
+    """A part is whole: what it was told to be, with all that came late (citations, a signature)."""
+
+    index: int
+    part: Part
+    choice: int = 0
+
+
+class ChoiceDone(Struct, frozen=True, kw_only=True):
+    """A choice has ended; the words are those of `Message`."""
+
+    finish_reason: str | None
+    finish_word: str | None = None
+    choice: int = 0
+    extra: Extra = {}
+
+
+class UsageTold(Struct, frozen=True, kw_only=True):
+    """All that is known of the usage by now; a later one replaces it."""
+
+    usage: Usage
+
+
+class Broken(Struct, frozen=True, kw_only=True):
+    """The provider told of an error in the middle; nothing follows."""
+
+    type: str | None = None
+    message: str | None = None
+
+
+class Ended(Struct, frozen=True):
+    """The stream's own end; nothing follows."""
+
+
+Event = Begun | PartBegun | PartGrown | PartDone | ChoiceDone | UsageTold | Broken | Ended
