@@ -78,13 +78,13 @@ class InProcess:
         (row,) = self.rows("CLIENT")
         return row
 
-    async def ended(self, count: int = 1) -> None:
-        """Wait until so many exchanges have ended: a client that leaves does not see the end."""
+    async def ended(self, count: int = 1, kind: str = "SERVER") -> None:
+        """Wait until so many exchanges (or attempts: CLIENT) have ended: a client that leaves does not see the end."""
         for _ in range(500):
-            if len(self.rows("SERVER")) >= count:
+            if len(self.rows(kind)) >= count:
                 return
             await asyncio.sleep(0.01)
-        raise AssertionError(f"{len(self.rows('SERVER'))} exchanges have ended, not {count}")
+        raise AssertionError(f"{len(self.rows(kind))} spans of kind {kind} have ended, not {count}")
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """Publish the view file and ask."""
