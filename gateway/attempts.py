@@ -68,9 +68,7 @@ async def answer(
             return await _give_up(request, outcome, plan, exchange)
         reason, wait = step.reason, step.wait
         if wait:
-            before = perf_counter()
-            await asyncio.sleep(wait)
-            exchange.waited += perf_counter() - before
+            await exchange.waiting(asyncio.sleep(wait))
 
 
 async def _try_once(
@@ -114,7 +112,9 @@ def _ended(failure: _Failed) -> Ended:
         return Ended(kind=failure.kind, retry_after=None, relayed=False, should_retry=None)
     headers = lower(failure.response.headers)
     told = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
-    return Ended(kind=failure.kind, retry_after=retry_after(headers, time()), relayed=False, should_retry=told)
+    # The rate limits' reset times come with any response; they are the reason to wait only where a limit was hit.
+    wait = retry_after(headers, time(), resets=failure.kind is Kind.RATE_LIMIT)
+    return Ended(kind=failure.kind, retry_after=wait, relayed=False, should_retry=told)
 
 
 async def _give_up(request: web.Request, failure: _Failed, plan: Plan, exchange: Exchange) -> web.StreamResponse:
@@ -123,17 +123,17 @@ async def _give_up(request: web.Request, failure: _Failed, plan: Plan, exchange:
     Where we have tried again ourselves, the client's SDK is told not to, so that its retries do not multiply ours.
     """
     extra = extra_headers(exchange, streamed=False)
-    if exchange.attempts > 1:
-        extra["x-should-retry"] = "false"
+    ours = {"x-should-retry": "false"} if exchange.attempts > 1 else {}
     if failure.response is not None:
         exchange.end(failure.kind.value, failure.response.status)
         response = Relayed(failure.response, extra)
+        response.headers.update(ours)
         await response.prepare(request)
         await response.write_eof(failure.body)
         return response
     error = failure.error or ExchangeError(failure.kind, "The attempt failed.")
     exchange.end(error.kind.value, error.status, error.message)
-    return await refuse(request, error, plan.route.family, exchange, extra)
+    return await refuse(request, error, plan.route.family, exchange, extra | ours)
 
 
 async def refuse(

@@ -1,7 +1,9 @@
 """What was seen, as span attributes. Pure: values in, a dict of attributes out."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -25,6 +27,26 @@ _GROUPING = (
     ("user-agent", "user_agent.original"),
 )
 
+# Where a request may carry a key: in these headers, and in these parameters of its query.
+_SECRET_HEADERS = (
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "x-gateway-token",
+    "x-auth-token",
+    "ocp-apim-subscription-key",
+    "cookie",
+)
+_SECRET_PARAMETERS = ("key", "token", "secret", "signature", "sig", "password", "code")
+# A request's target may be a whole URL, with a user.
+_USER = re.compile(r"([a-z]+://)([^/]*)@")
+
+REDACTED = "[redacted]"
+# What is as long as this is no word: it is that key, wherever it stands.
+OPAQUE = 20
+
 Attributes = dict[str, Any]
 
 _encoder = msgspec.json.Encoder()
@@ -43,13 +65,49 @@ def client_of(user_agent: str) -> str:
     return first if rest and version.isalpha() else name
 
 
-def of_client(method: str, path: str, headers: Mapping[str, str]) -> Attributes:
-    """Return what the request's head says. The query is left out: it may carry keys."""
-    attributes: Attributes = {"http.request.method": method, "url.path": path}
+def readable(text: str) -> str:
+    """Return a text as UTF-8 can hold it: bytes of a header that were none stand there as `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def secrets_in(headers: Mapping[str, str], target: str) -> Iterator[str]:
+    """Give what a request carries that may be a key, as it came and as it is meant."""
+    for name in _SECRET_HEADERS:
+        value = headers.get(name)
+        if value is not None:
+            yield value
+            yield value.rpartition(" ")[2]
+            if name == "cookie":
+                yield from (each.partition("=")[2] for each in value.split("; "))
+    path, _, query = target.partition("?")
+    for parameter in query.split("&") if "=" in query else ():
+        name, _, value = parameter.partition("=")
+        if name.lower().endswith(_SECRET_PARAMETERS):
+            yield value
+            yield unquote(value)
+    if user := _USER.match(path):
+        yield user.group(2)
+        yield user.group(2).partition(":")[2]
+
+
+def scrub(attributes: Attributes, secrets: tuple[str, ...]) -> None:
+    """Take secrets out of all attributes, content too: an agent may well have been shown its own environment."""
+    for secret in secrets:
+        if len(secret) < OPAQUE or " " in secret:
+            continue
+        for key, value in attributes.items():
+            if isinstance(value, str) and secret in value:
+                attributes[key] = value.replace(secret, REDACTED)
+
+
+def of_client(method: str, target: str, headers: Mapping[str, str]) -> Attributes:
+    """Return what the request's head says. The query is left out, and a user: they may carry keys."""
+    path = _USER.sub(r"\1", target.partition("?")[0])
+    attributes: Attributes = {"http.request.method": method, "url.path": readable(path)}
     for header, attribute in _GROUPING:
         value = headers.get(header)
         if value and attribute not in attributes:
-            attributes[attribute] = value
+            attributes[attribute] = readable(value)
     agent = attributes.get("user_agent.original")
     if agent:
         attributes["gateway.client"] = client_of(agent)
@@ -65,7 +123,7 @@ def of_attempt(route: Route, index: int, reason: str, backoff: float) -> Attribu
         "gateway.provider": provider.name,
         "server.address": provider.origin.host,
         "server.port": provider.origin.port,
-        "url.full": provider.url + route.target.partition("?")[0],
+        "url.full": readable(provider.url + route.target.partition("?")[0]),
     }
     if index:
         attributes["http.request.resend_count"] = index

@@ -19,7 +19,7 @@ from gateway import attributes as seen
 from gateway.config import Capture
 from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.estimate import estimate
-from gateway.errors import Kind
+from gateway.errors import Kind, kind_of_status
 from gateway.routing import Route
 from gateway.tee import Tee
 
@@ -33,6 +33,8 @@ CLIENT_ABORT = "client_abort"
 _propagator = TraceContextTextMapPropagator()
 _getter: DefaultGetter = DefaultGetter()
 _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
+# A key that is shorter cannot be told from a word.
+_SHORTEST = 6
 
 
 class Exchange:
@@ -58,11 +60,14 @@ class Exchange:
         self._asked: Asked | None = None
         self._request: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
-        self._secrets: tuple[str, ...] = ()
+        self._headers = headers
+        self._target = path
+        self._keys: tuple[str, ...] = ()
+        self._secrets: tuple[str, ...] | None = None
         attributes = seen.of_client(method, path, headers)
         parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
         self.span = tracer.start_span(
-            f"{method} {path}", parent, SpanKind.SERVER, attributes, start_time=self.started_ns
+            f"{method} {attributes['url.path']}", parent, SpanKind.SERVER, attributes, start_time=self.started_ns
         )
         self.context = trace.set_span_in_context(self.span, Context())
 
@@ -88,10 +93,11 @@ class Exchange:
                 log.exception("a request could not be read")
         return self._asked
 
-    def routed(self, route: Route, body: bytes | None, secrets: tuple[str, ...]) -> None:
-        """Say where the exchange goes, what its (decoded) body is, and which secrets no text of ours may show."""
+    def routed(self, route: Route, body: bytes | None, keys: tuple[str, ...]) -> None:
+        """Say where the exchange goes, what its (decoded) body is, and which keys of ours no text may show."""
         self._route = route
-        self._secrets = secrets
+        self._target = route.target
+        self._keys = keys
         if self.capture.store != "off":
             self._body = body
 
@@ -122,11 +128,19 @@ class Exchange:
         finally:
             self.waited += perf_counter() - before
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys that came with the request or are sent for it, the longest first."""
+        if self._secrets is None:
+            found = {*self._keys, *seen.secrets_in(self._headers, self._target)}
+            self._secrets = tuple(sorted((each for each in found if len(each) >= _SHORTEST), key=len, reverse=True))
+        return self._secrets
+
     def scrub(self, text: str) -> str:
         """Take this exchange's keys out of a text, such as an error that repeats what it was sent."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[redacted]")
-        return text
+        for secret in self.secrets:
+            text = text.replace(secret, seen.REDACTED)
+        return seen.readable(text)
 
     def account(self, usage: Mapping[str, Any]) -> None:
         """Add an attempt's tokens to the exchange's."""
@@ -139,7 +153,8 @@ class Exchange:
     def abandon(self, outcome: str, error: str) -> None:
         """End what is not ended: the client left, or the gateway stops."""
         status = None
-        if self._last is not None:
+        # Between two attempts the client has got none.
+        if self._last is not None and not self._last.ended:
             self._last.end(outcome, error)
             status = self._last.status
         self.end(outcome, status, error)
@@ -152,9 +167,10 @@ class Exchange:
         now = perf_counter()
         try:
             attributes = self._closing(outcome, status, error, now)
+            seen.scrub(attributes, self.secrets)
             self.span.set_attributes(attributes)
-            failed = outcome != OK and (status is None or status >= 500 or outcome in {"upstream_abort", "timeout"})
-            if failed and outcome != CLIENT_ABORT:
+            clients_fault = status is not None and 400 <= status < 500
+            if outcome not in {OK, CLIENT_ABORT} and not clients_fault:
                 self.span.set_status(StatusCode.ERROR, outcome)
         except Exception:
             log.exception("an exchange's span is not complete")
@@ -170,11 +186,13 @@ class Exchange:
         }
         if status is not None:
             attributes["http.response.status_code"] = status
+        route, last = self._route, self._last
+        if outcome != OK and last is not None:
+            error = error or last.error
         if error:
             attributes["gateway.error"] = self.scrub(error)
         if outcome not in {OK, CLIENT_ABORT}:
             attributes["error.type"] = str(status) if status and status >= 400 else outcome
-        route, last = self._route, self._last
         if route is not None:
             attributes |= seen.of_route(route)
         if last is not None:
@@ -199,6 +217,7 @@ class Attempt:
         self.status: int | None = None
         self._tee: Tee | None = None
         self.ended = False
+        self.error: str | None = None
         self.response_model: str | None = None
         self.usage_source: str | None = None
         model = route.rename or route.model
@@ -233,9 +252,11 @@ class Attempt:
     def end(self, kind: Kind | str | None, error: str | None = None) -> str:
         """End the span and return its outcome; a second call changes nothing.
 
-        `kind` is None where all went well as far as HTTP tells: a stream that stopped without its last event, or
-        carried an error, is found out here.
+        `kind` is None where the body came whole: what its status says, and a stream that stopped without its last
+        event or carried an error, is found out here.
         """
+        if kind is None and self.status is not None:
+            kind = kind_of_status(self.status)
         outcome = kind.value if isinstance(kind, Kind) else kind or OK
         if self.ended:
             return outcome
@@ -278,7 +299,8 @@ class Attempt:
             attributes["error.type"] = str(status) if status and status >= 400 else word or outcome
             self.span.set_status(StatusCode.ERROR, outcome)
         if error:
-            attributes["gateway.error"] = exchange.scrub(error)
+            self.error = attributes["gateway.error"] = exchange.scrub(error)
+        seen.scrub(attributes, exchange.secrets)
         self.span.set_attributes(attributes)
         return outcome
 

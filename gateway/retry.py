@@ -6,7 +6,7 @@ with one candidate, only retryable kinds are tried again, after a backoff.
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -98,11 +98,13 @@ def next_step(
         return Stop("the provider said not to try again")
     if not ended.kind.fact.retryable and ended.should_retry is not True:
         return Stop(f"{ended.kind.value} does not get better by trying again")
-    wait = backoff(policy, tries - max(candidates - 1, 0), jitter)
-    if ended.kind is Kind.RATE_LIMIT and ended.retry_after is not None:
-        if ended.retry_after * 1000 > policy.max_backoff and policy.fail_if_rate_limit_exceeds_max_backoff:
+    wait, longest = backoff(policy, tries - max(candidates - 1, 0), jitter), policy.max_backoff / 1000
+    if ended.retry_after is not None:
+        limited = ended.kind is Kind.RATE_LIMIT
+        if limited and ended.retry_after > longest and policy.fail_if_rate_limit_exceeds_max_backoff:
             return Stop(f"the provider said to wait {ended.retry_after:g} s, longer than max_backoff")
-        wait = max(wait, ended.retry_after)
+        # A server error may pass sooner than it says; a rate limit does not.
+        wait = max(wait, ended.retry_after if limited else min(ended.retry_after, longest))
     return Again(candidate=following, wait=wait, reason=f"retry after {ended.kind.value}")
 
 
@@ -141,12 +143,13 @@ def go_duration(text: str) -> float | None:
     return seconds if text and position == len(text) else None
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+def retry_after(headers: Mapping[str, str], now: float, *, resets: bool = True) -> float | None:
     """Return the seconds a provider says to wait, from headers by lower-case name; None where it says nothing usable.
 
-    In order: `retry-after-ms`, `retry-after` (seconds or a date), then the reset times of those rate limit buckets that
-    have nothing left: Anthropic's `anthropic-ratelimit-*-reset` (RFC 3339) and OpenAI's `x-ratelimit-reset-*` (Go
-    durations). The latest of these counts, since all must have something again. A date that has passed is 0.
+    In order: `retry-after-ms`, `retry-after` (seconds or a date), then, with `resets`, the reset times of those rate
+    limit buckets that have nothing left: Anthropic's `anthropic-ratelimit-*-reset` (RFC 3339) and OpenAI's
+    `x-ratelimit-reset-*` (Go durations). The latest of these counts, since all must have something again. A date that
+    has passed is 0.
     """
     milliseconds = headers.get("retry-after-ms", "").strip()
     if _NUMBER.fullmatch(milliseconds):
@@ -156,17 +159,19 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return _sane(float(said))
     if said and (date := _http_date(said)) is not None:
         return _sane(max(0.0, date - now))
-    resets: list[float | None] = []
+    if not resets:
+        return None
+    times: list[float | None] = []
     for bucket in _ANTHROPIC:
         if headers.get(f"anthropic-ratelimit-{bucket}-remaining", "0").strip() == "0":
             date = _rfc3339(headers.get(f"anthropic-ratelimit-{bucket}-reset", "").strip())
-            resets.append(None if date is None else max(0.0, date - now))
-    resets += [
+            times.append(None if date is None else max(0.0, date - now))
+    times += [
         go_duration(headers.get(f"x-ratelimit-reset-{bucket}", "").strip())
         for bucket in _OPENAI
         if headers.get(f"x-ratelimit-remaining-{bucket}", "0").strip() == "0"
     ]
-    known = [reset for reset in resets if reset is not None and _sane(reset) is not None]
+    known = [time for time in times if time is not None and _sane(time) is not None]
     return max(known, default=None)
 
 
@@ -176,7 +181,9 @@ def _sane(seconds: float) -> float | None:
 
 def _http_date(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        date = parsedate_to_datetime(text)
+        # The older forms of an HTTP date have no zone; all are in GMT.
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 

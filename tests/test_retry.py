@@ -1,6 +1,7 @@
 """The retry policy: the seed's rules, checked as properties of pure functions."""
 
 import math
+import time
 
 import pytest
 from hypothesis import assume, given
@@ -109,6 +110,15 @@ def test_waits_grow_up_to_the_cap(policy, failures, jitter):
     assert 0 <= backoff(policy, failures, jitter) <= backoff(policy, failures + 1, jitter) <= policy.max_backoff / 1000
 
 
+@pytest.mark.parametrize(("said", "waited"), [(0.1, 0.2), (1.0, 1.0), (9.0, 5.0)])
+def test_a_server_error_waits_as_long_as_it_is_told_up_to_the_cap(said, waited):
+    """The longer of backoff and Retry-After, and never more than max_backoff."""
+    ended = Ended(kind=Kind.SERVER, retry_after=said)
+    step = next_step(ended, tries=1, candidate=0, candidates=1, start=0, policy=RetryPolicy(), jitter=0.0)
+    assert isinstance(step, Again)
+    assert step.wait == waited
+
+
 @pytest.mark.parametrize(
     ("retry_after", "strict", "expected"), [(1.0, True, 1.0), (0.1, True, 0.2), (9.0, True, None), (9.0, False, 9.0)]
 )
@@ -158,6 +168,25 @@ def test_a_provider_that_says_not_to_retry_is_believed():
 def test_how_long_a_provider_says_to_wait(headers, seconds):
     """Each form of the headers, buckets that have something left not counted, nonsense ignored."""
     assert retry_after(headers, NOW) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_the_reset_times_count_only_where_a_limit_was_hit():
+    """Other failures are waited for by an explicit word alone."""
+    headers = {"x-ratelimit-reset-requests": "6m0s"}
+    assert retry_after(headers, NOW, resets=False) is None
+    assert retry_after(headers | {"retry-after": "3"}, NOW, resets=False) == 3.0
+
+
+@pytest.mark.parametrize("date", ["Tue Nov 14 22:13:30 2023", "Tue, 14 Nov 2023 22:13:30 -0000"])
+def test_a_date_without_a_zone_is_in_gmt(monkeypatch, date):
+    """Wherever the gateway runs, the older forms of an HTTP date are read as every server means them."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert retry_after({"retry-after": date}, NOW) == 10.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 NAMES = (
