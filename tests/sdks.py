@@ -1,12 +1,16 @@
 """What the tests of the SDKs share: answers in the providers' shapes, and what must hold of every recorded exchange."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.running import InProcess
-from tests.upstream import Asked, Step, events, stream
+from tests.upstream import Asked, Step, events, reply, stream
 
 Row = dict[str, Any]
+
+FOREVER = 600.0  # seconds: longer than any test lasts
+TRIES = 4  # the gateway's default
 
 # Every test client's key begins like this, and no journal may have it.
 KEY = "sk-planted-4711"
@@ -34,6 +38,22 @@ CHAT = {
     },
     "service_tier": "default",
 }
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-5-20260801",
+    "content": [{"type": "text", "text": "Good day."}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {
+        "input_tokens": 9,
+        "cache_creation_input_tokens": 5,
+        "cache_read_input_tokens": 100,
+        "output_tokens": 7,
+        "service_tier": "standard",
+    },
+}
 
 
 def telling_usage_when_asked(data: bytes) -> Callable[[Asked], list[Step]]:
@@ -45,6 +65,25 @@ def telling_usage_when_asked(data: bytes) -> Callable[[Asked], list[Step]]:
         return stream([*pieces, *([usage] if wanted else []), done])
 
     return answer
+
+
+def by_path(bodies: Mapping[str, bytes | dict[str, Any]]) -> Callable[[Asked], list[Step]]:
+    """Answer by method and target; bytes are no JSON."""
+
+    def answer(asked: Asked) -> list[Step]:
+        body = bodies[f"{asked.method} {asked.target}"]
+        return reply(body, content_type="audio/mpeg" if isinstance(body, bytes) else "application/json")
+
+    return answer
+
+
+def comparable(asked: Asked) -> tuple[str, str, list[tuple[str, str]], bytes]:
+    """Return a request without what differs from connection to connection: its host, and the multipart boundary."""
+    boundary = re.search(r"boundary=(\S+)", asked.header("Content-Type") or "")
+    word = boundary.group(1) if boundary else "no boundary"
+    named = [(name.lower(), value.replace(word, "BOUNDARY")) for name, value in asked.headers]
+    headers = sorted(each for each in named if each[0] not in {"host", "connection"})
+    return asked.method, asked.target, headers, asked.body.replace(word.encode(), b"BOUNDARY")
 
 
 def recorded(gateway: InProcess, exchange: int = 0) -> tuple[Row, list[Row]]:

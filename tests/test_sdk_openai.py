@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -15,6 +14,8 @@ from tests.sdks import (
     CHAT,
     HELLO,
     KEY,
+    by_path,
+    comparable,
     facts,
     reasoning,
     recorded,
@@ -23,7 +24,7 @@ from tests.sdks import (
     text,
     tool_call,
 )
-from tests.upstream import Asked, Step, Upstream, events, reply, stream
+from tests.upstream import Upstream, events, reply, stream
 
 WEATHER: list[Any] = [
     {
@@ -279,25 +280,10 @@ CALLS: dict[str, Callable[[openai.AsyncOpenAI], Awaitable[Any]]] = {
 }
 
 
-def known_paths(asked: Asked) -> list[Step]:
-    """Answer as the table says."""
-    body = PATHS[f"{asked.method} {asked.target}"]
-    return reply(body, content_type="audio/mpeg" if isinstance(body, bytes) else "application/json")
-
-
-def comparable(asked: Asked) -> tuple[str, str, list[tuple[str, str]], bytes]:
-    """Return a request without what differs from connection to connection: its host, and the multipart boundary."""
-    boundary = re.search(r"boundary=(\S+)", asked.header("Content-Type") or "")
-    word = boundary.group(1) if boundary else "no boundary"
-    named = [(name.lower(), value.replace(word, "BOUNDARY")) for name, value in asked.headers]
-    headers = sorted(each for each in named if each[0] not in {"host", "connection"})
-    return asked.method, asked.target, headers, asked.body.replace(word.encode(), b"BOUNDARY")
-
-
 @pytest.mark.parametrize("call", CALLS)
 async def test_the_provider_cannot_tell(upstream: Upstream, gateway: InProcess, call: str):
     """Straight and through the gateway the provider gets the same bytes and the SDK the same answer, on any path."""
-    upstream.answer = known_paths
+    upstream.answer = by_path(PATHS)
     answers = []
     for url in (upstream.url, gateway.url):
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY) as client:

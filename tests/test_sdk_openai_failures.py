@@ -11,12 +11,10 @@ import openai
 import pytest
 
 from tests.running import InProcess, to
-from tests.sdks import CHAT, HELLO, KEY, facts, recorded, said, text
+from tests.sdks import CHAT, FOREVER, HELLO, KEY, TRIES, facts, recorded, said, text
 from tests.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
 
-FOREVER = 600.0  # longer than any test lasts
 ASK: dict[str, Any] = {"model": "gpt-5.4-mini", "messages": HELLO}
-TRIES = 4  # the gateway's default
 
 Read = Callable[[str], bytes]
 
