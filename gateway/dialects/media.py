@@ -18,8 +18,10 @@ def modality_of(mime_type: str | None, otherwise: str) -> str:
 
 def located(url: str, modality: str) -> Part:
     """Read a URL; a `data:` URL is the data itself."""
-    if not url.startswith("data:"):
-        return Uri(modality=modality, uri=url)
+    return _inline(url, modality) if url.startswith("data:") else Uri(modality=modality, uri=url)
+
+
+def _inline(url: str, modality: str) -> Blob:
     head, _, content = url[5:].partition(",")
     mime_type = head.partition(";")[0] or None
     return Blob(modality=modality_of(mime_type, modality), mime_type=mime_type, content=content)
@@ -39,12 +41,14 @@ def sound(value: Any) -> Part:
 def attached(value: Any) -> Part:
     """Read OpenAI's files and images: by the id of a file it keeps, by URL, or inline."""
     file = fields(value)
+    name = text(file.get("filename"))
     if file_id := text(file.get("file_id")):
-        return File(modality="document", file_id=file_id)
+        return File(modality="document", file_id=file_id, name=name)
     if url := text(file.get("file_url")):
-        return Uri(modality="document", uri=url)
+        return Uri(modality="document", uri=url, name=name)
     if data := text(file.get("file_data")):
-        if data.startswith("data:"):
-            return located(data, "document")
-        return Blob(modality="document", content=data)
+        if not data.startswith("data:"):
+            return Blob(modality="document", content=data, name=name)
+        read = _inline(data, "document")
+        return Blob(modality=read.modality, mime_type=read.mime_type, content=read.content, name=name)
     return Other(kind="file", value=value)

@@ -5,19 +5,20 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.dialects import Dialect, openai_request
+from gateway.dialects import Dialect, events, openai_request
 from gateway.dialects.conversation import (
     Answered,
     Message,
     Part,
     Reasoning,
-    Refusal,
     Text,
-    ToolCall,
+    TokenLogprob,
     Usage,
 )
 from gateway.dialects.framing import Event
-from gateway.dialects.lenient import count, decode, error_of, fields, json_value, objects, text
+from gateway.dialects.lenient import count, decode, error_of, fields, objects, text
+from gateway.dialects.openai_choices import Choice
+from gateway.dialects.openai_conversation import read_chat_conversation, read_completion_conversation
 from gateway.dialects.openai_request import message_parts
 from gateway.dialects.stream_usage import UsageFilter, ask_for_usage
 from gateway.dialects.streamed import EventReader
@@ -46,6 +47,7 @@ class _Choice(Struct, gc=False):
 class _Chunk(Struct, gc=False):
     id: Any = None
     model: Any = None
+    created: Any = None
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
@@ -58,6 +60,7 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 class _Whole(Struct, gc=False):
     id: Any = None
     model: Any = None
+    created: Any = None
     choices: Any = None
     usage: Any = None
     error: Any = None
@@ -80,9 +83,18 @@ def _usage(reported: Any) -> Usage | None:
     )
 
 
-def _finish_reason(reason: Any) -> str | None:
-    """Return the one vocabulary's word; it is OpenAI's but for the older function calls."""
-    return "tool_calls" if reason == "function_call" else text(reason)
+def _finish_reason(reason: Any) -> tuple[str | None, str | None]:
+    """Return the one vocabulary's word, and the dialect's where it is another: only the older function calls'."""
+    return ("tool_calls", "function_call") if reason == "function_call" else (text(reason), None)
+
+
+def read_logprobs(logprobs: Any) -> list[TokenLogprob]:
+    """Read the log probabilities of a choice's content."""
+    return [
+        TokenLogprob(token=token, logprob=float(value), top=read_logprobs({"content": each.get("top_logprobs")}))
+        for each in objects(fields(logprobs).get("content"))
+        if isinstance(token := each.get("token"), str) and isinstance(value := each.get("logprob"), int | float)
+    ]
 
 
 def _read_response(body: bytes) -> Answered:
@@ -99,8 +111,10 @@ def _read_response(body: bytes) -> Answered:
         parts: list[Part] = message_parts(fields(choice.get("message")))
         if completion := text(choice.get("text")):
             parts.append(Text(content=completion))
-        reason = _finish_reason(choice.get("finish_reason"))
-        messages.append(Message(role="assistant", parts=parts, finish_reason=reason))
+        if logprobs := read_logprobs(choice.get("logprobs")):
+            parts = [msgspec.structs.replace(p, logprobs=logprobs) if isinstance(p, Text) else p for p in parts]
+        reason, word = _finish_reason(choice.get("finish_reason"))
+        messages.append(Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word))
     return Answered(
         id=text(whole.id),
         model=text(whole.model),
@@ -109,54 +123,8 @@ def _read_response(body: bytes) -> Answered:
         usage=_usage(whole.usage),
         error_type=error_type,
         error_message=error_message,
+        created=count(whole.created),
     )
-
-
-class _Call:
-    """A tool call as far as its deltas have come."""
-
-    __slots__ = ("arguments", "id", "name")
-
-    def __init__(self) -> None:
-        self.id: str | None = None
-        self.name = ""
-        self.arguments: list[str] = []
-
-
-class _Collected:
-    """One choice as far as its deltas have come; they are joined once, at the end."""
-
-    __slots__ = ("by_index", "calls", "finish_reason", "reasoning", "refusal", "text")
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
-        self.calls: list[_Call] = []
-        self.by_index: dict[int, _Call] = {}
-        self.finish_reason: str | None = None
-
-    def call(self, index: int | None, call_id: str | None) -> _Call:
-        """Return the call a delta belongs to. A new id starts one: some providers leave every index 0."""
-        if index is None:
-            index = len(self.by_index) if call_id else max(len(self.by_index) - 1, 0)
-        call = self.by_index.get(index)
-        if call is None or (call_id and call.id and call.id != call_id):
-            call = self.by_index[index] = _Call()
-            self.calls.append(call)
-        return call
-
-    def message(self) -> Message:
-        """Return what came so far."""
-        parts: list[Part] = []
-        if self.reasoning:
-            parts.append(Reasoning(content="".join(self.reasoning)))
-        if self.text:
-            parts.append(Text(content="".join(self.text)))
-        if self.refusal:
-            parts.append(Refusal(content="".join(self.refusal)))
-        parts += [ToolCall(id=c.id, name=c.name, arguments=json_value("".join(c.arguments))) for c in self.calls]
-        return Message(role="assistant", parts=parts, finish_reason=self.finish_reason)
 
 
 class _ChatReader(EventReader):
@@ -166,13 +134,18 @@ class _ChatReader(EventReader):
         super().__init__()
         self._id: str | None = None
         self._model: str | None = None
-        self._choices: dict[int, _Collected] = {}
+        self._created: int | None = None
+        self._begun = False
+        self._choices: dict[int, Choice] = {}
         self._usage: Usage | None = None
         self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
         if event.data == b"[DONE]":
             self.ended = True
+            if self.told is not None:
+                self._end_choices()
+                self.told.append(events.Ended())
             return True
         chunk = decode(event.data, _CHUNK)
         if chunk is None:
@@ -181,65 +154,90 @@ class _ChatReader(EventReader):
             self._id = text(chunk.id)
         if not self._model:
             self._model = text(chunk.model)
+        if self.told is not None and not self._begun:
+            self._begun = True
+            self._created = count(chunk.created)
+            self.told.append(events.Begun(id=self._id, model=self._model, created=self._created))
         for choice in chunk.choices or ():
             self._take_choice(choice)
         if chunk.usage is not None:
             self._usage = merged(self._usage, _usage(chunk.usage))
+            if self.told is not None and self._usage is not None:
+                self.told.append(events.UsageTold(usage=self._usage))
         if chunk.error or event.name == "error":
             self._error = error_of(chunk.error or {"message": chunk.message})
             self.ended = True
+            if self.told is not None:
+                self.told.append(events.Broken(type=self._error[0], message=self._error[1]))
         return True
 
-    def _take_choice(self, choice: _Choice) -> None:
-        index = count(choice.index) or 0
-        collected = self._choices.get(index)
-        if collected is None:
+    def _end_choices(self) -> None:
+        for choice in self._choices.values():
+            choice.end()
+
+    def _take_choice(self, told: _Choice) -> None:
+        index = count(told.index) or 0
+        choice = self._choices.get(index)
+        if choice is None:
             if not self._has_room(0):
                 return
-            collected = self._choices[index] = _Collected()
-        delta = choice.delta
-        content = choice.text if delta is None else delta.content
-        if isinstance(content, str):
-            self._keep(collected.text, content)
-        elif content is not None:
-            self._take_parts(collected, content)
+            choice = self._choices[index] = Choice(index, self.told)
+        delta = told.delta
+        content = told.text if delta is None else delta.content
+        if content:
+            self._take_content(choice, content)
         if delta is not None:
             if thought := delta.reasoning_content or delta.reasoning:
-                self._keep(collected.reasoning, thought)
+                self._grow(choice, "reasoning", thought)
             if delta.refusal:
-                self._keep(collected.refusal, delta.refusal)
+                self._grow(choice, "refusal", delta.refusal)
             if delta.tool_calls:
                 for call in objects(delta.tool_calls):
-                    self._take_call(collected, call, fields(call.get("function")) or fields(call.get("custom")))
+                    self._take_call(choice, call)
             if delta.function_call:
-                self._take_call(collected, {"index": -1}, fields(delta.function_call))
+                self._take_call(choice, {"index": -1, "function": delta.function_call})
             if delta.audio:
-                self._keep(collected.text, fields(delta.audio).get("transcript"))
-        if choice.finish_reason is not None:
-            collected.finish_reason = _finish_reason(choice.finish_reason)
+                self._grow(choice, "text", fields(delta.audio).get("transcript"))
+        if told.finish_reason is not None:
+            choice.finish_reason, choice.finish_word = _finish_reason(told.finish_reason)
+            choice.end()
 
-    def _take_parts(self, collected: _Collected, content: Any) -> None:
-        """Take content that comes as a list of parts (Mistral's reasoning models)."""
+    def _grow(self, choice: Choice, kind: str, piece: Any) -> None:
+        """Add a piece to the text of this kind; what is no text, or empty, is none."""
+        if isinstance(piece, str) and piece:
+            part = choice.growing(kind)
+            self._keep(part.pieces, piece)
+            if self.told is not None:
+                choice.grow(part, piece)
+
+    def _take_content(self, choice: Choice, content: Any) -> None:
+        """Take content: a text, or a list of parts (Mistral's reasoning models)."""
+        if isinstance(content, str):
+            self._grow(choice, "text", content)
+            return
         for part in message_parts({"content": content}):
-            if isinstance(part, Reasoning):
-                self._keep(collected.reasoning, part.content)
-            elif isinstance(part, Text):
-                self._keep(collected.text, part.content)
+            if isinstance(part, Reasoning | Text):
+                self._grow(choice, "reasoning" if isinstance(part, Reasoning) else "text", part.content)
 
-    def _take_call(self, collected: _Collected, delta: dict[str, Any], function: dict[str, Any]) -> None:
+    def _take_call(self, choice: Choice, delta: dict[str, Any]) -> None:
+        custom = fields(delta.get("custom"))
+        function = fields(delta.get("function")) or custom
         call_id = text(delta.get("id"))
         if not self._has_room(0):
             return
-        call = collected.call(count(delta.get("index")), call_id)
+        call = choice.call(count(delta.get("index")), call_id)
         call.id = call.id or call_id
         call.name = call.name or text(function.get("name")) or ""
+        call.custom = call.custom or bool(custom)
         arguments = function.get("arguments", function.get("input"))
-        self._keep(call.arguments, arguments)
+        self._keep(call.pieces, arguments)
         self.first_output = True
+        if self.told is not None:
+            choice.grow(call, arguments if isinstance(arguments, str) else "")
 
     def answered(self) -> Answered:
         """Return what was read so far."""
-        messages = [collected.message() for _, collected in sorted(self._choices.items())]
+        messages = [choice.message() for _, choice in sorted(self._choices.items())]
         error_type, error_message = self._error
         return Answered(
             id=self._id,
@@ -257,12 +255,14 @@ CHAT_COMPLETIONS = Dialect(
     read_request=openai_request.read_chat,
     read_response=_read_response,
     stream_reader=_ChatReader,
+    read_conversation=read_chat_conversation,
 )
 COMPLETIONS = Dialect(
     name="openai-completions",
     read_request=openai_request.read_completion,
     read_response=_read_response,
     stream_reader=_ChatReader,
+    read_conversation=read_completion_conversation,
 )
 # Read like a chat's response without choices: the model, the usage, an error. Vectors are not kept.
 EMBEDDINGS = Dialect(

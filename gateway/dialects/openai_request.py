@@ -8,6 +8,8 @@ from msgspec import Raw, Struct
 from gateway.dialects import parameters as name
 from gateway.dialects.conversation import (
     Asked,
+    Citation,
+    Extra,
     File,
     Message,
     Other,
@@ -19,10 +21,12 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     tool_answer,
 )
-from gateway.dialects.lenient import decode, definitions, fields, json_value, objects, text
+from gateway.dialects.lenient import count, decode, definitions, fields, json_value, objects, text
 from gateway.dialects.media import attached, located, sound
 from gateway.dialects.parameters import output_type, parameters
 from gateway.semconv import CHAT, EMBEDDINGS, TEXT_COMPLETION
+
+NAME = "openai-chat"
 
 
 class _Request(Struct, gc=False):
@@ -129,20 +133,32 @@ def _inputs(value: Any) -> list[Message]:
 def _message(message: dict[str, Any]) -> Message:
     role = text(message.get("role")) or "user"
     if role in {"tool", "function"}:
-        answer = tool_answer(content_parts(message.get("content")))
-        parts: list[Part] = [ToolCallResponse(id=text(message.get("tool_call_id")), response=answer)]
-        role = "tool"
-    else:
-        parts = message_parts(message)
-    return Message(role=role, parts=parts, name=text(message.get("name")))
+        parts: list[Part] = [_tool_response(message)]
+        return Message(role="tool", parts=parts)
+    return Message(role=role, parts=message_parts(message), name=text(message.get("name")))
+
+
+def _tool_response(message: dict[str, Any]) -> ToolCallResponse:
+    """Read what a tool gave back; a mark to cache it may stand on its parts, or on its message."""
+    parts = content_parts(message.get("content"))
+    marks = [mark for part in parts if (mark := getattr(part, "cache", None))]
+    return ToolCallResponse(
+        id=text(message.get("tool_call_id")),
+        name=text(message.get("name")),
+        response=tool_answer([Text(content=p.content) if isinstance(p, Text) else p for p in parts]),
+        cache=cache_mark(message) or (marks[-1] if marks else None),
+    )
 
 
 def message_parts(message: dict[str, Any]) -> list[Part]:
     """Read what a whole message says, one that was sent as well as one that came back."""
     parts: list[Part] = []
     if thought := text(message.get("reasoning_content")) or text(message.get("reasoning")):
-        parts.append(Reasoning(content=thought))
-    parts += content_parts(message.get("content"))
+        parts.append(Reasoning(content=thought, extra=_own(message, "reasoning_details")))
+    said = content_parts(message.get("content"))
+    if said and isinstance(said[0], Text) and (citations := _citations(message.get("annotations"))):
+        said[0] = msgspec.structs.replace(said[0], citations=citations)
+    parts += said
     if refusal := text(message.get("refusal")):
         parts.append(Refusal(content=refusal))
     audio = fields(message.get("audio"))
@@ -151,9 +167,9 @@ def message_parts(message: dict[str, Any]) -> list[Part]:
     if audio:
         kept = text(audio.get("id")) if "data" not in audio else None  # an answer sent back names it only
         parts.append(File(modality="audio", file_id=kept) if kept else sound(audio))
-    parts += [_tool_call(call) for call in objects(message.get("tool_calls"))]
+    parts += [tool_call(call) for call in objects(message.get("tool_calls"))]
     if call := fields(message.get("function_call")):
-        parts.append(_tool_call({"function": call}))
+        parts.append(tool_call({"function": call}))
     return parts
 
 
@@ -165,6 +181,12 @@ def content_parts(content: Any) -> list[Part]:
 
 
 def _part(part: dict[str, Any]) -> Part:
+    read = _bare_part(part)
+    mark = cache_mark(part)
+    return read if mark is None or isinstance(read, Reasoning | Refusal) else msgspec.structs.replace(read, cache=mark)
+
+
+def _bare_part(part: dict[str, Any]) -> Part:
     kind = text(part.get("type")) or ""
     value = part.get(kind)
     match kind:
@@ -175,20 +197,56 @@ def _part(part: dict[str, Any]) -> Part:
         case "image_url" | "video_url":
             url = value if isinstance(value, str) else text(fields(value).get("url"))
             if url:
-                return located(url, kind.removesuffix("_url"))
+                read = located(url, kind.removesuffix("_url"))
+                own = _own(fields(value), "detail")
+                return msgspec.structs.replace(read, extra=own) if own else read
         case "input_audio":
             return sound(value)
         case "file":
             return attached(value)
         case "thinking":  # Mistral: a list of texts
             return Reasoning(content="".join(t for p in objects(value) if (t := text(p.get("text")))))
-    return Other(kind=kind, value={k: v for k, v in part.items() if k not in {"type", "cache_control"}})
+    rest = {k: v for k, v in part.items() if k not in {"type", "cache_control"}}
+    return Other(kind=kind, value=rest, dialect=NAME)
 
 
-def _tool_call(call: dict[str, Any]) -> ToolCall:
-    function = fields(call.get("function")) or fields(call.get("custom"))
+def tool_call(call: dict[str, Any]) -> ToolCall:
+    """Read one call of a function, or of a custom tool."""
+    custom = fields(call.get("custom"))
+    function = fields(call.get("function")) or custom
+    arguments = function.get("arguments", function.get("input"))
     return ToolCall(
         id=text(call.get("id")),
         name=text(function.get("name")) or "",
-        arguments=json_value(function.get("arguments", function.get("input"))),
+        arguments=arguments if custom else json_value(arguments),
+        custom=bool(custom),
+        cache=cache_mark(call),
+        extra=_own(call, "extra_content"),
     )
+
+
+def cache_mark(value: dict[str, Any]) -> str | None:
+    """Return how long the prompt up to here is to be cached, None where nothing is said (OpenRouter, as Anthropic)."""
+    mark = value.get("cache_control")
+    return (text(mark.get("ttl")) or "default") if isinstance(mark, dict) else None
+
+
+def _citations(annotations: Any) -> list[Citation]:
+    cited = (fields(each.get("url_citation")) for each in objects(annotations))
+    return [
+        Citation(
+            uri=text(each.get("url")),
+            title=text(each.get("title")),
+            quote=text(each.get("content")),
+            start=count(each.get("start_index")),
+            end=count(each.get("end_index")),
+        )
+        for each in cited
+        if each
+    ]
+
+
+def _own(value: dict[str, Any], *names: str) -> Extra:
+    """Return the fields that only this dialect has a word for."""
+    own = {name: value[name] for name in names if value.get(name) is not None}
+    return {NAME: own} if own else {}

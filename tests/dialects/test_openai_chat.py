@@ -26,9 +26,9 @@ from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDIN
 Read = Callable[[str], bytes]
 
 
-def answer(*parts: Part, finish_reason: str | None) -> Message:
+def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = None) -> Message:
     """Make an output message."""
-    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason)
+    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason, finish_word=finish_word)
 
 
 def streamed(data: bytes) -> Answered:
@@ -205,7 +205,7 @@ def test_the_older_function_call_is_a_tool_call() -> None:
     """`function_call` deltas and their finish reason are read in the one vocabulary."""
     data = delta(function_call={"name": "f", "arguments": '{"a"'}) + delta(function_call={"arguments": ":1}"})
     data += chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "function_call"}])
-    expected = answer(ToolCall(name="f", arguments={"a": 1}), finish_reason="tool_calls")
+    expected = answer(ToolCall(name="f", arguments={"a": 1}), finish_reason="tool_calls", finish_word="function_call")
     assert [expected] == streamed(data).output_messages
 
 
@@ -294,11 +294,12 @@ def test_a_whole_response_is_read(read: Read) -> None:
             answer(
                 Text(content="Let me look."),
                 ToolCall(id="call_1", name="search", arguments={"q": "tides", "limit": 3}),
-                ToolCall(id="call_2", name="run", arguments="print(1)"),
+                ToolCall(id="call_2", name="run", arguments="print(1)", custom=True),
                 finish_reason="tool_calls",
             )
         ],
         usage=Usage(input_tokens=82, output_tokens=17, total_tokens=99, cache_read_tokens=0, reasoning_tokens=0),
+        created=1790000007,
     )
     assert expected == CHAT_COMPLETIONS.read_response(read("chat_whole.json"))
 
@@ -361,11 +362,15 @@ def test_a_request_is_read_whole(read: Read) -> None:
                 name="ada",
                 parts=[
                     Text(content="What is this?"),
-                    Uri(modality="image", uri="https://example.com/cat.png"),
+                    Uri(
+                        modality="image",
+                        uri="https://example.com/cat.png",
+                        extra={"openai-chat": {"detail": "low"}},
+                    ),
                     Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo="),
                     Blob(modality="audio", mime_type="audio/wav", content="UklGRg=="),
                     File(modality="document", file_id="file-abc"),
-                    Blob(modality="document", mime_type="application/pdf", content="JVBERi0="),
+                    Blob(modality="document", mime_type="application/pdf", content="JVBERi0=", name="a.pdf"),
                 ],
             ),
             Message(
@@ -422,12 +427,18 @@ def test_only_parameters_of_the_right_type_are_kept(body: dict[str, Any], kept: 
     [
         ({"type": "video_url", "video_url": {"url": "https://x/v"}}, Uri(modality="video", uri="https://x/v")),
         ({"type": "image_url", "image_url": "https://x/i"}, Uri(modality="image", uri="https://x/i")),
-        ({"type": "image_url", "image_url": {}}, Other(kind="image_url", value={"image_url": {}})),
+        (
+            {"type": "image_url", "image_url": {}},
+            Other(kind="image_url", value={"image_url": {}}, dialect="openai-chat"),
+        ),
         ({"type": "file", "file": {"file_data": "AAA="}}, Blob(modality="document", content="AAA=")),
         ({"type": "file", "file": None}, Other(kind="file")),
         ({"type": "input_audio"}, Other(kind="input_audio")),
-        ({"type": "novel", "x": 1, "cache_control": {}}, Other(kind="novel", value={"x": 1})),
-        ({"text": "no type"}, Other(kind="", value={"text": "no type"})),
+        (
+            {"type": "novel", "x": 1, "cache_control": {}},
+            Other(kind="novel", value={"x": 1}, dialect="openai-chat", cache="default"),
+        ),
+        ({"text": "no type"}, Other(kind="", value={"text": "no type"}, dialect="openai-chat")),
     ],
 )
 def test_parts_of_every_kind_have_a_place(part: dict[str, Any], read_as: Part) -> None:
@@ -451,7 +462,7 @@ def test_an_answer_sent_back_is_read() -> None:
             finish_reason=None,
         ),
         answer(ToolCall(name="f", arguments={}), finish_reason=None),
-        Message(role="tool", name="f", parts=[ToolCallResponse(response="done")]),
+        Message(role="tool", parts=[ToolCallResponse(name="f", response="done")]),
     ]
     body = json.dumps({"messages": messages}).encode()
     assert expected == CHAT_COMPLETIONS.read_request(body).input_messages

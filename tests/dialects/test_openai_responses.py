@@ -317,7 +317,7 @@ def test_a_request_is_read_whole(read: Read) -> None:
                     Text(content="What is this?"),
                     Uri(modality="image", uri="https://example.com/cat.png"),
                     File(modality="image", file_id="file-img"),
-                    Blob(modality="document", mime_type="application/pdf", content="JVBERi0="),
+                    Blob(modality="document", mime_type="application/pdf", content="JVBERi0=", name="a.pdf"),
                     Uri(modality="document", uri="https://example.com/b.pdf"),
                 ],
             ),

@@ -1,0 +1,47 @@
+"""A whole response told as a stream, for a client that asked for one where the provider sent none. Pure."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from gateway.dialects import events
+from gateway.dialects.conversation import Answered, Part, Reasoning, Refusal, Text, ToolCall
+
+
+def replay(answered: Answered) -> Iterator[events.Event]:
+    """Give the events of a stream that would have made this response."""
+    yield events.Begun(
+        id=answered.id, model=answered.model, usage=answered.usage, created=answered.created, extra=answered.extra
+    )
+    if answered.error_type or answered.error_message:
+        yield events.Broken(type=answered.error_type, message=answered.error_message)
+        return
+    for choice, message in enumerate(answered.output_messages):
+        for index, part in enumerate(message.parts):
+            begun, text = _begun(part)
+            yield events.PartBegun(choice=choice, index=index, part=begun)
+            if text:
+                yield events.PartGrown(choice=choice, index=index, text=text)
+            yield events.PartDone(choice=choice, index=index, part=part)
+        yield events.ChoiceDone(
+            choice=choice, finish_reason=message.finish_reason, finish_word=message.finish_word, extra=message.extra
+        )
+    if answered.usage is not None:
+        yield events.UsageTold(usage=answered.usage)
+    yield events.Ended()
+
+
+def _begun(part: Part) -> tuple[Part, str]:
+    """Return a part as it begins, and the text that it grows by."""
+    match part:
+        case Text(content=content):
+            return Text(content=""), content
+        case Reasoning(content=content):
+            return Reasoning(content=""), content
+        case Refusal(content=content):
+            return Refusal(content=""), content
+        case ToolCall(arguments=arguments):
+            text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+            begun = ToolCall(id=part.id, name=part.name, custom=part.custom, extra=part.extra)
+            return begun, "" if arguments is None else text
+    return part, ""
