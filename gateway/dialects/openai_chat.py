@@ -41,6 +41,7 @@ class _Choice(Struct, gc=False):
     index: Any = 0
     delta: _Delta | None = None
     text: Any = None  # completions
+    logprobs: Any = None
     finish_reason: Any = None
 
 
@@ -186,6 +187,8 @@ class _ChatReader(EventReader):
         content = told.text if delta is None else delta.content
         if content:
             self._take_content(choice, content)
+        if told.logprobs and self._has_room(len(choice.logprobs) + 1):
+            choice.logprobs += read_logprobs(told.logprobs)
         if delta is not None:
             if thought := delta.reasoning_content or delta.reasoning:
                 self._grow(choice, "reasoning", thought)

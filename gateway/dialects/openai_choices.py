@@ -23,14 +23,13 @@ class Growing:
     custom: bool = False
     begun: bool = False
     citations: list[Citation] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
 
-    def part(self) -> Part:
-        """Return the part as far as it has come."""
+    def part(self, logprobs: list[TokenLogprob]) -> Part:
+        """Return the part as far as it has come; `logprobs` are its choice's."""
         joined = "".join(self.pieces)
         match self.kind:
             case "text":
-                return Text(content=joined, citations=self.citations, logprobs=self.logprobs)
+                return Text(content=joined, citations=self.citations, logprobs=logprobs)
             case "reasoning":
                 return Reasoning(content=joined)
             case "refusal":
@@ -54,7 +53,7 @@ class Growing:
 class Choice:
     """One choice. `told` is where what happens is appended, None where nobody listens."""
 
-    __slots__ = ("_calls", "_done", "_index", "_open", "finish_reason", "finish_word", "parts", "told")
+    __slots__ = ("_calls", "_done", "_index", "_open", "finish_reason", "finish_word", "logprobs", "parts", "told")
 
     def __init__(self, index: int, told: list[Event] | None) -> None:
         self._index = index
@@ -62,6 +61,7 @@ class Choice:
         self.parts: list[Growing] = []
         self._open: Growing | None = None  # the text that grows
         self._calls: dict[int, Growing] = {}
+        self.logprobs: list[TokenLogprob] = []
         self.finish_reason: str | None = None
         self.finish_word: str | None = None
         self._done = False
@@ -114,7 +114,7 @@ class Choice:
         """Return what came so far."""
         return Message(
             role="assistant",
-            parts=[part.part() for part in self.parts],
+            parts=[part.part(self.logprobs) for part in self.parts],
             finish_reason=self.finish_reason,
             finish_word=self.finish_word,
         )
@@ -136,4 +136,4 @@ class Choice:
 
     def _tell_done(self, part: Growing) -> None:
         if self.told is not None:
-            self.told.append(PartDone(choice=self._index, index=part.index, part=part.part()))
+            self.told.append(PartDone(choice=self._index, index=part.index, part=part.part(self.logprobs)))

@@ -1,0 +1,25 @@
+"""What a dialect could not say, by name: for the header `x-gateway-dropped` and the span."""
+
+from gateway.dialects.conversation import Extra
+
+
+class Dropped:
+    """Collects names, each once: a short path into the conversation, and a word where that helps."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<Dropped {', '.join(self.names)}>"
+
+    def add(self, name: str) -> None:
+        """Name something."""
+        if name not in self.names:
+            self.names.append(name)
+
+    def foreign(self, extra: Extra, own: str, path: str = "") -> None:
+        """Name what stands in an `extra` of other dialects than `own`; `path` is where it stands."""
+        for dialect, fields in extra.items():
+            if dialect != own:
+                for name in fields:
+                    self.add(f"{path}.{name}" if path else name)

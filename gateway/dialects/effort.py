@@ -1,0 +1,30 @@
+"""How much a model should think, which dialects say as a level, as a number of tokens, or as a switch. Pure."""
+
+from gateway.dialects.conversation import Asked
+from gateway.dialects.parameters import REASONING_LEVEL
+
+LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+# A level for a budget of up to so many tokens, and the budget for a level. Low to high are those of Gemini's OpenAI
+# compatibility; the others are ours.
+_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 65536}
+
+
+def level(asked: Asked) -> str | None:
+    """Return the level asked for, from a budget or a switch where that is what was said; None for neither."""
+    said = asked.parameters.get(REASONING_LEVEL)
+    if said in LEVELS:
+        return str(said)
+    if said == "disabled" or asked.reasoning_budget == 0:
+        return "none"
+    if asked.reasoning_budget is not None and asked.reasoning_budget > 0:
+        return next((name for name, most in _BUDGETS.items() if asked.reasoning_budget <= most), "max")
+    return "medium" if said in {"enabled", "adaptive"} else None
+
+
+def budget(asked: Asked) -> int | None:
+    """Return the tokens asked for, from a level where that is what was said; 0 for no thinking, None for no word."""
+    if asked.reasoning_budget is not None:
+        return asked.reasoning_budget
+    said = level(asked)
+    return None if said is None else _BUDGETS.get(said, 0)
