@@ -12,8 +12,17 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# The copy for the reader is bounded, so that a bomb costs no more than an honest body of the largest size.
-MAX_DECODED = 256 * 1024 * 1024
+# The copy for the reader is bounded, so that a bomb costs no more than an honest body of the largest size: providers
+# take 50 MB at most.
+MAX_DECODED = 64 * 1024 * 1024
+
+# A body is read for the trace on the loop that relays for everybody. Reading costs up to 2.5 us a string and some 5 ms
+# a MiB: within both bounds it holds the loop for 100 ms at most, and a million tokens with their tools are well within
+# both. They also keep what is read below the default of $.capture.store_bytes, so that nothing need be cut.
+READ_MAX = 6 * 1024 * 1024
+STRINGS_MAX = 40_000
+# So small a body is not worth counting.
+_SMALL = 64 * 1024
 _STEP = 1024 * 1024
 
 
@@ -80,6 +89,13 @@ def decoder(coding: str, limit: int = MAX_DECODED) -> Decoder | None:
             return _Zstd(limit)
         case _:
             return None
+
+
+def worth_reading(body: bytes) -> bool:
+    """Whether a JSON body is small enough to be read for the trace without holding up others."""
+    if len(body) <= _SMALL:
+        return True
+    return len(body) <= READ_MAX and body.count(b'"') - body.count(b'\\"') <= 2 * STRINGS_MAX
 
 
 def decode(body: bytes, coding: str, limit: int = MAX_DECODED) -> bytes | None:

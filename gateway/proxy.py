@@ -5,17 +5,19 @@ import hmac
 import random
 from collections.abc import Mapping
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from multidict import CIMultiDict
 from opentelemetry.trace import Tracer
 
 from gateway.attempts import Plan, answer, refuse
-from gateway.codings import decode
+from gateway.codings import decode, worth_reading
 from gateway.config import Config
 from gateway.dialects.edit import Peek, peek, rename_model
 from gateway.dialects.openai_chat import ask_for_usage
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.table import KEY_HEADERS, Provider
 from gateway.recording import CLIENT_ABORT, Exchange
+from gateway.relay import extra_headers
 from gateway.routing import Family, Route, choose, place
 from gateway.upstream import Deadlines, Headers, Request, forwarded, secrets_in
 from gateway.wire import Client
@@ -51,7 +53,7 @@ class Proxy:
             self._config.capture,
             method=request.method,
             path=request.raw_path.partition("?")[0],
-            headers=request.headers,
+            headers=_readable(request),
         )
         family: Family = "openai"
         try:
@@ -59,6 +61,8 @@ class Proxy:
                 where = place(request.method, request.raw_path, "anthropic-version" in request.headers, self._providers)
                 family = where.family
                 headers = self._admitted(request)
+                if request.headers.get("Upgrade", "").lower() == "websocket":
+                    return await _no_websocket(request, family, exchange)
                 body = await self._read(request, exchange)
                 decoded = _decoded(request, body) if where.dialect is not None or where.provider is None else None
                 seen = peek(decoded) if decoded else NOTHING
@@ -66,6 +70,9 @@ class Proxy:
                 plan = self._plan(request, headers, route, seen, body, decoded)
             except ExchangeError as error:
                 return await refuse(request, error, family, exchange)
+            if decoded and not worth_reading(decoded):
+                exchange.span.set_attribute("gateway.request.unread", "too large")
+                decoded = None
             exchange.routed(route, decoded, secrets_in(headers, route.provider))
             return await answer(request, self._client, plan, exchange, self._rng)
         except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
@@ -109,15 +116,14 @@ class Proxy:
             raise _too_large(limit)
         if not request.body_exists:
             return b""
-        first = await exchange.waiting(request.content.readany())
-        if request.content.at_eof():
-            return first
-        body = bytearray(first)
-        while not request.content.at_eof():
-            body += await exchange.waiting(request.content.readany())
-            if len(body) > limit:
-                raise _too_large(limit)
-        return bytes(body)
+        content = request.content
+        if content.is_eof():  # it came with the head
+            body = await content.readany()
+        else:
+            body = await exchange.waiting(_upload(content, limit, self._config.timeouts.idle))
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
 
     def _plan(
         self,
@@ -167,10 +173,49 @@ class Proxy:
                 first_byte=min(first_byte, total) if first_byte is not None else total,
                 idle=config.timeouts.idle,
                 total=total,
+                total_setting=f"$.providers.{provider.name}.timeout" if provider.timeout else "$.default_timeout",
             ),
             policy=config.retry,
             asked_usage=asked_usage,
         )
+
+
+async def _upload(content: StreamReader, limit: int, idle: float) -> bytes:
+    """Return a body that is still coming, as far as the limit and a bit. Raises ExchangeError where it stops coming."""
+    body = bytearray()
+    try:
+        while not content.at_eof() and len(body) <= limit:
+            async with asyncio.timeout(idle):
+                body += await content.readany()
+    except TimeoutError:
+        raise ExchangeError(
+            Kind.TIMEOUT,
+            f"No more of the request's body came within {idle:g} s (setting: $.timeouts.idle).",
+            status=408,
+            code="request_timeout",
+        ) from None
+    return bytes(body)
+
+
+def _readable(request: web.Request) -> Mapping[str, str]:
+    """Return the headers as text that can be written again: bytes that are no UTF-8 are replaced."""
+    raw = request.raw_headers
+    if all(value.isascii() for _, value in raw):
+        return request.headers
+    return CIMultiDict((name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in raw)
+
+
+async def _no_websocket(request: web.Request, family: Family, exchange: Exchange) -> web.StreamResponse:
+    """Refuse an upgrade at once. Codex goes on by HTTP without a pause after this status, and after no other."""
+    error = ExchangeError(
+        Kind.BAD_INPUT,
+        "The gateway does not speak WebSocket; send the same as an HTTP request.",
+        status=426,
+        code="websocket_unsupported",
+    )
+    # RFC 9110, section 15.5.22: the status comes with the protocol to use.
+    upgrade = {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
+    return await refuse(request, error, family, exchange, extra_headers(exchange, streamed=False) | upgrade)
 
 
 def _is(given: bytes, token: str) -> bool:

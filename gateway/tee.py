@@ -3,14 +3,14 @@
 import logging
 from time import perf_counter
 
-from gateway.codings import decoder
+from gateway.codings import MAX_DECODED, decoder
 from gateway.dialects import Dialect, StreamReader
 from gateway.dialects.conversation import Answered
 
 log = logging.getLogger("gateway.tee")
 
-# A whole body beyond this is relayed and not read.
-READ_MAX = 32 * 1024 * 1024
+# Of a whole body no more than this is kept to be read; one beyond it is relayed and not read.
+KEPT_MAX = 32 * 1024 * 1024
 # The timeline keeps at most this many chunks: when it is full, every other one goes, then every 2nd, 4th .. is kept.
 TIMELINE_MAX = 256
 
@@ -25,11 +25,11 @@ class Tee:
     """
 
     def __init__(self, dialect: Dialect | None, *, content_type: str, coding: str, started: float) -> None:
-        self.streamed = content_type.startswith("text/event-stream")
+        self.streamed = content_type.lower().startswith("text/event-stream")
         self.chunks = 0
         self.first_output_at: float | None = None
         self._dialect = dialect
-        self._decoder = decoder(coding) if dialect is not None else None
+        self._decoder = decoder(coding, MAX_DECODED if self.streamed else KEPT_MAX) if dialect is not None else None
         self._reader: StreamReader | None = None
         self._whole: list[bytes] = []
         self._size = 0
@@ -71,11 +71,11 @@ class Tee:
                     self.first_output_at = now
                 return
             self._size += len(decoded)
-            if self._size > READ_MAX:
-                raise ValueError(f"a body of more than {READ_MAX} bytes is not read")
+            if self._size > KEPT_MAX:
+                raise ValueError(f"a body of more than {KEPT_MAX} bytes is not read")
             self._whole.append(decoded)
         except Exception as error:
-            self._dialect = None
+            self._dialect = self._reader = None
             self._whole.clear()
             log.warning("a response is relayed unread from here on: %s", error)
 

@@ -1,7 +1,7 @@
 """Open one upstream response: the only place that talks to a provider, and where network errors become ours."""
 
 from collections.abc import Iterable, Mapping
-from time import perf_counter
+from time import monotonic
 from typing import Protocol
 
 from msgspec import Struct
@@ -38,15 +38,15 @@ HOP_BY_HOP = frozenset(
     }
 )
 # Written anew for each request: the body's framing, the host, and what the server side has answered already.
-_REWRITTEN = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
+_REWRITTEN = frozenset({b"host", b"content-length", b"expect"})
 
-_KINDS: dict[type[WireError], tuple[Kind, str]] = {
-    ConnectFailed: (Kind.SENDING, "base_url"),
-    ConnectTimeout: (Kind.SENDING, "timeouts.connect"),
-    FirstByteTimeout: (Kind.TIMEOUT, "timeouts.first_byte"),
-    IdleTimeout: (Kind.TIMEOUT, "timeouts.idle"),
-    ConnectionClosed: (Kind.CLOSED, "base_url"),
-    BadResponse: (Kind.PARSING, "base_url"),
+_KINDS: dict[type[WireError], Kind] = {
+    ConnectFailed: Kind.SENDING,
+    ConnectTimeout: Kind.SENDING,
+    FirstByteTimeout: Kind.TIMEOUT,
+    IdleTimeout: Kind.TIMEOUT,
+    ConnectionClosed: Kind.CLOSED,
+    BadResponse: Kind.PARSING,
 }
 
 
@@ -66,12 +66,38 @@ class Waits(Protocol):
 
 
 class Deadlines(Struct, frozen=True, kw_only=True):
-    """Seconds; `total` bounds an attempt from its first to its last byte."""
+    """Seconds. `total` runs from the moment the request is out to the response's last byte, and bounds the others.
+
+    `total_setting`: where `total` is set, for people.
+    """
 
     connect: float
     first_byte: float
     idle: float
     total: float
+    total_setting: str
+
+    def fired(self, error: WireError) -> tuple[float, str] | None:
+        """Return the seconds that ran out and the setting they come from; None where it was not the time."""
+        match error:
+            case ConnectTimeout():
+                seconds, setting = self.connect, "$.timeouts.connect"
+            case FirstByteTimeout():
+                seconds, setting = self.first_byte, "$.timeouts.first_byte"
+            case IdleTimeout():
+                seconds, setting = self.idle, "$.timeouts.idle"
+            case _:
+                return None
+        return (seconds, setting) if seconds < self.total else (self.total, self.total_setting)
+
+
+def hop_by_hop(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
+    """Return the lower-case names of what is not passed on: the known ones, and those that `Connection` names."""
+    names = set(HOP_BY_HOP)
+    for name, value in headers:
+        if name.lower() == b"connection":
+            names.update(token.strip().lower() for token in value.split(b","))
+    return names
 
 
 def forwarded(raw_headers: Iterable[tuple[bytes, bytes]], provider: Provider, *, decoded: bool) -> Headers:
@@ -81,10 +107,7 @@ def forwarded(raw_headers: Iterable[tuple[bytes, bytes]], provider: Provider, *,
     `decoded`: the body had to be changed and is no longer in the coding the client sent it in.
     """
     raw = tuple(raw_headers)
-    dropped = set(_REWRITTEN)
-    for name, value in raw:
-        if name.lower() == b"connection":
-            dropped.update(token.strip().lower() for token in value.split(b","))
+    dropped = hop_by_hop(raw) | _REWRITTEN
     if decoded:
         dropped.add(b"content-encoding")
     own_key = provider.key is not None or not provider.takes_client_keys
@@ -119,9 +142,10 @@ def secrets_in(headers: Headers, provider: Provider) -> tuple[str, ...]:
 
 async def open_response(client: Client, route: Route, request: Request, deadlines: Deadlines) -> Response:
     """Send the request and return the response once its head is here. Raises ExchangeError."""
+    provider = route.provider
     try:
-        return await client.send(
-            route.provider.origin,
+        response = await client.send(
+            provider.origin,
             request.method,
             request.target,
             request.headers,
@@ -130,11 +154,16 @@ async def open_response(client: Client, route: Route, request: Request, deadline
             first_byte_timeout=deadlines.first_byte,
         )
     except WireError as error:
-        raise failed(error, route.provider) from error
+        raise failed(error, provider, deadlines) from error
     except ValueError as error:
         raise ExchangeError(
             Kind.BAD_INPUT, f"The request cannot be sent on: {error}.", status=400, code="bad_header"
         ) from error
+    if response.status == 101:
+        response.abort()
+        unasked = BadResponse(f"{provider.origin}: switched protocols, which it was not asked to")
+        raise failed(unasked, provider, deadlines)
+    return response
 
 
 class Body:
@@ -143,9 +172,9 @@ class Body:
     def __init__(self, response: Response, provider: Provider, deadlines: Deadlines, waits: Waits) -> None:
         self.response = response
         self._provider = provider
-        self._idle = deadlines.idle
-        self._total = deadlines.total
-        self._deadline = perf_counter() + deadlines.total
+        self._deadlines = deadlines
+        # An answer may come before the whole request is out.
+        self._ends_at = (response.sent_at or monotonic()) + deadlines.total
         self._waits = waits
         self._read_back = b""
 
@@ -154,22 +183,23 @@ class Body:
         if self._read_back:
             data, self._read_back = self._read_back, b""
             return data
-        before = perf_counter()
-        left = self._deadline - before
+        before = monotonic()
+        left = self._ends_at - before
+        deadlines = self._deadlines
         try:
-            return await self.response.read(max(0.001, min(self._idle, left)))
+            return await self.response.read(max(0.001, min(deadlines.idle, left)))
         except IdleTimeout as error:
-            if left < self._idle:
+            if left < deadlines.idle:
                 raise ExchangeError(
                     Kind.TIMEOUT,
                     f"The provider {self._provider.name!r} ({self._provider.url}) did not finish within "
-                    f"{self._total:g} s (setting: $.default_timeout).",
+                    f"{deadlines.total:g} s (setting: {deadlines.total_setting}).",
                 ) from error
-            raise failed(error, self._provider) from error
+            raise failed(error, self._provider, deadlines) from error
         except WireError as error:
-            raise failed(error, self._provider) from error
+            raise failed(error, self._provider, deadlines) from error
         finally:
-            self._waits.waited += perf_counter() - before
+            self._waits.waited += monotonic() - before
 
     async def whole(self, limit: int) -> bytes | None:
         """Return the whole body, or None where it has more than `limit` bytes: then it is still there to be read."""
@@ -192,11 +222,15 @@ class Body:
         return not (self.response.buffered or self.response.complete or self._read_back)
 
 
-def failed(error: WireError, provider: Provider) -> ExchangeError:
+def failed(error: WireError, provider: Provider, deadlines: Deadlines) -> ExchangeError:
     """Return what an error of the wire is in our taxonomy, naming the upstream and the setting."""
-    kind, setting = _KINDS.get(type(error), (Kind.GENERIC, "base_url"))
-    where = f"$.providers.{provider.name}.base_url" if setting == "base_url" else f"$.{setting}"
-    return ExchangeError(kind, f"The provider {provider.name!r} failed: {error} (setting: {where}).")
+    said, setting = str(error), f"$.providers.{provider.name}.base_url"
+    if (fired := deadlines.fired(error)) is not None:
+        seconds, setting = fired
+        if not isinstance(error, ConnectTimeout):  # which says it itself
+            said = f"{said} ({seconds:g} s)"
+    kind = _KINDS.get(type(error), Kind.GENERIC)
+    return ExchangeError(kind, f"The provider {provider.name!r} failed: {said} (setting: {setting}).")
 
 
 def lower(headers: Headers) -> Mapping[str, str]:
