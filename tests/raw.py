@@ -76,7 +76,7 @@ class Connection:
     async def _chunk(self) -> bytes:
         if self.whole:
             return b""
-        size = int((await self.reader.readuntil(b"\r\n")).removesuffix(b"\r\n"), 16)
+        size = int((await self.reader.readuntil(b"\r\n")).partition(b";")[0], 16)
         data = await self.reader.readexactly(size + 2)
         self.whole = size == 0
         return data[:-2]

@@ -1,7 +1,7 @@
 """A scripted provider over real sockets: a function of what was asked says which bytes go back, and when.
 
-An answer is a list of steps: bytes are written, a number is waited for in seconds, CLOSE ends the connection in order,
-RESET does not.
+An answer is a list of steps: bytes are written, a number is waited for in seconds, an event until it is set, CLOSE ends
+the connection in order, RESET does not.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 CLOSE, RESET = "close", "reset"
 
-Step = bytes | float | str
+Step = bytes | float | str | asyncio.Event
 
 
 class Asked(NamedTuple):
@@ -52,13 +52,13 @@ def reply(
 
 
 def stream(
-    pieces: Iterable[bytes | float],
+    pieces: Iterable[bytes | float | asyncio.Event],
     headers: Iterable[tuple[str, str]] = (),
     content_type: str = "text/event-stream; charset=utf-8",
     *,
     end: Step = b"0\r\n\r\n",
 ) -> list[Step]:
-    """Return a chunked response, a chunk a piece; numbers among the pieces are waited for. `end` closes it."""
+    """Return a chunked response, a chunk a piece; what else is among the pieces is waited for. `end` closes it."""
     lines = ["HTTP/1.1 200 OK", f"Content-Type: {content_type}", "Transfer-Encoding: chunked"]
     lines += [f"{name}: {value}" for name, value in headers]
     steps: list[Step] = ["\r\n".join(lines).encode() + b"\r\n\r\n"]
@@ -130,6 +130,8 @@ class Upstream:
             if isinstance(step, bytes):
                 writer.write(step)
                 await writer.drain()
+            elif isinstance(step, asyncio.Event):
+                await step.wait()
             elif step == CLOSE:
                 return False
             elif step == RESET:
@@ -164,7 +166,7 @@ async def _read(reader: asyncio.StreamReader) -> Asked | None:
     asked = Asked(method, target, headers, b"")
     if "chunked" in (asked.header("Transfer-Encoding") or ""):
         body = b""
-        while size := int(await reader.readline(), 16):
+        while size := int((await reader.readline()).partition(b";")[0], 16):
             body += await reader.readexactly(size)
             await reader.readline()
         await reader.readline()
