@@ -3,85 +3,17 @@
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from gateway.dialects import Dialect
-from gateway.dialects import parameters as name
-from gateway.dialects.anthropic_blocks import read_block, read_blocks
-from gateway.dialects.conversation import Answered, Asked, Message, ToolCallResponse, Usage
+from gateway.dialects import Dialect, events
+from gateway.dialects.anthropic_blocks import NAME, read_block, read_blocks
+from gateway.dialects.anthropic_request import read_conversation, read_request
+from gateway.dialects.conversation import Answered, Message, Part, Usage
 from gateway.dialects.framing import Event
-from gateway.dialects.lenient import count, decode, definitions, error_of, fields, json_value, objects, text
-from gateway.dialects.parameters import output_type, parameters
+from gateway.dialects.lenient import count, decode, error_of, fields, json_value, objects, text
 from gateway.dialects.streamed import EventReader
-from gateway.semconv import CHAT
 
 __all__ = ["MESSAGES"]
-
-
-class _Request(Struct, gc=False):
-    model: Any = None
-    stream: Any = None
-    system: Any = None
-    messages: Any = None
-    tools: Raw = Raw()
-    max_tokens: Any = None
-    temperature: Any = None
-    top_p: Any = None
-    top_k: Any = None
-    stop_sequences: Any = None
-    thinking: Any = None
-    output_config: Any = None
-    output_format: Any = None
-    metadata: Any = None
-
-
-_REQUEST = msgspec.json.Decoder(_Request)
-
-
-def _read_request(body: bytes) -> Asked:
-    request = decode(body, _REQUEST)
-    if request is None:
-        return Asked(operation=CHAT)
-    return Asked(
-        operation=CHAT,
-        model=text(request.model),
-        stream=request.stream is True,
-        system_instructions=read_blocks(request.system),
-        input_messages=[m for message in objects(request.messages) for m in _messages(message)],
-        tool_definitions=definitions(request.tools),
-        parameters=_parameters(request),
-        user=text(fields(request.metadata).get("user_id")),
-    )
-
-
-def _parameters(request: _Request) -> name.Parameters:
-    config = fields(request.output_config)
-    form = fields(config.get("format")) or fields(request.output_format)
-    return parameters(
-        {
-            name.MAX_TOKENS: request.max_tokens,
-            name.TEMPERATURE: request.temperature,
-            name.TOP_P: request.top_p,
-            name.TOP_K: request.top_k,
-            name.STOP_SEQUENCES: request.stop_sequences,
-            name.STREAM: request.stream,
-            # an effort is the level; without one, how thinking is switched says the most
-            name.REASONING_LEVEL: config.get("effort") or fields(request.thinking).get("type"),
-            name.OUTPUT_TYPE: output_type(form.get("type")),
-        }
-    )
-
-
-def _messages(message: dict[str, Any]) -> list[Message]:
-    """Read one turn; tool results, which stand in the user's, become turns of the role tool."""
-    role = text(message.get("role")) or "user"
-    messages: list[Message] = []
-    for part in read_blocks(message.get("content")):
-        part_role = "tool" if isinstance(part, ToolCallResponse) else role
-        if not messages or messages[-1].role != part_role:
-            messages.append(Message(role=part_role, parts=[]))
-        messages[-1].parts.append(part)
-    return messages or [Message(role=role, parts=[])]
 
 
 class _Message(Struct, gc=False):
@@ -91,24 +23,29 @@ class _Message(Struct, gc=False):
     model: Any = None
     content: Any = None
     stop_reason: Any = None
+    stop_sequence: Any = None
     usage: Any = None
     error: Any = None
 
 
 _MESSAGE = msgspec.json.Decoder(_Message)
 
-_FINISH_REASONS = {
+# The dialect's word -> the vocabulary's.
+FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
+    "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
 
 
-def _finish_reason(reason: Any) -> str | None:
+def _finish_reason(reason: Any) -> tuple[str | None, str | None]:
+    """Return the vocabulary's word, and the dialect's own, where it is another."""
     word = text(reason)
-    return None if word is None else _FINISH_REASONS.get(word, word)
+    known = FINISH_REASONS.get(word or "")
+    return (word, None) if known is None else (known, word)
 
 
 def _usage(reported: dict[str, Any]) -> Usage | None:
@@ -140,19 +77,25 @@ def _read_response(body: bytes) -> Answered:
 
 
 def _answered(
-    message: _Message, parts: list[Any], usage: dict[str, Any], error: tuple[str | None, str | None]
+    message: _Message, parts: list[Part], usage: dict[str, Any], error: tuple[str | None, str | None]
 ) -> Answered:
-    reason = _finish_reason(message.stop_reason)
+    reason, word = _finish_reason(message.stop_reason)
     answers = bool(parts) or reason is not None
     return Answered(
         id=text(message.id),
         model=text(message.model),
         finish_reasons=[reason] if reason else [],
-        output_messages=[Message(role="assistant", parts=parts, finish_reason=reason)] if answers else [],
+        output_messages=[_output(message, parts, reason, word)] if answers else [],
         usage=_usage(usage),
         error_type=error[0],
         error_message=error[1],
     )
+
+
+def _output(message: _Message, parts: list[Part], reason: str | None, word: str | None) -> Message:
+    sequence = text(message.stop_sequence)
+    extra = {NAME: {"stop_sequence": sequence}} if sequence else {}
+    return Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word, extra=extra)
 
 
 class _Event(Struct, gc=False):
@@ -174,17 +117,25 @@ _DELTAS = {
     "input_json_delta": ("input", "partial_json"),
     "compaction_delta": ("content", "content"),
 }
+_KINDS = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "input_json_delta": "tool_use",
+    "compaction_delta": "compaction",
+}
 
 
 class _Block:
-    """A content block as far as its deltas have come."""
+    """A content block as far as its deltas have come. `index`: its number in the order of beginning."""
 
-    __slots__ = ("field", "pieces", "start")
+    __slots__ = ("done", "field", "index", "pieces", "start")
 
-    def __init__(self, start: dict[str, Any]) -> None:
+    def __init__(self, start: dict[str, Any], index: int) -> None:
         self.start = start
         self.field = ""
         self.pieces: list[str] = []
+        self.index = index
+        self.done = False
 
     def whole(self) -> dict[str, Any]:
         """Return the block as a response that was not streamed would have it."""
@@ -216,37 +167,94 @@ class _MessageReader(EventReader):
             case "content_block_start":
                 block = fields(read.content_block)
                 if self._has_room(len(event.data)):
-                    self._blocks[count(read.index) or 0] = _Block(block)
+                    self._begin(count(read.index) or 0, block)
                 begins_empty = text(block.get("type")) in {"text", "thinking"}
                 self.first_output = self.first_output or not begins_empty
+            case "content_block_stop" if self.told is not None:
+                self._tell_done(self._blocks.get(count(read.index) or 0))
             case "message_start" if read.message is not None:
                 self._message = read.message
                 # the first event's output tokens are a place-holder: a stream that breaks has told none
                 self._take_usage({k: v for k, v in fields(read.message.usage).items() if k != "output_tokens"})
+                self._tell(events.Begun(id=text(read.message.id), model=text(read.message.model), usage=self._told()))
             case "message_delta":
                 self._message.stop_reason = fields(read.delta).get("stop_reason") or self._message.stop_reason
+                self._message.stop_sequence = fields(read.delta).get("stop_sequence") or self._message.stop_sequence
                 self._take_usage(fields(read.usage))
+                if self.told is not None:
+                    self._tell_choice()
             case "message_stop":
                 self.ended = True
+                self._tell(events.Ended())
             case "error":
                 self._error = error_of(read.error)
                 self.ended = True
+                self._tell(events.Broken(type=self._error[0], message=self._error[1]))
         return True
 
+    def _begin(self, index: int, start: dict[str, Any]) -> _Block:
+        block = self._blocks[index] = _Block(start, len(self._blocks))
+        if self.told is not None:
+            empty = dict.fromkeys(("input", "text", "thinking"))
+            part = read_block({key: empty.get(key, value) for key, value in start.items()})
+            self.told.append(events.PartBegun(index=block.index, part=part))
+            if said := text(start.get("text")) or text(start.get("thinking")):
+                self.told.append(events.PartGrown(index=block.index, text=said))
+        return block
+
     def _take_delta(self, index: int, delta: dict[str, Any]) -> None:
-        known = _DELTAS.get(text(delta.get("type")) or "")
+        kind = text(delta.get("type")) or ""
+        known = _DELTAS.get(kind)
         if known is None:
+            self._take_late(self._blocks.get(index), kind, delta)
             return
         block = self._blocks.get(index)
         if block is None:
             if not self._has_room(0):
                 return
-            block = self._blocks[index] = _Block({"type": known[0]})
+            block = self._begin(index, {"type": _KINDS[kind]})
         block.field = known[0]
-        self._keep(block.pieces, delta.get(known[1]))
+        piece = delta.get(known[1])
+        self._keep(block.pieces, piece)
+        if self.told is not None and isinstance(piece, str) and piece:
+            self.told.append(events.PartGrown(index=block.index, text=piece))
+
+    def _take_late(self, block: _Block | None, kind: str, delta: dict[str, Any]) -> None:
+        """Take what comes after a block's text: its signature, and where it comes from."""
+        if block is None or not self._has_room(len(text(delta.get("signature")) or "")):
+            return
+        if kind == "signature_delta":
+            signature = (text(block.start.get("signature")) or "") + (text(delta.get("signature")) or "")
+            block.start = {**block.start, "signature": signature}
+        elif kind == "citations_delta":
+            cited = [*objects(block.start.get("citations")), fields(delta.get("citation"))]
+            block.start = {**block.start, "citations": cited}
 
     def _take_usage(self, usage: dict[str, Any]) -> None:
         self._usage.update({k: v for k, v in usage.items() if v is not None})
+
+    def _tell(self, event: events.Event) -> None:
+        if self.told is not None:
+            self.told.append(event)
+
+    def _tell_done(self, block: _Block | None) -> None:
+        if block is not None and not block.done:
+            block.done = True
+            self._tell(events.PartDone(index=block.index, part=read_block(block.whole())))
+
+    def _tell_choice(self) -> None:
+        """Say that the message has ended, once it says why; and what it took."""
+        reason, word = _finish_reason(self._message.stop_reason)
+        if reason is not None:
+            for block in self._blocks.values():
+                self._tell_done(block)
+            extra = _output(self._message, [], reason, word).extra
+            self._tell(events.ChoiceDone(finish_reason=reason, finish_word=word, extra=extra))
+        if (usage := self._told()) is not None:
+            self._tell(events.UsageTold(usage=usage))
+
+    def _told(self) -> Usage | None:
+        return _usage(self._usage)
 
     def answered(self) -> Answered:
         """Return what was read so far."""
@@ -255,8 +263,9 @@ class _MessageReader(EventReader):
 
 
 MESSAGES = Dialect(
-    name="anthropic-messages",
-    read_request=_read_request,
+    name=NAME,
+    read_request=read_request,
     read_response=_read_response,
     stream_reader=_MessageReader,
+    read_conversation=read_conversation,
 )

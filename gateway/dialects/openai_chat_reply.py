@@ -226,7 +226,8 @@ class ChatStream:
 
     def _done(self, event: events.PartDone) -> bytes:
         part = event.part
-        self._names.foreign(getattr(part, "extra", {}), NAME, f"choices[{event.choice}].parts[{event.index}]")
+        if isinstance(part, Text | Reasoning | Refusal | ToolCall):
+            self._names.foreign(part.extra, NAME, f"choices[{event.choice}].parts[{event.index}]")
         if not isinstance(part, Text) or self._older or not (part.citations or part.logprobs):
             return b""
         cited = {"annotations": _annotations(part.citations)} if part.citations else {}
