@@ -123,17 +123,17 @@ async def _give_up(request: web.Request, failure: _Failed, plan: Plan, exchange:
     Where we have tried again ourselves, the client's SDK is told not to, so that its retries do not multiply ours.
     """
     extra = extra_headers(exchange, streamed=False)
-    ours = {"x-should-retry": "false"} if exchange.attempts > 1 else {}
+    if exchange.attempts > 1:
+        extra["x-should-retry"] = "false"
     if failure.response is not None:
         exchange.end(failure.kind.value, failure.response.status)
         response = Relayed(failure.response, extra)
-        response.headers.update(ours)
         await response.prepare(request)
         await response.write_eof(failure.body)
         return response
     error = failure.error or ExchangeError(failure.kind, "The attempt failed.")
     exchange.end(error.kind.value, error.status, error.message)
-    return await refuse(request, error, plan.route.family, exchange, extra | ours)
+    return await refuse(request, error, plan.route.family, exchange, extra)
 
 
 async def refuse(

@@ -311,9 +311,10 @@ class Attempt:
         if self.streamed and not answered.finish_reasons and outcome not in {OK, CLIENT_ABORT}:
             attributes["gen_ai.response.finish_reasons"] = ["error"]
         usage = answered.usage
-        if usage is None and self.streamed and exchange.asked is not None and self.status == 200:
+        partly = usage is None or usage.input_tokens is None or usage.output_tokens is None
+        if partly and self.streamed and exchange.asked is not None and self.status == 200:
             usage = estimate(exchange.asked, answered)
-        if usage is not None:
+        if usage is not None and (usage.input_tokens, usage.output_tokens) != (None, None):
             self.usage_source = usage.source
             spent = seen.of_usage(usage)
             exchange.account(spent)
