@@ -136,8 +136,6 @@ async def relay(
                 outcome = attempt.end(None)
                 # Such a body ends wherever the provider's connection does; here that was amid what it said.
                 cut_off = last and outcome == Kind.CLOSED.value and ends_with_the_connection(upstream.headers)
-                if cut_off and not response.prepared:
-                    raise ExchangeError(Kind.CLOSED, f"The provider {route.provider.name!r} failed: {_CUT_OFF}.")
                 exchange.end(outcome, upstream.status, _CUT_OFF if cut_off else None)
             if not response.prepared:
                 await response.prepare(request)
