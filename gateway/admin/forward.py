@@ -1,6 +1,7 @@
 """A worker's side of `/-/`: check who asks, and hand the request to the recorder over its unix socket."""
 
 import hmac
+import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from aiohttp import web
 
 from gateway.admin.pages import problem
 
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+# What the recorder's answer says of its body, and of what may be asked.
+_PASSED_ON = ("Content-Type", "Allow")
 _HEALTH_SECONDS = 1.0
 _PAGE_SECONDS = 120.0
 
@@ -38,13 +40,17 @@ class Admin:
             return refused
         try:
             body = await request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            return problem(413, error.text or "the body is too large")
+        try:
             async with self._recorder().request(
                 request.method,
                 f"http://recorder{request.raw_path}",
                 data=body or None,
                 timeout=_seconds(_PAGE_SECONDS),
             ) as answer:
-                return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
+                headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+                return web.Response(status=answer.status, body=await answer.read(), headers=headers)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return problem(503, "the recorder is not answering (it may be starting again); try once more")
 
@@ -61,15 +67,14 @@ class Admin:
 
     def _refuse(self, request: web.Request) -> web.Response | None:
         if self._token is not None:
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
+            given = (request.headers.get("Authorization", "").removeprefix("Bearer "), _own_token(request))
+            if not any(hmac.compare_digest(_raw(each), _raw(self._token)) for each in given):
                 return problem(401, "this page needs the header Authorization: Bearer TOKEN (setting: $.auth.token)")
             return None
         # A page of somebody else's in a browser here may reach us under a name of its own (DNS rebinding), or send
         # a form; both are refused by what such a request cannot forge.
-        host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
-        if host not in _LOCAL_NAMES:
-            return problem(403, f"pages below /-/ are served under a loopback name only, not {host!r}")
+        if not _is_local(request.host):
+            return problem(403, f"pages below /-/ are served under a loopback name only, not {request.host!r}")
         if request.method == "POST" and request.content_type != "application/json":
             return problem(415, "send JSON, with Content-Type: application/json")
         return None
@@ -78,6 +83,26 @@ class Admin:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(self._socket)))
         return self._session
+
+
+def _own_token(request: web.Request) -> str:
+    return request.headers.get("x-gateway-token", "")
+
+
+def _raw(text: str) -> bytes:
+    """Return a header's bytes, which may be no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _is_local(host: str) -> bool:
+    """Whether a Host header names this machine by a name that no DNS server can give to another one."""
+    name, _, port = host.rpartition(":")
+    if not port.isdecimal():
+        name = host
+    try:
+        return ipaddress.ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return name.lower().removesuffix(".") == "localhost"
 
 
 def _seconds(total: float) -> aiohttp.ClientTimeout:

@@ -1,8 +1,9 @@
 """The recorder's pages, served on a unix socket in the data folder; workers hand requests for `/-/` on to them."""
 
+import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from aiohttp import web
 from gateway.config import Sql
 from gateway.query import QueryError, run_sql_async
 
+log = logging.getLogger("gateway.admin")
+
+# More than any query that a person or a program would write.
+_BODY_MAX = 16 * 1024 * 1024
 # sun_path holds 108 bytes on Linux and 104 on macOS, its end included.
 _SOCKET_PATH_MAX = 100
 
@@ -58,12 +63,35 @@ def pages(data: Path, settings: Sql, health: Callable[[], dict[str, Any]]) -> we
         body = {"columns": result.columns, "rows": result.rows, "truncated": result.truncated}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
-    app = web.Application()
+    app = web.Application(client_max_size=_BODY_MAX, middlewares=[_errors_as_json])
     app.router.add_get("/-/health", show_health)
     app.router.add_post("/-/sql", sql)
     return app
 
 
-def problem(status: int, message: str) -> web.Response:
+@web.middleware
+async def _errors_as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Say in JSON what aiohttp would say in plain text."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return problem(404, f"there is no page {request.path}; there are {', '.join(sorted(_paths(request.app)))}")
+    except web.HTTPMethodNotAllowed as error:
+        methods = ", ".join(sorted(error.allowed_methods))
+        return problem(405, f"{request.path} takes {methods}, not {request.method}", {"Allow": methods})
+    except web.HTTPException as error:
+        return problem(error.status, error.text or error.reason)
+    except Exception:
+        log.exception("the page %s failed", request.path)
+        return problem(500, f"the page {request.path} failed; the gateway's log says why")
+
+
+def _paths(app: web.Application) -> set[str]:
+    return {resource.canonical for resource in app.router.resources()}
+
+
+def problem(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
     """Return an error of a page, as JSON."""
-    return web.json_response({"error": {"message": message}}, status=status)
+    return web.json_response({"error": {"message": message}}, status=status, headers=headers)
