@@ -17,14 +17,21 @@ from gateway.dialects.registry import DIALECTS
 
 FIXTURES = Path(__file__).parent / "fixtures"
 STREAMS = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("*.sse"))}
-BODIES = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("*.json"))}
 SPOKEN = {"chat": "openai-chat", "completion": "openai-completions", "embeddings": "openai-embeddings"}
-SPOKEN |= {"messages": "anthropic-messages", "responses": "openai-responses"}
+SPOKEN |= {"messages": "anthropic-messages", "responses": "openai-responses", "ollama": "ollama"}
 
 
 def spoken_in(name: str) -> Dialect:
     """Return the dialect of a fixture."""
-    return DIALECTS[SPOKEN[name.partition(".")[0].partition("_")[0]]]
+    return DIALECTS[SPOKEN[family(name)]]
+
+
+def family(name: str) -> str:
+    """Return what the names of a dialect's fixtures begin with."""
+    return name.partition(".")[0].partition("_")[0]
+
+
+BODIES = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("*.json")) if SPOKEN.get(family(p.name)) in DIALECTS}
 
 
 def read(dialect: Dialect, pieces: list[bytes]) -> Answered:
