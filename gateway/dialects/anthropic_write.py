@@ -31,6 +31,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.effort import budget, level
+from gateway.dialects.turns import named, plain_text, word_of
 from gateway.dialects.writing import Written
 
 Json = dict[str, Any]
@@ -98,26 +99,14 @@ def _turns(asked: Asked) -> tuple[list[Part], list[Message]]:
         follows = last is not None and last.role == "tool" and message.role in {"tool", "user"}
         if last is not None and (follows or last.role == message.role == "assistant"):
             # A turn after tool results goes on where they stand; one after another of the assistant's is the same one.
-            turns[-1] = Message(role=message.role, parts=[*last.parts, *_named(message)], extra=last.extra)
+            turns[-1] = Message(role=message.role, parts=[*last.parts, *named(message)], extra=last.extra)
         else:
-            turns.append(msgspec.structs.replace(message, parts=_named(message)))
+            turns.append(msgspec.structs.replace(message, parts=named(message)))
     return system, turns
 
 
-def _named(message: Message) -> list[Part]:
-    """Return a turn's parts with its speaker's name in the text, since the dialect has no place for one."""
-    if not message.name or message.role == "assistant":
-        return message.parts
-    first = message.parts[0] if message.parts else None
-    if isinstance(first, Text):
-        return [msgspec.structs.replace(first, content=f"{message.name}: {first.content}"), *message.parts[1:]]
-    return [Text(content=f"{message.name}:"), *message.parts]
-
-
 def _system(parts: list[Part], dropped: Dropped) -> str | list[Json]:
-    if len(parts) == 1 and parts[0] == Text(content=getattr(parts[0], "content", "")):
-        return parts[0].content
-    return _blocks(parts, "system", dropped)
+    return plain_text(parts) or _blocks(parts, "system", dropped)
 
 
 def _messages(turns: Iterable[Message], dropped: Dropped) -> list[Json]:
@@ -126,13 +115,7 @@ def _messages(turns: Iterable[Message], dropped: Dropped) -> list[Json]:
         path = f"messages[{number}]"
         dropped.foreign(message.extra, NAME, path)
         role = "assistant" if message.role == "assistant" else "user"
-        only = message.parts[0] if len(message.parts) == 1 else None
-        content: str | list[Json]
-        if isinstance(only, Text) and only.content and only == Text(content=only.content):
-            content = only.content
-        else:
-            content = _blocks(message.parts, path, dropped)
-        if content:
+        if content := plain_text(message.parts) or _blocks(message.parts, path, dropped):
             written.append({"role": role, "content": content})
     return written
 
@@ -195,13 +178,6 @@ def write_block(part: Part, index: int, path: str, dropped: Dropped) -> Json | N
         case Other(dialect="anthropic-messages", value=dict(value)):
             return {"type": part.kind, **value}
     return None
-
-
-def word_of(part: Part) -> str:
-    """Return a word for what kind of part it is."""
-    modality = getattr(part, "modality", "")
-    kind = part.kind if isinstance(part, Other) else str(part.__struct_config__.tag).replace("_", " ")
-    return f"{modality} {kind}".strip()
 
 
 def write_citations(citations: list[Citation]) -> list[Any]:

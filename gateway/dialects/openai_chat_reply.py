@@ -10,7 +10,6 @@ from gateway.dialects.conversation import (
     Citation,
     File,
     Message,
-    Part,
     Reasoning,
     Refusal,
     Text,
@@ -21,6 +20,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.openai_chat_write import Json, write_call, write_request
 from gateway.dialects.openai_request import NAME
+from gateway.dialects.turns import word_of
 from gateway.dialects.writing import Writer
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
@@ -119,7 +119,7 @@ def _choice(number: int, message: Message, dropped: Dropped) -> Json:
             case File(modality="audio"):
                 said["audio"] = {"id": part.file_id}
             case _:
-                dropped.add(f"choices[{number}].parts[{index}]: {_kind(part)}")
+                dropped.add(f"choices[{number}].parts[{index}]: {word_of(part)}")
     if texts:
         said["content"] = "".join(texts)
     return {
@@ -133,17 +133,13 @@ def _choice(number: int, message: Message, dropped: Dropped) -> Json:
 def _older_choice(number: int, message: Message, dropped: Dropped) -> Json:
     for index, part in enumerate(message.parts):
         if not isinstance(part, Text):
-            dropped.add(f"choices[{number}].parts[{index}]: {_kind(part)}")
+            dropped.add(f"choices[{number}].parts[{index}]: {word_of(part)}")
     return {
         "index": number,
         "text": "".join(part.content for part in message.parts if isinstance(part, Text)),
         "logprobs": None,
         "finish_reason": _reason(message.finish_reason, message.finish_word),
     }
-
-
-def _kind(part: Part) -> str:
-    return str(part.__struct_config__.tag).replace("_", " ")
 
 
 class ChatStream:
@@ -197,14 +193,14 @@ class ChatStream:
 
     def _begin(self, event: events.PartBegun) -> bytes:
         at, part = (event.choice, event.index), event.part
-        self._kinds[at] = _kind(part)
+        self._kinds[at] = word_of(part)
         if isinstance(part, ToolCall) and not self._older:
             number = self._calls[at] = sum(choice == event.choice for choice, _ in self._calls)
             call = write_call(part, event.index)
             call[call["type"]]["input" if part.custom else "arguments"] = ""
             return self._chunk(event.choice, {"tool_calls": [{"index": number, **call}]})
         if not isinstance(part, Text | Reasoning | Refusal) or (self._older and not isinstance(part, Text)):
-            self._names.add(f"choices[{event.choice}].parts[{event.index}]: {_kind(part)}")
+            self._names.add(f"choices[{event.choice}].parts[{event.index}]: {word_of(part)}")
         return b""
 
     def _grow(self, event: events.PartGrown) -> bytes:

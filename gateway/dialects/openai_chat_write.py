@@ -28,6 +28,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.effort import level
 from gateway.dialects.openai_request import NAME
+from gateway.dialects.turns import word_of
 from gateway.dialects.writing import Written
 
 Json = dict[str, Any]
@@ -193,7 +194,7 @@ def _content(parts: list[Part], path: str, dropped: Dropped) -> str | list[Json]
         at = f"{path}.parts[{index}]"
         said = _part(part, at, dropped)
         if said is None:
-            dropped.add(f"{at}: {_word(part)}")
+            dropped.add(f"{at}: {word_of(part)}")
             continue
         if cache := getattr(part, "cache", None):
             said["cache_control"] = cache_control(cache)
@@ -232,12 +233,6 @@ def _part(part: Part, path: str, dropped: Dropped) -> Json | None:
         case Other(dialect="openai-chat", value=dict(value)):
             return {"type": part.kind, **value}
     return None
-
-
-def _word(part: Part) -> str:
-    modality = getattr(part, "modality", "")
-    kind = part.kind if isinstance(part, Other) else str(part.__struct_config__.tag).replace("_", " ")
-    return f"{modality} {kind}".strip()
 
 
 def _cited(citations: list[Citation], path: str, dropped: Dropped) -> None:

@@ -62,8 +62,8 @@ def read_tool(tool: dict[str, Any]) -> Tool:
     """Read a tool: a function, a custom one, or one that the provider runs."""
     kind = text(tool.get("type")) or "function"
     if kind == "function":
-        return _function(fields(tool.get("function")), tool)
-    custom = fields(tool.get("custom"))
+        return _function(fields(tool.get("function")) or tool, tool)  # some clients send them flat, as to Responses
+    custom = fields(tool.get("custom")) or tool
     if kind == "custom" and custom:
         own = {NAME: {"format": custom["format"]}} if custom.get("format") else {}
         return Tool(

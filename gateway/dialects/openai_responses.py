@@ -3,76 +3,24 @@
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from gateway.dialects import Dialect
-from gateway.dialects import parameters as name
-from gateway.dialects.conversation import Answered, Asked, Message, Part, Text, ToolCall
+from gateway.dialects import Dialect, events
+from gateway.dialects.conversation import Answered, Message, Part, ToolCall, Usage
 from gateway.dialects.framing import Event
-from gateway.dialects.lenient import count, decode, definitions, error_of, fields, objects, text
-from gateway.dialects.parameters import output_type, parameters
-from gateway.dialects.responses_items import read_input, read_item
+from gateway.dialects.lenient import count, decode, error_of, fields, objects, text
+from gateway.dialects.responses_items import NAME, read_item
+from gateway.dialects.responses_parts import Item
+from gateway.dialects.responses_request import conversation_id, read_conversation, read_request
 from gateway.dialects.streamed import EventReader
 from gateway.dialects.usage import usage_of
-from gateway.semconv import CHAT
 
 __all__ = ["RESPONSES"]
 
 
-class _Request(Struct, gc=False):
-    model: Any = None
-    stream: Any = None
-    instructions: Any = None
-    input: Any = None
-    tools: Raw = Raw()
-    max_output_tokens: Any = None
-    temperature: Any = None
-    top_p: Any = None
-    reasoning: Any = None
-    text: Any = None
-    conversation: Any = None
-    previous_response_id: Any = None
-    user: Any = None
-    safety_identifier: Any = None
-
-
-_REQUEST = msgspec.json.Decoder(_Request)
-
-
-def _read_request(body: bytes) -> Asked:
-    request = decode(body, _REQUEST)
-    if request is None:
-        return Asked(operation=CHAT)
-    instructions = text(request.instructions)
-    return Asked(
-        operation=CHAT,
-        model=text(request.model),
-        stream=request.stream is True,
-        system_instructions=[Text(content=instructions)] if instructions else [],
-        input_messages=read_input(request.input),
-        tool_definitions=definitions(request.tools),
-        parameters=parameters(
-            {
-                name.MAX_TOKENS: request.max_output_tokens,
-                name.TEMPERATURE: request.temperature,
-                name.TOP_P: request.top_p,
-                name.STREAM: request.stream,
-                name.REASONING_LEVEL: fields(request.reasoning).get("effort"),
-                name.PREVIOUS_RESPONSE_ID: request.previous_response_id,
-                name.OUTPUT_TYPE: output_type(fields(fields(request.text).get("format")).get("type")),
-            }
-        ),
-        conversation_id=_conversation_id(request.conversation),
-        user=text(request.user) or text(request.safety_identifier),
-    )
-
-
-def _conversation_id(conversation: Any) -> str | None:
-    return text(conversation) or text(fields(conversation).get("id"))
-
-
 class _Response(Struct, gc=False):
     id: Any = None
+    created_at: Any = None
     model: Any = None
     status: Any = None
     incomplete_details: Any = None
@@ -100,38 +48,45 @@ def _read_response(body: bytes) -> Answered:
 _INCOMPLETE = {"max_output_tokens": "length"}
 
 
-def _finish_reason(response: _Response, parts: list[Part]) -> str | None:
-    """Return the one vocabulary's word for how a response ended; None where it has not."""
+def _finish_reason(response: _Response, parts: list[Part]) -> tuple[str | None, str | None]:
+    """Return the one vocabulary's word for how a response ended, and the dialect's own; None where it has not."""
     status = text(response.status)
     if status == "completed":
-        return "tool_calls" if any(isinstance(p, ToolCall) for p in parts) else "stop"
+        return ("tool_calls" if any(isinstance(p, ToolCall) for p in parts) else "stop"), None
     if status == "incomplete":
         reason = text(fields(response.incomplete_details).get("reason")) or status
-        return _INCOMPLETE.get(reason, reason)
+        known = _INCOMPLETE.get(reason)
+        return (reason, None) if known is None else (known, reason)
     if status == "failed":
-        return "error"
-    return None if status in {"in_progress", "queued"} else status
+        return "error", None
+    return (None, None) if status in {"in_progress", "queued"} else (status, None)
 
 
 def _answered(response: _Response, items: list[dict[str, Any]], error: tuple[str | None, str | None]) -> Answered:
     parts = [part for item in items for part in read_item(item)]
-    reason = _finish_reason(response, parts)
+    reason, word = _finish_reason(response, parts)
     answers = bool(parts) or reason is not None
+    message = Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word)
     return Answered(
         id=text(response.id),
         model=text(response.model),
         finish_reasons=[reason] if reason else [],
-        output_messages=[Message(role="assistant", parts=parts, finish_reason=reason)] if answers else [],
-        usage=usage_of(
-            response.usage,
-            input_name="input_tokens",
-            output_name="output_tokens",
-            input_details="input_tokens_details",
-            output_details="output_tokens_details",
-        ),
+        output_messages=[message] if answers else [],
+        usage=_usage(response),
         error_type=error[0],
         error_message=error[1],
-        conversation_id=_conversation_id(response.conversation),
+        conversation_id=conversation_id(response.conversation),
+        created=count(response.created_at),
+    )
+
+
+def _usage(response: _Response) -> Usage | None:
+    return usage_of(
+        response.usage,
+        input_name="input_tokens",
+        output_name="output_tokens",
+        input_details="input_tokens_details",
+        output_details="output_tokens_details",
     )
 
 
@@ -166,39 +121,15 @@ _DELTAS: dict[str, tuple[str, str, str | None]] = {
 _ENDS = {"response.completed", "response.failed", "response.incomplete"}
 
 
-class _Item:
-    """An output item as far as its deltas have come; `done` is the whole of it, once it was told."""
-
-    __slots__ = ("done", "start", "texts")
-
-    def __init__(self, start: dict[str, Any]) -> None:
-        self.start = start
-        self.done: dict[str, Any] | None = None
-        self.texts: dict[tuple[str, str | None, int], list[str]] = {}
-
-    def whole(self) -> dict[str, Any]:
-        """Return the item as a response that was not streamed would have it."""
-        if self.done is not None:
-            return self.done
-        item = dict(self.start)
-        told: dict[str, list[dict[str, Any]]] = {}
-        for (field, part_type, _), pieces in sorted(self.texts.items(), key=lambda t: t[0][2]):
-            joined = "".join(pieces)
-            if part_type is None:
-                item[field] = joined
-            else:
-                key = "refusal" if part_type == "refusal" else "text"
-                told.setdefault(field, []).append({"type": part_type, key: joined})
-        return {**item, **told}
-
-
 class _ResponseReader(EventReader):
     """Reads events from `response.created` to `response.completed`, or another that ends it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._response = _Response()
-        self._items: dict[int, _Item] = {}
+        self._items: dict[int, Item] = {}
+        self._begun = False
+        self._parts = 0  # that have been told of
         self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
@@ -214,33 +145,69 @@ class _ResponseReader(EventReader):
         elif kind == "error":
             self._error = error_of(read.error or {"code": read.code, "message": read.message})
             self.ended = True
+            if self.told is not None:
+                self.told.append(events.Broken(type=self._error[0], message=self._error[1]))
         elif read.response is not None:  # created, in_progress, ..., and those that end it
-            self._response = read.response
-            self.ended = self.ended or kind in _ENDS
-            if read.response.error:
-                self._error = error_of(read.response.error)
+            self._take_response(read.response, kind)
         return True
+
+    def _take_response(self, response: _Response, kind: str) -> None:
+        self._response = response
+        ends = kind in _ENDS
+        self.ended = self.ended or ends
+        if response.error:
+            self._error = error_of(response.error)
+        if self.told is None:
+            return
+        if not self._begun:
+            self._begun = True
+            begun = events.Begun(id=text(response.id), model=text(response.model), created=count(response.created_at))
+            self.told.append(begun)
+        if ends:
+            self._tell_end(self.told)
+
+    def _tell_end(self, told: list[events.Event]) -> None:
+        for _, item in sorted(self._items.items()):
+            self._parts = item.tell_done(told, self._parts)
+        answered = self.answered()
+        if answered.usage is not None:
+            told.append(events.UsageTold(usage=answered.usage))
+        if any(self._error):
+            told.append(events.Broken(type=self._error[0], message=self._error[1]))
+            return
+        told += [
+            events.ChoiceDone(finish_reason=message.finish_reason, finish_word=message.finish_word)
+            for message in answered.output_messages
+        ]
+        told.append(events.Ended())
 
     def _take_delta(self, read: _Event, adds_to: tuple[str, str, str | None]) -> None:
         kind, field, part_type = adds_to
         item = self._item(read, {"type": kind})
-        if item is not None:
-            place = read.summary_index if field == "summary" else read.content_index
-            self._keep(item.texts.setdefault((field, part_type, count(place) or 0), []), read.delta)
+        if item is None:
+            return
+        place = count(read.summary_index if field == "summary" else read.content_index) or 0
+        self._keep(item.texts.setdefault((field, part_type, place), []), read.delta)
+        if self.told is not None and isinstance(read.delta, str) and read.delta:
+            self._parts = item.tell_grown(self.told, self._parts, (field, part_type, place), read.delta)
 
     def _take_item(self, read: _Event, size: int, *, done: bool) -> None:
         told = fields(read.item)
         item = self._item(read, told)
-        if item is not None and done and self._has_room(size):
-            item.done = told
+        if item is not None and self._has_room(size):
+            if done:
+                item.done = told
+            if self.told is not None:
+                tell = item.tell_done if done else item.tell_begun
+                self._parts = tell(self.told, self._parts)
         self.first_output = self.first_output or text(told.get("type")) not in {"message", "reasoning"}
 
-    def _item(self, read: _Event, start: dict[str, Any]) -> _Item | None:
+    def _item(self, read: _Event, start: dict[str, Any]) -> Item | None:
         """Return the item an event is about, a new one if need be."""
         index = count(read.output_index) or 0
         item = self._items.get(index)
         if item is None and self._has_room(0):
-            item = self._items[index] = _Item(start)
+            item = self._items[index] = Item(start)
         return item
 
     def answered(self) -> Answered:
@@ -252,8 +219,9 @@ class _ResponseReader(EventReader):
 
 
 RESPONSES = Dialect(
-    name="openai-responses",
-    read_request=_read_request,
+    name=NAME,
+    read_request=read_request,
     read_response=_read_response,
     stream_reader=_ResponseReader,
+    read_conversation=read_conversation,
 )

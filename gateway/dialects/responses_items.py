@@ -8,7 +8,9 @@ from typing import Any
 
 from gateway.dialects.conversation import (
     Blob,
+    Citation,
     Compaction,
+    Extra,
     File,
     Message,
     Other,
@@ -18,12 +20,15 @@ from gateway.dialects.conversation import (
     ServerToolCall,
     ServerToolCallResponse,
     Text,
+    TokenLogprob,
     ToolCall,
     ToolCallResponse,
     tool_answer,
 )
-from gateway.dialects.lenient import fields, json_value, objects, text
+from gateway.dialects.lenient import count, fields, json_value, objects, text
 from gateway.dialects.media import attached, located, sound
+
+NAME = "openai-responses"
 
 # Where a tool that the provider ran tells its result.
 _RESULTS = ("outputs", "results", "output", "result", "error")
@@ -58,27 +63,48 @@ def read_item(item: dict[str, Any]) -> list[Part]:
             return _content(item.get("content"))
         case "reasoning":
             return _reasoning(item)
-        case "function_call" | "custom_tool_call":
+        case "function_call":
+            arguments = json_value(item.get("arguments"))
             called = text(item.get("name")) or ""
-            arguments = json_value(item.get("arguments", item.get("input")))
-            return [ToolCall(id=text(item.get("call_id")), name=called, arguments=arguments)]
+            return [
+                ToolCall(id=text(item.get("call_id")), name=called, arguments=arguments, extra=_own(item, "namespace"))
+            ]
+        case "custom_tool_call":
+            called = text(item.get("name")) or ""
+            return [ToolCall(id=text(item.get("call_id")), name=called, arguments=item.get("input"), custom=True)]
         case "compaction":
-            return [Compaction(id=text(item.get("id")))]
+            return [Compaction(id=text(item.get("id")), extra=_own(item, "encrypted_content"))]
     if kind.endswith("_output"):
-        return [ToolCallResponse(id=text(item.get("call_id")), response=_answer(item.get("output")))]
+        usual = kind in {"function_call_output", "custom_tool_call_output"}
+        return [
+            ToolCallResponse(
+                id=text(item.get("call_id")),
+                response=_answer(item.get("output")),
+                custom=kind == "custom_tool_call_output",
+                extra={} if usual else {NAME: {"type": kind}},
+            )
+        ]
     rest = {k: v for k, v in item.items() if k not in {"type", "id", "status"}}
     if not kind.endswith("_call"):
-        return [Other(kind=kind, value=rest)]
+        return [Other(kind=kind, value=rest, dialect=NAME)]
     if call_id := text(rest.pop("call_id", None)):
-        return [ToolCall(id=call_id, name=kind.removesuffix("_call"), arguments=rest)]
-    return _server_tool(kind, text(item.get("id")), rest)
+        own = {NAME: {"type": kind, "id": item.get("id")}}
+        return [ToolCall(id=call_id, name=kind.removesuffix("_call"), arguments=rest, extra=own)]
+    return _server_tool(kind, text(item.get("id")), rest, item)
 
 
-def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any]) -> list[Part]:
+def _own(item: dict[str, Any], *names: str) -> Extra:
+    """Return the fields that only this dialect has a word for."""
+    own = {name: item[name] for name in names if item.get(name) not in (None, "")}
+    return {NAME: own} if own else {}
+
+
+def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any], item: dict[str, Any]) -> list[Part]:
     name = text(rest.get("name")) or kind.removesuffix("_call")
     call = {"type": kind, **{k: v for k, v in rest.items() if k not in _RESULTS}}
     results = {k: rest[k] for k in _RESULTS if rest.get(k) is not None}
-    parts: list[Part] = [ServerToolCall(id=call_id, name=name, server_tool_call=call)]
+    own = {NAME: {"status": item.get("status") or "completed"}}
+    parts: list[Part] = [ServerToolCall(id=call_id, name=name, server_tool_call=call, extra=own)]
     if kind == "image_generation_call" and (image := text(results.get("result"))):
         mime_type = f"image/{text(rest.get('output_format')) or 'png'}"
         parts.append(Blob(modality="image", mime_type=mime_type, content=image))
@@ -90,7 +116,8 @@ def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any]) -> list[P
 def _reasoning(item: dict[str, Any]) -> list[Part]:
     """Read a reasoning item: its summary and its text, one empty part where neither is shown."""
     shown = [t for key in ("summary", "content") for p in objects(item.get(key)) if (t := text(p.get("text")))]
-    return [Reasoning(content=t) for t in shown or [""]]
+    own = _own(item, "id", "encrypted_content")
+    return [Reasoning(content=t, extra={} if n else own) for n, t in enumerate(shown or [""])]
 
 
 def _content(content: Any) -> list[Part]:
@@ -103,7 +130,11 @@ def _part(part: dict[str, Any]) -> Part:
     kind = text(part.get("type")) or ""
     match kind:
         case "input_text" | "output_text" | "text" if isinstance(part.get("text"), str):
-            return Text(content=part["text"])
+            return Text(
+                content=part["text"],
+                citations=_citations(part.get("annotations")),
+                logprobs=_logprobs(part.get("logprobs")),
+            )
         case "refusal" if isinstance(part.get("refusal"), str):
             return Refusal(content=part["refusal"])
         case "input_image" | "computer_screenshot":
@@ -115,7 +146,28 @@ def _part(part: dict[str, Any]) -> Part:
             return sound(fields(part.get("input_audio")) or part)
         case "input_file":
             return attached(part)
-    return Other(kind=kind, value={k: v for k, v in part.items() if k != "type"})
+    return Other(kind=kind, value={k: v for k, v in part.items() if k != "type"}, dialect=NAME)
+
+
+def _citations(annotations: Any) -> list[Citation]:
+    return [
+        Citation(
+            uri=text(each.get("url")),
+            title=text(each.get("title")) or text(each.get("filename")),
+            start=count(each.get("start_index")),
+            end=count(each.get("end_index")),
+            extra={} if text(each.get("type")) == "url_citation" else {NAME: each},
+        )
+        for each in objects(annotations)
+    ]
+
+
+def _logprobs(logprobs: Any) -> list[TokenLogprob]:
+    return [
+        TokenLogprob(token=token, logprob=float(value), top=_logprobs(each.get("top_logprobs")))
+        for each in objects(logprobs)
+        if isinstance(token := each.get("token"), str) and isinstance(value := each.get("logprob"), int | float)
+    ]
 
 
 def _answer(output: Any) -> Any:
