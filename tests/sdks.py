@@ -109,8 +109,21 @@ def facts(row: Row, *names: str) -> tuple[Any, ...]:
 
 
 def said(row: Row, direction: str = "output") -> list[tuple[str, str | None, list[Row]]]:
-    """Return a row's messages as (role, finish reason, parts)."""
-    return [(each["role"], each.get("finish_reason"), each["parts"]) for each in row[f"{direction}_messages"]]
+    """Return a row's messages as (role, finish reason, parts), the parts without what only a translation needs."""
+    return [
+        (each["role"], each.get("finish_reason"), [plain(part) for part in each["parts"]])
+        for each in row[f"{direction}_messages"]
+    ]
+
+
+def parts_of(row: Row) -> list[Row]:
+    """Return the parts of all output messages."""
+    return [part for _, _, parts in said(row) for part in parts]
+
+
+def plain(part: Row) -> Row:
+    """Return a part as the conventions know it."""
+    return {name: value for name, value in part.items() if name not in {"extra", "custom"}}
 
 
 def text(content: str) -> Row:

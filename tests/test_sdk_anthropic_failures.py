@@ -82,6 +82,17 @@ async def test_errors_are_the_sdks_own(
         assert "No é." in attempt["error"]
 
 
+async def test_a_provider_that_asks_for_retries_does_not_multiply_them(
+    client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess
+):
+    """A provider's own `x-should-retry: true` is followed by the gateway, and not again by the SDK."""
+    upstream.answers(failing("529 ", ("x-should-retry", "true")))
+    with pytest.raises(anthropic.OverloadedError):
+        await client.messages.create(**ASK)
+    assert len(upstream.asked) == TRIES
+    assert len(gateway.rows("SERVER")) == 1
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 async def test_retries_are_not_seen_by_the_client(
     client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess, read: Read, streamed: bool
@@ -204,7 +215,7 @@ async def by_being_cancelled(client: anthropic.AsyncAnthropic) -> None:
 async def test_leaving_a_stream_half_way(
     client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess, read: Read, leave: Any
 ):
-    """However a client leaves, the provider is left at once, and what it had said is recorded."""
+    """However a client leaves, the provider is left at once, and what it had said is recorded with an estimate."""
     upstream.answers(stream([*events(read("messages_text.sse"))[:5], FOREVER]))
     await leave(client)
     await upstream.left()
@@ -213,6 +224,7 @@ async def test_leaving_a_stream_half_way(
     assert facts(root, "outcome", "attempts", "stream", "error_type") == ("client_abort", 1, True, None)
     assert facts(attempt, "outcome", "input_tokens", "error_type") == ("client_abort", 25, None)
     assert said(attempt)[0][2] == [text("Hello, 世界!")]
+    assert facts(attempt, "usage_source", "output_tokens") == ("estimated", 4)
 
 
 async def test_leaving_before_the_answer(client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess):

@@ -17,6 +17,7 @@ from tests.sdks import (
     by_path,
     comparable,
     facts,
+    parts_of,
     reasoning,
     recorded,
     said,
@@ -125,10 +126,8 @@ async def test_tools_called_whole(client: openai.AsyncOpenAI, upstream: Upstream
     assert custom.custom.input == "print(1)"
     _, (attempt,) = recorded(gateway)
     assert attempt["tool_definitions"] == WEATHER
-    ((role, finish, (spoken, first, second)),) = said(attempt)
-    assert (role, finish, spoken) == ("assistant", "tool_calls", text("Let me look."))
-    assert first == tool_call("call_1", "search", {"q": "tides", "limit": 3})
-    assert facts(second, "type", "id", "name", "arguments") == ("tool_call", "call_2", "run", "print(1)")
+    calls = [tool_call("call_1", "search", {"q": "tides", "limit": 3}), tool_call("call_2", "run", "print(1)")]
+    assert said(attempt) == [("assistant", "tool_calls", [text("Let me look."), *calls])]
     assert facts(attempt, *TOKENS) == ("reported", 82, 17, 99, 0, 0)
 
 
@@ -168,7 +167,7 @@ async def test_responses_whole(client: openai.AsyncOpenAI, upstream: Upstream, g
     assert facts(attempt, "response_id", "response_model") == ("resp_6", "gpt-5.4-2026-03-05")
     assert attempt["system_instructions"] == [text("Be terse.")]
     assert said(attempt, "input") == [("user", None, [text("How many?")])]
-    assert text("Two.") in attempt["output_messages"][-1]["parts"]
+    assert text("Two.") in parts_of(attempt)
 
 
 @pytest.mark.parametrize("helper", [False, True])
@@ -189,8 +188,7 @@ async def test_responses_streamed(
     root, (attempt,) = recorded(gateway)
     assert facts(root, "outcome", "stream") == ("ok", True)
     assert facts(attempt, *TOKENS) == ("reported", 328, 52, 380, 256, 12)
-    parts = [part for message in attempt["output_messages"] for part in message["parts"]]
-    assert parts == [reasoning("**Greeting** They say hi."), reasoning("Answer."), text("Hi thère.")]
+    assert parts_of(attempt) == [reasoning("**Greeting** They say hi."), reasoning("Answer."), text("Hi thère.")]
     assert attempt["attributes"]["gen_ai.conversation.id"] == "conv_1"
 
 
@@ -202,8 +200,7 @@ async def test_responses_tools_streamed(client: openai.AsyncOpenAI, upstream: Up
         final = await answer.get_final_response()
     assert [item.arguments for item in final.output] == ['{"city":"Paris"}', '{"city":"Oslo"}']
     _, (attempt,) = recorded(gateway)
-    parts = [part for message in attempt["output_messages"] for part in message["parts"]]
-    assert parts == [
+    assert parts_of(attempt) == [
         tool_call("call_a", "get_weather", {"city": "Paris"}),
         tool_call("call_b", "get_weather", {"city": "Oslo"}),
     ]

@@ -85,6 +85,17 @@ async def test_errors_are_the_sdks_own(
         assert "No é." in attempt["error"]
 
 
+async def test_a_provider_that_asks_for_retries_does_not_multiply_them(
+    client: openai.AsyncOpenAI, upstream: Upstream, gateway: InProcess
+):
+    """A provider's own `x-should-retry: true` is followed by the gateway, and not again by the SDK."""
+    upstream.answers(failing("500 Internal Server Error", ("x-should-retry", "true")))
+    with pytest.raises(openai.InternalServerError):
+        await client.chat.completions.create(**ASK)
+    assert len(upstream.asked) == TRIES
+    assert len(gateway.rows("SERVER")) == 1
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 async def test_retries_are_not_seen_by_the_client(
     client: openai.AsyncOpenAI, upstream: Upstream, gateway: InProcess, read: Read, streamed: bool
