@@ -18,6 +18,7 @@ from pathlib import Path
 
 import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 
 from gateway import telemetry
@@ -40,6 +41,22 @@ log = logging.getLogger("gateway")
 # Larger than aiohttp's 8 KiB: beta headers and cookies of real clients go beyond it.
 _HEADER_BYTES = 64 * 1024
 _TICK = 1.0
+
+
+class _Unrepeated(logging.Filter):
+    """Keeps what could not be parsed out of the log: the line that was wrong may be one with a key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.msg, record.args = "a request was no valid HTTP and is refused: %s", (type(error).__name__,)
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_http_log = logging.getLogger("gateway.http")
+_http_log.addFilter(_Unrepeated())
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -193,6 +210,7 @@ class Worker:
         self.runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_http_log,
             handler_cancellation=True,
             auto_decompress=False,
             max_line_size=_HEADER_BYTES,
