@@ -39,7 +39,16 @@ VALUES = st.recursive(
 OBJECTS = st.dictionaries(st.text(max_size=6), VALUES, max_size=4)
 OWN = st.dictionaries(st.sampled_from(["keep_alive", "truncate", "shift", "novel"]), VALUES.filter(bool), max_size=3)
 OPTIONS = st.dictionaries(st.sampled_from(["num_ctx", "min_p", "mirostat", "numa"]), VALUES, max_size=3)
-DURATIONS = st.dictionaries(st.sampled_from(["total_duration", "eval_duration", "context", "remote_host"]), VALUES)
+DURATIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "total_duration": WHOLE,
+        "eval_duration": WHOLE,
+        "context": st.lists(WHOLE, max_size=3),
+        "remote_host": WORDS,
+        "novel": VALUES,
+    },
+)
 
 _BEGINNINGS = {
     "image/png": b"\x89PNG\r\n\x1a\n",
@@ -178,19 +187,17 @@ _TEXTS = st.builds(Text, content=WORDS, logprobs=st.lists(_LIKELY, max_size=2))
 
 
 @st.composite
-def answered(draw: st.DrawFn, *, streamed: bool = False, operation: str = "chat") -> Answered:
+def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
     """Draw a response: what one message says; in a stream, in any order."""
     ids = iter(range(1000))
     if not streamed:
-        parts = draw(said(ids, _TEXTS))
+        parts = [p for p in draw(said(ids, _TEXTS)) if not isinstance(p, Blob)]
     else:
-        each = st.builds(Reasoning, content=WORDS) | _TEXTS | pictures() | tool_calls(ids)
+        each = st.builds(Reasoning, content=WORDS) | _TEXTS | tool_calls(ids)
         parts = []
         for part in draw(st.lists(each, max_size=6)):
             if not (parts and isinstance(part, Text | Reasoning) and type(part) is type(parts[-1])):
                 parts.append(part)
-    if operation != "chat":
-        parts = [p for p in parts if not isinstance(p, Blob)]
     called = any(isinstance(p, ToolCall) for p in parts)
     words = st.just(("tool_calls", "stop")) if called else st.just(("stop", None))
     reason, word = draw(words | st.sampled_from([("length", None), ("load", None)]))
