@@ -8,30 +8,54 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from gateway.dialects.lenient import decode
 
 
 class Peek(Struct, frozen=True, gc=False):
-    """What routing needs to know of a body: the model it names, and whether it asks for a stream."""
+    """What routing needs to know of a body: the model it names, whether it asks for a stream, and its shape.
+
+    `fields` are those of `_SHAPE` that are there: by them one dialect's body is told from another's.
+    """
 
     model: str | None = None
     stream: bool = False
+    fields: frozenset[str] = frozenset()
+
+
+_SHAPE = ("messages", "input", "contents", "system", "max_completion_tokens", "stream_options", "response_format")
+
+
+_ABSENT = Raw()
 
 
 class _Body(Struct, gc=False):
     model: Any = None
     stream: Any = None
+    messages: Raw = _ABSENT
+    input: Raw = _ABSENT
+    contents: Raw = _ABSENT
+    system: Raw = _ABSENT
+    max_completion_tokens: Raw = _ABSENT
+    stream_options: Raw = _ABSENT
+    response_format: Raw = _ABSENT
 
 
 _BODY = msgspec.json.Decoder(_Body)
+_SHAPES: dict[tuple[bool, ...], frozenset[str]] = {}
 
 
 def peek(body: bytes) -> Peek:
     """Look at a body; one that is no JSON object, or has other types there, tells nothing."""
-    read = decode(body, _BODY) or _Body()
-    return Peek(read.model if isinstance(read.model, str) else None, read.stream is True)
+    read = decode(body, _BODY)
+    if read is None:
+        return Peek()
+    there = tuple([getattr(read, field) is not _ABSENT for field in _SHAPE])
+    fields = _SHAPES.get(there)
+    if fields is None:  # a handful of shapes, seen again and again
+        fields = _SHAPES[there] = frozenset(field for field, is_there in zip(_SHAPE, there, strict=True) if is_there)
+    return Peek(read.model if isinstance(read.model, str) else None, read.stream is True, fields)
 
 
 # In valid JSON this finds only keys that are, or end in, `model`: the quote after the word can only close a

@@ -14,7 +14,8 @@ from gateway.dialects.edit import Peek, peek, rename_model
         (b'{"model":"a","stream":true}', Peek("a", stream=True)),
         (rb'{"mod\u0065l":"\u00e9","stream":false}', Peek("é", stream=False)),
         (b'{"model":"a","model":"b"}', Peek("b")),
-        (b'{"messages":[{"model":"x","content":"\xff"}],"stream":true}', Peek(None, stream=True)),
+        (b'{"messages":[{"model":"x","content":"\xff"}],"stream":true}', Peek(None, True, frozenset({"messages"}))),
+        (b'{"input":"hi","stream_options":{}}', Peek(fields=frozenset({"input", "stream_options"}))),
         (rb'{"content":"\ud83d","model":"a","stream":true}', Peek("a", stream=True)),
         (b'{"model":1,"stream":"true"}', Peek()),
         (b'{"model":null,"stream":null}', Peek()),
@@ -26,7 +27,7 @@ from gateway.dialects.edit import Peek, peek, rename_model
     ],
 )
 def test_a_peek_tells_model_and_stream(body: bytes, seen: Peek) -> None:
-    """What is there with its right type is told; nothing raises."""
+    """What is there with its right type is told, and which fields there are; nothing raises."""
     assert seen == peek(body)
 
 
