@@ -212,7 +212,7 @@ class _LineReader(EventReader):
         self._grow(Reasoning, said.get("thinking"))
         self._grow(Text, said.get("content"))
         if line.logprobs is not None:
-            self._take_logprobs(line.logprobs, said.get("thinking"), len(event.data))
+            self._take_logprobs(line.logprobs, len(event.data))
         if said.get("images") is not None:
             for part in images(said["images"]):
                 self._add(part, len(event.data))
@@ -267,10 +267,10 @@ class _LineReader(EventReader):
             self.told.append(events.PartDone(index=self._begun, part=part))
         self._begun += 1
 
-    def _take_logprobs(self, values: Any, thought: Any, size: int) -> None:
+    def _take_logprobs(self, values: Any, size: int) -> None:
         if not self._has_room(size):
             return
-        if self._open is not None and self._open.kind is Text and not thought:
+        if self._open is not None and self._open.kind is Text:
             self._open.logprobs += logprobs(values)
         else:
             self._likely += objects(values)

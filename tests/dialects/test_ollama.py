@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -192,9 +193,11 @@ def test_a_tool_call_is_told_in_one_piece(read: Read) -> None:
     reader = OLLAMA_CHAT.stream_reader()
     lines = lines_of(read("ollama_chat_tools.ndjson"))
     reader.feed(lines[0])
+    reader.first_output = False
     reader.told = []
     reader.feed(lines[1])
     call = ToolCall(id="call_a1b2c3d4", name="get_weather", arguments={"city": "Paris", "days": 2})
+    assert reader.first_output
     assert reader.told == [
         events.PartDone(index=0, part=Text(content="Let me look.")),
         events.PartBegun(index=1, part=replace(call, arguments=None)),
@@ -316,9 +319,13 @@ def test_done_reasons_are_the_one_vocabularys(said: dict[str, Any], reason: str,
         (None, None),
     ],
 )
-def test_dates_become_unix_times(at: Any, created: int | None) -> None:
-    """A date with nanoseconds, with an offset or without one; what is none is unknown."""
-    assert whole(created_at=at).created == created
+def test_dates_become_unix_times(at: Any, created: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date with nanoseconds, with an offset or without one, wherever this runs; what is none is unknown."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        assert whole(created_at=at).created == created
+    time.tzset()
 
 
 @pytest.mark.parametrize("said", [{"prompt_eval_count": 3}, {"eval_count": 3}, {}])

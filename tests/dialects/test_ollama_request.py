@@ -235,6 +235,12 @@ def test_results_find_their_calls_by_name_and_order() -> None:
     ]
 
 
+def test_what_is_empty_says_nothing() -> None:
+    """Clients send empty texts and nulls for what they do not set."""
+    body = b'{"prompt":"","system":"","suffix":"","context":null,"format":"","options":{"num_ctx":null},"stream":false}'
+    assert OLLAMA_GENERATE.read_conversation(body, "/api/generate") == Asked(operation="text_completion")
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"messages":{},"options":7,"think":3,"format":""}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """What cannot be read leaves the operation only."""

@@ -360,6 +360,14 @@ def test_each_delta_leaves_at_once() -> None:
                 "tool_calls": [{"id": "c", "function": {"index": 0, "name": "f", "arguments": {"a": 1}}}],
             },
         ),
+        (
+            events.PartDone(index=4, part=ToolCall(name="g")),
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"function": {"index": 1, "name": "g", "arguments": {}}}],
+            },
+        ),
         (events.PartDone(index=1, part=Text(content="a")), None),
         (events.PartBegun(index=3, part=PNG), None),
         (events.PartDone(index=3, part=PNG), None),
