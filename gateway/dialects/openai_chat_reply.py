@@ -159,6 +159,7 @@ class ChatStream:
         }
         self._kinds: dict[tuple[int, int], str] = {}
         self._calls: dict[tuple[int, int], int] = {}  # the number of a call among its choice's
+        self._silent: set[tuple[int, int]] = set()  # calls that nothing was said to so far
         self._roles: set[int] = set()
         self._names = Dropped()
 
@@ -193,9 +194,10 @@ class ChatStream:
 
     def _begin(self, event: events.PartBegun) -> bytes:
         at, part = (event.choice, event.index), event.part
-        self._kinds[at] = word_of(part)
+        self._kinds[at] = "custom tool call" if isinstance(part, ToolCall) and part.custom else word_of(part)
         if isinstance(part, ToolCall) and not self._older:
             number = self._calls[at] = sum(choice == event.choice for choice, _ in self._calls)
+            self._silent.add(at)
             call = write_call(part, event.index)
             call[call["type"]]["input" if part.custom else "arguments"] = ""
             return self._chunk(event.choice, {"tool_calls": [{"index": number, **call}]})
@@ -216,14 +218,23 @@ class ChatStream:
             case "refusal":
                 return self._chunk(event.choice, {"refusal": event.text})
             case "tool call":
-                call = {"index": self._calls[at], "function": {"arguments": event.text}}
-                return self._chunk(event.choice, {"tool_calls": [call]})
+                self._silent.discard(at)
+                return self._call(at, "function", {"arguments": event.text})
+            case "custom tool call":
+                return self._call(at, "custom", {"input": event.text})
         return b""
+
+    def _call(self, at: tuple[int, int], kind: str, said: Json) -> bytes:
+        return self._chunk(at[0], {"tool_calls": [{"index": self._calls[at], kind: said}]})
 
     def _done(self, event: events.PartDone) -> bytes:
         part = event.part
         if isinstance(part, Text | Reasoning | Refusal | ToolCall):
             self._names.foreign(part.extra, NAME, f"choices[{event.choice}].parts[{event.index}]")
+        at = (event.choice, event.index)
+        if at in self._silent and not (isinstance(part, ToolCall) and part.custom):
+            self._silent.discard(at)
+            return self._call(at, "function", {"arguments": "{}"})  # no text at all is no JSON to its clients
         if not isinstance(part, Text) or self._older or not (part.citations or part.logprobs):
             return b""
         cited = {"annotations": _annotations(part.citations)} if part.citations else {}
