@@ -168,11 +168,13 @@ async def test_an_error_within_a_stream(
 
 
 @pytest.mark.parametrize("end", [RESET, CLOSE])
+@pytest.mark.parametrize("beyond", [0, 40], ids=["between events", "within an event"])
 async def test_a_broken_stream(
-    client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess, read: Read, end: str
+    client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess, read: Read, end: str, beyond: int
 ):
     """A stream that the provider breaks off is never tried again, never looks whole, and is recorded as cut."""
-    upstream.answers(stream([*events(read("messages_text.sse"))[:5], 0.05], end=end))
+    pieces = events(read("messages_text.sse"))
+    upstream.answers(stream([*pieces[:5], *([pieces[5][:beyond]] if beyond else []), 0.05], end=end))
     answer = await client.messages.create(**ASK, stream=True)
     got: list[str] = []
     with pytest.raises((anthropic.APIError, httpx2.HTTPError)):
