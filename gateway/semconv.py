@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 # Span names' first word, by what was asked (gen_ai.operation.name).
 CHAT = "chat"
+GENERATE_CONTENT = "generate_content"
 TEXT_COMPLETION = "text_completion"
 EMBEDDINGS = "embeddings"
 

@@ -6,6 +6,7 @@ import anthropic.types
 import openai.types.chat
 import openai.types.responses
 import pytest
+from google.genai.types import GenerateContentResponse
 from pydantic import BaseModel, TypeAdapter
 
 Read = Callable[[str], bytes]
@@ -27,6 +28,13 @@ EVENTS: dict[str, Any] = {
     "responses_incomplete.sse": openai.types.responses.ResponseStreamEvent,
     "responses_failed.sse": openai.types.responses.ResponseStreamEvent,
     "responses_error.sse": openai.types.responses.ResponseStreamEvent,
+    "gemini_text.sse": GenerateContentResponse,
+    "gemini_tools.sse": GenerateContentResponse,
+    "gemini_partial_args.sse": GenerateContentResponse,
+    "gemini_grounded.sse": GenerateContentResponse,
+    "gemini_two_candidates.sse": GenerateContentResponse,
+    "gemini_blocked.sse": GenerateContentResponse,
+    "gemini_error.sse": GenerateContentResponse,
 }
 BODIES: dict[str, type[BaseModel]] = {
     "chat_whole.json": openai.types.chat.ChatCompletion,
@@ -34,6 +42,7 @@ BODIES: dict[str, type[BaseModel]] = {
     "messages_whole.json": anthropic.types.Message,
     "messages_error.json": anthropic.types.ErrorResponse,
     "responses_whole.json": openai.types.responses.Response,
+    "gemini_whole.json": GenerateContentResponse,
 }
 # What a stream may hold besides: neither SDK has a type for a ping, nor for an error in the middle of a stream.
 UNTYPED = (b'"type": "ping"', b'"type":"error","error"', b'{"error"', b"[DONE]")

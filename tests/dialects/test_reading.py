@@ -16,9 +16,8 @@ from gateway.dialects.conversation import Answered, Message, Usage
 from gateway.dialects.registry import DIALECTS
 
 FIXTURES = Path(__file__).parent / "fixtures"
-STREAMS = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("*.sse"))}
 SPOKEN = {"chat": "openai-chat", "completion": "openai-completions", "embeddings": "openai-embeddings"}
-SPOKEN |= {"messages": "anthropic-messages", "responses": "openai-responses", "ollama": "ollama"}
+SPOKEN |= {"messages": "anthropic-messages", "responses": "openai-responses", "ollama": "ollama", "gemini": "gemini"}
 
 
 def spoken_in(name: str) -> Dialect:
@@ -31,6 +30,7 @@ def family(name: str) -> str:
     return name.partition(".")[0].partition("_")[0]
 
 
+STREAMS = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("*.sse")) if SPOKEN.get(family(p.name)) in DIALECTS}
 BODIES = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("*.json")) if SPOKEN.get(family(p.name)) in DIALECTS}
 
 

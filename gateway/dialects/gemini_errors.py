@@ -1,0 +1,74 @@
+"""Errors as Google's APIs tell them: a code, a message, and one of gRPC's words. Pure.
+
+Source: google.rpc.Code, whose comments say the HTTP status of each word, and AIP-193.
+"""
+
+from typing import Any
+
+import msgspec
+
+_WORDS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    402: "FAILED_PRECONDITION",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+    529: "UNAVAILABLE",
+}
+# Google's other words, and the status each is sent with.
+_OTHERS = {"FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "ALREADY_EXISTS": 409, "DATA_LOSS": 500, "UNKNOWN": 500}
+_STATUSES = {word: status for status, word in sorted(_WORDS.items(), reverse=True)} | _OTHERS
+
+# What others call an error in the middle of a stream, where no status tells of it.
+_STREAMED = {
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "overloaded_error": 503,
+    "server_overloaded": 503,
+    "throttlingException": 429,
+    "serviceUnavailableException": 503,
+    "timeout_error": 504,
+    "invalid_request_error": 400,
+    "validationException": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+}
+
+
+def status_word(status: int) -> str:
+    """Return Google's word for a status."""
+    return _WORDS.get(status) or ("INVALID_ARGUMENT" if status < 500 else "INTERNAL")
+
+
+def write_error(status: int, message: str, word: str | None, request_id: str) -> bytes:
+    """Write an error body. A provider's own word that is none of Google's stands in the details."""
+    ours = word if word in _STATUSES else status_word(status)
+    details: list[dict[str, Any]] = []
+    if word and word != ours:
+        details.append({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": word})
+    if request_id:
+        details.append({"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": request_id})
+    error: dict[str, Any] = {"code": status, "message": message, "status": ours}
+    return msgspec.json.encode({"error": error | ({"details": details} if details else {})})
+
+
+def error_fields(word: str | None, message: str | None) -> dict[str, Any]:
+    """Return an error that came without a status."""
+    status = _STATUSES.get(word or "") or _STREAMED.get(word or "", 500)
+    ours = word if word in _STATUSES else status_word(status)
+    return {"code": status, "message": message or word or "the stream broke off", "status": ours}
+
+
+def error_body(word: str | None, message: str | None) -> bytes:
+    """Write the same as a body."""
+    return msgspec.json.encode({"error": error_fields(word, message)})

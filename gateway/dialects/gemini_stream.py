@@ -1,0 +1,326 @@
+"""Gemini's streams: each event is a response with what is new in it. Pure.
+
+Nothing says when a part begins or is done, so texts of one kind that follow each other are one part, up to a signature,
+which belongs to what came before. Nor does anything say when the stream ends, but that each candidate has finished.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from gateway.dialects import events
+from gateway.dialects.conversation import Answered, Extra, Message, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
+from gateway.dialects.framing import Event
+from gateway.dialects.gemini_answers import (
+    DECODER,
+    KNOWN,
+    answer_extra,
+    cited,
+    own_fields,
+    own_usage,
+    read_blocked,
+    read_created,
+    read_finish,
+    read_logprobs,
+    read_usage,
+)
+from gateway.dialects.gemini_arguments import Arguments
+from gateway.dialects.gemini_fields import NAME, pick, rest
+from gateway.dialects.gemini_framing import END, EitherDecoder
+from gateway.dialects.gemini_parts import read_part
+from gateway.dialects.lenient import count, decode, error_of, fields, json_value, objects, text
+from gateway.dialects.streamed import EventReader
+
+
+class _Open:
+    """The part that grows: a text, reasoning, or a call whose arguments come in pieces (`arguments`)."""
+
+    __slots__ = ("arguments", "logprobs", "part", "pieces")
+
+    def __init__(self, part: Text | Reasoning | ToolCall, arguments: Arguments | None = None) -> None:
+        self.part = part
+        self.arguments = arguments
+        self.pieces: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
+
+    def add_extra(self, extra: Extra) -> None:
+        """Keep what came beside a later piece."""
+        if extra:
+            own = {name: {**self.part.extra.get(name, {}), **fields} for name, fields in extra.items()}
+            self.part = replace(self.part, extra={**self.part.extra, **own})
+
+    @property
+    def signed(self) -> bool:
+        """Whether a signature has come; what comes after is another part."""
+        return any("thoughtSignature" in own or "thought_signature" in own for own in self.part.extra.values())
+
+    def whole(self, own: dict[str, Any]) -> Part:
+        """Return the part as far as it has come; `own` are the candidate's fields, which tell the sources of a text."""
+        joined = "".join(self.pieces)
+        match self.part:
+            case ToolCall():
+                return replace(self.part, arguments=json_value(joined))
+            case Text():
+                (part,) = cited([replace(self.part, content=joined, logprobs=self.logprobs)], own)
+                return part
+        return replace(self.part, content=joined)
+
+
+class _Choice:
+    """One candidate as far as it has come."""
+
+    __slots__ = ("done", "index", "open", "own", "parts", "reason", "told", "word")
+
+    def __init__(self, index: int, told: list[events.Event] | None) -> None:
+        self.index = index
+        self.told = told
+        self.parts: list[Part] = []
+        self.open: _Open | None = None
+        self.own: dict[str, Any] = {}  # what a message has no place for
+        self.reason: str | None = None
+        self.word: str | None = None
+        self.done = False
+
+    @property
+    def next(self) -> int:
+        """The number of the part that grows, or of the next one."""
+        return len(self.parts)
+
+    def begin(self, part: Text | Reasoning | ToolCall, arguments: Arguments | None = None) -> _Open:
+        """Begin a part that will grow."""
+        self.close()
+        self.open = _Open(part, arguments)
+        if self.told is not None:
+            self.told.append(events.PartBegun(choice=self.index, index=self.next, part=part))
+        return self.open
+
+    def grown(self, piece: str) -> None:
+        """Tell that the part has grown."""
+        if self.told is not None and piece:
+            self.told.append(events.PartGrown(choice=self.index, index=self.next, text=piece))
+
+    def close(self) -> None:
+        """End the part that grows."""
+        if self.open is None:
+            return
+        if self.open.arguments is not None:
+            end = self.open.arguments.close()
+            self.open.pieces.append(end)
+            self.grown(end)
+        part = self.open.whole(self.own)
+        self.open = None
+        if self.told is not None:
+            self.told.append(events.PartDone(choice=self.index, index=self.next, part=part))
+        self.parts.append(part)
+
+    def add(self, part: Part) -> None:
+        """Take a part that came whole."""
+        self.close()
+        if self.told is not None:
+            begun = replace(part, arguments=None) if isinstance(part, ToolCall) else part
+            self.told.append(events.PartBegun(choice=self.index, index=self.next, part=begun))
+            if isinstance(part, ToolCall):
+                self.grown(msgspec.json.encode(part.arguments).decode())
+            self.told.append(events.PartDone(choice=self.index, index=self.next, part=part))
+        self.parts.append(part)
+
+    def finish(self, reason: str | None, word: str | None = None) -> None:
+        """Take how it ended; said again, only the last word counts."""
+        self.close()
+        self.reason, self.word = reason, word
+        if self.told is not None and not self.done:
+            self.told.append(
+                events.ChoiceDone(choice=self.index, finish_reason=reason, finish_word=word, extra=self.extra)
+            )
+        self.done = True
+
+    @property
+    def extra(self) -> Extra:
+        """What the message has no place for."""
+        return {NAME: dict(self.own)} if self.own else {}
+
+    def message(self) -> Message:
+        """Return what came so far."""
+        growing = [] if self.open is None else [self.open.whole(self.own)]
+        return Message(
+            role="assistant",
+            parts=[*self.parts, *growing],
+            finish_reason=self.reason,
+            finish_word=self.word,
+            extra=self.extra,
+        )
+
+
+class GeminiReader(EventReader):
+    """Reads responses, each with what is new, until all candidates have finished."""
+
+    def __init__(self) -> None:
+        super().__init__(EitherDecoder())
+        self._first: dict[str, Any] | None = None  # what the first response says beside its candidates
+        self._own: dict[str, Any] = {}
+        self._choices: dict[int, _Choice] = {}
+        self._reported: dict[str, Any] = {}
+        self._usage: Usage | None = None
+        self._error: tuple[str | None, str | None] = (None, None)
+
+    def _take(self, event: Event) -> bool:
+        if event.name == END:
+            for choice in self._choices.values():
+                if not choice.done:
+                    choice.finish(None)
+            self._end()
+            return True
+        chunk = decode(event.data, DECODER)
+        if chunk is None:
+            return False
+        size = len(event.data)
+        self._take_about(chunk, size)
+        if chunk.get("error"):
+            self._error = error_of(chunk["error"])
+            if self.told is not None and not self.ended:
+                self.told.append(events.Broken(type=self._error[0], message=self._error[1]))
+            self.ended = True
+            return True
+        for candidate in objects(chunk.get("candidates")):
+            self._take_candidate(candidate, size)
+        reason, word = read_blocked(pick(chunk, "promptFeedback"))
+        if reason is not None and not self._choices:
+            self._choice(0).finish(reason, word)
+        self._take_usage(chunk)
+        if self._choices and all(choice.done for choice in self._choices.values()):
+            self._end()
+        return True
+
+    def _take_about(self, chunk: dict[str, Any], size: int) -> None:
+        """Take what a response says of itself; it says so in each event, and the first one counts."""
+        own = rest(chunk, KNOWN)
+        if own and self._has_room(size):
+            self._own.update(own)
+        if self._first is None:
+            self._first = {k: pick(chunk, k) for k in ("responseId", "modelVersion", "createTime")}
+            if self.told is not None:
+                self.told.append(
+                    events.Begun(
+                        id=text(self._first["responseId"]),
+                        model=text(self._first["modelVersion"]),
+                        usage=read_usage(pick(chunk, "usageMetadata"), whole=False),
+                        created=read_created(self._first["createTime"]),
+                        extra=answer_extra(dict(self._own), {}),
+                    )
+                )
+
+    def _choice(self, index: int) -> _Choice:
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = _Choice(index, self.told)
+        return choice
+
+    def _take_candidate(self, candidate: dict[str, Any], size: int) -> None:
+        index = count(candidate.get("index")) or 0
+        if index not in self._choices and not self._has_room(0):
+            return
+        choice = self._choice(index)
+        if choice.done and self.told is not None:  # it was told that nothing follows
+            self._unread += 1
+            return
+        for part in objects(fields(candidate.get("content")).get("parts")):
+            self._take_part(choice, part, size)
+        own = own_fields(candidate)
+        if own and self._has_room(size):
+            choice.own.update(own)
+        if logprobs := read_logprobs(pick(candidate, "logprobsResult")):
+            growing = choice.open
+            if growing is not None and isinstance(growing.part, Text) and self._has_room(size):
+                growing.logprobs += logprobs
+        called = any(isinstance(part, ToolCall) for part in choice.parts) or (
+            choice.open is not None and isinstance(choice.open.part, ToolCall)
+        )
+        reason, word = read_finish(pick(candidate, "finishReason"), called=called)
+        if reason is not None:
+            choice.finish(reason, word)
+
+    def _take_part(self, choice: _Choice, wire: dict[str, Any], size: int) -> None:
+        call = pick(wire, "functionCall")
+        if isinstance(call, dict) and self._take_piece(choice, wire, call):
+            return
+        part = read_part(wire)
+        if part is None:
+            return
+        if isinstance(part, Text | Reasoning):
+            self._take_text(choice, part)
+        else:
+            self.first_output = True
+            if self._has_room(size):
+                choice.add(part)
+
+    def _take_text(self, choice: _Choice, part: Text | Reasoning) -> None:
+        growing = choice.open
+        same = growing is not None and type(growing.part) is type(part)
+        if growing is None or not same or (growing.signed and part.content):
+            if not self._has_room(0):
+                return
+            growing = choice.begin(replace(part, content=""))
+        else:
+            growing.add_extra(part.extra)
+        known = len(growing.pieces)
+        self._keep(growing.pieces, part.content)
+        if len(growing.pieces) > known:
+            choice.grown(part.content)
+
+    def _take_piece(self, choice: _Choice, wire: dict[str, Any], call: dict[str, Any]) -> bool:
+        """Take a call that comes in pieces, as Vertex sends it where it was asked to; say whether it is one."""
+        growing = choice.open if choice.open is not None and choice.open.arguments is not None else None
+        name = text(call.get("name"))
+        goes_on = pick(call, "willContinue") is True
+        pieces = pick(call, "partialArgs")
+        if (growing is None and not goes_on and not pieces) or (name and call.get("args") is not None):
+            return False
+        if name or growing is None:
+            if not self._has_room(0):
+                return True
+            begun = read_part({**wire, "functionCall": {"id": call.get("id"), "name": name}})
+            extra = begun.extra if isinstance(begun, ToolCall) else {}
+            growing = choice.begin(ToolCall(id=text(call.get("id")), name=name or "", extra=extra), Arguments())
+        self.first_output = True
+        for piece in objects(pieces):
+            known = len(growing.pieces)
+            if growing.arguments is not None:
+                self._keep(growing.pieces, growing.arguments.add(piece))
+            choice.grown("".join(growing.pieces[known:]))
+        if not goes_on:
+            choice.close()
+        return True
+
+    def _take_usage(self, chunk: dict[str, Any]) -> None:
+        reported = fields(pick(chunk, "usageMetadata"))
+        self._reported.update({k: v for k, v in reported.items() if v is not None})
+        if not self._reported:
+            return
+        whole = bool(self._choices) and all(choice.done for choice in self._choices.values())
+        usage = read_usage(self._reported, whole=whole)
+        if usage is not None and usage != self._usage:
+            self._usage = usage
+            if self.told is not None and not self.ended:
+                self.told.append(events.UsageTold(usage=usage))
+
+    def _end(self) -> None:
+        if not self.ended and self.told is not None:
+            self.told.append(events.Ended())
+        self.ended = True
+
+    def answered(self) -> Answered:
+        """Return what was read so far."""
+        messages = [choice.message() for _, choice in sorted(self._choices.items())]
+        first = self._first or {}
+        return Answered(
+            id=text(first.get("responseId")),
+            model=text(first.get("modelVersion")),
+            finish_reasons=[m.finish_reason for m in messages if m.finish_reason],
+            output_messages=messages,
+            usage=self._usage,
+            error_type=self._error[0],
+            error_message=self._error[1],
+            created=read_created(first.get("createTime")),
+            extra=answer_extra(dict(self._own), own_usage(self._reported)),
+        )
