@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -52,11 +52,16 @@ class _Unrepeated(logging.Filter):
             record.levelno, record.levelname = logging.WARNING, "WARNING"
             record.msg, record.args = "a request was no valid HTTP and is refused: %s", (type(error).__name__,)
             record.exc_info = record.exc_text = None
+        elif record.name == _OTEL_HEADERS:
+            record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: what is not name=value is left out", ()
         return True
 
 
+# Reads the headers for a collector, and repeats those it cannot read.
+_OTEL_HEADERS = "opentelemetry.util.re"
 _http_log = logging.getLogger("gateway.http")
-_http_log.addFilter(_Unrepeated())
+for _name in (_http_log.name, _OTEL_HEADERS):
+    logging.getLogger(_name).addFilter(_Unrepeated())
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -77,19 +82,24 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
     lock = _hold(data)
     token = _token(options)
     sockets = listen(options.host, options.port, options.workers)
-    recorder = Role(name="recorder", run=partial(_run, partial(_recorder, config, data, environ)))
+    recorder = Role(name="recorder", run=partial(_run, partial(_recorder, config, data, environ), sockets))
     workers = [
         Role(
             name=f"w{index}",
-            run=partial(_run, partial(_worker, config, data, environ, token, f"w{index}", sock)),
+            run=partial(
+                _run,
+                partial(_worker, config, data, environ, token, f"w{index}", own),
+                [sock for sock in sockets if sock is not own],
+            ),
         )
-        for index, sock in enumerate(sockets)
+        for index, own in enumerate(sockets)
     ]
     supervisor = Supervisor(
         recorder,
         workers,
         drain_seconds=config.limits.drain_seconds,
         on_ready=lambda: _announce(options, sockets[0], token, environ),
+        on_stop=partial(_close, sockets),
     )
     try:
         return supervisor.run()
@@ -152,8 +162,20 @@ def _announce(options: Options, sock: socket.socket, token: str | None, environ:
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _run(main: Callable[[Lifeline, asyncio.Event], Awaitable[None]], lifeline: Lifeline) -> None:
-    """Run a child's main coroutine on its own event loop until SIGTERM, or until the parent is gone."""
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _run(
+    main: Callable[[Lifeline, asyncio.Event], Awaitable[None]], others: Iterable[socket.socket], lifeline: Lifeline
+) -> None:
+    """Run a child's main coroutine on its own event loop until SIGTERM, or until the parent is gone.
+
+    `others`: listening sockets of its siblings. Held open here, they would take connections that nobody answers while
+    those drain.
+    """
+    _close(others)
 
     async def until_stopped() -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()

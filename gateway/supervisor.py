@@ -24,6 +24,8 @@ BACKLOG = 1024
 # A child that keeps dying this young this often will not come up by trying again.
 _YOUNG_SECONDS = 2.0
 _YOUNG_DEATHS = 5
+# A terminal and a wrapper (npm, timeout) both pass a signal on: what comes so close together is one wish.
+_TOGETHER_SECONDS = 0.5
 
 
 class Lifeline(Struct, frozen=True):
@@ -84,14 +86,27 @@ def _pipe() -> tuple[int, int]:
 
 
 class Supervisor:
-    """Runs the roles until SIGINT or SIGTERM. `first` (the recorder) starts first and stops last."""
+    """Runs the roles until SIGINT or SIGTERM. `first` (the recorder) starts first and stops last.
 
-    def __init__(self, first: Role, workers: list[Role], *, drain_seconds: float, on_ready: Callable[[], None]) -> None:
+    `on_ready` is called once all serve, `on_stop` before they are told to stop: then nobody is to come any more.
+    """
+
+    def __init__(
+        self,
+        first: Role,
+        workers: list[Role],
+        *,
+        drain_seconds: float,
+        on_ready: Callable[[], None],
+        on_stop: Callable[[], None],
+    ) -> None:
         self._first = first
         self._workers = workers
         self._drain_seconds = drain_seconds
         self._on_ready = on_ready
+        self._on_stop = on_stop
         self._stops = 0
+        self._stopped_at = 0.0
         self._failed: str | None = None
         self._wake_read, self._wake_write = _pipe()
         self._alive_read, self._alive_write = _pipe()
@@ -100,7 +115,7 @@ class Supervisor:
     def run(self) -> int:
         """Run until told to stop; return the exit code."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_stop)
+            signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake_write)
         for role in (self._first, *self._workers):
@@ -112,14 +127,18 @@ class Supervisor:
             if not announced and all(role.ready for role in (self._first, *self._workers)):
                 announced = True
                 self._on_ready()
+        self._on_stop()
         self._stop_all()
         if self._failed is not None:
             log.error("%s", self._failed)
             return 1
         return 0
 
-    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stops += 1
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self._stops or now - self._stopped_at > _TOGETHER_SECONDS:
+            self._stops += 1
+            self._stopped_at = now
 
     def _wait(self, seconds: float) -> None:
         """Sleep until a signal, a child's word, or the time is over."""
