@@ -22,6 +22,9 @@ log = logging.getLogger("gateway.journal")
 VERSION = 1
 SUFFIX = ".jsonl"
 
+# A longer line is dropped: readers size their buffers by it, and could read no line of the file.
+LINE_BYTES = 64 * 1024 * 1024
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNSAID_MAX = 100_000
 
@@ -31,26 +34,42 @@ _encoder = msgspec.json.Encoder()
 class _File:
     """One journal file, locked by us until its last exchange has ended."""
 
-    __slots__ = ("fd", "open", "path", "retired", "size", "started")
+    __slots__ = ("fd", "half", "open", "path", "retired", "size", "started", "unsaid")
 
     def __init__(self, path: Path, header: bytes, now: float) -> None:
         unlocked = path.with_suffix(".new")
         self.fd = os.open(unlocked, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
-        os.write(self.fd, header)
-        unlocked.rename(path)
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            _write(self.fd, header)
+            unlocked.rename(path)
+        except BaseException:
+            os.close(self.fd)
+            unlocked.unlink(missing_ok=True)
+            raise
         self.path = path
         self.size = len(header)
         self.started = now
         self.open = 0
         self.retired = False
+        self.half = False  # it ends in half a line that could not be cut off
+        self.unsaid: list[dict[str, str]] = []  # what was dropped of exchanges that started in it
+
+    @property
+    def gone(self) -> bool:
+        """Whether somebody removed it."""
+        try:
+            return os.fstat(self.fd).st_nlink == 0
+        except OSError:
+            return True
 
 
 class Journal:
     """A worker's journal: the file that takes new exchanges, and the older ones whose exchanges are still in flight.
 
     Never raises from `start` and `end`: what cannot be written is counted in `dropped`, by reason, and said in the
-    journal itself as soon as it can be written again.
+    journal itself as soon as it can be written again. Nor does it need a file to begin with: without one, all is
+    dropped until `tick` can make one.
     """
 
     def __init__(
@@ -69,16 +88,20 @@ class Journal:
         self._rotate_bytes = rotate_bytes
         self._rotate_seconds = rotate_seconds
         self._clock = clock
-        self._by_exchange: dict[int, _File] = {}
+        # An exchange whose start could not be written has no file of its own.
+        self._by_exchange: dict[int, _File | None] = {}
         self._unsaid: list[dict[str, str]] = []
+        self._rotate_floor = 0
+        self._outage: str | None = None
+        self._stuck = False  # no new file can be made; `tick` tries again
         self.accepted = 0
         self.stored = 0
         self.dropped: dict[str, int] = {}
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._current = self._create()
+        self._current: _File | None = None
+        self.rotate()
 
     def __repr__(self) -> str:
-        return f"<Journal {self._current.path.name} in flight: {self.in_flight}>"
+        return f"<Journal {self._current.path.name if self._current else None} in flight: {self.in_flight}>"
 
     @property
     def in_flight(self) -> int:
@@ -88,59 +111,76 @@ class Journal:
     def start(self, exchange: int, line: Mapping[str, Any]) -> None:
         """Say that an exchange was accepted; its later lines go to the same file."""
         self.accepted += 1
+        if self._current is not None and self._current.size >= self._rotate_bytes and not self._stuck:
+            self.rotate()
         file = self._current
-        if file.size >= self._rotate_bytes:
-            file = self.rotate() or file
-        self._by_exchange[exchange] = file
-        file.open += 1
-        self._append(file, {"t": "start", **line})
+        self._by_exchange[exchange] = None
+        if file is not None and self._append(file, None, {"t": "start", **line}):
+            self._by_exchange[exchange] = file
+            file.open += 1
 
     def attempt(self, exchange: int, line: Mapping[str, Any]) -> None:
         """Append a finished attempt."""
-        self._append(self._by_exchange.get(exchange, self._current), {"t": "span", **line})
+        own = self._by_exchange.get(exchange)
+        self._append(own or self._current, own, {"t": "span", **line})
 
     def end(self, exchange: int, line: Mapping[str, Any]) -> None:
         """Append a finished exchange."""
-        file = self._by_exchange.pop(exchange, None)
-        if file is None:
-            self._append(self._current, {"t": "span", **line})
-            return
-        if self._append(file, {"t": "span", **line}):
+        accepted = exchange in self._by_exchange
+        own = self._by_exchange.pop(exchange, None)
+        if self._append(own or self._current, own, {"t": "span", **line}) and accepted:
             self.stored += 1
-        file.open -= 1
-        if file.retired and not file.open:
-            self._close(file)
+        if own is not None:
+            own.open -= 1
+            if own.retired and not own.open:
+                self._close(own)
 
     def tick(self) -> None:
-        """Rotate by age, and when somebody removed the file under us. Called about once a second."""
-        file = self._current
-        age = self._clock() / 1e9 - file.started
-        try:
-            gone = os.fstat(file.fd).st_nlink == 0
-        except OSError:
-            gone = True
-        if gone or (age >= self._rotate_seconds and self.accepted and file.size > self._rotate_floor):
+        """Rotate by age, and where there is no file, or somebody removed it. Called about once a second."""
+        self._stuck = False
+        for file in self._files():
+            if file.gone:
+                self._leave(file)
+        current = self._current
+        if current is None:
+            self.rotate()
+            return
+        age = self._clock() / 1e9 - current.started
+        if age >= self._rotate_seconds and self.accepted and current.size > self._rotate_floor:
             self.rotate()
 
-    def rotate(self) -> _File | None:
-        """Begin a new file; the old one is closed once its exchanges have ended. None where that cannot be done."""
+    def rotate(self) -> None:
+        """Begin a new file, if that can be done; the old one is closed once its exchanges have ended."""
         old = self._current
         try:
             self._current = self._create()
         except OSError as error:
-            log.warning("cannot begin a new journal in %s: %s; going on with the old one", self._folder, error)
-            return None
-        old.retired = True
-        if not old.open:
-            self._close(old)
-        return self._current
+            self._stuck = True
+            self._failed(error, f"a new journal in {self._folder}")
+            return
+        if old is not None:
+            old.retired = True
+            if not old.open:
+                self._close(old)
 
     def close(self) -> None:
         """Close all files. An exchange still in flight stays without an end: it is stored as interrupted."""
-        files = {id(file): file for file in (self._current, *self._by_exchange.values())}
-        for file in files.values():
+        for file in self._files():
             self._close(file)
         self._by_exchange.clear()
+
+    def _files(self) -> list[_File]:
+        files = {id(file): file for file in (self._current, *self._by_exchange.values()) if file is not None}
+        return list(files.values())
+
+    def _leave(self, file: _File) -> None:
+        """Write no more to a file that somebody removed; what began in it ends in the one that is current then."""
+        self._by_exchange = {key: None if own is file else own for key, own in self._by_exchange.items()}
+        self._unsaid += file.unsaid
+        if file is self._current:
+            self._current = None
+        os.close(file.fd)
+        file.fd = -1
 
     def _create(self) -> _File:
         now = self._clock()
@@ -158,53 +198,74 @@ class Journal:
         self._rotate_floor = len(line)
         return _File(path, line, now / 1e9)
 
-    def _append(self, file: _File, line: Mapping[str, Any]) -> bool:
+    def _append(self, file: _File | None, own: _File | None, line: Mapping[str, Any]) -> bool:
+        """Append a line to `file`. `own`: the file that has the exchange's start, and alone may say what was lost."""
+        unsaid = self._unsaid if own is None else own.unsaid
         try:
-            data = _encoder.encode(line)
+            data = _encoder.encode(line) + b"\n"
         except Exception:
             log.exception("a span could not be encoded")
-            self._drop(line, "encoding")
+            self._drop(unsaid, line, "encoding")
             return False
-        data += b"\n"
-        if self._unsaid:
-            data = b"".join(_encoder.encode(each) + b"\n" for each in self._unsaid) + data
+        if len(data) > LINE_BYTES:
+            log.warning("a span of %d bytes is too long and dropped; lower $.capture.store_bytes", len(data))
+            self._drop(unsaid, line, "too_long")
+            return False
+        if file is None:
+            self._drop(unsaid, line, self._outage or "write_error")
+            return False
+        before = b"".join(_encoder.encode(each) + b"\n" for each in (*file.unsaid, *self._unsaid))
+        data = (b"\n" if file.half else b"") + before + data
         try:
-            written = os.write(file.fd, data)
-            if written != len(data):
-                raise OSError(errno.ENOSPC, "only a part of the line was written")
+            _write(file.fd, data)
         except OSError as error:
             self._undo(file)
-            if not self._unsaid:  # once per outage, not once per span
-                log.warning("cannot write to %s: %s; spans are dropped until it can be written", file.path, error)
-            self._drop(line, "disk_full" if error.errno in _FULL else "write_error")
+            self._drop(unsaid, line, self._failed(error, str(file.path)))
             return False
         file.size += len(data)
+        file.half = False
+        file.unsaid.clear()
         self._unsaid.clear()
+        self._outage = None
         return True
+
+    def _failed(self, error: OSError, what: str) -> str:
+        """Return the reason for which lines are dropped, and log it once per outage."""
+        if self._outage is None:
+            log.warning("cannot write %s: %s; spans are dropped while that lasts", what, error)
+        self._outage = "disk_full" if error.errno in _FULL else "write_error"
+        return self._outage
 
     def _undo(self, file: _File) -> None:
         """Cut off half a line, so that the next one is whole."""
         try:
             os.ftruncate(file.fd, file.size)
         except OSError:
+            file.half = True
             log.warning("cannot cut off half a line of %s; readers skip it", file.path)
 
-    def _drop(self, line: Mapping[str, Any], reason: str) -> None:
+    def _drop(self, unsaid: list[dict[str, str]], line: Mapping[str, Any], reason: str) -> None:
         """Count a line that is lost. A lost start needs no word: the exchange's end is still to come."""
         if line["t"] != "span":
             return
         if line["kind"] == "SERVER":
             self.dropped[reason] = self.dropped.get(reason, 0) + 1
-        if len(self._unsaid) < _UNSAID_MAX:
-            self._unsaid.append({"t": "dropped", "reason": reason, "kind": line["kind"], "span_id": line["span_id"]})
+        if len(unsaid) < _UNSAID_MAX:
+            unsaid.append({"t": "dropped", "reason": reason, "kind": line["kind"], "span_id": line["span_id"]})
 
     def _close(self, file: _File) -> None:
         if file.fd < 0:
             return
         if not file.open:
-            self._append(file, {"t": "closed"})
+            self._append(file, file, {"t": "closed"})
         os.close(file.fd)
         file.fd = -1
+
+
+def _write(fd: int, data: bytes) -> None:
+    """Write all of `data`, or raise OSError."""
+    if os.write(fd, data) != len(data):
+        raise OSError(errno.ENOSPC, "only a part of the line was written")
 
 
 def locked(path: Path) -> bool:

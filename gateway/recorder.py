@@ -4,6 +4,8 @@ Every step may be repeated after `kill -9`, and says by file names alone how far
     live/X.jsonl alone                      being written, or to be sealed
     live/X.jsonl and segments/X.duckdb      sealed; the journal is read by nobody new and goes after a grace period
     segments/X.duckdb alone                 done
+
+A step that fails keeps none of the others from being done: on a full disk, what may go must go.
 """
 
 import asyncio
@@ -14,8 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.config import Store
+from gateway.errors import GatewayError
 from gateway.journal import SUFFIX, locked
-from gateway.segments import SegmentInfo, expired, publish, seal, store_files
+from gateway.segments import SegmentInfo, expired, intact, publish, remove, seal, store_files
 
 log = logging.getLogger("gateway.recorder")
 
@@ -23,7 +26,10 @@ LIVE = "live"
 SEGMENTS = "segments"
 _TICK = 0.25
 _RETRY_SECONDS = 60.0
+_AFTER_FAILURE_SECONDS = 1.0
 _RETENTION_SECONDS = 60.0
+# A worker has a file of this name for a moment only; an older one is from a worker that was killed in that moment.
+_UNLOCKED_SECONDS = 60.0
 
 
 class Export(Protocol):
@@ -50,8 +56,10 @@ class Recorder:
         self._clock = clock
         self._published: tuple[tuple[Path, ...], tuple[Path, ...]] | None = None
         self._not_before: dict[Path, float] = {}
+        self._since: dict[Path, float] = {}  # when a segment of the view was first in it
         self._retired: dict[Path, float] = {}
         self._retention_at = 0.0
+        self._said: dict[str, str] = {}
         self.sealed = 0
         self.failures = 0
 
@@ -60,16 +68,10 @@ class Recorder:
 
     def prepare(self) -> None:
         """Make the folders, take away what a killed process left half done, and publish."""
-        for folder in (self._live, self._segments):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for leftover in (
-            *self._live.glob("*.new"),
-            *self._segments.glob("*.tmp*"),
-            *self._data.glob("*.tmp*"),
-        ):
-            if not locked(leftover):
-                leftover.unlink(missing_ok=True)
-        self._publish()
+        now = self._clock()
+        self._shielded(self._make_folders, now)
+        self._shielded(self._remove_leftovers, now)
+        self._shielded(self._publish_what_changed, now)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then once more, so that what the workers left is sealed."""
@@ -83,30 +85,59 @@ class Recorder:
         await self._step()
 
     async def _step(self) -> None:
-        try:
-            await asyncio.to_thread(self.step)
-        except Exception:
-            self.failures += 1
-            log.exception("the store could not be looked after; trying again")
-            await asyncio.sleep(1.0)
+        failures = self.failures
+        await asyncio.to_thread(self.step)
+        if self.failures > failures:
+            await asyncio.sleep(_AFTER_FAILURE_SECONDS)
 
     def step(self) -> None:
-        """Do all that is due."""
+        """Do all that is due. What fails is counted, logged once, and tried again."""
         now = self._clock()
+        for part in (
+            self._publish_what_changed,
+            self._seal_journals,
+            self._remove_sealed_journals,
+            self._retire_old_segments,
+            self._remove_retired_segments,
+        ):
+            self._shielded(part, now)
+
+    def _shielded(self, part: Callable[[float], None], now: float) -> None:
+        name = part.__name__.strip("_").replace("_", " ")
+        try:
+            part(now)
+        except Exception as error:
+            self.failures += 1
+            if self._said.get(name) != str(error):  # once per outage
+                foreseen = isinstance(error, GatewayError | OSError)
+                log.warning("cannot %s in %s: %s; trying again", name, self._data, error, exc_info=not foreseen)
+            self._said[name] = str(error)
+        else:
+            if self._said.pop(name, None) is not None:
+                log.warning("can %s in %s again", name, self._data)
+
+    def _make_folders(self, _now: float) -> None:
+        for folder in (self._live, self._segments):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def _remove_leftovers(self, now: float) -> None:
+        for leftover in (*self._segments.glob("*.tmp*"), *self._data.glob("*.tmp*")):
+            remove(leftover)
+        for leftover in self._live.glob("*.new"):
+            if not locked(leftover) and now - leftover.stat().st_mtime > _UNLOCKED_SECONDS:
+                remove(leftover)
+
+    def _publish_what_changed(self, _now: float) -> None:
+        """Publish where the files are others than those published, and where nobody could open what is."""
         journals, segments = self._listing()
-        if (segments, journals) != self._published:
+        if (segments, journals) != self._published or not intact(self._data):
             self._publish()
+
+    def _seal_journals(self, now: float) -> None:
+        journals, _ = self._listing()
         for journal in journals:
             if self._not_before.get(journal, 0.0) <= now and not locked(journal):
                 self._seal(journal, now)
-        self._remove_sealed(now)
-        if now >= self._retention_at:
-            self._retention_at = now + _RETENTION_SECONDS
-            self._retain(now)
-        for path, since in list(self._retired.items()):
-            if now - since >= self._settings.grace_seconds:
-                path.unlink(missing_ok=True)
-                del self._retired[path]
 
     def _listing(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
         """Return the journals not yet sealed, and the segments that are not retired."""
@@ -117,30 +148,33 @@ class Recorder:
         journals, segments = self._listing()
         publish(self._data, segments, journals)
         self._published = (segments, journals)
+        now = self._clock()
+        self._since = {path: self._since.get(path, now) for path in segments}
 
     def _seal(self, journal: Path, now: float) -> None:
         segment = self._segments / f"{journal.stem}.duckdb"
         try:
+            self._make_folders(now)
             sealed = seal(journal, segment)
-        except Exception:
+        except Exception as error:
             self.failures += 1
             self._not_before[journal] = now + _RETRY_SECONDS
-            log.exception("%s could not be sealed; it stays readable, and is tried again", journal)
+            foreseen = isinstance(error, GatewayError | OSError)
+            log.warning(
+                "cannot seal %s: %s; it stays readable, and is tried again", journal, error, exc_info=not foreseen
+            )
             return
         self.sealed += 1
         self._not_before.pop(journal, None)
         log.info("sealed %s: %s", journal.name, sealed)
         self._publish()
 
-    def _remove_sealed(self, now: float) -> None:
+    def _remove_sealed_journals(self, now: float) -> None:
         """Remove journals whose segment has been published long enough, and whose spans are exported."""
         for journal in self._live.glob(f"*{SUFFIX}"):
             segment = self._segments / f"{journal.stem}.duckdb"
-            try:
-                age = now - segment.stat().st_mtime
-            except FileNotFoundError:
-                continue
-            if age < self._settings.grace_seconds:
+            since = self._since.get(segment, self._retired.get(segment))
+            if since is None or now - since < self._settings.grace_seconds:
                 continue
             if self._export is not None and not self._export.exported(journal):
                 continue
@@ -148,8 +182,11 @@ class Recorder:
             if self._export is not None:
                 self._export.forget(journal)
 
-    def _retain(self, now: float) -> None:
+    def _retire_old_segments(self, now: float) -> None:
         """Take the oldest segments out of the view, by age and by size; their files go after the grace period."""
+        if now < self._retention_at:
+            return
+        self._retention_at = now + _RETENTION_SECONDS
         _, segments = self._listing()
         infos = [
             SegmentInfo(path=path, bytes=stat.st_size, newest=stat.st_mtime)
@@ -163,3 +200,14 @@ class Recorder:
         if gone:
             log.info("retention: %d segments leave the store", len(gone))
             self._publish()
+
+    def _remove_retired_segments(self, now: float) -> None:
+        """Remove segments that left the view long enough ago.
+
+        One whose journal waits for the export stays, or that journal would be sealed again.
+        """
+        for path, since in list(self._retired.items()):
+            waiting = (self._live / f"{path.stem}{SUFFIX}").exists()
+            if now - since >= self._settings.grace_seconds and path not in self._since and not waiting:
+                path.unlink(missing_ok=True)
+                del self._retired[path]

@@ -24,7 +24,8 @@ import msgspec
 
 from gateway import landlock
 from gateway.query import Answer, Question, Result
-from gateway.segments import statements, store_files
+from gateway.segments import store_files
+from gateway.views import statements
 
 _OUTPUT_BYTES = 64 * 1024 * 1024
 _INTERPRETER_BYTES = 2 * 1024**3  # what Python, DuckDB and their threads map before any query

@@ -4,16 +4,22 @@ Any DuckDB opens the view file and sees live rows, with no lock and no server: i
 and is replaced as a whole whenever that list changes. Files are written for DuckDB 1.5 as well as 2.
 """
 
+import fcntl
+import glob
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import msgspec
 from msgspec import Struct
 
-from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
+from gateway.config import MIB
+from gateway.errors import GatewayError
+from gateway.views import LEDGER, quoted, rows_of, statements
 
 VIEWS = "spans.duckdb"
 INTERRUPTED = "interrupted"
@@ -26,33 +32,41 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
-# A worker writes no longer line; DuckDB sizes its read buffers by it.
-_LINE_BYTES = 64 * 1024 * 1024
-_LEDGER = {
-    "journal": "VARCHAR",
-    "worker": "VARCHAR",
-    "accepted": "BIGINT",
-    "stored": "BIGINT",
-    "in_flight": "BIGINT",
-    "interrupted": "BIGINT",
-    "dropped": "BIGINT",
-    "dropped_by_reason": "JSON",
-    "attempts": "BIGINT",
-    "damaged_lines": "BIGINT",
-}
+# What sealing takes at least, and for each byte of the longest line: found by trying, with both versions.
+_SEAL_BYTES, _SEAL_BYTES_PER_BYTE = 512 * MIB, 24
 
 
-class _Line(Struct, gc=False):
-    """What the ledger needs of a line."""
+class _Line(Struct, gc=False, tag_field="t"):
+    """What the ledger needs of a line. What is none of these is damaged: a wrong byte in a name shows so."""
 
-    t: str = ""
-    kind: str | None = None
-    span_id: str | None = None
-    reason: str = ""
+
+class _Journal(_Line, gc=False, tag="journal"):
     worker: str | None = None
 
 
-_line_decoder = msgspec.json.Decoder(_Line)
+class _Start(_Line, gc=False, tag="start"):
+    span_id: str
+    kind: Literal["SERVER"]
+
+
+class _Span(_Line, gc=False, tag="span"):
+    span_id: str
+    kind: Literal["SERVER", "CLIENT", "INTERNAL", "PRODUCER", "CONSUMER"]
+
+
+class _Dropped(_Span, gc=False, tag="dropped"):
+    reason: str = ""
+
+
+class _Closed(_Line, gc=False, tag="closed"):
+    pass
+
+
+_line_decoder = msgspec.json.Decoder(_Journal | _Start | _Span | _Dropped | _Closed)
+
+
+class StoreError(GatewayError):
+    """A file of the store could not be made; the message is DuckDB's."""
 
 
 class Ledger(Struct):
@@ -68,10 +82,11 @@ class Ledger(Struct):
     dropped_by_reason: dict[str, int] = {}
     attempts: int = 0
     damaged_lines: int = 0
+    longest_line: int = 0
 
 
 class SegmentInfo(Struct, frozen=True, kw_only=True):
-    """A segment as retention sees it: its size, and the Unix time of its newest row."""
+    """A segment as retention sees it: its size, and the Unix time it was sealed, soon after its newest row."""
 
     path: Path
     bytes: int
@@ -91,26 +106,25 @@ def read_ledger(journal: Path) -> tuple[Ledger, list[dict[str, Any]]]:
     starts: dict[str, bytes] = {}
     ended: set[str] = set()
     dropped: dict[str, str] = {}
-    with journal.open("rb") as file:
-        for raw in file:
-            try:
-                line = _line_decoder.decode(raw)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                ledger.damaged_lines += 1
-                continue
-            if line.t == "journal":
+    for raw, line in _lines(journal):
+        if line is None:
+            ledger.damaged_lines += 1
+            continue
+        ledger.longest_line = max(ledger.longest_line, len(raw))
+        match line:
+            case _Journal():
                 ledger.worker = line.worker
-            elif line.span_id is None:
-                continue
-            elif line.t == "start":
+            case _Start():
                 starts[line.span_id] = raw
-            elif line.t == "span" and line.kind == "SERVER":
+            case _Dropped(kind="SERVER"):
+                dropped[line.span_id] = line.reason
+            case _Dropped() | _Closed():
+                pass
+            case _Span(kind="SERVER"):
                 ended.add(line.span_id)
                 starts.pop(line.span_id, None)
-            elif line.t == "span":
+            case _Span():
                 ledger.attempts += 1
-            elif line.t == "dropped" and line.kind == "SERVER":
-                dropped[line.span_id] = line.reason
     for span_id, reason in dropped.items():
         starts.pop(span_id, None)
         ledger.dropped_by_reason[reason] = ledger.dropped_by_reason.get(reason, 0) + 1
@@ -119,6 +133,17 @@ def read_ledger(journal: Path) -> tuple[Ledger, list[dict[str, Any]]]:
     ledger.interrupted = len(starts)
     ledger.accepted = ledger.stored + ledger.dropped + ledger.interrupted
     return ledger, [msgspec.json.decode(raw) for raw in starts.values()]
+
+
+def _lines(journal: Path) -> Iterator[tuple[bytes, _Line | None]]:
+    """Give each line of a journal, and what it is; None for a damaged one."""
+    with journal.open("rb") as file:
+        for raw in file:
+            try:
+                raw.isascii() or raw.decode()  # of what it skips the decoder sees no more than where it ends
+                yield raw, _line_decoder.decode(raw)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                yield raw, None
 
 
 def interrupted(start: dict[str, Any]) -> dict[str, Any]:
@@ -134,55 +159,103 @@ def interrupted(start: dict[str, Any]) -> dict[str, Any]:
 
 
 def seal(journal: Path, segment: Path) -> Ledger:
-    """Make a segment of a journal that nobody writes to. May be repeated, after a kill at any moment as well."""
-    ledger, open_starts = read_ledger(journal)
+    """Make a segment of a journal that nobody writes to. May be repeated, after a kill at any moment as well.
+
+    Raises StoreError, OSError.
+    """
     unfinished = segment.with_suffix(".tmp")
-    rows = segment.with_suffix(".tmp.jsonl")
-    for leftover in (unfinished, unfinished.with_name(unfinished.name + ".wal"), rows):
-        leftover.unlink(missing_ok=True)
-    sources = [journal]
-    if open_starts:
-        rows.write_bytes(b"".join(msgspec.json.encode(interrupted(start)) + b"\n" for start in open_starts))
-        sources.append(rows)
-    with duckdb.connect(":memory:", config=_CONFIG) as con:
-        con.execute(f"SET temp_directory = {_quoted(segment.with_suffix('.tmp.spill'))}")
-        con.execute(f"ATTACH {_quoted(unfinished)} AS segment {_STORAGE}")
-        con.execute(f"CREATE TABLE segment.spans AS {_rows_of(sources)}")
-        con.execute(f"CREATE TABLE segment.ledger ({', '.join(f'{name} {kind}' for name, kind in _LEDGER.items())})")
-        values = [getattr(ledger, name) for name in _LEDGER]
-        values[list(_LEDGER).index("dropped_by_reason")] = msgspec.json.encode(ledger.dropped_by_reason).decode()
-        con.execute(f"INSERT INTO segment.ledger VALUES ({', '.join('?' * len(values))})", values)
-        con.execute("DETACH segment")
-    rows.unlink(missing_ok=True)
-    _replace(unfinished, segment)
+    with _clean(unfinished):
+        ledger = _write_segment(journal, unfinished)
+        _replace(unfinished, segment)
     return ledger
 
 
+def _write_segment(journal: Path, unfinished: Path) -> Ledger:
+    ledger, open_starts = read_ledger(journal)
+    sources = [journal]
+    if open_starts or ledger.damaged_lines:
+        more = unfinished.with_suffix(".tmp.jsonl")
+        with more.open("wb") as file:
+            # DuckDB passes over a damaged line, but not over one that is longer than any line should be.
+            if ledger.damaged_lines:
+                sources.clear()
+                file.writelines(raw for raw, line in _lines(journal) if line is not None)
+            file.writelines(b"\n" + msgspec.json.encode(interrupted(start)) for start in open_starts)
+        sources.append(more)
+    longest = ledger.longest_line + MIB
+    memory = (_SEAL_BYTES + _SEAL_BYTES_PER_BYTE * longest) // MIB
+    with duckdb.connect(":memory:", config=_CONFIG | {"memory_limit": f"{memory}MiB"}) as con:
+        con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
+        con.execute(f"ATTACH {quoted(unfinished)} AS segment {_STORAGE}")
+        con.execute(f"CREATE TABLE segment.spans AS {rows_of(sources, longest)}")
+        con.execute(f"CREATE TABLE segment.ledger ({', '.join(f'{name} {kind}' for name, kind in LEDGER.items())})")
+        values = [getattr(ledger, name) for name in LEDGER]
+        values[list(LEDGER).index("dropped_by_reason")] = msgspec.json.encode(ledger.dropped_by_reason).decode()
+        con.execute(f"INSERT INTO segment.ledger VALUES ({', '.join('?' * len(values))})", values)
+        con.execute("DETACH segment")
+    return ledger
+
+
+@contextmanager
+def _clean(unfinished: Path) -> Iterator[None]:
+    """Remove an unfinished file before and after, and what DuckDB leaves beside it: its log, the folder it spills to.
+
+    Raises StoreError for what DuckDB raises.
+    """
+    beside = f"{glob.escape(unfinished.name)}*"
+    try:
+        for leftover in unfinished.parent.glob(beside):
+            remove(leftover)
+        yield
+    except duckdb.Error as error:
+        raise StoreError(str(error)) from error
+    finally:
+        for leftover in unfinished.parent.glob(beside):
+            remove(leftover)
+
+
+def remove(leftover: Path) -> None:
+    """Remove a file or a folder."""
+    if leftover.is_dir():
+        shutil.rmtree(leftover, ignore_errors=True)
+    else:
+        leftover.unlink(missing_ok=True)
+
+
 def publish(data: Path, segments: Sequence[Path], journals: Sequence[Path]) -> None:
-    """Replace the view file by one over these files, named by their absolute paths."""
-    views = data / VIEWS
+    """Replace the view file by one over these files, named by their absolute paths. Raises StoreError, OSError."""
     unfinished = data / f"{VIEWS}.tmp"
-    unfinished.unlink(missing_ok=True)
-    with duckdb.connect(":memory:", config=_CONFIG) as con:
-        con.execute(f"ATTACH {_quoted(unfinished)} AS views {_STORAGE}")
-        con.execute("USE views")
-        for statement in statements(segments, journals):
-            con.execute(statement)
-        con.execute("USE memory")
-        con.execute("DETACH views")
-    # A write-ahead log that somebody's own session left belongs to the file that goes.
-    (data / f"{VIEWS}.wal").unlink(missing_ok=True)
-    _replace(unfinished, views)
+    with _clean(unfinished):
+        with duckdb.connect(":memory:", config=_CONFIG) as con:
+            con.execute(f"ATTACH {quoted(unfinished)} AS views {_STORAGE}")
+            con.execute("USE views")
+            for statement in statements(segments, journals):
+                con.execute(statement)
+            con.execute("USE memory")
+            con.execute("DETACH views")
+        # A write-ahead log that somebody's own session left belongs to the file that goes.
+        (data / f"{VIEWS}.wal").unlink(missing_ok=True)
+        _replace(unfinished, data / VIEWS)
 
 
-def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[str]:
-    """Give the statements that make the views over these files."""
-    yield f"CREATE VIEW spans AS {_union(_sealed('spans', segments), _rows_of(journals) if journals else '', _empty())}"
-    no_ledger = f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in _LEDGER.items())} WHERE false"
-    yield f"CREATE VIEW ledger AS {_union(_sealed('ledger', segments), _live_ledger(journals), no_ledger)}"
-    schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-    yield from (f"CREATE VIEW {part}" for part in _without_comments(schema).split("CREATE VIEW ")[1:])
-    yield _otel_traces()
+def intact(data: Path) -> bool:
+    """Whether anybody can open the view file: it is there, nobody holds it for writing, no log of theirs is beside it.
+
+    The command line of DuckDB does hold it so, unless told otherwise, and shuts out all others.
+    """
+    if (data / f"{VIEWS}.wal").exists():
+        return False
+    try:
+        fd = os.open(data / VIEWS, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def expired(
@@ -200,96 +273,6 @@ def expired(
         gone.append(info)
         left -= info.bytes
     return gone
-
-
-def _rows_of(journals: Sequence[Path]) -> str:
-    """Return the SELECT that reads the spans out of journals; torn and damaged lines are passed over."""
-    columns = {"t": "VARCHAR"} | {column.name: column.type for column in COLUMNS}
-    return (
-        f"SELECT make_timestamp(start_ns // 1000) AS started_at, * EXCLUDE (t) FROM {_read(journals, columns)} "
-        "WHERE t = 'span' AND span_id IS NOT NULL"
-    )
-
-
-def _read(journals: Sequence[Path], columns: dict[str, str], more: str = "") -> str:
-    typed = ", ".join(f"{name}: {_quoted(kind)}" for name, kind in columns.items())
-    return (
-        f"read_json({_listed(journals)}, columns = {{{typed}}}, format = 'newline_delimited', ignore_errors = true, "
-        f"maximum_object_size = {_LINE_BYTES}{more})"
-    )
-
-
-def _sealed(table: str, segments: Sequence[Path]) -> str:
-    return f"SELECT * FROM read_duckdb({_listed(segments)}, table_name = '{table}')" if segments else ""
-
-
-def _live_ledger(journals: Sequence[Path]) -> str:
-    if not journals:
-        return ""
-    columns = dict.fromkeys(("t", "kind", "span_id", "reason", "worker"), "VARCHAR")
-    return f"""
-        SELECT *, accepted - stored - dropped AS in_flight, 0::BIGINT AS interrupted, NULL::BIGINT AS damaged_lines
-        FROM (
-            SELECT parse_filename(journal_file, true) AS journal, max(worker) AS worker,
-                count(DISTINCT span_id) FILTER (kind = 'SERVER') AS accepted,
-                count(*) FILTER (t = 'span' AND kind = 'SERVER') AS stored,
-                count(*) FILTER (t = 'dropped' AND kind = 'SERVER') AS dropped,
-                to_json(histogram(reason) FILTER (t = 'dropped' AND kind = 'SERVER')) AS dropped_by_reason,
-                count(*) FILTER (t = 'span' AND kind = 'CLIENT') AS attempts
-            FROM {_read(journals, columns, ", filename = 'journal_file'")} GROUP BY journal_file
-        )"""
-
-
-def _union(sealed: str, live: str, empty: str) -> str:
-    return " UNION ALL BY NAME ".join(f"({part})" for part in (sealed, live) if part) or empty
-
-
-def _empty() -> str:
-    columns = ", ".join(f"NULL::{column.type} AS {column.name}" for column in COLUMNS)
-    return f"SELECT NULL::TIMESTAMP AS started_at, {columns} WHERE false"
-
-
-def _attributes() -> str:
-    """Return the expression that puts promoted columns back under their attributes' names; a null removes the key."""
-
-    def put_back(promoted: dict[str, str]) -> str:
-        pairs = ", ".join(
-            f"{_quoted(attribute)}, {f'CAST({column} AS VARCHAR)' if column in CONTENT_COLUMNS else column}"
-            for attribute, column in promoted.items()
-        )
-        return f"json_object({pairs})"
-
-    return (
-        f"json_merge_patch(coalesce(attributes, '{{}}'), CASE WHEN kind = 'SERVER' THEN {put_back(EXCHANGE_PROMOTED)} "
-        f"ELSE {put_back(ATTEMPT_PROMOTED)} END)"
-    )
-
-
-def _otel_traces() -> str:
-    """Return the view with the names of the Collector's ClickHouse exporter, so that queries written for it run."""
-    return f"""
-CREATE VIEW otel_traces AS
-SELECT started_at AS Timestamp, trace_id AS TraceId, span_id AS SpanId, coalesce(parent_span_id, '') AS ParentSpanId,
-    coalesce(trace_state, '') AS TraceState, name AS SpanName,
-    CASE kind WHEN 'SERVER' THEN 'Server' WHEN 'CLIENT' THEN 'Client' WHEN 'PRODUCER' THEN 'Producer'
-        WHEN 'CONSUMER' THEN 'Consumer' ELSE 'Internal' END AS SpanKind,
-    service_name AS ServiceName, json_object('service.name', service_name) AS ResourceAttributes,
-    'tracing-gateway' AS ScopeName, '' AS ScopeVersion, {_attributes()} AS SpanAttributes, duration_ns AS Duration,
-    CASE status WHEN 'ERROR' THEN 'Error' WHEN 'OK' THEN 'Ok' ELSE 'Unset' END AS StatusCode,
-    coalesce(status_message, '') AS StatusMessage, coalesce(events, '[]') AS Events, '[]'::JSON AS Links
-FROM spans"""
-
-
-def _without_comments(sql: str) -> str:
-    return "\n".join(line.partition("--")[0] for line in sql.splitlines())
-
-
-def _quoted(value: str | Path) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def _listed(paths: Sequence[Path]) -> str:
-    return "[" + ", ".join(_quoted(path.absolute()) for path in paths) + "]"
 
 
 def _replace(unfinished: Path, final: Path) -> None:

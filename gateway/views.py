@@ -1,0 +1,135 @@
+"""The SQL of the view file, made of the paths it lists. Pure: paths in, statements out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from gateway.journal import LINE_BYTES
+from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
+
+# Columns of the relation `ledger`: one row a journal, live or sealed.
+LEDGER = {
+    "journal": "VARCHAR",
+    "worker": "VARCHAR",
+    "accepted": "BIGINT",
+    "stored": "BIGINT",
+    "in_flight": "BIGINT",
+    "interrupted": "BIGINT",
+    "dropped": "BIGINT",
+    "dropped_by_reason": "JSON",
+    "attempts": "BIGINT",
+    "damaged_lines": "BIGINT",
+}
+
+# In a line that says another kind, a byte is wrong.
+_KINDS = ("SERVER", "CLIENT", "INTERNAL", "PRODUCER", "CONSUMER")
+
+
+def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[str]:
+    """Give the statements that make the views over these files."""
+    columns = {"started_at": "TIMESTAMP"} | {column.name: column.type for column in COLUMNS}
+    live = rows_of(journals) if journals else ""
+    yield f"CREATE VIEW spans AS {_union(_empty(columns), _sealed('spans', segments), live)}"
+    yield f"CREATE VIEW ledger AS {_union(_empty(LEDGER), _sealed('ledger', segments), _live_ledger(journals))}"
+    schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    yield from (f"CREATE VIEW {part}" for part in _without_comments(schema).split("CREATE VIEW ")[1:])
+    yield _otel_traces()
+
+
+def rows_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
+    """Return the SELECT that reads the spans out of journals; torn and damaged lines are passed over.
+
+    `longest`: bytes of the longest line there may be, by which DuckDB sizes what it reads and parses at once.
+    """
+    columns = {"t": "VARCHAR"} | {column.name: column.type for column in COLUMNS}
+    return (
+        "SELECT make_timestamp(start_ns // 1000) AS started_at, * EXCLUDE (t) "
+        f"FROM {_read(journals, columns, longest)} WHERE t = 'span' AND span_id IS NOT NULL AND kind IN {_KINDS}"
+    )
+
+
+def _read(journals: Sequence[Path], columns: dict[str, str], longest: int = LINE_BYTES, more: str = "") -> str:
+    typed = ", ".join(f"{name}: {quoted(kind)}" for name, kind in columns.items())
+    return (
+        f"read_json({_listed(journals)}, columns = {{{typed}}}, format = 'newline_delimited', ignore_errors = true, "
+        # A folder named `name=x` is no column.
+        f"hive_partitioning = false, maximum_object_size = {longest}{more})"
+    )
+
+
+def _sealed(table: str, segments: Sequence[Path]) -> str:
+    # By name: a segment of an older version may have fewer columns.
+    options = f"table_name = '{table}', union_by_name = true, hive_partitioning = false"
+    return f"SELECT * FROM read_duckdb({_listed(segments)}, {options})" if segments else ""
+
+
+def _live_ledger(journals: Sequence[Path]) -> str:
+    if not journals:
+        return ""
+    columns = dict.fromkeys(("t", "kind", "span_id", "reason", "worker"), "VARCHAR")
+    return f"""
+        SELECT *, accepted - stored - dropped AS in_flight, 0::BIGINT AS interrupted, NULL::BIGINT AS damaged_lines
+        FROM (
+            SELECT parse_filename(journal_file, true) AS journal, max(worker) AS worker,
+                count(DISTINCT span_id) FILTER (kind = 'SERVER') AS accepted,
+                count(*) FILTER (t = 'span' AND kind = 'SERVER') AS stored,
+                count(*) FILTER (t = 'dropped' AND kind = 'SERVER') AS dropped,
+                to_json(histogram(coalesce(reason, '')) FILTER (t = 'dropped' AND kind = 'SERVER'))
+                    AS dropped_by_reason,
+                count(*) FILTER (t = 'span' AND kind <> 'SERVER') AS attempts
+            FROM {_read(journals, columns, more=", filename = 'journal_file'")}
+            WHERE t = 'journal' OR (t IN ('start', 'span', 'dropped') AND span_id IS NOT NULL AND kind IN {_KINDS})
+            GROUP BY journal_file
+        )"""
+
+
+def _union(*parts: str) -> str:
+    return " UNION ALL BY NAME ".join(f"({part})" for part in parts if part)
+
+
+def _empty(columns: Mapping[str, str]) -> str:
+    """Return a relation without rows that has every column, whatever the files have."""
+    return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} WHERE false"
+
+
+def _attributes() -> str:
+    """Return the expression that puts promoted columns back under their attributes' names; a null removes the key."""
+
+    def put_back(promoted: dict[str, str]) -> str:
+        pairs = ", ".join(
+            f"{quoted(attribute)}, {f'CAST({column} AS VARCHAR)' if column in CONTENT_COLUMNS else column}"
+            for attribute, column in promoted.items()
+        )
+        return f"json_object({pairs})"
+
+    return (
+        f"json_merge_patch(coalesce(attributes, '{{}}'), CASE WHEN kind = 'SERVER' THEN {put_back(EXCHANGE_PROMOTED)} "
+        f"ELSE {put_back(ATTEMPT_PROMOTED)} END)"
+    )
+
+
+def _otel_traces() -> str:
+    """Return the view with the names of the Collector's ClickHouse exporter, so that queries written for it run."""
+    return f"""
+CREATE VIEW otel_traces AS
+SELECT started_at AS Timestamp, trace_id AS TraceId, span_id AS SpanId, coalesce(parent_span_id, '') AS ParentSpanId,
+    coalesce(trace_state, '') AS TraceState, name AS SpanName,
+    CASE kind WHEN 'SERVER' THEN 'Server' WHEN 'CLIENT' THEN 'Client' WHEN 'PRODUCER' THEN 'Producer'
+        WHEN 'CONSUMER' THEN 'Consumer' ELSE 'Internal' END AS SpanKind,
+    service_name AS ServiceName, json_object('service.name', service_name) AS ResourceAttributes,
+    'tracing-gateway' AS ScopeName, '' AS ScopeVersion, {_attributes()} AS SpanAttributes, duration_ns AS Duration,
+    CASE status WHEN 'ERROR' THEN 'Error' WHEN 'OK' THEN 'Ok' ELSE 'Unset' END AS StatusCode,
+    coalesce(status_message, '') AS StatusMessage, coalesce(events, '[]') AS Events, '[]'::JSON AS Links
+FROM spans"""
+
+
+def _without_comments(sql: str) -> str:
+    return "\n".join(line.partition("--")[0] for line in sql.splitlines())
+
+
+def quoted(value: str | Path) -> str:
+    """Return a value as a string of SQL."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return "[" + ", ".join(quoted(path.absolute()) for path in paths) + "]"
