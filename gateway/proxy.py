@@ -55,10 +55,11 @@ class Proxy:
             path=request.raw_path.partition("?")[0],
             headers=_readable(request),
         )
-        family: Family = "openai"
+        anthropic = "anthropic-version" in request.headers
+        family: Family = "anthropic" if anthropic else "openai"
         try:
             try:
-                where = place(request.method, request.raw_path, "anthropic-version" in request.headers, self._providers)
+                where = place(request.method, request.raw_path, anthropic, self._providers)
                 family = where.family
                 headers = self._admitted(request)
                 if request.headers.get("Upgrade", "").lower() == "websocket":
