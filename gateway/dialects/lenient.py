@@ -34,16 +34,42 @@ def _repaired(data: bytes) -> bytes:
 
 
 def definitions(*candidates: msgspec.Raw) -> msgspec.Raw | None:
-    """Return the first that is there and not null, as it stands, if only it is UTF-8: a decoder did not look."""
+    """Return the first list of tools that is there and not null, on one line and without the keys in it."""
     for candidate in candidates:
         data = bytes(candidate)
         if data and data != b"null":
-            try:
-                data.decode()
-            except UnicodeDecodeError:
-                return msgspec.Raw(data.decode("utf-8", "replace").encode())
-            return candidate
+            return _sound(candidate, data)
     return None
+
+
+def _sound(candidate: msgspec.Raw, data: bytes) -> msgspec.Raw:
+    """Make what a decoder passed over fit to be written as it stands: UTF-8, no line ends, no secrets."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data = data.decode("utf-8", "replace").encode()
+        candidate = msgspec.Raw(data)
+    if b'"mcp"' in data or b"_token" in data:
+        return msgspec.Raw(msgspec.json.encode(_without_keys(msgspec.json.decode(data))))
+    # A line end between two values would end the journal's line.
+    return msgspec.Raw(msgspec.json.format(data, indent=-1)) if b"\n" in data or b"\r" in data else candidate
+
+
+_SECRET_FIELDS = frozenset({"authorization", "authorization_token", "headers", "token", "access_token", "api_key"})
+
+
+def _without_keys(tools: Any) -> Any:
+    """Take out what a client gives the provider to reach a tool's server with: keys, headers, a URL's query."""
+    return [_without_key(tool) for tool in tools] if isinstance(tools, list) else tools
+
+
+def _without_key(tool: Any) -> Any:
+    if not isinstance(tool, dict) or tool.get("type") != "mcp":
+        return tool
+    kept = {key: "[redacted]" if key in _SECRET_FIELDS else value for key, value in tool.items()}
+    if isinstance(url := kept.get("server_url"), str):
+        kept["server_url"] = url.partition("?")[0]
+    return kept
 
 
 def text(value: Any) -> str | None:
