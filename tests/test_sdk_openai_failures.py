@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from tests.running import InProcess, to
-from tests.sdks import CHAT, FOREVER, HELLO, KEY, TRIES, facts, recorded, said, text
+from tests.sdks import CHAT, FOREVER, HELLO, KEY, TRIES, facts, parts_of, recorded, said, text
 from tests.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
 
 ASK: dict[str, Any] = {"model": "gpt-5.4-mini", "messages": HELLO}
@@ -211,6 +211,53 @@ async def test_a_broken_stream(
     assert facts(root, "outcome", "attempts") == ("upstream_abort", 1)
     assert facts(attempt, "outcome", "usage_source", "finish_reasons") == ("upstream_abort", "estimated", ["error"])
     assert said(attempt)[0][2] == [text("Grüß dich 👋 東京")]
+
+
+@pytest.mark.parametrize(
+    ("fixture", "last", "outcome", "finish_reasons", "source"),
+    [
+        ("responses_failed.sse", "response.failed", "server", ["error"], "estimated"),
+        ("responses_error.sse", "error", "server", ["error"], "estimated"),
+        ("responses_incomplete.sse", "response.incomplete", "ok", ["length"], "reported"),
+    ],
+)
+async def test_a_response_that_does_not_complete(
+    client: openai.AsyncOpenAI,
+    upstream: Upstream,
+    gateway: InProcess,
+    read: Read,
+    fixture: str,
+    last: str,
+    outcome: str,
+    finish_reasons: list[str],
+    source: str,
+):
+    """A streamed response tells its failure in an event of its own, which arrives, and which the row is true to."""
+    upstream.answers(stream(events(read(fixture))))
+    answer = await client.responses.create(model="gpt-5.4", input="Hello", stream=True)
+    assert [event.type async for event in answer][-1] == last
+    root, (attempt,) = recorded(gateway)
+    assert facts(root, "outcome", "http_status", "attempts") == (outcome, 200, 1)
+    assert facts(attempt, "outcome", "finish_reasons", "usage_source") == (outcome, finish_reasons, source)
+
+
+async def test_a_broken_response(client: openai.AsyncOpenAI, upstream: Upstream, gateway: InProcess, read: Read):
+    """A streamed response that the provider breaks off raises the SDK's error, and is recorded as cut."""
+    upstream.answers(stream([*events(read("responses_text.sse"))[:17], 0.05], end=RESET))
+    answer = await client.responses.create(model="gpt-5.4", input="Hello", stream=True)
+    got: list[str] = []
+
+    async def collect_text() -> None:
+        async for event in answer:
+            got.extend([event.delta] if event.type == "response.output_text.delta" else [])
+
+    with pytest.raises(openai.APIError, match="'openai' failed"):
+        await collect_text()
+    assert got == ["Hi", " thère."]
+    root, (attempt,) = recorded(gateway)
+    assert facts(root, "outcome", "attempts") == ("upstream_abort", 1)
+    assert facts(attempt, "outcome", "usage_source") == ("upstream_abort", "estimated")
+    assert parts_of(attempt)[-1] == text("Hi thère.")
 
 
 async def by_closing(answer: openai.AsyncStream[Any]) -> None:
