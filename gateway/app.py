@@ -76,10 +76,18 @@ class Options(Struct, frozen=True, kw_only=True):
 
 def serve(options: Options, environ: Mapping[str, str]) -> int:
     """Run the gateway until it is told to stop; return the exit code. Raises ConfigError."""
-    config = options.config
-    table.build(config, environ)
+    table.build(options.config, environ)
     data = options.data.absolute()
     lock = _hold(data)
+    try:
+        return _supervise(options, data, environ)
+    finally:
+        os.close(lock)
+
+
+def _supervise(options: Options, data: Path, environ: Mapping[str, str]) -> int:
+    """Listen, and run the recorder and the workers."""
+    config = options.config
     token = _token(options)
     sockets = listen(options.host, options.port, options.workers)
     recorder = Role(name="recorder", run=partial(_run, partial(_recorder, config, data, environ), sockets))
@@ -101,10 +109,7 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
         on_ready=lambda: _announce(options, sockets[0], token, environ),
         on_stop=partial(_close, sockets),
     )
-    try:
-        return supervisor.run()
-    finally:
-        os.close(lock)
+    return supervisor.run()
 
 
 def _hold(data: Path) -> int:

@@ -81,9 +81,16 @@ def serve(host: str, port: int, data: Path, config: Path | None, workers: str, v
     )
     if workers != "auto" and not (workers.isdigit() and int(workers) > 0):
         raise click.BadParameter("a number from 1, or auto", param_hint="--workers")
-    count = len(os.sched_getaffinity(0)) if workers == "auto" else int(workers)
+    count = _cores() if workers == "auto" else int(workers)
     options = Options(host=host, port=port, data=data, workers=count, config=load(config, os.environ))
     raise SystemExit(run(options, os.environ))
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, or, where a system does not tell, how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _format_options(function: F) -> F:

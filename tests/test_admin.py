@@ -289,6 +289,21 @@ async def test_without_the_token_nothing_is_proxied(upstream: Upstream, guarded:
     assert guarded.exchange()["outcome"] == "auth"
 
 
+def test_a_data_folder_may_have_a_long_path(tmp_path: Path, monkeypatch):
+    """A socket's path may not: then it is in a folder of this user's alone, and one that is not is refused."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert socket_path(Path("/data")) == Path("/data/recorder.sock")
+    one, two = socket_path(Path("/" + "x" * 200)), socket_path(Path("/" + "y" * 200))
+    assert one != two
+    assert one == socket_path(Path("/" + "x" * 200))
+    (folder,) = tmp_path.iterdir()
+    assert one.parent == two.parent == folder
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o755)
+    with pytest.raises(PermissionError, match="--data"):
+        socket_path(Path("/" + "x" * 200))
+
+
 async def rooms(*, some: bool) -> None:
     """Wait until a query's process runs, or none does."""
     for _ in range(1000):

@@ -255,6 +255,18 @@ async def test_a_request_that_cannot_be_parsed_is_not_repeated_in_the_log(gatewa
     assert found(caplog.text) == []
 
 
+async def test_a_collectors_header_that_cannot_be_read_is_not_repeated_in_the_log(upstream: Upstream, tmp_path: Path):
+    """Headers for a collector mostly hold a key, and a colon in the place of `=` is soon written."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"x-key: {planted('otlp')}",
+    }
+    async with Process(tmp_path, to(upstream.url), "-v", environ=environ) as gateway:
+        assert await gateway.stop() == 0
+    assert "OTEL_EXPORTER_OTLP_HEADERS: what is not name=value is left out" in gateway.log.read_text()
+    assert found(gateway.log.read_text()) == []
+
+
 WRONG_CONFIGS = (
     '[providers.a]\napi_key = "{0}',
     "[providers.a]\napi_key = {0}",

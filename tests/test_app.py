@@ -1,0 +1,115 @@
+"""The composition root: who needs a token, who may use a data folder, and what a worker puts together."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.app import Options, _hold, _token, serve
+from gateway.config import parse
+from gateway.errors import ConfigError
+from tests.raw import exchange, request
+from tests.running import InProcess, to
+from tests.upstream import Upstream
+
+
+def options(data: Path, host: str = "127.0.0.1", port: int = 0, toml: str = "") -> Options:
+    """Return what a command line might say."""
+    return Options(host=host, port=port, data=data, workers=1, config=parse(toml, {}, "gateway.toml"))
+
+
+LOOPBACK = ("127.0.0.1", "127.0.0.2", "::1", "localhost")
+BEYOND = ("0.0.0.0", "::", "192.0.2.1", "example.com", "")
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_on_loopback_no_token_is_needed(tmp_path, host, monkeypatch):
+    """Unless it is asked for."""
+    assert _token(options(tmp_path, host)) is None
+    assert len(_token(options(tmp_path, host, toml="[auth]\nrequired = true"))) >= 24
+    monkeypatch.setenv("GATEWAY_TOKEN", "from-the-environment")
+    assert _token(options(tmp_path, host)) is None
+
+
+@pytest.mark.parametrize("host", BEYOND)
+def test_beyond_loopback_a_token_is_needed(tmp_path, host, monkeypatch):
+    """The file's, else the environment's, else a new one each time; unless it is said that none is."""
+    first, second = (_token(options(tmp_path, host)) for _ in range(2))
+    assert len(first) >= 24
+    assert first != second
+    monkeypatch.setenv("GATEWAY_TOKEN", "from-the-environment")
+    assert _token(options(tmp_path, host)) == "from-the-environment"
+    assert _token(options(tmp_path, host, toml='[auth]\ntoken = "from-the-file"')) == "from-the-file"
+    assert _token(options(tmp_path, host, toml="[auth]\nrequired = false")) is None
+
+
+def test_one_gateway_looks_after_a_data_folder(tmp_path):
+    """The folder is made for its owner alone; a second gateway is refused until the first has ended."""
+    data = tmp_path / "a" / "b"
+    lock = _hold(data)
+    assert data.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(ConfigError, match="another gateway is using"):
+        _hold(data)
+    os.close(lock)
+    os.close(_hold(data))
+
+
+@pytest.fixture(name="taken")
+def _taken() -> Iterator[int]:
+    with closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock.getsockname()[1]
+
+
+CANNOT: dict[str, tuple[dict[str, Any], str]] = {
+    "a provider without a place": ({"toml": "[providers.a]\nprefix = 'a/'"}, r"\$\.providers\.a: base_url"),
+    "a provider that is ours": ({"toml": "[providers.demo]\nbase_url = 'http://x'"}, r"\$\.providers\.demo"),
+    "a host that is not ours": ({"host": "no.such.host.invalid"}, "--host"),
+}
+
+
+@pytest.mark.parametrize(("said", "error"), CANNOT.values(), ids=CANNOT.keys())
+def test_what_cannot_work_ends_before_anything_is_started(tmp_path, said, error):
+    """A configuration error is raised in the parent, and nothing is left held."""
+    with pytest.raises(ConfigError, match=error):
+        serve(options(tmp_path / "data", **said), {})
+    os.close(_hold(tmp_path / "data"))
+
+
+def test_a_port_that_is_taken_leaves_the_folder_free(tmp_path, taken):
+    """The next try with another port finds the folder as it was."""
+    with pytest.raises(ConfigError, match=f"port {taken}"):
+        serve(options(tmp_path / "data", port=taken), {})
+    os.close(_hold(tmp_path / "data"))
+
+
+async def test_a_worker_counts_what_it_does(upstream: Upstream, gateway: InProcess):
+    """Its journal is the truth: what was accepted is stored, and nothing is in flight at the end."""
+    for path in ("/v1/models", "/nope", "/-/health"):
+        await exchange(gateway.url, request("GET", path))
+    health = gateway._worker.health()
+    assert (health["accepted"], health["stored"], health["in_flight"]) == (2, 2, 0)
+    assert len(upstream.asked) == 1
+
+
+async def test_large_heads_are_taken(upstream: Upstream, gateway: InProcess):
+    """Beta headers and cookies of real clients are longer than a server's usual bounds."""
+    headers = [(f"x-beta-{n}", "b" * 200) for n in range(120)] + [("Cookie", "c" * 30_000)]
+    assert (await exchange(gateway.url, request("GET", "/v1/models", headers))).status == 200
+    assert upstream.asked[0].header("cookie") == "c" * 30_000
+    assert upstream.asked[0].header("x-beta-119") == "b" * 200
+
+
+async def test_the_demo_provider_is_there_without_a_key(tmp_path):
+    """`demo/...` answers offline, and is shown no key."""
+    async with InProcess(tmp_path / "data", to("http://127.0.0.1:9")) as gateway:
+        body = b'{"model":"demo/chat","messages":[{"role":"user","content":"hi"}]}'
+        answer = await exchange(gateway.url, request("POST", "/v1/chat/completions", [("x-api-key", "k" * 30)], body))
+        assert answer.status == 200
+        row = gateway.attempt()
+        assert (row["provider"], row["request_model"], row["outcome"]) == ("demo", "chat", "ok")
