@@ -27,7 +27,9 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     tool_answer,
 )
+from gateway.dialects.dropping import Dropped
 from gateway.dialects.lenient import UNREADABLE, fields, json_value, objects, text
+from gateway.dialects.turns import word_of
 
 NAME = "ollama"
 # What stands between two texts that are written as one, where they are not pieces of one.
@@ -53,13 +55,6 @@ _MESSAGE = frozenset({"role", "content", "thinking", "images", "tool_calls", "to
 def own(rest: dict[str, Any]) -> Extra:
     """Return what only this dialect has a word for, as `extra`."""
     return {NAME: rest} if rest else {}
-
-
-def foreign(extra: Extra, path: str) -> Iterator[str]:
-    """Name what only other dialects have a word for."""
-    for dialect, rest in extra.items():
-        if dialect != NAME:
-            yield from (f"{path}.{key}" for key in rest)
 
 
 def image(content: str) -> Blob:
@@ -166,8 +161,8 @@ def placed(parts: list[Part], path: str) -> list[tuple[str, Part]]:
     return [(f"{path}[{index}]", part) for index, part in enumerate(parts)]
 
 
-def written(parts: Iterable[tuple[str, Part]], lost: list[str], between: str = "", calls_before: int = 0) -> Said:
-    """Write parts as one message's fields; what cannot be said is named in `lost`, by its path.
+def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = "", calls_before: int = 0) -> Said:
+    """Write parts as one message's fields; what cannot be said is named in `dropped`, by its path.
 
     `between` stands between two texts.
     """
@@ -180,7 +175,7 @@ def written(parts: Iterable[tuple[str, Part]], lost: list[str], between: str = "
             case Text() | Refusal():
                 texts.append(part.content)
                 if isinstance(part, Text) and part.citations:
-                    lost.append(f"{at}: citations")
+                    dropped.add(f"{at}.citations")
             case Reasoning():
                 thoughts.append(part.content)
             case Compaction() if part.content is not None:
@@ -188,13 +183,13 @@ def written(parts: Iterable[tuple[str, Part]], lost: list[str], between: str = "
             case Blob(modality="image" | "audio"):
                 pictures.append(part.content)
                 if part.name is not None:
-                    lost.append(f"{at}: name")
+                    dropped.add(f"{at}.name")
             case ToolCall():
-                calls.append(_written_call(part, calls_before + len(calls), at, lost))
+                calls.append(_written_call(part, calls_before + len(calls), at, dropped))
             case _:
-                lost.append(f"{at}: {_word(part)}")
+                dropped.add(f"{at}: {word_of(part)}")
         if not isinstance(part, Other):
-            lost += foreign(part.extra, at)
+            dropped.foreign(part.extra, NAME, at)
     said: Said = {"content": between.join(texts)}
     if thought := "".join(thoughts):
         said["thinking"] = thought
@@ -205,36 +200,29 @@ def written(parts: Iterable[tuple[str, Part]], lost: list[str], between: str = "
     return said
 
 
-def _word(part: Part) -> str:
-    """Name what a part is."""
-    if isinstance(part, Blob):
-        return part.modality
-    return part.kind if isinstance(part, Other) else str(part.__struct_config__.tag)
-
-
-def _written_call(call: ToolCall, index: int, path: str, lost: list[str]) -> Said:
-    """Write a tool call. Arguments must be an object; any others become its only member."""
-    arguments = call.arguments
-    if arguments is None:
-        arguments = {}
+def _written_call(call: ToolCall, index: int, path: str, dropped: Dropped) -> Said:
+    """Write a tool call. Arguments must be an object; any others become the only member of one."""
+    arguments = {} if call.arguments is None else call.arguments
+    if call.custom:
+        arguments = {"input": call.arguments or ""}
     elif not isinstance(arguments, dict):
         arguments = {"input": arguments}
-        lost.append(f"{path}: {'custom' if call.custom else 'arguments'}")
+        dropped.add(f"{path}.arguments")
     rest = dict(call.extra.get(NAME, {}))
     function = {"index": index, "name": call.name, "arguments": arguments, **fields(rest.pop("function", None))}
     return ({"id": call.id} if call.id else {}) | {"function": function, **rest}
 
 
-def written_result(result: ToolCallResponse, path: str, name: str | None, lost: list[str]) -> Said:
+def written_result(result: ToolCallResponse, path: str, name: str | None, dropped: Dropped) -> Said:
     """Write what a tool gave back as a message; `name` is the tool's."""
     response = result.response
     if isinstance(response, list):
-        said = written(placed(response, f"{path}.response"), lost, BETWEEN)
+        said = written(placed(response, f"{path}.response"), dropped, BETWEEN)
     else:
         said = {"content": response if isinstance(response, str) else _json(response)}
     if result.is_error:
-        lost.append(f"{path}: is_error")
-    lost += foreign(result.extra, path)
+        dropped.add(f"{path}.is_error")
+    dropped.foreign(result.extra, NAME, path)
     told = {"tool_name": name, "tool_call_id": result.id}
     return {"role": "tool", **said, **{k: v for k, v in told.items() if v}}
 

@@ -8,7 +8,6 @@ from gateway.dialects import events
 from gateway.dialects.conversation import (
     Answered,
     Asked,
-    Blob,
     Extra,
     Message,
     Part,
@@ -18,7 +17,8 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.ollama_parts import NAME, Said, foreign, placed, written, written_logprobs
+from gateway.dialects.dropping import Dropped
+from gateway.dialects.ollama_parts import NAME, Said, placed, written, written_logprobs
 from gateway.dialects.usage import merged
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
@@ -35,51 +35,50 @@ def response(answered: Answered, asked: Asked, now: float) -> tuple[bytes, list[
     """Write a whole response to what was asked: a chat's, or that of a completed prompt."""
     if not answered.output_messages and (answered.error_message or answered.error_type):
         return msgspec.json.encode({"error": answered.error_message or answered.error_type}), []
-    lost = _unsaid(answered.id, answered.usage)
+    dropped = Dropped()
     if answered.conversation_id is not None:
-        lost.append("conversation_id")
-    lost += [f"choices[{n}]" for n in range(1, len(answered.output_messages))]
+        dropped.add("conversation")
+    for n in range(1, len(answered.output_messages)):
+        dropped.add(f"choices[{n}]")
     message = next(iter(answered.output_messages), Message(role="assistant", parts=[]))
-    said = written(placed(message.parts, "choices[0].parts"), lost)
+    said = written(placed(message.parts, "choices[0].parts"), dropped)
     likely = [token for part in message.parts if isinstance(part, Text) for token in part.logprobs]
     head = _head(answered.model or asked.model, now if answered.created is None else answered.created)
     line = {
         **head,
-        **_told(said, asked.operation, lost),
+        **_told(said, asked.operation, dropped),
         **({"logprobs": written_logprobs(likely)} if likely else {}),
-        **_end(message.finish_reason, answered.usage, [answered.extra, message.extra], lost),
+        **_end(message.finish_reason, answered.usage, [answered.extra, message.extra], dropped),
     }
-    return msgspec.json.encode(line), list(dict.fromkeys(lost))
+    return msgspec.json.encode(line), dropped.names
 
 
 def _head(model: str | None, at: float) -> Said:
     return {"model": model or "", "created_at": datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")}
 
 
-def _told(said: Said, operation: str, lost: list[str]) -> Said:
+def _told(said: Said, operation: str, dropped: Dropped) -> Said:
     """Return a message's fields where the response to this operation has them."""
     if said.pop("images", None):  # Ollama's own package for Python raises at an image in a response
-        lost.append("choices[0]: images")
+        dropped.add("choices[0]: images")
     if operation == TEXT_COMPLETION:
         return {"response": said.pop("content"), **said}
     return {"message": {"role": "assistant", **said}}
 
 
-def _unsaid(response_id: str | None, usage: Usage | None) -> list[str]:
-    lost = ["id"] if response_id is not None else []
-    return lost + [f"usage.{part}" for part in _UNSAID_USAGE if usage is not None and getattr(usage, part)]
-
-
-def _end(reason: str | None, usage: Usage | None, extras: list[Extra], lost: list[str]) -> Said:
+def _end(reason: str | None, usage: Usage | None, extras: list[Extra], dropped: Dropped) -> Said:
     """Write what only the last line has."""
     end: Said = {"done": True, "done_reason": "stop" if reason in {None, "tool_calls"} else reason}
     if usage is not None and usage.input_tokens is not None:
         end["prompt_eval_count"] = usage.input_tokens
     if usage is not None and usage.output_tokens is not None:
         end["eval_count"] = usage.output_tokens
+    for part in _UNSAID_USAGE:
+        if usage is not None and getattr(usage, part):
+            dropped.add(f"usage.{part}")
     for extra in extras:
         end |= extra.get(NAME, {})
-        lost += foreign(extra, "extra")
+        dropped.foreign(extra, NAME)
     return end
 
 
@@ -98,7 +97,7 @@ class OllamaStream:
         self._usage: Usage | None = None
         self._reason: str | None = None
         self._extras: list[Extra] = []
-        self._lost: dict[str, None] = {}  # in order, each once
+        self._dropped = Dropped()
 
     def __repr__(self) -> str:
         return f"<OllamaStream {self._operation}>"
@@ -106,7 +105,7 @@ class OllamaStream:
     @property
     def dropped(self) -> list[str]:
         """What could not be said so far."""
-        return list(self._lost)
+        return self._dropped.names
 
     def write(self, event: events.Event) -> bytes:
         """Take the next event."""
@@ -118,7 +117,7 @@ class OllamaStream:
             case events.PartDone(choice=0):
                 return self._done(event.index, event.part)
             case events.PartBegun() | events.PartGrown() | events.PartDone():
-                self._lose([f"choices[{event.choice}]"])
+                self._dropped.add(f"choices[{event.choice}]")
             case events.Begun():
                 self._begin(event)
             case events.ChoiceDone(choice=0):
@@ -132,14 +131,10 @@ class OllamaStream:
                 return self._end()
         return b""
 
-    def _lose(self, words: list[str]) -> None:
-        self._lost.update(dict.fromkeys(words))
-
     def _begin(self, begun: events.Begun) -> None:
         self._head = _head(begun.model or self._model, self._now if begun.created is None else begun.created)
         self._usage = begun.usage
         self._extras.append(begun.extra)
-        self._lose(_unsaid(begun.id, None))
 
     def _grow(self, index: int, piece: str) -> bytes:
         kind = self._growing.get(index)
@@ -149,25 +144,18 @@ class OllamaStream:
 
     def _done(self, index: int, part: Part) -> bytes:
         """Write what of a part has not been written while it grew."""
-        lost: list[str] = []
-        said = written([(f"choices[0].parts[{index}]", part)], lost, calls_before=self._calls)
+        said = written([(f"choices[0].parts[{index}]", part)], self._dropped, calls_before=self._calls)
         self._calls += isinstance(part, ToolCall)
-        self._lose(lost)
         if isinstance(part, Text) and part.logprobs:
             return self._line({"content": ""}, {"done": False, "logprobs": written_logprobs(part.logprobs)})
-        if isinstance(part, Text | Reasoning | Refusal | Blob):
-            self._lose(["choices[0]: images"] if "images" in said else [])
+        if isinstance(part, Text | Reasoning | Refusal):
             return b""
-        return b"" if said == {"content": ""} else self._line(said)
+        told = self._line(said)
+        return b"" if "images" in said or said == {"content": ""} else told
 
     def _end(self) -> bytes:
-        lost = _unsaid(None, self._usage)
-        end = _end(self._reason, self._usage, self._extras, lost)
-        self._lose(lost)
-        return self._line({"content": ""}, end)
+        return self._line({"content": ""}, _end(self._reason, self._usage, self._extras, self._dropped))
 
     def _line(self, said: Said, more: Said | None = None) -> bytes:
-        lost: list[str] = []
-        told = _told(said, self._operation, lost)
-        self._lose(lost)
+        told = _told(dict(said), self._operation, self._dropped)
         return msgspec.json.encode({**self._head, **told, **(more or {"done": False})}) + b"\n"

@@ -9,53 +9,42 @@ import msgspec
 
 from gateway.dialects import parameters as name
 from gateway.dialects.conversation import Asked, Message, ResponseFormat, Text, Tool, ToolCall, ToolCallResponse
+from gateway.dialects.dropping import Dropped
+from gateway.dialects.effort import level
 from gateway.dialects.lenient import fields
-from gateway.dialects.ollama_parts import BETWEEN, NAME, Said, foreign, placed, written, written_result
+from gateway.dialects.ollama_parts import BETWEEN, NAME, Said, placed, written, written_result
 from gateway.dialects.ollama_reply import OllamaStream, error, response
 from gateway.dialects.ollama_request import OPTIONS
+from gateway.dialects.turns import named
 from gateway.dialects.writing import Writer, Written
 from gateway.semconv import TEXT_COMPLETION
 
 # What only the completion of a prompt can be told.
 _OF_A_PROMPT = frozenset({"suffix", "template", "raw", "context"})
-# Levels of reasoning that go by other words here, as Ollama's own compatible APIs take them.
-_THINK: dict[str, bool | str] = {
-    "none": False,
-    "disabled": False,
-    "enabled": True,
-    "adaptive": True,
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "max",
-    "ultra": "max",
-    "max": "max",
-}
 _HANDLED = frozenset({*OPTIONS.values(), name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE})
 
 
 def _request(asked: Asked) -> Written:
-    lost: list[str] = []
+    dropped = Dropped()
     completes = asked.operation == TEXT_COMPLETION
-    said = _prompt(asked, lost) if completes else _chat(asked, lost)
-    body: Said = {"model": asked.model or "", **said, **_settings(asked, lost), "stream": asked.stream}
+    said = _prompt(asked, dropped) if completes else _chat(asked, dropped)
+    body: Said = {"model": asked.model or "", **said, **_settings(asked, dropped), "stream": asked.stream}
     for key, value in asked.extra.get(NAME, {}).items():
         if key in _OF_A_PROMPT and not completes:
-            lost.append(f"extra.{key}")
+            dropped.add(key)
         elif key != "options":
             body[key] = value
-    lost += foreign(asked.extra, "extra")
+    dropped.foreign(asked.extra, NAME)
     path = "/api/generate" if completes else "/api/chat"
-    return Written(body=msgspec.json.encode(body), path=path, dropped=list(dict.fromkeys(lost)))
+    return Written(body=msgspec.json.encode(body), path=path, dropped=dropped.names)
 
 
-def _settings(asked: Asked, lost: list[str]) -> Said:
+def _settings(asked: Asked, dropped: Dropped) -> Said:
     """Write how the answer is to be made."""
     settings: Said = {}
-    if (form := _format(asked.response_format, lost)) is not None:
+    if (form := _format(asked.response_format, dropped)) is not None:
         settings["format"] = form
-    if (think := _think(asked, lost)) is not None:
+    if (think := _think(asked)) is not None:
         settings["think"] = think
     if asked.logprobs is not None:
         settings["logprobs"] = asked.logprobs
@@ -68,112 +57,113 @@ def _settings(asked: Asked, lost: list[str]) -> Said:
         "parallel_tool_calls": asked.parallel_tool_calls is False,
         "user": asked.user,
         "metadata": asked.metadata,
-        "conversation_id": asked.conversation_id,
+        "conversation": asked.conversation_id,
         "show_reasoning": asked.show_reasoning is False,
         "output_type": asked.parameters.get(name.OUTPUT_TYPE) not in {None, "text", "json"},
     }
-    lost += [word for word, there in unsaid.items() if there]
-    lost += [_short(known) for known in asked.parameters if known not in _HANDLED]
+    for word in [word for word, there in unsaid.items() if there]:
+        dropped.add(word)
+    for attribute in [each for each in asked.parameters if each not in _HANDLED]:
+        dropped.add(attribute.removeprefix("gen_ai.request."))
     return settings
 
 
-def _short(attribute: str) -> str:
-    """Return an attribute's name without what all begin with: `choice.count`."""
-    return attribute.removeprefix("gen_ai.").removeprefix("request.")
-
-
-def _format(form: ResponseFormat | None, lost: list[str]) -> Any:
+def _format(form: ResponseFormat | None, dropped: Dropped) -> Any:
     if form is None or form.type == "text":
         return None
     if form.description is not None:
-        lost.append("response_format.description")
+        dropped.add("response_format.description")
     return form.schema if form.type == "json_schema" and isinstance(form.schema, dict) else "json"
 
 
-def _think(asked: Asked, lost: list[str]) -> bool | str | None:
-    level = asked.parameters.get(name.REASONING_LEVEL)
-    budget = asked.reasoning_budget
-    if budget:
-        lost.append("reasoning_budget")
-    if not isinstance(level, str):
-        return None if budget is None else budget != 0
-    if level not in _THINK:
-        lost.append("reasoning.level")
-    return _THINK.get(level, True)
+def _think(asked: Asked) -> bool | str | None:
+    """Write how much is thought: a switch, or one of four levels."""
+    said = asked.parameters.get(name.REASONING_LEVEL)
+    if said in {"enabled", "adaptive"} and not asked.reasoning_budget:
+        return True
+    wanted = level(asked)
+    return False if wanted == "none" else {"minimal": "low", "xhigh": "max"}.get(wanted or "", wanted)
 
 
-def _prompt(asked: Asked, lost: list[str]) -> Said:
+def _prompt(asked: Asked, dropped: Dropped) -> Said:
     """Write the completion of a prompt: there can be only one."""
     parts = [at for i, m in enumerate(asked.input_messages) for at in placed(m.parts, f"messages[{i}].parts")]
     texts = [(at, part) for at, part in parts if isinstance(part, Text)]
-    lost += [f"{at}: text" for at, _ in texts[1:]]
-    said = written([*texts[:1], *((at, part) for at, part in parts if not isinstance(part, Text))], lost)
-    lost += [f"messages: {word}" for word in ("thinking", "tool_calls") if word in said]
-    told = {"prompt": said["content"], "system": _system(asked, lost), "images": said.get("images")}
+    for at, _ in texts[1:]:
+        dropped.add(f"{at}: text")
+    said = written([*texts[:1], *((at, part) for at, part in parts if not isinstance(part, Text))], dropped)
+    for word in [each for each in said if each not in {"content", "images"}]:
+        dropped.add(f"messages: {word}")
+    told = {"prompt": said["content"], "system": _system(asked, dropped), "images": said.get("images")}
     return {key: value for key, value in told.items() if value}
 
 
-def _system(asked: Asked, lost: list[str]) -> str:
-    said = written(placed(asked.system_instructions, "system"), lost, BETWEEN)
+def _system(asked: Asked, dropped: Dropped) -> str:
+    said = written(placed(asked.system_instructions, "system"), dropped, BETWEEN)
     content: str = said.pop("content")
-    lost += [f"system: {word}" for word in said]
+    for word in said:
+        dropped.add(f"system: {word}")
     return content
 
 
-def _chat(asked: Asked, lost: list[str]) -> Said:
+def _chat(asked: Asked, dropped: Dropped) -> Said:
     messages: list[Said] = []
-    if system := _system(asked, lost):
+    if system := _system(asked, dropped):
         messages.append({"role": "system", "content": system})
     called = {
         part.id: part.name for m in asked.input_messages for part in m.parts if isinstance(part, ToolCall) and part.id
     }
     for index, message in enumerate(asked.input_messages):
-        messages += _messages(message, f"messages[{index}]", called, lost)
+        messages += _messages(message, f"messages[{index}]", called, dropped)
     said: Said = {"messages": messages}
     choice = asked.tool_choice
     if choice is not None:
         if choice.mode in {"required", "tool"}:
-            lost.append("tool_choice")
-        lost += foreign(choice.extra, "tool_choice")
+            dropped.add("tool_choice")
+        dropped.foreign(choice.extra, NAME, "tool_choice")
     # a model that is shown no tool calls none
     tools = [] if choice is not None and choice.mode == "none" else asked.tools
-    if written_tools := [written_tool for tool in tools if (written_tool := _tool(tool, lost)) is not None]:
+    if written_tools := [written_tool for tool in tools if (written_tool := _tool(tool, dropped)) is not None]:
         said["tools"] = written_tools
     return said
 
 
-def _messages(message: Message, path: str, called: dict[str, str], lost: list[str]) -> list[Said]:
+def _messages(message: Message, path: str, called: dict[str, str], dropped: Dropped) -> list[Said]:
     """Write one turn: each tool's result is a message of its own."""
     results = [
-        written_result(part, at, part.name or called.get(part.id or ""), lost)
+        written_result(part, at, part.name or called.get(part.id or ""), dropped)
         for at, part in placed(message.parts, f"{path}.parts")
         if isinstance(part, ToolCallResponse)
     ]
     own = message.extra.get(NAME, {})
-    lost += foreign(message.extra, path)
+    dropped.foreign(message.extra, NAME, path)
     if results and len(results) == len(message.parts):
         results[0] |= own
         return results
-    rest = [(at, part) for at, part in placed(message.parts, f"{path}.parts") if not isinstance(part, ToolCallResponse)]
-    said = written(rest, lost, "" if message.role == "assistant" else BETWEEN)
-    if message.name and message.role != "tool":
-        said["content"] = f"{message.name}: {said['content']}"
+    parts = message.parts if message.role == "tool" else named(message)
+    rest = [(at, part) for at, part in placed(parts, f"{path}.parts") if not isinstance(part, ToolCallResponse)]
+    said = written(rest, dropped, "" if message.role == "assistant" else BETWEEN)
     return [*results, {"role": "system" if message.role == "developer" else message.role, **said, **own}]
 
 
-def _tool(tool: Tool, lost: list[str]) -> Said | None:
+# What a custom tool, which takes any text, is written as.
+_OF_ONE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+
+
+def _tool(tool: Tool, dropped: Dropped) -> Said | None:
     path = f"tools.{tool.name}"
-    if tool.kind != "function":
-        lost.append(path)
+    if tool.kind == "server":
+        dropped.add(path)
         return None
     if tool.strict:
-        lost.append(f"{path}: strict")
-    lost += foreign(tool.extra, path)
+        dropped.add(f"{path}.strict")
+    dropped.foreign(tool.extra, NAME, path)
     rest = dict(tool.extra.get(NAME, {}))
     function: Said = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
-    function["parameters"] = {"type": "object", "properties": {}} if tool.parameters is None else tool.parameters
+    nothing = _OF_ONE_TEXT if tool.kind == "custom" else {"type": "object", "properties": {}}
+    function["parameters"] = nothing if tool.parameters is None else tool.parameters
     return {"type": "function", "function": {**function, **fields(rest.pop("function", None))}, **rest}
 
 

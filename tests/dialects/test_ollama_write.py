@@ -186,22 +186,24 @@ def test_a_whole_request_as_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("part", "word"),
     [
-        (Uri(modality="image", uri="https://example.com/cat.png"), "messages[0].parts[0]: uri"),
-        (Blob(modality="document", mime_type="application/pdf", content="JVBERi0="), "messages[0].parts[0]: document"),
-        (File(modality="document", file_id="f"), "messages[0].parts[0]: file"),
-        (ServerToolCall(name="web", server_tool_call={}), "messages[0].parts[0]: server_tool_call"),
+        (Uri(modality="image", uri="https://example.com/cat.png"), "messages[0].parts[0]: image uri"),
+        (
+            Blob(modality="document", mime_type="application/pdf", content="JVBERi0="),
+            "messages[0].parts[0]: document blob",
+        ),
+        (File(modality="document", file_id="f"), "messages[0].parts[0]: document file"),
+        (ServerToolCall(name="web", server_tool_call={}), "messages[0].parts[0]: server tool call"),
         (Other(kind="novel"), "messages[0].parts[0]: novel"),
         (Compaction(), "messages[0].parts[0]: compaction"),
-        (replace(PNG, name="cat.png"), "messages[0].parts[0]: name"),
+        (replace(PNG, name="cat.png"), "messages[0].parts[0].name"),
         (replace(PNG, extra={"openai-chat": {"detail": "low"}}), "messages[0].parts[0].detail"),
-        (Text(content="a", citations=[Citation(uri="u")]), "messages[0].parts[0]: citations"),
+        (Text(content="a", citations=[Citation(uri="u")]), "messages[0].parts[0].citations"),
         (Reasoning(content="", extra={"anthropic-messages": {"signature": "s"}}), "messages[0].parts[0].signature"),
-        (ToolCall(name="f", arguments="x", custom=True), "messages[0].parts[0]: custom"),
-        (ToolCall(name="f", arguments="{"), "messages[0].parts[0]: arguments"),
-        (ToolCallResponse(response="", is_error=True), "messages[0].parts[0]: is_error"),
+        (ToolCall(name="f", arguments="{"), "messages[0].parts[0].arguments"),
+        (ToolCallResponse(response="", is_error=True), "messages[0].parts[0].is_error"),
         (
             ToolCallResponse(response=[Uri(modality="image", uri="u")], extra={"gemini": {"x": 1}}),
-            "messages[0].parts[0].response[0]: uri",
+            "messages[0].parts[0].response[0]: image uri",
         ),
     ],
 )
@@ -222,15 +224,14 @@ def test_what_a_part_cannot_say_is_named(part: Part, word: str) -> None:
         ({"parameters": {"gen_ai.request.choice.count": 2}}, ["choice.count"]),
         ({"parameters": {"gen_ai.output.type": "speech"}}, ["output_type"]),
         ({"parameters": {"gen_ai.request.previous_response.id": "r"}}, ["previous_response.id"]),
-        ({"user": "u", "metadata": {"a": "b"}, "conversation_id": "c"}, ["user", "metadata", "conversation_id"]),
+        ({"user": "u", "metadata": {"a": "b"}, "conversation_id": "c"}, ["user", "metadata", "conversation"]),
         ({"show_reasoning": False}, ["show_reasoning"]),
         ({"show_reasoning": True, "include_usage": True}, []),
-        ({"extra": {"openai-chat": {"logit_bias": {"1": 2}}}}, ["extra.logit_bias"]),
-        ({"extra": {"ollama": {"suffix": "s"}}}, ["extra.suffix"]),
+        ({"extra": {"openai-chat": {"logit_bias": {"1": 2}}}}, ["logit_bias"]),
+        ({"extra": {"ollama": {"suffix": "s"}}}, ["suffix"]),
         ({"response_format": ResponseFormat(type="json", description="d")}, ["response_format.description"]),
         ({"tools": [Tool(name="w", kind="server", extra={"openai-responses": {}})]}, ["tools.w"]),
-        ({"tools": [Tool(name="w", kind="custom")]}, ["tools.w"]),
-        ({"tools": [Tool(name="w", strict=True)]}, ["tools.w: strict"]),
+        ({"tools": [Tool(name="w", strict=True)]}, ["tools.w.strict"]),
         ({"tools": [Tool(name="w", strict=False, extra={"gemini": {"x": 1}})]}, ["tools.w.x"]),
         ({"system_instructions": [Text(content="a"), PNG]}, ["system: images"]),
         ({"system_instructions": [Other(kind="novel")]}, ["system[0]: novel"]),
@@ -242,28 +243,38 @@ def test_what_a_request_cannot_say_is_named(more: dict[str, Any], dropped: list[
 
 
 @pytest.mark.parametrize(
-    ("level", "budget", "think", "dropped"),
+    ("level", "budget", "think"),
     [
-        ("none", None, False, []),
-        ("disabled", None, False, []),
-        ("enabled", 2048, True, ["reasoning_budget"]),
-        ("adaptive", None, True, []),
-        ("minimal", None, "low", []),
-        ("medium", None, "medium", []),
-        ("xhigh", None, "max", []),
-        ("novel", None, True, ["reasoning.level"]),
-        (None, 0, False, []),
-        (None, 512, True, ["reasoning_budget"]),
-        (None, None, None, []),
+        ("none", None, False),
+        ("disabled", None, False),
+        ("enabled", None, True),
+        ("enabled", 2048, "medium"),
+        ("adaptive", None, True),
+        ("minimal", None, "low"),
+        ("medium", None, "medium"),
+        ("xhigh", None, "max"),
+        ("max", None, "max"),
+        (None, 0, False),
+        (None, 512, "low"),
+        (None, None, None),
     ],
 )
-def test_levels_of_reasoning_have_words(
-    level: str | None, budget: int | None, think: bool | str | None, dropped: list[str]
-) -> None:
-    """Other dialects' levels become Ollama's, as its own compatible APIs take them."""
+def test_levels_of_reasoning_have_words(level: str | None, budget: int | None, think: bool | str | None) -> None:
+    """Other dialects' levels and budgets become Ollama's switch, or one of its four levels."""
     parameters = {"gen_ai.request.reasoning.level": level} if level else {}
-    body, named = sent(chat(parameters=parameters, reasoning_budget=budget))
-    assert (body.get("think"), named) == (think, dropped)
+    body, dropped = sent(chat(parameters=parameters, reasoning_budget=budget))
+    assert (body.get("think"), dropped) == (think, [])
+
+
+def test_a_custom_tool_is_a_function_of_one_text() -> None:
+    """Calls of it have the text as their only argument."""
+    calls = [ToolCall(id="a", name="sh", arguments="ls", custom=True), ToolCall(name="sh", custom=True)]
+    body, dropped = sent(chat(Message(role="assistant", parts=[*calls]), tools=[Tool(name="sh", kind="custom")]))
+    functions = [call["function"] for call in body["messages"][0]["tool_calls"]]
+    assert [function["arguments"] for function in functions] == [{"input": "ls"}, {"input": ""}]
+    schema = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+    assert body["tools"] == [{"type": "function", "function": {"name": "sh", "parameters": schema}}]
+    assert dropped == []
 
 
 def test_a_model_that_may_call_no_tool_is_shown_none() -> None:
@@ -296,7 +307,7 @@ def test_only_the_first_prompt_is_completed() -> None:
     asked = replace(PROMPTED, input_messages=[Message(role="user", parts=parts)])
     body, dropped = sent(asked)
     assert body == {"model": "qwen3", "prompt": "a", "stream": False}
-    assert dropped == ["messages[0].parts[1]: text", "messages[0].parts[2]: uri", "messages: thinking"]
+    assert dropped == ["messages[0].parts[1]: text", "messages[0].parts[2]: image uri", "messages: thinking"]
 
 
 def test_a_whole_response_as_it_is_written() -> None:
@@ -314,7 +325,7 @@ def test_a_whole_response_as_it_is_written() -> None:
         "prompt_eval_count": 3,
         "eval_count": 4,
     }
-    assert dropped == ["id", "usage.cache_read_tokens", "extra.system_fingerprint"]
+    assert dropped == ["usage.cache_read_tokens", "system_fingerprint"]
 
 
 def test_the_answer_to_a_prompt_has_its_own_shape() -> None:
@@ -330,7 +341,7 @@ def test_other_choices_are_named() -> None:
     messages = [Message(role="assistant", parts=[Text(content=c)], finish_reason="stop") for c in "ab"]
     body, dropped = OLLAMA_WRITER.response(Answered(output_messages=messages, conversation_id="c"), ASKED, NOW)
     assert json.loads(body)["message"]["content"] == "a"
-    assert dropped == ["conversation_id", "choices[1]"]
+    assert dropped == ["conversation", "choices[1]"]
 
 
 def test_a_response_that_is_an_error_is_written_as_one() -> None:
