@@ -1,0 +1,66 @@
+"""What the tests of AWS's credentials share: keys as the services give them, and chains in a folder of the test's."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ExchangeError
+from gateway.providers.aws_credentials import AwsCredentials
+from gateway.providers.sigv4 import Credentials
+from gateway.wire import Client
+from tests.upstream import Step, reply
+
+NOW = 1_790_000_000.0
+SECRETS = ("hidden", "wJalrXUtnFEMI", "s3cr3t")
+NOWHERE = {"AWS_EC2_METADATA_DISABLED": "true"}
+
+Made = Callable[..., AwsCredentials]
+
+
+def at(seconds: float) -> str:
+    """Return a time as AWS writes it."""
+    return datetime.fromtimestamp(NOW + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def keys(name: str, expires: str | None = None) -> dict[str, str]:
+    """Make a key as the services give it."""
+    given = {"AccessKeyId": f"AKIA{name}", "SecretAccessKey": f"hidden {name}", "Token": f"token {name}"}
+    return given | ({"Expiration": expires} if expires else {})
+
+
+def key(name: str, expires: float | None = None) -> Credentials:
+    """Make the same as it is read."""
+    ends = None if expires is None else NOW + expires
+    return Credentials(access_key=f"AKIA{name}", secret_key=f"hidden {name}", token=f"token {name}", expires=ends)
+
+
+def of_sts(name: str, expires: float = 3600) -> list[Step]:
+    """Make STS's answer."""
+    given = keys(name, at(expires))
+    given["SessionToken"] = given.pop("Token")
+    inner = "".join(f"<{k}>{v}</{k}>" for k, v in given.items())
+    return reply(f"<R><Result><Credentials>{inner}</Credentials></Result></R>".encode(), content_type="text/xml")
+
+
+async def failure(chain: AwsCredentials, now: float = NOW) -> ExchangeError:
+    """Return why there are no credentials; no secret is in it."""
+    with pytest.raises(ExchangeError) as raised:
+        await chain.get(now)
+    assert not any(secret in str(raised.value) for secret in SECRETS)
+    assert raised.value.code == "aws_credentials"
+    return raised.value
+
+
+def maker(client: Client, home: Path) -> Made:
+    """Return a maker of chains that look for files in `home`, and for no instance metadata unless told."""
+
+    def make(environ: dict[str, str] | None = None, *, config: str = "", credentials: str = "", **more: str):
+        folder = home / ".aws"
+        folder.mkdir(exist_ok=True)
+        (folder / "config").write_text(config)
+        (folder / "credentials").write_text(credentials)
+        return AwsCredentials(client, NOWHERE | {"HOME": str(home)} | (environ or {}), **more)
+
+    return make
