@@ -400,7 +400,6 @@ def test_each_delta_leaves_at_once() -> None:
         "eval_count": 7,
     }
     assert writer.dropped == [
-        "id",
         "choices[0].parts[0].x",
         "choices[0]: images",
         "choices[1]",
