@@ -1,6 +1,7 @@
-"""Landlock, where the kernel has it: from here on this process writes no file, and reads only below a few folders.
+"""Landlock, where the kernel has it: from here on this process reads below a few folders, and that is all.
 
-Source: linux/landlock.h; the system calls have the same numbers on all architectures.
+It writes and executes no file, and makes no TCP connection. Source: linux/landlock.h; the system calls have the same
+numbers on all architectures.
 """
 
 import ctypes
@@ -16,10 +17,11 @@ _NO_NEW_PRIVS = 38  # prctl
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _CHANGES = sum(1 << bit for bit in range(4, 13))  # remove and make directories, files, sockets, links
 _REFER, _TRUNCATE = 1 << 13, 1 << 14  # since versions 2 and 3
+_TCP = 1 << 0 | 1 << 1  # bind and connect, since version 4
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = (("handled_access_fs", ctypes.c_uint64),)
+    _fields_ = (("handled_access_fs", ctypes.c_uint64), ("handled_access_net", ctypes.c_uint64))
 
 
 class _Beneath(ctypes.Structure):
@@ -28,7 +30,7 @@ class _Beneath(ctypes.Structure):
 
 
 def read_only(folders: Iterable[str]) -> bool:
-    """Allow reading below `folders` and nothing else of files; return False where the kernel cannot do that."""
+    """Allow reading below `folders`, and nothing else; return False where the kernel cannot do that."""
     if sys.platform != "linux":
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -37,10 +39,9 @@ def read_only(folders: Iterable[str]) -> bool:
         return False
     handled = _EXECUTE | _WRITE_FILE | _READ_FILE | _READ_DIR | _CHANGES
     handled |= (_REFER if version >= 2 else 0) | (_TRUNCATE if version >= 3 else 0)
-    rules = _Ruleset(handled)
-    ruleset = libc.syscall(
-        _CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(ctypes.sizeof(rules)), ctypes.c_uint32(0)
-    )
+    rules = _Ruleset(handled, _TCP)
+    size = ctypes.sizeof(rules) if version >= 4 else _Ruleset.handled_access_net.offset
+    ruleset = libc.syscall(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0))
     if ruleset < 0:
         return False
     try:
@@ -56,10 +57,10 @@ def read_only(folders: Iterable[str]) -> bool:
 def _allow(libc: ctypes.CDLL, ruleset: int, folder: str) -> None:
     try:
         fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except OSError:  # what cannot be opened now cannot be read then
         return
     try:
-        rule = _Beneath(_READ_FILE | _READ_DIR | _EXECUTE, fd)
+        rule = _Beneath(_READ_FILE | _READ_DIR, fd)
         libc.syscall(
             _ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0)
         )

@@ -119,7 +119,10 @@ def _question(data: Path, sql: str, limit: int, timeout: float, memory_mb: int) 
     if not data.is_dir():
         raise QueryError(f"there is no data folder {data}; start the gateway, or name its folder with --data")
     question = Question(data=str(data.absolute()), sql=sql, limit=limit, timeout=timeout, memory_mb=memory_mb)
-    return msgspec.json.encode(question)
+    try:
+        return msgspec.json.encode(question)
+    except UnicodeEncodeError:
+        raise QueryError("the query or the path of the data folder is no valid UTF-8") from None
 
 
 def _result(out: bytes, err: bytes, code: int) -> Result:

@@ -9,6 +9,7 @@ Walls, each enough for what it is there for, found by trying them on DuckDB 1.5 
 """
 
 import math
+import re
 import resource
 import sys
 import time
@@ -30,6 +31,8 @@ from gateway.views import statements
 _OUTPUT_BYTES = 64 * 1024 * 1024
 _INTERPRETER_BYTES = 2 * 1024**3  # what Python, DuckDB and their threads map before any query
 _BATCH = 256
+_ZONED = re.compile(r'(?<!")TIMESTAMP WITH TIME ZONE')
+_LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 
 
 def main() -> None:
@@ -43,7 +46,9 @@ def main() -> None:
         refused = isinstance(error, duckdb.PermissionException)
         answer = Answer(error=_explained(error), refused=refused)
     except MemoryError:
-        answer = Answer(error=f"the query needs more than {question.memory_mb} MB of memory")
+        answer = Answer(error=f"the query needs more than {question.memory_mb} MB of memory (limit: $.sql.memory_mb)")
+    except Exception as error:  # a value that Python's DuckDB cannot hold
+        answer = Answer(error=f"the result cannot be shown ({type(error).__name__}: {error}); cast it to VARCHAR")
     sys.stdout.buffer.write(msgspec.json.encode(answer))
 
 
@@ -55,7 +60,8 @@ def _ask(question: Question) -> Result:
     segments, journals = store_files(Path(question.data))
     views = list(statements(segments, journals))
     _limit(question)
-    landlock.read_only([question.data, sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/proc", "/sys"])
+    folders = {question.data, *(str(path.resolve().parent) for path in (*segments, *journals))}  # some may be links
+    landlock.read_only([*folders, sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/proc/self", "/sys"])
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{question.memory_mb}MB",
         "threads": 2,
@@ -81,27 +87,40 @@ def _nested(con: duckdb.DuckDBPyConnection, sql: str) -> str:
     """Return the query inside another one. Raises _Refused where it is not one that can stand there."""
     asked = con.extract_statements(sql)
     if len(asked) != 1:
-        raise _Refused(f"send one statement, not {len(asked)}")
-    text = asked[0].query.strip().rstrip(";")
+        raise _Refused(f"send one statement, not {len(asked)}" if asked else "there is no query")
     try:
-        nested = con.extract_statements(f"SELECT * FROM (\n{text}\n)")
+        nested = con.extract_statements(f"SELECT * FROM (\n{_without_end(asked[0].query)}\n)")
     except duckdb.ParserException:
         nested = []
     if len(nested) != 1 or nested[0].type != duckdb.StatementType.SELECT:
+        kind = asked[0].type.name
         raise _Refused(
-            "only a query can be asked here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE), "
-            f"not {asked[0].type.name}"
+            "only a query can be asked here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, or PIVOT with its "
+            f"columns listed by IN), not {'several statements in one' if kind == 'MULTI' else kind}"
         )
     return nested[0].query
+
+
+def _without_end(sql: str) -> str:
+    """Return a statement without the semicolons it ends in, and the comments behind them."""
+    data = sql.encode()
+    end = len(data)
+    for offset, _ in reversed(duckdb.tokenize(sql)):
+        if data[offset : offset + 1] == b";":
+            end = offset
+        elif data[offset : offset + 2] not in {b"--", b"/*"}:
+            break
+    return data[:end].decode()
 
 
 def _run(con: duckdb.DuckDBPyConnection, sql: str, limit: int, began: float) -> Result:
     described = con.execute(f"DESCRIBE {sql}").fetchall()
     columns, types = [row[0] for row in described], [row[1] for row in described]
-    # Python's DuckDB needs a package for times with a zone; ours are UTC anyway.
+    # Python's DuckDB needs a package, or a file, for times with a zone; ours are UTC anyway.
+    plain = [_ZONED.sub("TIMESTAMP", kind) for kind in types]
     selected = ", ".join(
-        f"{_name(name)}::TIMESTAMP AS {_name(name)}" if kind == "TIMESTAMP WITH TIME ZONE" else _name(name)
-        for name, kind in zip(columns, types, strict=True)
+        _name(name) if kind == shown else f"{_name(name)}::{shown} AS {_name(name)}"
+        for name, kind, shown in zip(columns, types, plain, strict=True)
     )
     cursor = con.execute(f"SELECT {selected} FROM ({sql}) LIMIT {limit + 1}")
     rows: list[list[Any]] = []
@@ -159,6 +178,8 @@ def _has_timezone(con: duckdb.DuckDBPyConnection) -> bool:
 def _explained(error: duckdb.Error) -> str:
     """Return DuckDB's own words, with a hint where they need one."""
     text = str(error)
+    if not isinstance(error, duckdb.ParserException):  # it speaks of the nested query, which begins a line later
+        text = _LINE.sub(lambda found: f"LINE {max(1, int(found[1]) - 1):>{len(found[1])}}:", text)
     if isinstance(error, duckdb.PermissionException):
         return f"a query reads the store's own relations and no other file: {text}"
     if isinstance(error, duckdb.OutOfMemoryException):

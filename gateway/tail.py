@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.printing import on_one_line
 from gateway.query import run_sql
 
 # What is shown of an exchange, by the names of the view `exchanges`.
@@ -95,10 +96,11 @@ class Follower:
     def _parsed(line: bytes) -> Iterator[dict[str, Any]]:
         try:
             row = msgspec.json.decode(line)
-        except msgspec.DecodeError:
+            exchange = shown(row) if row.get("kind") == "SERVER" else None
+        except (msgspec.DecodeError, ValueError, KeyError, TypeError):
             return  # a damaged line: the sealer counts it
-        if row.get("kind") == "SERVER":
-            yield shown(row)
+        if exchange is not None:
+            yield exchange
 
 
 def follow(follower: Follower, sleep: Callable[[float], None] = time.sleep) -> Iterator[dict[str, Any]]:
@@ -127,7 +129,7 @@ def line(row: dict[str, Any], as_json: bool) -> str:
         f"{_or_dash(row['input_tokens']):>6} {_or_dash(row['output_tokens']):>6}  "
         f"{outcome:<14} {row['model'] or row['path'] or '-':<28} {row['trace_id']}"
     )
-    return f"{text}  {row['error']}" if row["error"] else text
+    return on_one_line(f"{text}  {row['error']}" if row["error"] else text)
 
 
 def _or_dash(value: Any) -> str:
