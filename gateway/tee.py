@@ -10,7 +10,9 @@ from gateway.dialects.conversation import Answered
 log = logging.getLogger("gateway.tee")
 
 # Of a whole body no more than this is kept to be read; one beyond it is relayed and not read.
-KEPT_MAX = 32 * 1024 * 1024
+KEPT_MAX = MAX_DECODED
+# A coded stream is decoded piece by piece, over a longer time.
+STREAM_MAX = 8 * MAX_DECODED
 # The timeline keeps at most this many chunks: when it is full, every other one goes, then every 2nd, 4th .. is kept.
 TIMELINE_MAX = 256
 
@@ -29,7 +31,7 @@ class Tee:
         self.chunks = 0
         self.first_output_at: float | None = None
         self._dialect = dialect
-        self._decoder = decoder(coding, MAX_DECODED if self.streamed else KEPT_MAX) if dialect is not None else None
+        self._decoder = decoder(coding, STREAM_MAX if self.streamed else KEPT_MAX) if dialect is not None else None
         self._reader: StreamReader | None = None
         self._whole: list[bytes] = []
         self._size = 0
