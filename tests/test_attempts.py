@@ -242,9 +242,9 @@ async def test_a_rate_limit_longer_than_max_backoff_is_waited_for_where_that_is_
         assert outcomes(gateway)[1][:5] == (1, "ok", "retry after rate_limit", 1, 40.0)
 
 
-@pytest.mark.parametrize(("said", "waited"), [("0.04", 40.0), ("3600", 60.0), ("0", 1.0)])
+@pytest.mark.parametrize(("said", "waited"), [("0.04", 40.0), ("3600", 60.0), ("0", 1.0), ("soon", 1.0)])
 async def test_a_server_error_is_waited_for_within_max_backoff(upstream: Upstream, tmp_path, said, waited):
-    """A 503 may say when it is worth while to come back; that lengthens the wait up to max_backoff."""
+    """A 503 may say when to come back: that lengthens the wait up to max_backoff; reset times of limits do not."""
     upstream.answers(failure(503, [("Retry-After", said), ("x-ratelimit-reset-tokens", "55ms")]), GOOD)
     async with InProcess(tmp_path / "data", to(upstream.url, "max_backoff = 60.0\n")) as gateway:
         assert (await post(gateway.url)).status == 200
