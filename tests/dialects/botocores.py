@@ -12,6 +12,8 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from botocore.validate import ParamValidator
 
+from gateway.dialects.eventstream import event, exception
+
 MODEL = botocore.session.Session().get_service_model("bedrock-runtime")
 
 
@@ -82,3 +84,12 @@ def streamed(*pieces: bytes) -> list[dict[str, Any]]:
     shape = operation(stream=True).output_shape.members["stream"]
     parser = create_parser("rest-json")
     return list(EventStream(Raw(list(pieces)), shape, parser._event_stream_parser, "ConverseStream"))
+
+
+def framed(events: bytes) -> list[bytes]:
+    """Return the frames of a fixture, which has an event a line: its name and its payload; `!` before an exception."""
+    lines = [line.partition(b" ") for line in events.splitlines()]
+    return [
+        exception(name[1:].decode(), payload) if name.startswith(b"!") else event(name.decode(), payload)
+        for name, _, payload in lines
+    ]
