@@ -1,10 +1,11 @@
 """Gemini's contents, the turns of a conversation, as messages."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec.structs import replace
 
-from gateway.dialects.conversation import Message, Part, Text, ToolCall, ToolCallResponse
+from gateway.dialects.conversation import Message, Other, Part, Reasoning, Text, ToolCall, ToolCallResponse
 from gateway.dialects.gemini_fields import NAME, rest
 from gateway.dialects.gemini_parts import read_part
 from gateway.dialects.lenient import fields, objects, text
@@ -15,7 +16,7 @@ def read_contents(contents: Any, *, full: bool) -> list[Message]:
     if isinstance(contents, str):
         return [Message(role="user", parts=[Text(content=contents)])]
     turns = [contents] if isinstance(contents, dict) else objects(contents)
-    messages = [message for content in turns for message in _messages(content, full=full)]
+    messages = _joined([message for content in turns for message in _messages(content, full=full)])
     return _identified(messages) if full else messages
 
 
@@ -45,6 +46,49 @@ def _messages(content: dict[str, Any], *, full: bool) -> list[Message]:
             messages.append(Message(role=part_role, parts=[], extra={NAME: own} if own else {}))
         messages[-1].parts.append(part)
     return messages or [Message(role=role, parts=[], extra={NAME: own} if own else {})]
+
+
+def _joined(messages: list[Message]) -> list[Message]:
+    """Join what the model said in several contents: google-genai's chats send back each event of a stream as one."""
+    joined: list[Message] = []
+    for message in messages:
+        last = joined[-1] if joined else None
+        if last is not None and last.role == message.role == "assistant" and last.extra == message.extra:
+            last.parts.append(_SEAM)
+            last.parts.extend(message.parts)
+        else:
+            joined.append(message)
+    for message in joined:
+        if any(part is _SEAM for part in message.parts):
+            message.parts[:] = _without_seams(message.parts)
+    return joined
+
+
+# Between the parts of two contents.
+_SEAM = Other(kind="seam", dialect=NAME)
+
+
+def _without_seams(parts: list[Part]) -> Iterator[Part]:
+    """Give the parts; texts of one kind at a seam are one, up to a signature."""
+    growing: Text | Reasoning | None = None
+    pieces: list[str] = []
+    at_seam = False
+    for part in parts:
+        if part is _SEAM:
+            at_seam = True
+            continue
+        if at_seam and isinstance(part, Text | Reasoning) and type(part) is type(growing) and not growing.extra:
+            pieces.append(part.content)
+            growing = part
+        else:
+            if growing is not None:
+                yield replace(growing, content="".join(pieces))
+            growing, pieces = (part, [part.content]) if isinstance(part, Text | Reasoning) else (None, [])
+            if growing is None:
+                yield part
+        at_seam = False
+    if growing is not None:
+        yield replace(growing, content="".join(pieces))
 
 
 def _identified(messages: list[Message]) -> list[Message]:

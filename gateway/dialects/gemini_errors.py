@@ -24,9 +24,25 @@ _WORDS = {
     504: "DEADLINE_EXCEEDED",
     529: "UNAVAILABLE",
 }
-# Google's other words, and the status each is sent with.
-_OTHERS = {"FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "ALREADY_EXISTS": 409, "DATA_LOSS": 500, "UNKNOWN": 500}
-_STATUSES = {word: status for status, word in sorted(_WORDS.items(), reverse=True)} | _OTHERS
+# The status that each word is sent with.
+_STATUSES = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ABORTED": 409,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "INTERNAL": 500,
+    "DATA_LOSS": 500,
+    "UNKNOWN": 500,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
 
 # What others call an error in the middle of a stream, where no status tells of it.
 _STREAMED = {

@@ -47,6 +47,8 @@ def pick(value: dict[str, Any], name: str) -> Any:
 
 def rest(value: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
     """Return the fields that have other names than those known, as they stand."""
+    if value.keys() <= known:
+        return {}
     return {k: v for k, v in value.items() if v is not None and camel(k) not in known}
 
 

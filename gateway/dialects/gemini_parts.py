@@ -55,7 +55,7 @@ def read_part(part: dict[str, Any], *, full: bool = True) -> Part | None:
 
 
 def _text(part: dict[str, Any], content: str, *, full: bool) -> Part | None:
-    extra = _extra(part, _TEXT) if full and len(part) > 1 else {}
+    extra = _extra(part, _TEXT) if full and not part.keys() <= _TEXT else {}
     if not content and not extra:
         return None
     if part.get("thought") is True:
@@ -125,7 +125,9 @@ def _answer(response: Any) -> tuple[Any, bool]:
         ((key, only),) = response.items()
         if key in {"output", "result", "error"} and isinstance(only, str | dict):
             return only, key == "error"
-    return "" if response is None else response, False
+    if response is None or isinstance(response, str | dict):
+        return "" if response is None else response, False
+    return msgspec.json.encode(response).decode(), False
 
 
 def _shown(part: dict[str, Any], *, full: bool) -> Part:

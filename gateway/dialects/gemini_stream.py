@@ -53,7 +53,8 @@ class _Open:
     @property
     def signed(self) -> bool:
         """Whether a signature has come; what comes after is another part."""
-        return any("thoughtSignature" in own or "thought_signature" in own for own in self.part.extra.values())
+        extra = self.part.extra
+        return bool(extra) and any("thoughtSignature" in own or "thought_signature" in own for own in extra.values())
 
     def whole(self, own: dict[str, Any]) -> Part:
         """Return the part as far as it has come; `own` are the candidate's fields, which tell the sources of a text."""
@@ -136,6 +137,12 @@ class _Choice:
         self.done = True
 
     @property
+    def called(self) -> bool:
+        """Whether a function has been called."""
+        growing = [] if self.open is None else [self.open.part]
+        return any(isinstance(part, ToolCall) for part in (*self.parts, *growing))
+
+    @property
     def extra(self) -> Extra:
         """What the message has no place for."""
         return {NAME: dict(self.own)} if self.own else {}
@@ -161,11 +168,12 @@ class GeminiReader(EventReader):
         self._own: dict[str, Any] = {}
         self._choices: dict[int, _Choice] = {}
         self._reported: dict[str, Any] = {}
-        self._usage: Usage | None = None
+        self._told_usage: Usage | None = None
         self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
         if event.name == END:
+            self._take_about({}, 0)
             for choice in self._choices.values():
                 if not choice.done:
                     choice.finish(None)
@@ -184,11 +192,12 @@ class GeminiReader(EventReader):
             return True
         for candidate in objects(chunk.get("candidates")):
             self._take_candidate(candidate, size)
-        reason, word = read_blocked(pick(chunk, "promptFeedback"))
-        if reason is not None and not self._choices:
-            self._choice(0).finish(reason, word)
+        if not self._choices:
+            reason, word = read_blocked(pick(chunk, "promptFeedback"))
+            if reason is not None:
+                self._choice(0).finish(reason, word)
         self._take_usage(chunk)
-        if self._choices and all(choice.done for choice in self._choices.values()):
+        if self._done():
             self._end()
         return True
 
@@ -218,27 +227,27 @@ class GeminiReader(EventReader):
 
     def _take_candidate(self, candidate: dict[str, Any], size: int) -> None:
         index = count(candidate.get("index")) or 0
-        if index not in self._choices and not self._has_room(0):
+        known = self._choices.get(index)
+        if self.told is not None and (self.ended or (known is not None and known.done)):
+            self._unread += 1  # it was told that nothing follows
+            return
+        if known is None and not self._has_room(0):
             return
         choice = self._choice(index)
-        if choice.done and self.told is not None:  # it was told that nothing follows
-            self._unread += 1
-            return
         for part in objects(fields(candidate.get("content")).get("parts")):
             self._take_part(choice, part, size)
         own = own_fields(candidate)
         if own and self._has_room(size):
             choice.own.update(own)
-        if logprobs := read_logprobs(pick(candidate, "logprobsResult")):
-            growing = choice.open
+        growing = choice.open
+        if result := pick(candidate, "logprobsResult"):
+            logprobs = read_logprobs(result)
             if growing is not None and isinstance(growing.part, Text) and self._has_room(size):
                 growing.logprobs += logprobs
-        called = any(isinstance(part, ToolCall) for part in choice.parts) or (
-            choice.open is not None and isinstance(choice.open.part, ToolCall)
-        )
-        reason, word = read_finish(pick(candidate, "finishReason"), called=called)
-        if reason is not None:
-            choice.finish(reason, word)
+        if ended := pick(candidate, "finishReason"):
+            reason, word = read_finish(ended, called=choice.called)
+            if reason is not None:
+                choice.finish(reason, word)
 
     def _take_part(self, choice: _Choice, wire: dict[str, Any], size: int) -> None:
         call = pick(wire, "functionCall")
@@ -293,16 +302,27 @@ class GeminiReader(EventReader):
         return True
 
     def _take_usage(self, chunk: dict[str, Any]) -> None:
-        reported = fields(pick(chunk, "usageMetadata"))
-        self._reported.update({k: v for k, v in reported.items() if v is not None})
-        if not self._reported:
+        """Take what is known of the usage by now; later counts stand for earlier ones."""
+        reported = pick(chunk, "usageMetadata")
+        if not isinstance(reported, dict):
             return
-        whole = bool(self._choices) and all(choice.done for choice in self._choices.values())
-        usage = read_usage(self._reported, whole=whole)
-        if usage is not None and usage != self._usage:
-            self._usage = usage
-            if self.told is not None and not self.ended:
-                self.told.append(events.UsageTold(usage=usage))
+        self._reported.update({k: v for k, v in reported.items() if v is not None})
+        if self.told is None or self.ended:
+            return
+        usage = self._usage()
+        if usage is not None and usage != self._told_usage:
+            self._told_usage = usage
+            self.told.append(events.UsageTold(usage=usage))
+
+    def _usage(self) -> Usage | None:
+        return read_usage(self._reported, whole=self._done())
+
+    def _done(self) -> bool:
+        """Whether all candidates that have been seen have finished."""
+        for choice in self._choices.values():
+            if not choice.done:
+                return False
+        return bool(self._choices)
 
     def _end(self) -> None:
         if not self.ended and self.told is not None:
@@ -318,7 +338,7 @@ class GeminiReader(EventReader):
             model=text(first.get("modelVersion")),
             finish_reasons=[m.finish_reason for m in messages if m.finish_reason],
             output_messages=messages,
-            usage=self._usage,
+            usage=self._usage(),
             error_type=self._error[0],
             error_message=self._error[1],
             created=read_created(first.get("createTime")),

@@ -148,8 +148,8 @@ def messages(draw: st.DrawFn, *, shown: bool) -> list[Message]:
     ids = iter(range(1000))
     turns: list[Message] = []
     for role in draw(st.lists(st.sampled_from(["user", "assistant", "tool"]), max_size=5)):
-        if role == "tool" and turns and turns[-1].role == "tool":
-            continue
+        if role != "user" and turns and turns[-1].role == role:
+            continue  # they would be one turn
         of_role: dict[str, st.SearchStrategy[Part]] = {
             "user": st.builds(Text, content=WORDS) | media(),
             "assistant": texts(maybe(thoughtSignature=BASE64)) | tool_calls(ids) | SERVER_TOOLS,
