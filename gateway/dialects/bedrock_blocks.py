@@ -27,6 +27,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.lenient import fields, objects, text
 
 NAME = "bedrock-converse"
+CLAUDE_DIALECT = "anthropic-messages"
 
 _MEDIA = frozenset({"image", "document", "video", "audio"})
 _UNMARKED = Reasoning | Refusal | Compaction | ServerToolCall | ServerToolCallResponse | Other
@@ -121,12 +122,19 @@ def _answer_part(block: dict[str, Any]) -> Part:
 
 
 def _reasoning(value: dict[str, Any]) -> Part | None:
-    """Read the model's thinking: a text, or what only the provider can read."""
+    """Read the model's thinking: a text, or what only the provider can read.
+
+    What proves it is told in Anthropic's own dialect too: a Claude takes it from either, and its clients send it back.
+    """
     shown = fields(value.get("reasoningText"))
     if shown:
-        return Reasoning(content=text(shown.get("text")) or "", extra=own(_without(shown, "text")))
-    hidden = text(value.get("redactedContent"))
-    return Reasoning(content="", extra=own({"redactedContent": hidden})) if hidden else None
+        extra = own(_without(shown, "text"))
+        if signature := text(shown.get("signature")):
+            extra[CLAUDE_DIALECT] = {"signature": signature}
+        return Reasoning(content=text(shown.get("text")) or "", extra=extra)
+    if hidden := text(value.get("redactedContent")):
+        return Reasoning(content="", extra={**own({"redactedContent": hidden}), CLAUDE_DIALECT: {"data": hidden}})
+    return None
 
 
 def _guarded(value: dict[str, Any]) -> Part | None:

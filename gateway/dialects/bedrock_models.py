@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from gateway.dialects import effort
+from gateway.dialects.bedrock_blocks import CLAUDE_DIALECT
 from gateway.dialects.claude import thinks_adaptively
 from gateway.dialects.conversation import Asked
 from gateway.dialects.dropping import Dropped
@@ -16,7 +17,6 @@ from gateway.dialects.parameters import MAX_TOKENS, REASONING_LEVEL, TEMPERATURE
 Json = dict[str, Any]
 
 ANTHROPIC = "anthropic"
-CLAUDE_DIALECT = "anthropic-messages"
 _REGIONS = frozenset("us us-gov eu apac au ca jp global".split())
 _TOP_K = {ANTHROPIC: "top_k", "mistral": "top_k", "cohere": "k"}
 _THOUGHTLESS = re.compile(r"claude-(v?2|instant|3-(5-)?(haiku|sonnet|opus))")

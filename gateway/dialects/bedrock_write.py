@@ -160,7 +160,6 @@ def _tool(tool: Tool, dropped: Dropped) -> Json | None:
         return own or None
     dropped.foreign(tool.extra, NAME, f"tools.{tool.name}")
     if tool.kind == "custom":  # the nearest is a function of one text
-        dropped.add(f"tools.{tool.name}: custom")
         text = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
         return _written(tool.name, tool.description, text, own)
     strict = {} if tool.strict is None else {"strict": tool.strict}

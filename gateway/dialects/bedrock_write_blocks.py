@@ -6,9 +6,9 @@ from zlib import crc32
 
 import msgspec
 
-from gateway.dialects.bedrock_blocks import NAME
+from gateway.dialects.bedrock_blocks import CLAUDE_DIALECT, NAME
 from gateway.dialects.bedrock_media import format_in, format_of
-from gateway.dialects.bedrock_models import ANTHROPIC, CLAUDE_DIALECT, family
+from gateway.dialects.bedrock_models import ANTHROPIC, family
 from gateway.dialects.conversation import (
     Blob,
     Citation,
@@ -200,14 +200,15 @@ class Blocks:
 
 def proof(part: Reasoning, path: str, dropped: Dropped, *, claude: bool) -> Json:
     """Return what proves a model's thinking to it; of a Claude's, what Anthropic's own dialect tells does too."""
-    own = part.extra.get(NAME, {})
-    theirs = part.extra.get(CLAUDE_DIALECT, {}) if claude and not own else {}
-    if theirs.get("data"):
-        own = {"redactedContent": theirs["data"]}
-    elif theirs.get("signature"):
-        own = {"signature": theirs["signature"]}
-    dropped.foreign({key: each for key, each in part.extra.items() if each is not theirs}, NAME, path)
-    return own
+    said = part.extra.get(NAME, {})
+    theirs = part.extra.get(CLAUDE_DIALECT, {})
+    if not said and claude and theirs.get("data"):
+        said = {"redactedContent": theirs["data"]}
+    elif not said and claude and theirs.get("signature"):
+        said = {"signature": theirs["signature"]}
+    lost = {key: each for key, each in part.extra.items() if key != CLAUDE_DIALECT or not said}
+    dropped.foreign(lost, NAME, path)
+    return said
 
 
 def tool_id(number: str | None) -> str:

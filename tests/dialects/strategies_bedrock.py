@@ -66,6 +66,16 @@ def own(rest: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {OWN: rest} if rest else {}
 
 
+def proven(signature: str) -> dict[str, dict[str, Any]]:
+    """Make the `extra` of thinking that is signed; Anthropic's own dialect has it too."""
+    return {OWN: {"signature": signature}, "anthropic-messages": {"signature": signature}}
+
+
+def hidden(data: str) -> dict[str, dict[str, Any]]:
+    """Make the `extra` of thinking that only its provider can read."""
+    return {OWN: {"redactedContent": data}, "anthropic-messages": {"data": data}}
+
+
 def formats(modality: str) -> st.SearchStrategy[str]:
     """Draw a media type."""
     named = {"image": "png jpeg gif webp", "document": "pdf csv docx html txt md", "video": "mp4 mov three_gp mkv"}
@@ -110,9 +120,9 @@ FROM_SOURCE = st.builds(
 CITED = st.builds(Text, content=WORDS, citations=st.lists(CITATIONS | FROM_SOURCE, min_size=1, max_size=2))
 PLAIN = st.builds(Text, content=WORDS)
 PROVEN = st.builds(
-    lambda content, proof: Reasoning(content=content, extra=own({"signature": proof})), st.text(max_size=8), WORDS
+    lambda content, signature: Reasoning(content=content, extra=proven(signature)), st.text(max_size=8), WORDS
 )
-HIDDEN = BYTES.map(lambda data: Reasoning(content="", extra=own({"redactedContent": data})))
+HIDDEN = BYTES.map(lambda data: Reasoning(content="", extra=hidden(data)))
 CALLS = st.builds(ToolCall, id=IDS, name=NAMES, arguments=OBJECTS)
 SEARCHED = st.just({"source": "https://example.com", "title": "t", "content": [{"text": "x"}]}).map(
     lambda found: Other(kind="searchResult", value=found, dialect=OWN)

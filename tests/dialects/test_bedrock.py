@@ -27,7 +27,7 @@ from gateway.dialects.conversation import (
 )
 from tests.dialects.botocores import checked, operation, parsed
 from tests.dialects.botocores import given as shaped
-from tests.dialects.strategies_bedrock import own
+from tests.dialects.strategies_bedrock import hidden, own, proven
 
 Read = Callable[[str], bytes]
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -50,7 +50,7 @@ def test_a_whole_response_is_read(read: Read) -> None:
         finish_reasons=["tool_calls"],
         output_messages=[
             answer(
-                Reasoning(content="Simple.", extra=own({"signature": "EqoBCkgIARABGAIiQ=="})),
+                Reasoning(content="Simple.", extra=proven("EqoBCkgIARABGAIiQ==")),
                 Text(content="Paris.", citations=[Citation(uri="https://example.com", title="A page")]),
                 ToolCall(id="tooluse_09", name="note", arguments={"city": "Paris"}),
                 finish_reason="tool_calls",
@@ -174,8 +174,8 @@ MESSAGES = [
     Message(
         role="assistant",
         parts=[
-            Reasoning(content="They greet.", extra=own({"signature": "c2ln"})),
-            Reasoning(content="", extra=own({"redactedContent": "cmVk"})),
+            Reasoning(content="They greet.", extra=proven("c2ln")),
+            Reasoning(content="", extra=hidden("cmVk")),
             Text(content="Hi."),
             ToolCall(id="tooluse_01", name="look", arguments={"zoom": 2}),
             ToolCall(id="tooluse_02", name="look", arguments={}),

@@ -24,7 +24,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.eventstream import event, exception, frame
 from tests.dialects.botocores import framed, operation, streamed
 from tests.dialects.botocores import given as shaped
-from tests.dialects.strategies_bedrock import folded, own
+from tests.dialects.strategies_bedrock import folded, hidden, own, proven
 
 Read = Callable[[str], bytes]
 
@@ -45,8 +45,8 @@ STREAMS = {
         finish_reasons=["tool_calls"],
         output_messages=[
             answer(
-                Reasoning(content="The user wants two cities.", extra=own({"signature": "EqoBCkgIARABGAIiQ=="})),
-                Reasoning(content="", extra=own({"redactedContent": "EmwKAhgBEgy="})),
+                Reasoning(content="The user wants two cities.", extra=proven("EqoBCkgIARABGAIiQ==")),
+                Reasoning(content="", extra=hidden("EmwKAhgBEgy=")),
                 Text(content="Looking it up."),
                 ToolCall(id="tooluse_01", name="get_weather", arguments={"city": "Paris"}),
                 ToolCall(id="tooluse_02", name="get_time", arguments={}),
@@ -225,8 +225,8 @@ def test_each_event_is_told_when_it_comes(read: Read) -> None:
         reader.told = []
         reader.feed(each)
         told.append(reader.told)
-    thought = Reasoning(content="The user wants two cities.", extra=own({"signature": "EqoBCkgIARABGAIiQ=="}))
-    hidden = Reasoning(content="", extra=own({"redactedContent": "EmwKAhgBEgy="}))
+    thought = Reasoning(content="The user wants two cities.", extra=proven("EqoBCkgIARABGAIiQ=="))
+    secret = Reasoning(content="", extra=hidden("EmwKAhgBEgy="))
     weather = ToolCall(id="tooluse_01", name="get_weather")
     time = ToolCall(id="tooluse_02", name="get_time")
     assert told == [
@@ -239,7 +239,7 @@ def test_each_event_is_told_when_it_comes(read: Read) -> None:
         [],
         [events.PartDone(index=0, part=thought)],
         [events.PartBegun(index=1, part=Reasoning(content=""))],
-        [events.PartDone(index=1, part=hidden)],
+        [events.PartDone(index=1, part=secret)],
         [events.PartBegun(index=2, part=Text(content="")), events.PartGrown(index=2, text="Looking it up.")],
         [events.PartDone(index=2, part=Text(content="Looking it up."))],
         [events.PartBegun(index=3, part=weather)],
@@ -363,7 +363,7 @@ SCRIPTS: dict[str, tuple[Script, list[Part]]] = {
         [
             Reasoning(content=""),
             Text(content="", citations=[Citation(extra=own({"location": [], "source": 1}))]),
-            Reasoning(content="", extra=own({"redactedContent": "QUI="})),
+            Reasoning(content="", extra=hidden("QUI=")),
         ],
     ),
     "images in other forms": (
