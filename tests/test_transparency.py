@@ -191,6 +191,25 @@ async def test_a_response_comes_back_as_it_is(name: str, upstream: Upstream, gat
     await compare(upstream, gateway, post())
 
 
+async def test_what_is_of_one_connection_stays_on_it(upstream: Upstream, gateway: InProcess):
+    """What the provider says of its own connection is not passed on, and does not end the client's."""
+    hop = [
+        b"Connection: close, X-Hop",
+        b"x-hop: 1",
+        b"Keep-Alive: timeout=5",
+        b"Proxy-Authenticate: Basic",
+        b"Upgrade: x",
+    ]
+    upstream.answers(plain("200 OK", *hop, b"X-Kept: 1", b"Content-Length: 2", body=b"{}", close=True))
+    async with connected(gateway.url) as connection:
+        for _ in range(2):
+            await connection.send(post())
+            answer = await connection.answer()
+            assert told(answer.headers) == [(b"X-Kept", b"1")]
+            names = {name.lower() for name, _ in answer.headers}
+            assert names == {b"x-kept", b"content-length", b"x-gateway-trace-id", b"traceresponse"}
+
+
 EVENT = b'data: {"id":"c1","choices":[{"index":0,"delta":{"content":"a"},"new":[1.0]}],"unknown":{"x":null}}\n\n'
 DONE = b"data: [DONE]\n\n"
 STREAMS = {
