@@ -200,12 +200,13 @@ class ConverseWriter:
 
     def _stop(self, event: events.ChoiceDone) -> bytes:
         self._stopped = True
+        open_still = b"".join([self._close(each) for each in self._parts.values()])
         self._dropped.foreign(event.extra, NAME)
         more = {**self._own, **event.extra.get(NAME, {})}.get("additionalModelResponseFields")
         data: Json = {"stopReason": stop_reason(event.finish_reason, event.finish_word)}
         if more is not None:
             data["additionalModelResponseFields"] = more
-        return _event("messageStop", data)
+        return open_still + _event("messageStop", data)
 
     def _end(self) -> bytes:
         stop = b"" if self._stopped else self._stop(events.ChoiceDone(finish_reason=None))
