@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotocoreCredentials
 
 from gateway.errors import ExchangeError
 from gateway.providers.aws_credentials import AwsCredentials
 from gateway.providers.sigv4 import Credentials
 from gateway.wire import Client
-from tests.upstream import Step, reply
+from tests.upstream import Asked, Step, reply
 
 NOW = 1_790_000_000.0
 SECRETS = ("hidden", "wJalrXUtnFEMI", "s3cr3t")
@@ -64,3 +67,23 @@ def maker(client: Client, home: Path) -> Made:
         return AwsCredentials(client, NOWHERE | {"HOME": str(home)} | (environ or {}), **more)
 
     return make
+
+
+def signed_by(asked: Asked, service: str, access_key: str, secret: str, token: str | None = None) -> bool:
+    """Whether botocore would have signed a request so."""
+    authorization = asked.header("Authorization") or ""
+    scope = authorization.partition("Credential=")[2].partition(",")[0].split("/")
+    path, _, query = asked.target.partition("?")
+    request = AWSRequest(asked.method, f"http://{asked.header('Host')}{path}?{query}", data=asked.body)
+    for name in authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";"):
+        request.headers[name] = asked.header(name)
+    request.context["timestamp"] = asked.header("X-Amz-Date")
+    signer = SigV4Auth(BotocoreCredentials(access_key, secret, token), service, scope[2])
+    signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    assert asked.header("X-Amz-Security-Token") == token
+    return scope[0] == access_key and authorization.endswith(f"Signature={signature}")
+
+
+def seconds(stamp: str | None) -> float:
+    """Return the Unix time of an X-Amz-Date."""
+    return datetime.strptime(stamp or "", SIGV4_TIMESTAMP).replace(tzinfo=UTC).timestamp()

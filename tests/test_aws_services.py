@@ -5,14 +5,11 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials as BotocoreCredentials
 
 from gateway.errors import Kind
 from gateway.providers.aws_services import endpoint
 from gateway.wire import Client
-from tests.aws import NOW, Made, at, failure, key, keys, maker, of_sts
+from tests.aws import NOW, Made, at, failure, key, keys, maker, of_sts, signed_by
 from tests.upstream import Asked, Step, Upstream, reply
 
 
@@ -91,30 +88,14 @@ mfa_serial = arn:aws:iam::123456789012:mfa/me
 """
 
 
-def signed_by(asked: Asked, access_key: str, secret: str, token: str | None = None) -> bool:
-    """Whether botocore would have signed a request so."""
-    stamp = asked.header("X-Amz-Date") or ""
-    scope = (asked.header("Authorization") or "").partition("Credential=")[2].partition(",")[0].split("/")
-    request = AWSRequest("POST", f"http://{asked.header('Host')}{asked.target}", data=asked.body)
-    for name in ("Content-Type", "Host"):
-        request.headers[name] = asked.header(name)
-    signer = SigV4Auth(BotocoreCredentials(access_key, secret, token), "sts", scope[2])
-    request.context["timestamp"] = stamp
-    request.headers["X-Amz-Date"] = stamp
-    if token:
-        request.headers["X-Amz-Security-Token"] = token
-    text = signer.string_to_sign(request, signer.canonical_request(request))
-    return scope[0] == access_key and signer.signature(text, request) in (asked.header("Authorization") or "")
-
-
 async def test_roles_are_assumed_one_by_another(made: Made, upstream: Upstream) -> None:
     """A profile's role is asked for with its source's credentials, which may be a role's too."""
     upstream.answers(of_sts("b"), of_sts("a"))
     chain = made({"AWS_PROFILE": "a", "AWS_ENDPOINT_URL": upstream.url + "/"}, config=ROLES)
     assert await chain.get(NOW) == key("a", 3600)
     first, second = upstream.asked
-    assert signed_by(first, "AKIAbase", "hidden base")
-    assert signed_by(second, "AKIAb", "hidden b", "token b")
+    assert signed_by(first, "sts", "AKIAbase", "hidden base")
+    assert signed_by(second, "sts", "AKIAb", "hidden b", "token b")
     assert "/us-east-1/sts/" in (first.header("Authorization") or "")
     assert "/eu-west-1/sts/" in (second.header("Authorization") or "")
     assert parse_qs(second.body.decode()) == {
@@ -138,7 +119,7 @@ async def test_a_roles_source_may_be_near(
     environ = {"AWS_ACCESS_KEY_ID": "AKIAenv", "AWS_SECRET_ACCESS_KEY": "hidden env"}
     chain = made(environ | {"AWS_ENDPOINT_URL_STS": upstream.url}, config=ROLES, profile=profile)
     assert await chain.get(NOW) == key("r", 3600)
-    assert signed_by(upstream.asked[0], access_key, secret)
+    assert signed_by(upstream.asked[0], "sts", access_key, secret)
 
 
 async def test_a_profile_may_have_a_web_identity(made: Made, upstream: Upstream, tmp_path: Path) -> None:

@@ -1,15 +1,15 @@
 import string
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
-from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
+from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.providers.sigv4 import Credentials, sign
+from tests.aws import seconds
 
 NOW = 1_788_888_888.9
 KEY = Credentials(access_key="AKIDEXAMPLE", secret_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
@@ -47,11 +47,6 @@ def botocores(
     key = BotocoreCredentials(credentials.access_key, credentials.secret_key, credentials.token)
     SigV4Auth(key, "bedrock", region).add_auth(request)
     return request
-
-
-def seconds(stamp: str) -> float:
-    """Return the Unix time of an X-Amz-Date."""
-    return datetime.strptime(stamp, SIGV4_TIMESTAMP).replace(tzinfo=UTC).timestamp()
 
 
 @given(
