@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from gateway.dialects.conversation import Answered, Asked, Part, ToolCall
+from gateway.dialects.conversation import Answered, Asked, Extra, Part, Tool, ToolCall
 from gateway.dialects.events import Event, PartBegun, PartDone, PartGrown
 
 _HEAD = re.compile(r'\s*\{\s*"input"\s*:\s*"')
@@ -20,10 +21,51 @@ _WHOLE = re.compile(
     r"|(?![dD][89abAB])[0-9a-fA-F]{4}))*"
 )
 
+SCHEMA = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+
 
 def names_of(asked: Asked) -> frozenset[str]:
     """Return the names of the custom tools that a request offers."""
     return frozenset(tool.name for tool in asked.tools if tool.kind == "custom")
+
+
+def sibling_format(own: dict[str, Any], extra: Extra, dialect: str) -> tuple[dict[str, Any], Extra]:
+    """Return what a custom tool has of its own in one of OpenAI's two dialects, and the extra that is still foreign.
+
+    Both can say what form the tool's text has: with the grammar's fields in an object of their own, or without.
+    """
+    other = "openai-responses" if dialect == "openai-chat" else "openai-chat"
+    form = extra.get(other, {}).get("format")
+    if own or not isinstance(form, dict):
+        return own, extra
+    if form.get("type") == "grammar":
+        within = form.get("grammar") if other == "openai-chat" else form
+        grammar = {k: v for k, v in within.items() if k != "type"} if isinstance(within, dict) else {}
+        form = {"type": "grammar", **(grammar if other == "openai-chat" else {"grammar": grammar})}
+    rest = {key: value for key, value in extra[other].items() if key != "format"}
+    return {"format": form}, {**extra, other: rest}
+
+
+def as_functions(asked: Asked) -> Asked:
+    """Return a request whose custom tools, and the calls of them so far, are functions of one string."""
+    tools = [_function(tool) if tool.kind == "custom" else tool for tool in asked.tools]
+    messages = [
+        replace(message, parts=[_called(part) for part in message.parts])
+        if any(isinstance(part, ToolCall) and part.custom for part in message.parts)
+        else message
+        for message in asked.input_messages
+    ]
+    return replace(asked, tools=tools, input_messages=messages)
+
+
+def _function(tool: Tool) -> Tool:
+    return replace(tool, kind="function", parameters=SCHEMA)
+
+
+def _called(part: Part) -> Part:
+    if not isinstance(part, ToolCall) or not part.custom:
+        return part
+    return replace(part, custom=False, arguments={"input": part.arguments or ""})
 
 
 def restored(answered: Answered, custom: frozenset[str]) -> Answered:
@@ -31,10 +73,10 @@ def restored(answered: Answered, custom: frozenset[str]) -> Answered:
     if not custom:
         return answered
     messages = [
-        msgspec.structs.replace(message, parts=[_restored(part, custom) for part in message.parts])
+        replace(message, parts=[_restored(part, custom) for part in message.parts])
         for message in answered.output_messages
     ]
-    return msgspec.structs.replace(answered, output_messages=messages)
+    return replace(answered, output_messages=messages)
 
 
 def _restored(part: Part, custom: frozenset[str]) -> Part:
@@ -43,7 +85,7 @@ def _restored(part: Part, custom: frozenset[str]) -> Part:
     arguments: Any = part.arguments
     said = arguments.get("input") if isinstance(arguments, dict) else arguments
     text = said if isinstance(said, str) else "" if said is None else msgspec.json.encode(said).decode()
-    return msgspec.structs.replace(part, arguments=text, custom=True)
+    return replace(part, arguments=text, custom=True)
 
 
 class Restoring:
@@ -73,7 +115,7 @@ class Restoring:
 
 
 def _begun(part: Part) -> Part:
-    return msgspec.structs.replace(part, arguments=None) if isinstance(part, ToolCall) else part
+    return replace(part, arguments=None) if isinstance(part, ToolCall) else part
 
 
 class _Input:

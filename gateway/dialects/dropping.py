@@ -20,6 +20,13 @@ class Dropped:
     def foreign(self, extra: Extra, own: str, path: str = "") -> None:
         """Name what stands in an `extra` of other dialects than `own`; `path` is where it stands."""
         for dialect, fields in extra.items():
-            if dialect != own:
-                for name in fields:
-                    self.add(f"{path}.{name}" if path else name)
+            if dialect == own:
+                continue
+            for name, value in fields.items():
+                inner = [f"{name}.{key}" for key in value] if name in _GROUPS and isinstance(value, dict) else [name]
+                for each in inner:
+                    self.add(f"{path}.{each}" if path else each)
+
+
+# Fields that hold settings of their own.
+_GROUPS = frozenset({"text", "reasoning", "output_config"})

@@ -1,9 +1,11 @@
 """How much a model should think, which dialects say as a level, as a number of tokens, or as a switch. Pure."""
 
 from gateway.dialects.conversation import Asked
+from gateway.dialects.dropping import Dropped
 from gateway.dialects.parameters import REASONING_LEVEL
 
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_SWITCHES = {"enabled", "adaptive", "disabled"}
 
 # A level for a budget of up to so many tokens, and the budget for a level. Low to high are those of Gemini's OpenAI
 # compatibility; the others are ours.
@@ -11,7 +13,10 @@ _BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh":
 
 
 def level(asked: Asked) -> str | None:
-    """Return the level asked for, from a budget or a switch where that is what was said; None for neither."""
+    """Return the level asked for, from a budget or a switch where that is what was said; None for neither.
+
+    A budget below zero is Gemini's: as many tokens as the model sees fit.
+    """
     said = asked.parameters.get(REASONING_LEVEL)
     if said in LEVELS:
         return str(said)
@@ -19,12 +24,23 @@ def level(asked: Asked) -> str | None:
         return "none"
     if asked.reasoning_budget is not None and asked.reasoning_budget > 0:
         return next((name for name, most in _BUDGETS.items() if asked.reasoning_budget <= most), "max")
-    return "medium" if said in {"enabled", "adaptive"} else None
+    return "medium" if said in _SWITCHES or asked.reasoning_budget is not None else None
 
 
 def budget(asked: Asked) -> int | None:
     """Return the tokens asked for, from a level where that is what was said; 0 for no thinking, None for no word."""
-    if asked.reasoning_budget is not None:
+    if asked.reasoning_budget is not None and asked.reasoning_budget >= 0:
         return asked.reasoning_budget
     said = level(asked)
     return None if said is None else _BUDGETS.get(said, 0)
+
+
+def lost(asked: Asked, dropped: Dropped, *, shows: bool) -> None:
+    """Name what a dialect of levels cannot say of it. `shows`: whether it can ask for the thinking to be shown."""
+    said = asked.parameters.get(REASONING_LEVEL)
+    if said is not None and said not in LEVELS and said not in _SWITCHES:
+        dropped.add("reasoning.level")
+    if asked.reasoning_budget is not None and asked.reasoning_budget > 0:
+        dropped.add("reasoning_budget")
+    if asked.show_reasoning is False or (asked.show_reasoning and not shows):
+        dropped.add("show_reasoning")

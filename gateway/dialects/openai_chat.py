@@ -13,13 +13,14 @@ from gateway.dialects.conversation import (
     Reasoning,
     Text,
     TokenLogprob,
+    ToolCall,
     Usage,
 )
 from gateway.dialects.framing import Event
 from gateway.dialects.lenient import count, decode, error_of, fields, objects, text
 from gateway.dialects.openai_choices import Choice
 from gateway.dialects.openai_conversation import read_chat_conversation, read_completion_conversation
-from gateway.dialects.openai_request import message_parts
+from gateway.dialects.openai_request import message_parts, read_citations, without_text
 from gateway.dialects.stream_usage import UsageFilter, ask_for_usage
 from gateway.dialects.streamed import EventReader
 from gateway.dialects.usage import merged, usage_of
@@ -31,10 +32,12 @@ class _Delta(Struct, gc=False):
     content: Any = None
     reasoning_content: Any = None  # DeepSeek, vLLM, xAI
     reasoning: Any = None  # OpenRouter, Groq
+    reasoning_details: Any = None  # OpenRouter
     refusal: Any = None
     tool_calls: Any = None
     function_call: Any = None
     audio: Any = None
+    annotations: Any = None
 
 
 class _Choice(Struct, gc=False):
@@ -84,9 +87,14 @@ def _usage(reported: Any) -> Usage | None:
     )
 
 
-def _finish_reason(reason: Any) -> tuple[str | None, str | None]:
-    """Return the one vocabulary's word, and the dialect's where it is another: only the older function calls'."""
-    return ("tool_calls", "function_call") if reason == "function_call" else (text(reason), None)
+def _finish_reason(reason: Any, *, called: bool) -> tuple[str | None, str | None]:
+    """Return the one vocabulary's word, and the provider's where it is another.
+
+    A call that the client asked for by name ends with `stop`, as do all calls of some providers.
+    """
+    if reason == "function_call" or (reason == "stop" and called):
+        return "tool_calls", str(reason)
+    return text(reason), None
 
 
 def read_logprobs(logprobs: Any) -> list[TokenLogprob]:
@@ -114,7 +122,8 @@ def _read_response(body: bytes) -> Answered:
             parts.append(Text(content=completion))
         if logprobs := read_logprobs(choice.get("logprobs")):
             parts = [msgspec.structs.replace(p, logprobs=logprobs) if isinstance(p, Text) else p for p in parts]
-        reason, word = _finish_reason(choice.get("finish_reason"))
+        called = any(isinstance(part, ToolCall) for part in parts)
+        reason, word = _finish_reason(choice.get("finish_reason"), called=called)
         messages.append(Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word))
     return Answered(
         id=text(whole.id),
@@ -145,7 +154,8 @@ class _ChatReader(EventReader):
         if event.data == b"[DONE]":
             self.ended = True
             if self.told is not None:
-                self._end_choices()
+                for begun in self._choices.values():
+                    begun.end(self.told)
                 self.told.append(events.Ended())
             return True
         chunk = decode(event.data, _CHUNK)
@@ -155,10 +165,11 @@ class _ChatReader(EventReader):
             self._id = text(chunk.id)
         if not self._model:
             self._model = text(chunk.model)
-        if self.told is not None and not self._begun:
+        if not self._begun:
             self._begun = True
             self._created = count(chunk.created)
-            self.told.append(events.Begun(id=self._id, model=self._model, created=self._created))
+            if self.told is not None:
+                self.told.append(events.Begun(id=self._id, model=self._model, created=self._created))
         for choice in chunk.choices or ():
             self._take_choice(choice)
         if chunk.usage is not None:
@@ -172,26 +183,26 @@ class _ChatReader(EventReader):
                 self.told.append(events.Broken(type=self._error[0], message=self._error[1]))
         return True
 
-    def _end_choices(self) -> None:
-        for choice in self._choices.values():
-            choice.end()
-
     def _take_choice(self, told: _Choice) -> None:
         index = count(told.index) or 0
         choice = self._choices.get(index)
         if choice is None:
             if not self._has_room(0):
                 return
-            choice = self._choices[index] = Choice(index, self.told)
+            choice = self._choices[index] = Choice(index)
         delta = told.delta
         content = told.text if delta is None else delta.content
-        if content:
-            self._take_content(choice, content)
-        if told.logprobs and self._has_room(len(choice.logprobs) + 1):
-            choice.logprobs += read_logprobs(told.logprobs)
+        if isinstance(content, str):
+            self._grow(choice, "text", content)
+        elif content:
+            self._take_parts(choice, content)
+        if told.logprobs:
+            self._take_logprobs(choice, told.logprobs)
         if delta is not None:
             if thought := delta.reasoning_content or delta.reasoning:
                 self._grow(choice, "reasoning", thought)
+            if delta.reasoning_details:
+                self._take_details(choice, delta.reasoning_details)
             if delta.refusal:
                 self._grow(choice, "refusal", delta.refusal)
             if delta.tool_calls:
@@ -201,26 +212,55 @@ class _ChatReader(EventReader):
                 self._take_call(choice, {"index": -1, "function": delta.function_call})
             if delta.audio:
                 self._grow(choice, "text", fields(delta.audio).get("transcript"))
+            if delta.annotations:
+                self._take_citations(choice, delta.annotations)
         if told.finish_reason is not None:
-            choice.finish_reason, choice.finish_word = _finish_reason(told.finish_reason)
-            choice.end()
+            choice.finish_reason, choice.finish_word = _finish_reason(told.finish_reason, called=choice.called)
+            if self.told is not None:
+                choice.end(self.told)
 
     def _grow(self, choice: Choice, kind: str, piece: Any) -> None:
         """Add a piece to the text of this kind; what is no text, or empty, is none."""
-        if isinstance(piece, str) and piece:
-            part = choice.growing(kind)
-            self._keep(part.pieces, piece)
-            if self.told is not None:
-                choice.grow(part, piece)
-
-    def _take_content(self, choice: Choice, content: Any) -> None:
-        """Take content: a text, or a list of parts (Mistral's reasoning models)."""
-        if isinstance(content, str):
-            self._grow(choice, "text", content)
+        if not isinstance(piece, str) or not piece:
             return
+        part = choice.open
+        if part is None or part.kind != kind:
+            if not self._has_room(0):
+                return
+            part = choice.begin(kind, self.told)
+        self.first_output = True
+        if self._has_room(len(piece)):
+            part.pieces.append(piece)
+        if self.told is not None:
+            choice.grow(part, piece, self.told)
+
+    def _take_parts(self, choice: Choice, content: Any) -> None:
+        """Take content that comes as a list of parts (Mistral's reasoning models)."""
         for part in message_parts({"content": content}):
             if isinstance(part, Reasoning | Text):
                 self._grow(choice, "reasoning" if isinstance(part, Reasoning) else "text", part.content)
+
+    def _take_logprobs(self, choice: Choice, logprobs: Any) -> None:
+        part = choice.latest("text")
+        if part is not None and self._has_room(len(part.logprobs) + 1):
+            part.logprobs += read_logprobs(logprobs)
+
+    def _take_citations(self, choice: Choice, annotations: Any) -> None:
+        part = choice.latest("text")
+        if part is not None and self._has_room(len(part.citations) + 1):
+            part.citations += read_citations(annotations)
+
+    def _take_details(self, choice: Choice, details: Any) -> None:
+        """Take what proves reasoning to its provider; its text comes in a field of its own, too."""
+        part = choice.latest("reasoning")
+        if part is None:
+            part = choice.begin("reasoning", self.told)
+        for detail in objects(details):
+            rest = without_text(detail)
+            if self._has_room(len(str(rest))):
+                place = detail.get("index")
+                known = part.details.setdefault(place if isinstance(place, int) else len(part.details), {})
+                known.update(rest)
 
     def _take_call(self, choice: Choice, delta: dict[str, Any]) -> None:
         custom = fields(delta.get("custom"))
@@ -228,7 +268,7 @@ class _ChatReader(EventReader):
         call_id = text(delta.get("id"))
         if not self._has_room(0):
             return
-        call = choice.call(count(delta.get("index")), call_id)
+        call = choice.call(count(delta.get("index")), call_id, self.told)
         call.id = call.id or call_id
         call.name = call.name or text(function.get("name")) or ""
         call.custom = call.custom or bool(custom)
@@ -236,7 +276,7 @@ class _ChatReader(EventReader):
         self._keep(call.pieces, arguments)
         self.first_output = True
         if self.told is not None:
-            choice.grow(call, arguments if isinstance(arguments, str) else "")
+            choice.grow(call, arguments if isinstance(arguments, str) else "", self.told)
 
     def answered(self) -> Answered:
         """Return what was read so far."""
@@ -250,6 +290,7 @@ class _ChatReader(EventReader):
             usage=self._usage,
             error_type=error_type,
             error_message=error_message,
+            created=self._created,
         )
 
 

@@ -1,5 +1,7 @@
 """A response as a chat completion, or an older completion: whole, as a stream, or an error."""
 
+from functools import partial
+
 import msgspec
 
 from gateway.dialects import events
@@ -7,7 +9,6 @@ from gateway.dialects.conversation import (
     Answered,
     Asked,
     Blob,
-    Citation,
     File,
     Message,
     Reasoning,
@@ -18,9 +19,10 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.dropping import Dropped
-from gateway.dialects.openai_chat_write import Json, write_call, write_request
+from gateway.dialects.openai_chat_parts import Json, annotations, uncited, write_call, write_thought
+from gateway.dialects.openai_chat_write import write_request
 from gateway.dialects.openai_request import NAME
-from gateway.dialects.turns import word_of
+from gateway.dialects.turns import made_id, word_of
 from gateway.dialects.writing import Writer
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
@@ -29,22 +31,31 @@ from gateway.semconv import TEXT_COMPLETION
 _REASONS = {"stop", "length", "content_filter", "tool_calls", "function_call"}
 
 
-def _reason(reason: str | None, word: str | None) -> str | None:
+def _reason(reason: str | None, word: str | None, dropped: Dropped) -> str | None:
     if word == "function_call":
         return word
-    return reason if reason is None or reason in _REASONS else "stop"
+    if reason is None or reason in _REASONS:
+        return reason
+    dropped.add(f"finish_reason: {word or reason}")
+    return "stop"
 
 
-def _usage(usage: Usage) -> Json:
+def _usage(usage: Usage | None) -> Json | None:
+    """Write what was counted, None where nothing was; the SDK wants the three sums, and no more."""
+    if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
+        return None
     asked, answered = usage.input_tokens or 0, usage.output_tokens or 0
-    return {
+    prompt = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    completion = {"reasoning_tokens": usage.reasoning_tokens}
+    said: Json = {
         "prompt_tokens": asked,
         "completion_tokens": answered,
         "total_tokens": usage.total_tokens if usage.total_tokens is not None else asked + answered,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens or 0}
-        | ({} if usage.cache_write_tokens is None else {"cache_write_tokens": usage.cache_write_tokens}),
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
     }
+    for key, details in (("prompt_tokens_details", prompt), ("completion_tokens_details", completion)):
+        if known := {name: value for name, value in details.items() if value is not None}:
+            said[key] = known
+    return said
 
 
 def _logprobs(logprobs: list[TokenLogprob]) -> Json | None:
@@ -56,77 +67,69 @@ def _logprob(each: TokenLogprob) -> Json:
     return {"token": each.token, "logprob": each.logprob, "bytes": list(each.token.encode()), "top_logprobs": top}
 
 
-def _annotations(citations: list[Citation]) -> list[Json]:
-    return [
-        {
-            "type": "url_citation",
-            "url_citation": {
-                "url": each.uri,
-                "title": each.title or each.uri,
-                "start_index": each.start or 0,
-                "end_index": each.end or 0,
-            }
-            | ({"content": each.quote} if each.quote else {}),
-        }
-        for each in citations
-        if each.uri
-    ]
-
-
 def write_response(answered: Answered, asked: Asked, now: float) -> tuple[bytes, list[str]]:
-    """Write a whole response."""
+    """Write a whole response; an error that came in its place is written as one."""
     dropped = Dropped()
     older = asked.operation == TEXT_COMPLETION
     dropped.foreign(answered.extra, NAME)
+    if answered.error_type or answered.error_message:
+        error = _error(answered.error_message or "the provider told of an error", answered.error_type)
+        return msgspec.json.encode({"error": error}), dropped.names
+    created = answered.created or int(now)
+    ident = answered.id or str(created)
     body: Json = {
-        "id": answered.id or "chatcmpl-0",
+        "id": answered.id or f"chatcmpl-{created}",
         "object": "text_completion" if older else "chat.completion",
-        "created": answered.created or int(now),
+        "created": created,
         "model": answered.model or asked.model,
         "choices": [
-            (_older_choice if older else _choice)(number, message, dropped)
+            _older_choice(number, message, dropped) if older else _choice(number, message, ident, dropped)
             for number, message in enumerate(answered.output_messages)
         ],
     }
-    if answered.usage is not None:
-        body["usage"] = _usage(answered.usage)
+    if (usage := _usage(answered.usage)) is not None:
+        body["usage"] = usage
     body |= answered.extra.get(NAME, {})
     return msgspec.json.encode(body), dropped.names
 
 
-def _choice(number: int, message: Message, dropped: Dropped) -> Json:
-    texts: list[str] = []
+def _choice(number: int, message: Message, ident: str, dropped: Dropped) -> Json:
+    text = ""
     logprobs: list[TokenLogprob] = []
     said: Json = {"role": "assistant", "content": None, "refusal": None}
+    dropped.foreign(message.extra, NAME, f"choices[{number}]")
     for index, part in enumerate(message.parts):
-        dropped.foreign(getattr(part, "extra", {}), NAME, f"choices[{number}].parts[{index}]")
+        path = f"choices[{number}].parts[{index}]"
+        dropped.foreign(getattr(part, "extra", {}), NAME, path)
         match part:
             case Text():
-                texts.append(part.content)
                 logprobs += part.logprobs
                 if part.citations:
-                    said["annotations"] = said.get("annotations", []) + _annotations(part.citations)
+                    said["annotations"] = said.get("annotations", []) + annotations(
+                        part.citations, part.content, len(text)
+                    )
+                if uncited(part.citations):
+                    dropped.add(f"{path}.citations")
+                text += part.content
+                said["content"] = text
             case Reasoning():
-                if part.content:
-                    said["reasoning_content"] = said.get("reasoning_content", "") + part.content
-                said |= part.extra.get(NAME, {})
+                write_thought(part, said)
             case Refusal():
-                said["refusal"] = part.content
+                said["refusal"] = (said["refusal"] or "") + part.content
             case ToolCall():
-                said.setdefault("tool_calls", []).append(write_call(part, index))
+                call = msgspec.structs.replace(part, id=made_id(part, ident, index))
+                said.setdefault("tool_calls", []).append(write_call(call))
             case Blob(modality="audio"):
                 said["audio"] = {"id": f"audio_{number}", "data": part.content, "expires_at": 0, "transcript": ""}
             case File(modality="audio"):
                 said["audio"] = {"id": part.file_id}
             case _:
-                dropped.add(f"choices[{number}].parts[{index}]: {word_of(part)}")
-    if texts:
-        said["content"] = "".join(texts)
+                dropped.add(f"{path}: {word_of(part)}")
     return {
         "index": number,
         "message": said,
         "logprobs": _logprobs(logprobs),
-        "finish_reason": _reason(message.finish_reason, message.finish_word),
+        "finish_reason": _reason(message.finish_reason, message.finish_word, dropped),
     }
 
 
@@ -138,7 +141,7 @@ def _older_choice(number: int, message: Message, dropped: Dropped) -> Json:
         "index": number,
         "text": "".join(part.content for part in message.parts if isinstance(part, Text)),
         "logprobs": None,
-        "finish_reason": _reason(message.finish_reason, message.finish_word),
+        "finish_reason": _reason(message.finish_reason, message.finish_word, dropped),
     }
 
 
@@ -151,8 +154,9 @@ class ChatStream:
         self._older = asked.operation == TEXT_COMPLETION
         self._usage_wanted = asked.include_usage is True
         self._usage: Usage | None = None
+        self._ident: str | None = None
         self._head: Json = {
-            "id": "chatcmpl-0",
+            "id": f"chatcmpl-{int(now)}",
             "object": "text_completion" if self._older else "chat.completion.chunk",
             "created": int(now),
             "model": asked.model,
@@ -161,6 +165,8 @@ class ChatStream:
         self._calls: dict[tuple[int, int], int] = {}  # the number of a call among its choice's
         self._silent: set[tuple[int, int]] = set()  # calls that nothing was said to so far
         self._roles: set[int] = set()
+        self._said: dict[int, int] = {}  # how long the texts of a choice are that are whole
+        self._cited: dict[int, int] = {}  # how many citations a choice has
         self._names = Dropped()
 
     @property
@@ -172,6 +178,7 @@ class ChatStream:
         """Take the next event."""
         match event:
             case events.Begun():
+                self._ident = event.id
                 self._head["id"] = event.id or self._head["id"]
                 self._head["model"] = event.model or self._head["model"]
                 self._head["created"] = event.created or self._head["created"]
@@ -183,7 +190,9 @@ class ChatStream:
             case events.PartDone():
                 return self._done(event)
             case events.ChoiceDone():
-                return self._chunk(event.choice, {}, _reason(event.finish_reason or "stop", event.finish_word))
+                self._names.foreign(event.extra, NAME, f"choices[{event.choice}]")
+                reason = _reason(event.finish_reason or "stop", event.finish_word, self._names)
+                return self._chunk(event.choice, {}, reason)
             case events.UsageTold():
                 self._usage = event.usage
             case events.Broken():
@@ -198,7 +207,8 @@ class ChatStream:
         if isinstance(part, ToolCall) and not self._older:
             number = self._calls[at] = sum(choice == event.choice for choice, _ in self._calls)
             self._silent.add(at)
-            call = write_call(part, event.index)
+            made = made_id(part, self._ident or str(self._head["created"]), event.index)
+            call = write_call(msgspec.structs.replace(part, id=made))
             call[call["type"]]["input" if part.custom else "arguments"] = ""
             return self._chunk(event.choice, {"tool_calls": [{"index": number, **call}]})
         if not isinstance(part, Text | Reasoning | Refusal) or (self._older and not isinstance(part, Text)):
@@ -228,17 +238,31 @@ class ChatStream:
         return self._chunk(at[0], {"tool_calls": [{"index": self._calls[at], kind: said}]})
 
     def _done(self, event: events.PartDone) -> bytes:
-        part = event.part
-        if isinstance(part, Text | Reasoning | Refusal | ToolCall):
-            self._names.foreign(part.extra, NAME, f"choices[{event.choice}].parts[{event.index}]")
-        at = (event.choice, event.index)
-        if at in self._silent and not (isinstance(part, ToolCall) and part.custom):
-            self._silent.discard(at)
-            return self._call(at, "function", {"arguments": "{}"})  # no text at all is no JSON to its clients
-        if not isinstance(part, Text) or self._older or not (part.citations or part.logprobs):
-            return b""
-        cited = {"annotations": _annotations(part.citations)} if part.citations else {}
-        return self._chunk(event.choice, cited, logprobs=_logprobs(part.logprobs))
+        part, at = event.part, (event.choice, event.index)
+        path = f"choices[{event.choice}].parts[{event.index}]"
+        self._names.foreign(getattr(part, "extra", {}), NAME, path)
+        match part:
+            case ToolCall(custom=False) if at in self._silent:
+                self._silent.discard(at)
+                return self._call(at, "function", {"arguments": "{}"})  # no text at all is no JSON to its clients
+            case Reasoning() if not self._older:
+                said: Json = {}
+                write_thought(part, said)
+                said.pop("reasoning_content", None)
+                numbered = [{"index": n, **each} for n, each in enumerate(said.get("reasoning_details", []))]
+                return self._chunk(event.choice, {"reasoning_details": numbered}) if numbered else b""
+            case Text():
+                before = self._said.get(event.choice, 0)
+                self._said[event.choice] = before + len(part.content)
+                if uncited(part.citations):
+                    self._names.add(f"{path}.citations")
+                first = self._cited.get(event.choice, 0)
+                cited = annotations(part.citations, part.content, before, first)
+                self._cited[event.choice] = first + len(cited)
+                if (cited or part.logprobs) and not self._older:
+                    delta = {"annotations": cited} if cited else {}
+                    return self._chunk(event.choice, delta, logprobs=_logprobs(part.logprobs))
+        return b""
 
     def _chunk(self, choice: int, delta: Json, reason: str | None = None, logprobs: Json | None = None) -> bytes:
         if self._older:
@@ -253,8 +277,8 @@ class ChatStream:
 
     def _end(self) -> bytes:
         told = b""
-        if self._usage_wanted and self._usage is not None:
-            told = _event(self._head | {"choices": [], "usage": _usage(self._usage)})
+        if self._usage_wanted and (usage := _usage(self._usage)) is not None:
+            told = _event(self._head | {"choices": [], "usage": usage})
         return told + b"data: [DONE]\n\n"
 
 
@@ -272,3 +296,5 @@ def write_error(kind: Kind, status: int, message: str, word: str | None, request
 
 
 CHAT_WRITER = Writer(name=NAME, request=write_request, response=write_response, stream=ChatStream, error=write_error)
+# For providers that take marks of what is to be cached.
+MARKING_CHAT_WRITER = msgspec.structs.replace(CHAT_WRITER, request=partial(write_request, marks=True))

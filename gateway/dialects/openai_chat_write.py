@@ -8,12 +8,8 @@ import msgspec
 from gateway.dialects import parameters as name
 from gateway.dialects.conversation import (
     Asked,
-    Blob,
-    Citation,
-    Compaction,
     File,
     Message,
-    Other,
     Part,
     Reasoning,
     Refusal,
@@ -23,15 +19,15 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolCallResponse,
     ToolChoice,
-    Uri,
 )
+from gateway.dialects.custom_tools import sibling_format
 from gateway.dialects.dropping import Dropped
-from gateway.dialects.effort import level
+from gateway.dialects.effort import level, lost
+from gateway.dialects.openai_chat_parts import Json, Marks, write_call, write_content, write_thought
 from gateway.dialects.openai_request import NAME
-from gateway.dialects.turns import word_of
+from gateway.dialects.turns import identified, one_prompt
 from gateway.dialects.writing import Written
-
-Json = dict[str, Any]
+from gateway.semconv import TEXT_COMPLETION
 
 _PARAMETERS = {
     name.MAX_TOKENS: "max_completion_tokens",
@@ -46,12 +42,16 @@ _PARAMETERS = {
 }
 # Said in fields of their own, or nothing to say.
 _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
+# What only the older completions have.
+_OLDER = {"suffix", "echo", "best_of"}
 
 
-def write_request(asked: Asked) -> Written:
-    """Write what was asked."""
+def write_request(asked: Asked, *, marks: bool = False) -> Written:
+    """Write what was asked. `marks`: whether what is to be cached is marked; OpenAI itself refuses that."""
     dropped = Dropped()
-    body: Json = {"model": asked.model, "messages": list(_messages(asked, dropped))}
+    asked = one_prompt(asked, dropped)
+    marking = Marks(dropped, known=marks)
+    body: Json = {"model": asked.model, "messages": list(_messages(asked, dropped, marking))}
     for attribute, value in asked.parameters.items():
         if attribute in _PARAMETERS:
             body[_PARAMETERS[attribute]] = value
@@ -63,15 +63,11 @@ def write_request(asked: Asked) -> Written:
             body["stream_options"] = {"include_usage": asked.include_usage}
     if (effort := level(asked)) is not None:
         body["reasoning_effort"] = effort
-    tools = [written for tool in asked.tools if (written := _tool(tool, dropped)) is not None]
-    if tools:
-        body["tools"] = tools
-    if asked.tool_choice is not None:
-        body["tool_choice"] = _tool_choice(asked.tool_choice, asked.tools, dropped)
+    lost(asked, dropped, shows=False)
+    _add_tools(body, asked, dropped, marking)
     if asked.response_format is not None:
         body["response_format"] = _response_format(asked.response_format)
     said = {
-        "parallel_tool_calls": asked.parallel_tool_calls,
         "logprobs": asked.logprobs,
         "top_logprobs": asked.top_logprobs,
         "metadata": asked.metadata or None,
@@ -81,94 +77,79 @@ def write_request(asked: Asked) -> Written:
     if asked.conversation_id:
         dropped.add("conversation")
     dropped.foreign(asked.extra, NAME)
-    body |= asked.extra.get(NAME, {})
+    for key, value in asked.extra.get(NAME, {}).items():
+        if asked.operation == TEXT_COMPLETION and key in _OLDER:
+            dropped.add(key)
+        else:
+            body[key] = value
     return Written(body=msgspec.json.encode(body), path="/chat/completions", dropped=dropped.names)
 
 
-def _messages(asked: Asked, dropped: Dropped) -> Iterator[Json]:
+def _messages(asked: Asked, dropped: Dropped, marks: Marks) -> Iterator[Json]:
     if asked.system_instructions:
-        yield {"role": "system", "content": _content(asked.system_instructions, "system", dropped)}
+        yield {"role": "system", "content": write_content(asked.system_instructions, "system", dropped, marks)}
     shown: list[Part] = []  # by tools: a tool's message holds text alone
-    for number, message in enumerate(asked.input_messages):
+    for number, message in enumerate(identified(asked.input_messages)):
         path = f"messages[{number}]"
         if shown and message.role != "tool":
-            yield {"role": "user", "content": _content(shown, path, dropped)}
+            yield {"role": "user", "content": write_content(shown, path, dropped, marks)}
             shown = []
         dropped.foreign(message.extra, NAME, path)
         if message.role == "assistant":
-            yield _assistant(message, path, dropped)
+            if (turn := _assistant(message, path, dropped, marks)) is not None:
+                yield turn
             continue
         rest: list[Part] = []
         for index, part in enumerate(message.parts):
             if isinstance(part, ToolCallResponse):
-                yield _tool_result(part, f"{path}.parts[{index}]", shown, dropped)
+                yield _tool_result(part, f"{path}.parts[{index}]", shown, dropped, marks)
             else:
                 rest.append(part)
         if rest or not message.parts:
             role = "user" if message.role == "tool" else message.role
-            written: Json = {"role": role, "content": _content(rest, path, dropped)}
+            written: Json = {"role": role, "content": write_content(rest, path, dropped, marks)}
             if message.name:
                 written["name"] = message.name
             yield written
     if shown:
-        yield {"role": "user", "content": _content(shown, "messages", dropped)}
+        yield {"role": "user", "content": write_content(shown, "messages", dropped, marks)}
 
 
-def _assistant(message: Message, path: str, dropped: Dropped) -> Json:
-    written: Json = {"role": "assistant"}
+def _assistant(message: Message, path: str, dropped: Dropped, marks: Marks) -> Json | None:
+    """Write a turn of the model's; None where nothing of it has a word."""
+    said: Json = {}
     content: list[Part] = []
     for index, part in enumerate(message.parts):
         match part:
             case Reasoning():
-                if part.content:
-                    written["reasoning_content"] = written.get("reasoning_content", "") + part.content
-                written |= part.extra.get(NAME, {})
+                write_thought(part, said)
                 dropped.foreign(part.extra, NAME, f"{path}.parts[{index}]")
-            case Refusal():
-                written["refusal"] = part.content
+            case Refusal() if not content:
+                said["refusal"] = said.get("refusal", "") + part.content
+                dropped.foreign(part.extra, NAME, f"{path}.parts[{index}]")
             case ToolCall():
-                written.setdefault("tool_calls", []).append(write_call(part, index))
+                call = write_call(part)
+                marks.put(call, part.cache)
+                said.setdefault("tool_calls", []).append(call)
                 dropped.foreign(part.extra, NAME, f"{path}.parts[{index}]")
             case File(modality="audio", file_id=file_id):
-                written["audio"] = {"id": file_id}
+                said["audio"] = {"id": file_id}
             case _:
                 content.append(part)
-    written["content"] = _content(content, path, dropped) if content else None
-    if message.name:
-        written["name"] = message.name
-    return written
+    text = write_content(content, path, dropped, marks) if content else ""
+    if message.parts and not (said or text):
+        return None
+    alone = not said.keys() & {"tool_calls", "refusal", "audio"}
+    written = {"role": "assistant", **said, "content": text if text or alone else None}
+    return written | ({"name": message.name} if message.name else {})
 
 
-def write_call(call: ToolCall, number: int) -> Json:
-    """Write a tool call; one without an id gets one by its number."""
-    written: Json = {"id": call.id or f"call_{number}"}
-    if call.custom:
-        written |= {"type": "custom", "custom": {"name": call.name, "input": call.arguments or ""}}
-    else:
-        written |= {"type": "function", "function": {"name": call.name, "arguments": arguments_text(call.arguments)}}
-    if call.cache:
-        written["cache_control"] = cache_control(call.cache)
-    return written | call.extra.get(NAME, {})
-
-
-def arguments_text(arguments: Any) -> str:
-    """Return arguments as the JSON text that they are in this dialect."""
-    if isinstance(arguments, str):
-        return arguments
-    return "{}" if arguments is None else msgspec.json.encode(arguments).decode()
-
-
-def cache_control(cache: str) -> Json:
-    """Return the mark to cache the prompt up to here, as OpenRouter takes it from Anthropic."""
-    return {"type": "ephemeral"} if cache == "default" else {"type": "ephemeral", "ttl": cache}
-
-
-def _tool_result(part: ToolCallResponse, path: str, shown: list[Part], dropped: Dropped) -> Json:
+def _tool_result(part: ToolCallResponse, path: str, shown: list[Part], dropped: Dropped, marks: Marks) -> Json:
     response = part.response
     if isinstance(response, list):
         texts: list[Part] = [each for each in response if isinstance(each, Text)]
         shown += [each for each in response if not isinstance(each, Text)]
-        content: Any = _content(texts, path, dropped) if texts else ""
+        content: Any = write_content(texts, path, dropped, marks)
     else:
         content = response if isinstance(response, str) else msgspec.json.encode(response).decode()
     if part.is_error:
@@ -177,88 +158,46 @@ def _tool_result(part: ToolCallResponse, path: str, shown: list[Part], dropped: 
     written: Json = {"role": "tool", "tool_call_id": part.id, "content": content}
     if part.name:
         written["name"] = part.name
-    if part.cache:
-        written["cache_control"] = cache_control(part.cache)
+    marks.put(written, part.cache)
     return written
 
 
-def _content(parts: list[Part], path: str, dropped: Dropped) -> str | list[Json]:
-    """Write content: a string where it is one plain text, else a list of parts."""
-    if not parts:
-        return ""
-    if len(parts) == 1 and isinstance(parts[0], Text) and not (parts[0].cache or parts[0].extra):
-        _cited(parts[0].citations, path, dropped)
-        return parts[0].content
-    written = []
-    for index, part in enumerate(parts):
-        at = f"{path}.parts[{index}]"
-        said = _part(part, at, dropped)
-        if said is None:
-            dropped.add(f"{at}: {word_of(part)}")
-            continue
-        if cache := getattr(part, "cache", None):
-            said["cache_control"] = cache_control(cache)
-        dropped.foreign(getattr(part, "extra", {}), NAME, at)
-        written.append(said)
-    return written
+def _add_tools(body: Json, asked: Asked, dropped: Dropped, marks: Marks) -> None:
+    """Say which tools there are, and how they are called; without any the rest is refused."""
+    tools = [written for tool in asked.tools if (written := _tool(tool, dropped, marks)) is not None]
+    choice = asked.tool_choice
+    if tools:
+        body["tools"] = tools
+        if choice is not None:
+            body["tool_choice"] = _tool_choice(choice, asked.tools, dropped)
+        if asked.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = asked.parallel_tool_calls
+    elif choice is not None and choice.mode in {"required", "tool"}:
+        dropped.add("tool_choice")
 
 
-def _part(part: Part, path: str, dropped: Dropped) -> Json | None:
-    """Write a part of content; None where there is no word for it."""
-    match part:
-        case Text():
-            _cited(part.citations, path, dropped)
-            return {"type": "text", "text": part.content, **part.extra.get(NAME, {})}
-        case Refusal():
-            return {"type": "refusal", "refusal": part.content}
-        case Compaction(content=str(content)):
-            return {"type": "text", "text": content}
-        case Blob(modality="image"):
-            url = f"data:{part.mime_type or 'image/png'};base64,{part.content}"
-            return {"type": "image_url", "image_url": {"url": url, **part.extra.get(NAME, {})}}
-        case Blob(modality="audio"):
-            form = {"audio/mpeg": "mp3", "audio/wav": "wav"}.get(part.mime_type or "")
-            form = form or (part.mime_type or "audio/wav").removeprefix("audio/")
-            return {"type": "input_audio", "input_audio": {"data": part.content, "format": form}}
-        case Blob(modality="document"):
-            data = f"data:{part.mime_type};base64,{part.content}" if part.mime_type else part.content
-            return {
-                "type": "file",
-                "file": {"filename": part.name, "file_data": data} if part.name else {"file_data": data},
-            }
-        case Uri(modality="image" | "video" as kind):
-            return {"type": f"{kind}_url", f"{kind}_url": {"url": part.uri, **part.extra.get(NAME, {})}}
-        case File(modality="document"):
-            return {"type": "file", "file": {"file_id": part.file_id}}
-        case Other(dialect="openai-chat", value=dict(value)):
-            return {"type": part.kind, **value}
-    return None
-
-
-def _cited(citations: list[Citation], path: str, dropped: Dropped) -> None:
-    if citations:
-        dropped.add(f"{path}.citations")
-
-
-def _tool(tool: Tool, dropped: Dropped) -> Json | None:
-    own = tool.extra.get(NAME, {})
+def _tool(tool: Tool, dropped: Dropped, marks: Marks) -> Json | None:
+    own = dict(tool.extra.get(NAME, {}))
     if tool.kind == "server":
         if not own:
             dropped.add(f"tools.{tool.name}")
         return own or None
-    dropped.foreign(tool.extra, NAME, f"tools.{tool.name}")
+    extra = tool.extra
     said: Json = {"name": tool.name}
     if tool.description is not None:
         said["description"] = tool.description
     if tool.kind == "custom":
+        own, extra = sibling_format(own, extra, NAME)
+    dropped.foreign(extra, NAME, f"tools.{tool.name}")
+    if tool.kind == "custom":
+        marks.put({}, tool.cache)
         return {"type": "custom", "custom": said | own}
     if tool.parameters is not None:
         said["parameters"] = tool.parameters
     if tool.strict is not None:
         said["strict"] = tool.strict
     written: Json = {"type": "function", "function": said}
-    if tool.cache:
-        written["cache_control"] = cache_control(tool.cache)
+    marks.put(written, tool.cache)
     return written
 
 

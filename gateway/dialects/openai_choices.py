@@ -5,10 +5,15 @@ say so; tool calls may interleave, and end with their choice.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.dialects.conversation import Citation, Message, Part, Reasoning, Refusal, Text, TokenLogprob, ToolCall
 from gateway.dialects.events import ChoiceDone, Event, PartBegun, PartDone, PartGrown
 from gateway.dialects.lenient import json_value
+from gateway.dialects.openai_request import NAME, proofs
+
+Told = list[Event] | None
+"""Where what happens is appended; None where nobody listens."""
 
 
 @dataclass(slots=True, eq=False)
@@ -23,15 +28,18 @@ class Growing:
     custom: bool = False
     begun: bool = False
     citations: list[Citation] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    details: dict[Any, dict[str, Any]] = field(default_factory=dict)  # of reasoning
 
-    def part(self, logprobs: list[TokenLogprob]) -> Part:
-        """Return the part as far as it has come; `logprobs` are its choice's."""
+    def part(self) -> Part:
+        """Return the part as far as it has come."""
         joined = "".join(self.pieces)
         match self.kind:
             case "text":
-                return Text(content=joined, citations=self.citations, logprobs=logprobs)
+                return Text(content=joined, citations=self.citations, logprobs=self.logprobs)
             case "reasoning":
-                return Reasoning(content=joined)
+                details = proofs(list(self.details.values()))
+                return Reasoning(content=joined, extra={NAME: {"reasoning_details": details}} if details else {})
             case "refusal":
                 return Refusal(content=joined)
         return ToolCall(
@@ -51,70 +59,79 @@ class Growing:
 
 
 class Choice:
-    """One choice. `told` is where what happens is appended, None where nobody listens."""
+    """One choice. `open` is the text that grows, if any does."""
 
-    __slots__ = ("_calls", "_done", "_index", "_open", "finish_reason", "finish_word", "logprobs", "parts", "told")
+    __slots__ = ("_calls", "_done", "_index", "finish_reason", "finish_word", "open", "parts")
 
-    def __init__(self, index: int, told: list[Event] | None) -> None:
+    def __init__(self, index: int) -> None:
         self._index = index
-        self.told = told
         self.parts: list[Growing] = []
-        self._open: Growing | None = None  # the text that grows
+        self.open: Growing | None = None
         self._calls: dict[int, Growing] = {}
-        self.logprobs: list[TokenLogprob] = []
         self.finish_reason: str | None = None
         self.finish_word: str | None = None
         self._done = False
 
-    def growing(self, kind: str) -> Growing:
-        """Return the text of this kind that grows, a new one where another kind came between."""
-        part = self._open
-        if part is None or part.kind != kind:
-            self._end_open()
-            part = self._open = self._begin(kind)
-            if self.told is not None:
-                self._tell_begun(part)
+    @property
+    def called(self) -> bool:
+        """Whether a tool is called."""
+        return bool(self._calls)
+
+    def begin(self, kind: str, told: Told) -> Growing:
+        """Return a new text of this kind, which ends the one that grew."""
+        self._end_open(told)
+        part = self.open = self._begin(kind)
+        if told is not None:
+            self._tell_begun(part, told)
         return part
 
-    def call(self, index: int | None, call_id: str | None) -> Growing:
+    def latest(self, kind: str) -> Growing | None:
+        """Return the last part of this kind."""
+        return next((part for part in reversed(self.parts) if part.kind == kind), None)
+
+    def call(self, index: int | None, call_id: str | None, told: Told) -> Growing:
         """Return the call a delta belongs to. A new id starts one: some providers leave every index 0."""
         if index is None:
             index = len(self._calls) if call_id else max(len(self._calls) - 1, 0)
         call = self._calls.get(index)
         if call is None or (call_id and call.id and call.id != call_id):
-            self._end_open()
+            self._end_open(told)
             call = self._calls[index] = self._begin("tool")
         return call
 
-    def grow(self, part: Growing, text: str) -> None:
+    def grow(self, part: Growing, text: str, told: list[Event]) -> None:
         """Say that a part has grown. A call begins for the listener once its name is known."""
-        if self.told is None:
+        if self._done:
             return
         if not part.begun:
             if not part.name:
                 return
-            self._tell_begun(part)
+            self._tell_begun(part, told)
             text = "".join(part.pieces)
         if text:
-            self.told.append(PartGrown(choice=self._index, index=part.index, text=text))
+            told.append(PartGrown(choice=self._index, index=part.index, text=text))
 
-    def end(self) -> None:
+    def end(self, told: list[Event]) -> None:
         """Say that the choice has ended, and with it all its parts."""
-        if self.told is None or self._done:
+        if self._done:
             return
-        self._done = True
-        self._end_open()
-        for part in self._calls.values():
+        self._end_open(told)
+        for part in self.parts:
+            if part.kind != "tool":
+                continue
             if not part.begun:
-                self._tell_begun(part)
-            self._tell_done(part)
-        self.told.append(ChoiceDone(choice=self._index, finish_reason=self.finish_reason, finish_word=self.finish_word))
+                self._tell_begun(part, told)
+                if text := "".join(part.pieces):
+                    told.append(PartGrown(choice=self._index, index=part.index, text=text))
+            self._tell_done(part, told)
+        self._done = True
+        told.append(ChoiceDone(choice=self._index, finish_reason=self.finish_reason, finish_word=self.finish_word))
 
     def message(self) -> Message:
         """Return what came so far."""
         return Message(
             role="assistant",
-            parts=[part.part(self.logprobs) for part in self.parts],
+            parts=[part.part() for part in self.parts],
             finish_reason=self.finish_reason,
             finish_word=self.finish_word,
         )
@@ -124,16 +141,15 @@ class Choice:
         self.parts.append(part)
         return part
 
-    def _end_open(self) -> None:
-        part, self._open = self._open, None
-        if part is not None and self.told is not None:
-            self._tell_done(part)
+    def _end_open(self, told: Told) -> None:
+        part, self.open = self.open, None
+        if part is not None and told is not None:
+            self._tell_done(part, told)
 
-    def _tell_begun(self, part: Growing) -> None:
+    def _tell_begun(self, part: Growing, told: list[Event]) -> None:
         part.begun = True
-        if self.told is not None:
-            self.told.append(PartBegun(choice=self._index, index=part.index, part=part.empty()))
+        told.append(PartBegun(choice=self._index, index=part.index, part=part.empty()))
 
-    def _tell_done(self, part: Growing) -> None:
-        if self.told is not None:
-            self.told.append(PartDone(choice=self._index, index=part.index, part=part.part(self.logprobs)))
+    def _tell_done(self, part: Growing, told: list[Event]) -> None:
+        if not self._done:
+            told.append(PartDone(choice=self._index, index=part.index, part=part.part()))

@@ -153,10 +153,12 @@ def _tool_response(message: dict[str, Any]) -> ToolCallResponse:
 def message_parts(message: dict[str, Any]) -> list[Part]:
     """Read what a whole message says, one that was sent as well as one that came back."""
     parts: list[Part] = []
-    if thought := text(message.get("reasoning_content")) or text(message.get("reasoning")):
-        parts.append(Reasoning(content=thought, extra=_own(message, "reasoning_details")))
+    thought = text(message.get("reasoning_content")) or text(message.get("reasoning")) or ""
+    details = list(objects(message.get("reasoning_details")))
+    if thought or details:
+        parts.append(_thought(thought, details))
     said = content_parts(message.get("content"))
-    if said and isinstance(said[0], Text) and (citations := _citations(message.get("annotations"))):
+    if said and isinstance(said[0], Text) and (citations := read_citations(message.get("annotations"))):
         said[0] = msgspec.structs.replace(said[0], citations=citations)
     parts += said
     if refusal := text(message.get("refusal")):
@@ -231,7 +233,26 @@ def cache_mark(value: dict[str, Any]) -> str | None:
     return (text(mark.get("ttl")) or "default") if isinstance(mark, dict) else None
 
 
-def _citations(annotations: Any) -> list[Citation]:
+def _thought(thought: str, details: list[dict[str, Any]]) -> Reasoning:
+    """Read reasoning; OpenRouter's details, which have the signatures, tell its text once more."""
+    told = "".join(t for each in details if (t := text(each.get("text")) or text(each.get("summary"))))
+    if told == thought or not thought:
+        details = proofs([without_text(each) for each in details])
+    return Reasoning(content=thought or told, extra={NAME: {"reasoning_details": details}} if details else {})
+
+
+def without_text(detail: dict[str, Any]) -> dict[str, Any]:
+    """Return what one of OpenRouter's details of reasoning says besides its text."""
+    return {key: value for key, value in detail.items() if key not in {"text", "summary"} and value is not None}
+
+
+def proofs(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those details that say more than what kind of detail they are: a signature, encrypted reasoning."""
+    return [each for each in details if each.keys() - {"type", "format", "index"}]
+
+
+def read_citations(annotations: Any) -> list[Citation]:
+    """Read where a text comes from."""
     cited = (fields(each.get("url_citation")) for each in objects(annotations))
     return [
         Citation(

@@ -7,18 +7,15 @@ import pytest
 
 from gateway.dialects.conversation import (
     Answered,
-    Asked,
     Blob,
-    File,
+    Citation,
     Message,
-    Other,
     Part,
     Reasoning,
     Refusal,
     Text,
+    TokenLogprob,
     ToolCall,
-    ToolCallResponse,
-    Uri,
     Usage,
 )
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
@@ -53,6 +50,7 @@ STREAMS = {
     "chat_text.sse": Answered(
         id="chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG",
         model="gpt-5.4-mini-2026-03-17",
+        created=1790000000,
         finish_reasons=["stop"],
         output_messages=[answer(Text(content="Grüß dich 👋 東京"), finish_reason="stop")],
         usage=Usage(
@@ -62,6 +60,7 @@ STREAMS = {
     "chat_tools.sse": Answered(
         id="chatcmpl-tools",
         model="gpt-5.4-2026-03-05",
+        created=1790000001,
         finish_reasons=["tool_calls"],
         output_messages=[
             answer(
@@ -74,6 +73,7 @@ STREAMS = {
     "chat_two_choices.sse": Answered(
         id="chatcmpl-two",
         model="gpt-5.4-2026-03-05",
+        created=1790000002,
         finish_reasons=["stop", "length"],
         output_messages=[
             answer(Text(content="Heads"), finish_reason="stop"),
@@ -84,6 +84,7 @@ STREAMS = {
     "chat_reasoning.sse": Answered(
         id="gen-1",
         model="deepseek-reasoner",
+        created=1790000003,
         finish_reasons=["stop"],
         output_messages=[
             answer(Reasoning(content="Two and two."), Text(content="4"), finish_reason="stop"),
@@ -93,12 +94,14 @@ STREAMS = {
     "chat_refusal.sse": Answered(
         id="chatcmpl-no",
         model="gpt-5.4-2026-03-05",
+        created=1790000004,
         finish_reasons=["stop"],
         output_messages=[answer(Refusal(content="I can't help with that."), finish_reason="stop")],
     ),
     "chat_error.sse": Answered(
         id="chatcmpl-bad",
         model="gpt-5.4-2026-03-05",
+        created=1790000005,
         output_messages=[answer(Text(content="Once upon"), finish_reason=None)],
         error_type="server_error",
         error_message="The server had an error while processing your request.",
@@ -106,6 +109,7 @@ STREAMS = {
     "completion.sse": Answered(
         id="cmpl-1",
         model="gpt-3.5-turbo-instruct",
+        created=1790000006,
         finish_reasons=["length"],
         output_messages=[answer(Text(content="is blue"), finish_reason="length")],
         usage=Usage(input_tokens=3, output_tokens=2, total_tokens=5),
@@ -207,6 +211,55 @@ def test_the_older_function_call_is_a_tool_call() -> None:
     data += chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "function_call"}])
     expected = answer(ToolCall(name="f", arguments={"a": 1}), finish_reason="tool_calls", finish_word="function_call")
     assert [expected] == streamed(data).output_messages
+
+
+def test_calls_that_end_with_stop_are_calls() -> None:
+    """Who asked for a tool by its name is told `stop`; the one vocabulary's word is what happened."""
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    whole = {"index": 0, "message": {"role": "assistant", "tool_calls": [call]}, "finish_reason": "stop"}
+    expected = answer(ToolCall(id="c", name="f", arguments={}), finish_reason="tool_calls", finish_word="stop")
+    assert [expected] == streamed(delta(tool_calls=[call]) + chunk(choices=[end])).output_messages
+    assert [expected] == CHAT_COMPLETIONS.read_response(json.dumps({"choices": [whole]}).encode()).output_messages
+
+
+def test_log_probabilities_stay_with_their_text() -> None:
+    """What a chunk tells of its tokens is of the text that it adds to, and of no other."""
+    told = {"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -1}]}
+    data = chunk(choices=[{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [told]}}])
+    data += delta(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f"}}])
+    data += chunk(choices=[{"index": 0, "delta": {"content": "b"}, "logprobs": {"content": [None, {"token": "b"}]}}])
+    first = TokenLogprob(token="a", logprob=-0.5, top=[TokenLogprob(token="b", logprob=-1.0)])
+    expected = answer(
+        Text(content="a", logprobs=[first]), ToolCall(id="c", name="f"), Text(content="b"), finish_reason=None
+    )
+    assert [expected] == streamed(data).output_messages
+
+
+def test_sources_of_a_streamed_text_are_kept() -> None:
+    """Annotations, which come last, are of the text before them."""
+    cited = {"url": "https://example.com/a", "title": "A", "start_index": 0, "end_index": 2}
+    data = delta(content="So.") + delta(annotations=[{"type": "url_citation", "url_citation": cited}, {"type": "?"}])
+    citation = Citation(uri="https://example.com/a", title="A", start=0, end=2)
+    assert [answer(Text(content="So.", citations=[citation]), finish_reason=None)] == streamed(data).output_messages
+
+
+def test_what_proves_reasoning_is_kept_once() -> None:
+    """OpenRouter's details tell the text again: the signature stays, the text is not kept twice."""
+    details = [
+        {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1", "index": 0},
+        {"type": "reasoning.encrypted", "data": "ZW5j", "index": 1},
+        {"type": "reasoning.summary", "summary": None, "index": 2},
+    ]
+    pieces = [{"type": "reasoning.text", "text": t, "format": "anthropic-claude-v1", "index": 0} for t in ("H", "m.")]
+    data = b"".join(delta(reasoning=p["text"], reasoning_details=[p]) for p in pieces)
+    data += delta(reasoning_details=[{"type": "reasoning.text", "signature": "c2ln", "index": 0}, *details[1:]])
+    message = {"role": "assistant", "content": "Yes", "reasoning": "Hm.", "reasoning_details": details}
+    proof = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0, "signature": "c2ln"}
+    thought = Reasoning(content="Hm.", extra={"openai-chat": {"reasoning_details": [proof, details[1]]}})
+    assert [answer(thought, finish_reason=None)] == streamed(data).output_messages
+    read = CHAT_COMPLETIONS.read_response(json.dumps({"choices": [{"index": 0, "message": message}]}).encode())
+    assert [answer(thought, Text(content="Yes"), finish_reason=None)] == read.output_messages
 
 
 def test_content_may_come_as_parts() -> None:
@@ -344,176 +397,6 @@ def test_error_bodies_are_read_in_many_shapes(body: bytes, error: tuple[str | No
     """An error body gives the provider's own type and message, and nothing else."""
     expected = Answered(error_type=error[0], error_message=error[1])
     assert expected == CHAT_COMPLETIONS.read_response(body)
-
-
-def test_a_request_is_read_whole(read: Read) -> None:
-    """Every message, part and parameter of a chat request is in the record."""
-    asked = CHAT_COMPLETIONS.read_request(read("chat_request.json"))
-    tools = json.loads(bytes(asked.tool_definitions or b""))
-    assert tools == [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
-    expected = Asked(
-        operation="chat",
-        model="gpt-5.4",
-        stream=True,
-        input_messages=[
-            Message(role="developer", parts=[Text(content="Be terse.")]),
-            Message(
-                role="user",
-                name="ada",
-                parts=[
-                    Text(content="What is this?"),
-                    Uri(
-                        modality="image",
-                        uri="https://example.com/cat.png",
-                        extra={"openai-chat": {"detail": "low"}},
-                    ),
-                    Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo="),
-                    Blob(modality="audio", mime_type="audio/wav", content="UklGRg=="),
-                    File(modality="document", file_id="file-abc"),
-                    Blob(modality="document", mime_type="application/pdf", content="JVBERi0=", name="a.pdf"),
-                ],
-            ),
-            Message(
-                role="assistant",
-                parts=[
-                    ToolCall(id="call_1", name="look", arguments={"zoom": 2}),
-                    ToolCall(id="call_2", name="look", arguments='{"zoom": '),
-                ],
-            ),
-            Message(role="tool", parts=[ToolCallResponse(id="call_1", response="a cat")]),
-            Message(role="tool", parts=[ToolCallResponse(id="call_2", response="a dog")]),
-            Message(role="assistant", parts=[Refusal(content="No.")]),
-            Message(role="user", parts=[Text(content="Why?")]),
-        ],
-        tool_definitions=asked.tool_definitions,
-        parameters={
-            "gen_ai.request.max_tokens": 100,
-            "gen_ai.request.temperature": 0.0,
-            "gen_ai.request.top_p": 0.9,
-            "gen_ai.request.stop_sequences": ["END"],
-            "gen_ai.request.frequency_penalty": 0.5,
-            "gen_ai.request.presence_penalty": -0.5,
-            "gen_ai.request.seed": 42,
-            "gen_ai.request.choice.count": 2,
-            "gen_ai.request.stream": True,
-            "gen_ai.request.reasoning.level": "low",
-            "gen_ai.output.type": "json",
-        },
-        user="user-1",
-    )
-    assert expected == asked
-
-
-@pytest.mark.parametrize(
-    ("body", "kept"),
-    [
-        ({"n": 1, "stream": False, "temperature": None}, {}),
-        ({"max_tokens": 5}, {"gen_ai.request.max_tokens": 5}),
-        ({"max_tokens": "5", "temperature": "hot", "stop": [], "seed": True, "top_p": []}, {}),
-        ({"stop": ["a", 7, "b"]}, {"gen_ai.request.stop_sequences": ["a", "b"]}),
-        ({"seed": 2**70, "max_tokens": 3.0}, {"gen_ai.request.max_tokens": 3}),
-        ({"response_format": {"type": "text"}}, {"gen_ai.output.type": "text"}),
-        ({"modalities": ["text", "audio"]}, {"gen_ai.output.type": "speech"}),
-        ({"reasoning": {"effort": "high"}}, {"gen_ai.request.reasoning.level": "high"}),
-    ],
-)
-def test_only_parameters_of_the_right_type_are_kept(body: dict[str, Any], kept: dict[str, Any]) -> None:
-    """What a span could not hold is left out; the provider will say what is wrong with it."""
-    assert kept == CHAT_COMPLETIONS.read_request(json.dumps(body).encode()).parameters
-
-
-@pytest.mark.parametrize(
-    ("part", "read_as"),
-    [
-        ({"type": "video_url", "video_url": {"url": "https://x/v"}}, Uri(modality="video", uri="https://x/v")),
-        ({"type": "image_url", "image_url": "https://x/i"}, Uri(modality="image", uri="https://x/i")),
-        (
-            {"type": "image_url", "image_url": {}},
-            Other(kind="image_url", value={"image_url": {}}, dialect="openai-chat"),
-        ),
-        ({"type": "file", "file": {"file_data": "AAA="}}, Blob(modality="document", content="AAA=")),
-        ({"type": "file", "file": None}, Other(kind="file")),
-        ({"type": "input_audio"}, Other(kind="input_audio")),
-        (
-            {"type": "novel", "x": 1, "cache_control": {}},
-            Other(kind="novel", value={"x": 1}, dialect="openai-chat", cache="default"),
-        ),
-        ({"text": "no type"}, Other(kind="", value={"text": "no type"}, dialect="openai-chat")),
-    ],
-)
-def test_parts_of_every_kind_have_a_place(part: dict[str, Any], read_as: Part) -> None:
-    """A part without a word in the schema is kept as it stands."""
-    body = json.dumps({"messages": [{"role": "user", "content": [part, "stray"]}]}).encode()
-    assert [Message(role="user", parts=[read_as])] == CHAT_COMPLETIONS.read_request(body).input_messages
-
-
-def test_an_answer_sent_back_is_read() -> None:
-    """Reasoning, the older function calls and audio by its id are read from earlier turns."""
-    messages = [
-        {"role": "assistant", "reasoning_content": "Hm.", "content": "Yes.", "audio": {"id": "audio_1"}},
-        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
-        {"role": "function", "name": "f", "content": "done"},
-    ]
-    expected = [
-        answer(
-            Reasoning(content="Hm."),
-            Text(content="Yes."),
-            File(modality="audio", file_id="audio_1"),
-            finish_reason=None,
-        ),
-        answer(ToolCall(name="f", arguments={}), finish_reason=None),
-        Message(role="tool", parts=[ToolCallResponse(name="f", response="done")]),
-    ]
-    body = json.dumps({"messages": messages}).encode()
-    assert expected == CHAT_COMPLETIONS.read_request(body).input_messages
-
-
-@pytest.mark.parametrize(
-    ("body", "kept"),
-    [
-        (b'{"tools":[ 1 ]}', b"[ 1 ]"),
-        (b'{"tools":null,"functions":[2]}', b"[2]"),
-        (b'{"tools":null}', None),
-        ('{"tools":["é"]}'.encode(), '["é"]'.encode()),
-        (b'{"tools":["\xff"]}', '["\ufffd"]'.encode()),
-        (rb'{"tools":["\ud83d"]}', b'["?"]'),
-    ],
-)
-def test_tool_definitions_stay_as_they_stand(body: bytes, kept: bytes | None) -> None:
-    """They are copied byte for byte, unless that would break the JSON they are put into."""
-    definitions = CHAT_COMPLETIONS.read_request(body).tool_definitions
-    assert kept == (None if definitions is None else bytes(definitions))
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"messages":7,"model":[]}', b"[" * 9999])
-def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves the operation only."""
-    assert Asked(operation="chat") == CHAT_COMPLETIONS.read_request(body)
-    assert Asked(operation="embeddings") == EMBEDDINGS.read_request(body)
-    assert Asked(operation="text_completion") == COMPLETIONS.read_request(body)
-
-
-@pytest.mark.parametrize(
-    ("given", "parts"),
-    [
-        ("a", [Text(content="a")]),
-        (["a", "b"], [Text(content="a"), Text(content="b")]),
-        ([1, 2], [Other(kind="tokens", value=[1, 2])]),
-        ([[1], [2]], [Other(kind="tokens", value=[1]), Other(kind="tokens", value=[2])]),
-    ],
-)
-def test_prompts_and_embedding_inputs_are_user_messages(given: Any, parts: list[Part]) -> None:
-    """A text, several, or the same in tokens, for completions and embeddings alike."""
-    body = json.dumps({"model": "m", "prompt": given, "input": given, "user": "u", "dimensions": 8}).encode()
-    expected = Asked(
-        operation="embeddings",
-        model="m",
-        input_messages=[Message(role="user", parts=parts)],
-        parameters={"gen_ai.embeddings.dimension.count": 8},
-        user="u",
-    )
-    assert expected == EMBEDDINGS.read_request(body)
-    assert expected.input_messages == COMPLETIONS.read_request(body).input_messages
 
 
 @pytest.mark.parametrize("name", ["embeddings.json", "embeddings_base64.json"])

@@ -1,0 +1,150 @@
+"""Parts of the conversation as a chat completion's messages have them."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.dialects.conversation import (
+    Blob,
+    Citation,
+    Compaction,
+    File,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    Uri,
+)
+from gateway.dialects.dropping import Dropped
+from gateway.dialects.openai_request import NAME
+from gateway.dialects.turns import word_of
+
+Json = dict[str, Any]
+
+_SOUNDS = {"audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
+
+
+class Marks:
+    """Writes the marks of what is to be cached, as OpenRouter takes them from Anthropic, or names them as dropped."""
+
+    def __init__(self, dropped: Dropped, *, known: bool) -> None:
+        self._dropped = dropped
+        self._known = known
+
+    def put(self, on: Json, cache: str | None) -> None:
+        """Mark something, if it is to be marked."""
+        if cache and self._known:
+            on["cache_control"] = {"type": "ephemeral"} if cache == "default" else {"type": "ephemeral", "ttl": cache}
+        elif cache:
+            self._dropped.add("cache_control")
+
+
+def write_call(call: ToolCall) -> Json:
+    """Write a tool call."""
+    written: Json = {"id": call.id}
+    if call.custom:
+        written |= {"type": "custom", "custom": {"name": call.name, "input": call.arguments or ""}}
+    else:
+        written |= {"type": "function", "function": {"name": call.name, "arguments": arguments_text(call.arguments)}}
+    return written | call.extra.get(NAME, {})
+
+
+def arguments_text(arguments: Any) -> str:
+    """Return arguments as the JSON text that they are in this dialect."""
+    if isinstance(arguments, str):
+        return arguments
+    return "{}" if arguments is None else msgspec.json.encode(arguments).decode()
+
+
+def write_thought(part: Reasoning, onto: Json, field: str = "reasoning_content") -> None:
+    """Add reasoning to a message, and what proves it; its text stands in the detail of it, too, where there is one."""
+    if part.content:
+        onto[field] = onto.get(field, "") + part.content
+    details = [dict(each) for each in part.extra.get(NAME, {}).get("reasoning_details", [])]
+    told = [each for each in details if each.get("type") in {"reasoning.text", "reasoning.summary"}]
+    if len(told) == 1 and part.content:
+        told[0].setdefault("text" if told[0]["type"] == "reasoning.text" else "summary", part.content)
+    if details:
+        onto["reasoning_details"] = onto.get("reasoning_details", []) + details
+
+
+def write_content(parts: list[Part], path: str, dropped: Dropped, marks: Marks) -> str | list[Json]:
+    """Write content: a string where it is one plain text, else a list of parts."""
+    if len(parts) == 1 and isinstance(parts[0], Text) and not parts[0].extra.get(NAME) and not parts[0].cache:
+        _text(parts[0], f"{path}.parts[0]", dropped)
+        return parts[0].content
+    written = []
+    for index, part in enumerate(parts):
+        at = f"{path}.parts[{index}]"
+        said = _part(part, at, dropped)
+        if said is None:
+            dropped.add(f"{at}: {word_of(part)}")
+            continue
+        marks.put(said, getattr(part, "cache", None))
+        dropped.foreign(getattr(part, "extra", {}), NAME, at)
+        written.append(said)
+    return written or ""
+
+
+def _text(part: Text, path: str, dropped: Dropped) -> Json:
+    dropped.foreign(part.extra, NAME, path)
+    if part.citations:
+        dropped.add(f"{path}.citations")
+    return {"type": "text", "text": part.content, **part.extra.get(NAME, {})}
+
+
+def _part(part: Part, path: str, dropped: Dropped) -> Json | None:
+    """Write a part of content; None where there is no word for it."""
+    match part:
+        case Text():
+            return _text(part, path, dropped)
+        case Refusal():
+            return {"type": "refusal", "refusal": part.content}
+        case Compaction(content=str(content)):
+            return {"type": "text", "text": content}
+        case Blob(modality="image"):
+            url = f"data:{part.mime_type or 'image/png'};base64,{part.content}"
+            return {"type": "image_url", "image_url": {"url": url, **part.extra.get(NAME, {})}}
+        case Blob(modality="audio"):
+            mime_type = part.mime_type or "audio/wav"
+            form = _SOUNDS.get(mime_type) or mime_type.removeprefix("audio/")
+            return {"type": "input_audio", "input_audio": {"data": part.content, "format": form}}
+        case Blob(modality="document"):
+            data = f"data:{part.mime_type};base64,{part.content}" if part.mime_type else part.content
+            return {"type": "file", "file": {"filename": part.name or "document.pdf", "file_data": data}}
+        case Uri(modality="image" | "video" as kind):
+            return {"type": f"{kind}_url", f"{kind}_url": {"url": part.uri, **part.extra.get(NAME, {})}}
+        case File(modality="document"):
+            return {"type": "file", "file": {"file_id": part.file_id}}
+        case Other(dialect="openai-chat", value=dict(value)):
+            return {"type": part.kind, **value}
+    return None
+
+
+def annotations(citations: list[Citation], text: str, before: int, first: int | None = None) -> list[Json]:
+    """Write where a text comes from; `before` is how long the texts before it are, `first` the number of the first.
+
+    A citation that does not say what it is for is of the whole text.
+    """
+    written: list[Json] = []
+    for each in citations:
+        if not each.uri:
+            continue
+        cited: Json = {
+            "url": each.uri,
+            "title": each.title or each.uri,
+            "start_index": before + (each.start or 0),
+            "end_index": before + (len(text) if each.end is None else each.end),
+        }
+        if each.quote:
+            cited["content"] = each.quote
+        number = {} if first is None else {"index": first + len(written)}
+        written.append({**number, "type": "url_citation", "url_citation": cited})
+    return written
+
+
+def uncited(citations: list[Citation]) -> bool:
+    """Whether there is a citation that cannot be written: of something that has no address."""
+    return any(not each.uri for each in citations)
