@@ -1,8 +1,6 @@
 """Our own pages below /-/: who may read them, what they say, and what becomes of them while the recorder is down."""
 
-import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from aiohttp import web
 
 from gateway.admin.pages import pages, socket_path
 from gateway.config import Sql
-from tests.raw import Answer, connected, exchange, request
+from tests.raw import Answer, exchange, request
 from tests.running import InProcess, to
 from tests.upstream import Upstream
 
@@ -302,27 +300,3 @@ def test_a_data_folder_may_have_a_long_path(tmp_path: Path, monkeypatch):
     folder.chmod(0o755)
     with pytest.raises(PermissionError, match="--data"):
         socket_path(Path("/" + "x" * 200))
-
-
-async def rooms(*, some: bool) -> None:
-    """Wait until a query's process runs, or none does."""
-    for _ in range(1000):
-        found = await asyncio.create_subprocess_exec(
-            "pgrep", "-P", str(os.getpid()), "-f", "gateway.room", stdout=asyncio.subprocess.PIPE
-        )
-        out, _ = await found.communicate()
-        if bool(out) == some:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("a query's process runs on" if not some else "no query's process runs")
-
-
-async def test_a_client_that_leaves_stops_its_query(gateway: InProcess):
-    """A query nobody waits for any more is not worked on."""
-    async with recording(gateway.data, Sql(timeout=300.0)):
-        body = json.dumps({"sql": ENDLESS}).encode()
-        async with connected(gateway.url) as client:
-            await client.send(request("POST", "/-/sql", [JSON], body).replace(b"Host: test", b"Host: localhost"))
-            await rooms(some=True)
-        await rooms(some=False)
-        assert (await sql(gateway, "SELECT 1"))[0] == 200

@@ -1,6 +1,7 @@
 """The processes: what dies is started again, what is told to stop drains, and what cannot work says so."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from gateway.errors import ConfigError
 from gateway.supervisor import listen
 from tests.raw import Answer, connected, exchange, request
 from tests.running import Process, to
-from tests.upstream import Upstream, reply, stream
+from tests.upstream import Asked, Step, Upstream, reply, stream
 
 JSON = ("Content-Type", "application/json")
 STREAM = request(
@@ -24,6 +25,15 @@ STREAM = request(
 MODELS = request("GET", "/v1/models")
 DELTA = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"w"}}]}\n\n'
 DONE = b"data: [DONE]\n\n"
+
+
+ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000) b WHERE hash(a.range + b.range) = 1"
+
+
+def sql(query: str) -> bytes:
+    """Return a request for a query."""
+    body = json.dumps({"sql": query}).encode()
+    return request("POST", "/-/sql", [JSON], body).replace(b"Host: test", b"Host: localhost")
 
 
 async def begun(gateway: Process) -> tuple[Any, Any]:
@@ -59,12 +69,16 @@ async def test_a_stop_lets_streams_in_flight_end(upstream: Upstream, tmp_path, n
         children = gateway.children()
         assert len(children) == 1 + workers
         opened, client = await begun(gateway)
+        if number == signal.SIGINT:  # a terminal's Ctrl-C reaches everyone
+            for pid in children:
+                os.kill(pid, number)
         stopping = asyncio.get_running_loop().create_task(gateway.stop(number))
         assert await client.rest() == DELTA + DONE
         assert client.whole
         await opened.__aexit__(None, None, None)
         assert await asyncio.wait_for(stopping, 30) == 0
         await until_gone(children)
+    assert "Traceback" not in gateway.log.read_text()
     assert gateway.ask("SELECT outcome, attempts FROM exchanges") == [("ok", 1)]
     assert gateway.ask("SELECT accepted, stored, in_flight, interrupted FROM ledger WHERE accepted > 0") == [
         (1, 1, 0, 0)
@@ -74,20 +88,29 @@ async def test_a_stop_lets_streams_in_flight_end(upstream: Upstream, tmp_path, n
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_nobody_is_let_in_while_it_drains(upstream: Upstream, tmp_path, workers):
     """Who comes during a stop is refused at once, and can go elsewhere; who is there is answered."""
-    upstream.answers(stream([DELTA, 1.0, DONE]))
-    async with Process(tmp_path, to(upstream.url), workers=workers) as gateway:
+    released = False
+
+    def answer(_asked: Asked) -> Iterator[Step]:
+        yield from stream([DELTA])[:-1]
+        while not released:
+            yield 0.02
+        yield from stream([DONE])[1:]
+
+    upstream.answer = answer
+    async with Process(tmp_path, to(upstream.url, "[limits]\ndrain_seconds = 30.0\n"), workers=workers) as gateway:
         opened, client = await begun(gateway)
         gateway.process.send_signal(signal.SIGTERM)
-        refused = 0
+        refused = False
         while not refused:
             try:
-                await asyncio.wait_for(exchange(gateway.url, MODELS), 30)
+                await asyncio.wait_for(exchange(gateway.url, MODELS), 20)
             except ConnectionRefusedError:
-                refused += 1
+                refused = True
             except ConnectionResetError:  # it came at the very moment
                 await asyncio.sleep(0)
-        assert gateway.process.returncode is None
+        released = True
         assert await client.rest() == DONE
+        assert client.whole
         await opened.__aexit__(None, None, None)
         assert await ended(gateway.process) == 0
 
@@ -136,6 +159,27 @@ async def test_a_signal_that_comes_twice_at_once_is_one(upstream: Upstream, tmp_
     assert gateway.ask("SELECT outcome FROM exchanges") == [("ok",)]
 
 
+async def test_a_query_that_nobody_waits_for_is_stopped(upstream: Upstream, tmp_path):
+    """A client of /-/sql that leaves takes the query's process with it; the next one is answered."""
+
+    async def rooms(recorder: int, *, some: bool) -> None:
+        for _ in range(1000):
+            found = await asyncio.create_subprocess_exec("pgrep", "-P", str(recorder), stdout=asyncio.subprocess.PIPE)
+            out, _ = await found.communicate()
+            if bool(out) == some:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the query's process runs on" if not some else "no query's process runs")
+
+    async with Process(tmp_path, to(upstream.url, "[sql]\ntimeout = 600.0\n")) as gateway:
+        recorder, _ = gateway.children()
+        async with connected(gateway.url) as client:
+            await client.send(sql(ENDLESS))
+            await rooms(recorder, some=True)
+        await rooms(recorder, some=False)
+        assert (await exchange(gateway.url, sql("SELECT 1"))).status == 200
+
+
 @pytest.mark.parametrize("answers", [False, True])
 async def test_an_unreachable_collector_does_not_keep_it_from_ending(upstream: Upstream, tmp_path, answers):
     """Whether nobody is there or nobody answers: it is gone within seconds, and the spans wait on disk."""
@@ -177,8 +221,7 @@ async def test_a_recorder_that_dies_is_started_again_and_nobody_notices(upstream
         recorder, worker = gateway.children()
         os.kill(recorder, signal.SIGKILL)
         assert (await exchange(gateway.url, MODELS)).status == 200
-        query = request("POST", "/-/sql", [JSON], b'{"sql": "SELECT count(*) FROM exchanges"}')
-        query = query.replace(b"Host: test", b"Host: localhost")
+        query = sql("SELECT count(*) FROM exchanges")
         for _ in range(200):
             answer = await exchange(gateway.url, query)
             if answer.status == 200:
