@@ -5,11 +5,14 @@ from gateway.providers.entry import CHAT, CONVERSE, GENERATE_CONTENT, MESSAGES, 
 from gateway.providers.quirks import MODES, Quirks
 
 # The documentation says no more than that the API is OpenAI's: the cautious reading.
-_PLAIN = Quirks(max_tokens="max_tokens", developer=False)
+_PLAIN = Quirks(custom=False, max_tokens="max_tokens", developer=False)
 # vLLM, llama.cpp and LM Studio put messages into the model's own template; Qwen's and others refuse a second system
 # message, or one that is not the first (vllm-project/vllm#41114, ggml-org/llama.cpp#27367).
-_TEMPLATED = Quirks(max_tokens="max_tokens", developer=False, system="first", reasoning="reasoning_content")
+_TEMPLATED = Quirks(
+    custom=False, max_tokens="max_tokens", developer=False, system="first", reasoning="reasoning_content"
+)
 _UNFORCED = Quirks(
+    custom=False,
     max_tokens="max_tokens",
     developer=False,
     system="first",
@@ -71,6 +74,7 @@ GROQ = Entry(
     prefixes=("groq/",),
     stream_usage=True,
     quirks=Quirks(
+        custom=False,
         refuses=frozenset({"logprobs", "logit_bias", "top_logprobs", "n", "top_k", "metadata"}),
         takes=frozenset(
             {
@@ -101,7 +105,7 @@ TOGETHER = Entry(
     key_variables=("TOGETHER_API_KEY",),
     prefixes=("together/",),
     stream_usage=True,
-    quirks=Quirks(max_tokens="max_tokens", developer=False, reasoning="reasoning", strict=False),
+    quirks=Quirks(custom=False, max_tokens="max_tokens", developer=False, reasoning="reasoning", strict=False),
 )
 
 # fireworks-ai 1.2 (_client.py, types/chat, resources/messages.py); include_usage by Vercel's AI SDK
@@ -114,7 +118,7 @@ FIREWORKS = Entry(
     key_variables=("FIREWORKS_API_KEY",),
     prefixes=("fireworks/",),
     stream_usage=True,
-    quirks=Quirks(max_tokens="max_tokens", developer=False, reasoning="reasoning_content"),
+    quirks=Quirks(custom=False, max_tokens="max_tokens", developer=False, reasoning="reasoning_content"),
 )
 
 # DeepInfra, "OpenAI-compatible API", "Function calling"; include_usage by Roo Code (providers/deepinfra.ts)
@@ -126,7 +130,7 @@ DEEPINFRA = Entry(
     key_variables=("DEEPINFRA_API_KEY", "DEEPINFRA_API_TOKEN", "DEEPINFRA_TOKEN"),
     prefixes=("deepinfra/",),
     stream_usage=True,
-    quirks=Quirks(max_tokens="max_tokens", developer=False, tool_choice=frozenset({"auto", "none"})),
+    quirks=Quirks(custom=False, max_tokens="max_tokens", developer=False, tool_choice=frozenset({"auto", "none"})),
 )
 
 # Anyscale, "Query a model": shared access ended in August 2024; the URL remains for who has an endpoint of their own
@@ -138,10 +142,11 @@ ANYSCALE = Entry(
     base_url_variables=(("ANYSCALE_BASE_URL", "/v1"),),
     key_variables=("ANYSCALE_API_KEY",),
     prefixes=("anyscale/",),
-    quirks=Quirks(refuses=frozenset({"stream_options"}), max_tokens="max_tokens", developer=False),
+    quirks=Quirks(custom=False, refuses=frozenset({"stream_options"}), max_tokens="max_tokens", developer=False),
 )
 
-# openrouter 1.3 (sdkconfiguration.py, components/chatrequest.py); the role and max_tokens by pydantic-ai and pi
+# openrouter 1.3 (sdkconfiguration.py, components/chatrequest.py); OpenRouter, "Prompt caching"; the role and max_tokens
+# by pydantic-ai and pi
 OPENROUTER = Entry(
     name="openrouter",
     genai_name="openrouter",
@@ -150,7 +155,7 @@ OPENROUTER = Entry(
     key_variables=("OPENROUTER_API_KEY",),
     prefixes=("openrouter/",),
     stream_usage=True,
-    quirks=Quirks(max_tokens="max_tokens", developer=False, reasoning="reasoning"),
+    quirks=Quirks(custom=False, max_tokens="max_tokens", developer=False, reasoning="reasoning", marks=True),
 )
 
 # Cerebras, "OpenAI compatibility": 400 for these fields (as pydantic-ai cites it, providers/cerebras.py);
@@ -165,6 +170,7 @@ CEREBRAS = Entry(
     prefixes=("cerebras/",),
     stream_usage=True,
     quirks=Quirks(
+        custom=False,
         refuses=frozenset(
             {
                 "frequency_penalty",
@@ -190,7 +196,9 @@ NVIDIA = Entry(
     dialects={CHAT: "/v1"},
     key_variables=("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
     prefixes=("nvidia/",),
-    quirks=Quirks(refuses=frozenset({"stream_options"}), max_tokens="max_tokens", developer=False, strict=False),
+    quirks=Quirks(
+        custom=False, refuses=frozenset({"stream_options"}), max_tokens="max_tokens", developer=False, strict=False
+    ),
 )
 
 # huggingface-hub 2.4 (inference/_generated/types/chat_completion.py); Vercel's AI SDK (packages/huggingface)
@@ -216,6 +224,7 @@ OLLAMA = Entry(
     prefixes=("ollama/",),
     stream_usage=True,
     quirks=Quirks(
+        custom=False,
         max_tokens="max_tokens",
         developer=False,
         refuses=frozenset({"n", "parallel_tool_calls", "user", "metadata", "logit_bias", "store", "top_k"}),

@@ -57,6 +57,7 @@ MISTRAL = Entry(
     key_variables=("MISTRAL_API_KEY",),
     prefixes=("mistral/",),
     quirks=Quirks(
+        custom=False,
         refuses=frozenset({"stream_options", "user"}),
         takes=frozenset(
             {
@@ -91,7 +92,7 @@ GEMINI = Entry(
     prefixes=("gemini/",),
     names=("gemini-",),
     stream_usage=True,
-    quirks=Quirks(max_tokens="max_tokens", developer=False),
+    quirks=Quirks(custom=False, max_tokens="max_tokens", developer=False),
 )
 
 # DeepSeek, "Create chat completion", "Anthropic API", "Responses API": no schema here (llm-exe/llm-exe#662), no role
@@ -107,6 +108,7 @@ DEEPSEEK = Entry(
     prefixes=("deepseek/",),
     stream_usage=True,
     quirks=Quirks(
+        custom=False,
         refuses_by_model=((r"deepseek-(reasoner|v4-)", frozenset({"tool_choice"})),),
         max_tokens="max_tokens",
         reasoning="reasoning_content",
@@ -127,6 +129,7 @@ XAI = Entry(
     prefixes=("xai/",),
     stream_usage=True,
     quirks=Quirks(
+        custom=False,
         refuses=frozenset({"presence_penalty", "top_k"}),
         refuses_by_model=(
             (r"grok-(3-mini|4|code|build)(?!.*non-reasoning)", frozenset({"stop"})),
@@ -148,6 +151,7 @@ COHERE = Entry(
     prefixes=("cohere/",),
     stream_usage=True,
     quirks=Quirks(
+        custom=False,
         refuses=frozenset(
             {
                 "store",
@@ -178,6 +182,7 @@ PERPLEXITY = Entry(
     key_variables=("PERPLEXITY_API_KEY",),
     prefixes=("perplexity/",),
     quirks=Quirks(
+        custom=False,
         refuses=frozenset({"seed", "logit_bias", "user", "metadata", "store", "stream_options"}),
         max_tokens="max_tokens",
         developer=False,

@@ -23,9 +23,10 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     ToolChoice,
 )
+from gateway.dialects.custom_tools import as_functions
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.openai_request import NAME as OPENAI_CHAT
-from gateway.dialects.turns import named
+from gateway.dialects.turns import identified, named
 from gateway.dialects.writing import Written
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
@@ -49,6 +50,8 @@ class Quirks(Struct, frozen=True, kw_only=True):
         tool_ids: Whether a tool call's id may be any text, or has nine letters and digits.
         tool_choice: The modes that are understood; `tool` is a tool by its name.
         strict: Whether a tool may say `strict`.
+        custom: Whether a tool may be one that takes any text; else it is a function of one text.
+        marks: Whether marks of what is to be cached are taken, as OpenRouter takes them from Anthropic.
         json_object: Whether JSON may be asked for without a schema.
         json_schema: Whether it may be asked for with one.
 
@@ -67,6 +70,8 @@ class Quirks(Struct, frozen=True, kw_only=True):
     tool_ids: Literal["any", "nine"] = "any"
     tool_choice: frozenset[str] = MODES
     strict: bool = True
+    custom: bool = True
+    marks: bool = False
     json_object: bool = True
     json_schema: bool = True
 
@@ -116,9 +121,11 @@ def fitted(quirks: Quirks, asked: Asked) -> tuple[Asked, list[str]]:
     if quirks.takes is not None:
         refused = refused.union(asked.extra.get(OPENAI_CHAT, {}).keys() - quirks.takes)
     asked = _without(refused, asked, dropped)
+    asked = asked if quirks.custom else _without_custom(asked, dropped)
     asked = _with_tools(quirks, asked, forced="tool_choice" not in refused, dropped=dropped)
     asked = _with_format(quirks, asked, dropped)
-    messages = [_message(quirks, f"messages[{n}]", each, dropped) for n, each in enumerate(asked.input_messages)]
+    turns = identified(asked.input_messages) if quirks.tool_ids == "nine" else asked.input_messages
+    messages = [_message(quirks, f"messages[{n}]", each, dropped) for n, each in enumerate(turns)]
     asked = replace(asked, input_messages=messages)
     if quirks.system == "first":
         asked = _system_first(asked, dropped)
@@ -147,9 +154,22 @@ def _without(refused: frozenset[str], asked: Asked, dropped: Dropped) -> Asked:
     return replace(asked, parameters=parameters, extra=extra, **changed)
 
 
+def _without_custom(asked: Asked, dropped: Dropped) -> Asked:
+    """Make functions of custom tools; one has no place for the form of their text."""
+    tools = []
+    for tool in asked.tools:
+        own = tool.extra.get(OPENAI_CHAT)
+        if tool.kind == "custom" and own:
+            dropped.add(f"tools.{tool.name}.format")
+            tools.append(replace(tool, extra={key: value for key, value in tool.extra.items() if key != OPENAI_CHAT}))
+        else:
+            tools.append(tool)
+    return as_functions(replace(asked, tools=tools))
+
+
 def _with_tools(quirks: Quirks, asked: Asked, *, forced: bool, dropped: Dropped) -> Asked:
     modes = quirks.tool_choice if forced else quirks.tool_choice - {"required", "tool"}
-    tools, choice, parallel = asked.tools, asked.tool_choice, asked.parallel_tool_calls
+    tools, choice = asked.tools, asked.tool_choice
     if not quirks.strict:
         for tool in tools:
             if tool.strict:
@@ -157,14 +177,14 @@ def _with_tools(quirks: Quirks, asked: Asked, *, forced: bool, dropped: Dropped)
         tools = [replace(tool, strict=None) for tool in tools]
     if choice is not None and choice.mode not in modes:
         if choice.mode == "none":  # a model that is shown no tool calls none
-            tools, choice, parallel = [], None, None
+            tools, choice = [], None
         elif choice.mode == "tool" and "required" in modes:  # and one that is shown a single tool calls that
             tools = [tool for tool in tools if tool.name == choice.name]
             choice = ToolChoice(mode="required", extra=choice.extra)
         else:
             choice = None
             dropped.add("tool_choice")
-    return replace(asked, tools=tools, tool_choice=choice, parallel_tool_calls=parallel)
+    return replace(asked, tools=tools, tool_choice=choice)
 
 
 def _with_format(quirks: Quirks, asked: Asked, dropped: Dropped) -> Asked:
@@ -237,14 +257,14 @@ _SYSTEM = frozenset({"system", "developer"})
 
 def _merged(messages: list[Message]) -> list[Message]:
     """Return turns of which no two that follow one another are the user's, or the assistant's."""
-    turns: list[Message] = []
+    merged: list[Message] = []
     for message in messages:
-        last = turns[-1] if turns else None
+        last = merged[-1] if merged else None
         if last is not None and last.role == message.role and message.role in {"user", "assistant"}:
-            turns[-1] = replace(last, parts=[*last.parts, *message.parts], extra={**last.extra, **message.extra})
+            merged[-1] = replace(last, parts=[*last.parts, *message.parts], extra={**last.extra, **message.extra})
         else:
-            turns.append(message)
-    return turns
+            merged.append(message)
+    return merged
 
 
 def renamed(quirks: Quirks, written: Written) -> Written:
