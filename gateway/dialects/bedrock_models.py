@@ -18,6 +18,7 @@ Json = dict[str, Any]
 
 ANTHROPIC = "anthropic"
 _REGIONS = frozenset("us us-gov eu apac au ca jp global".split())
+_RICH = frozenset({ANTHROPIC, "amazon", ""})
 _TOP_K = {ANTHROPIC: "top_k", "mistral": "top_k", "cohere": "k"}
 _THOUGHTLESS = re.compile(r"claude-(v?2|instant|3-(5-)?(haiku|sonnet|opus))")
 _SMALLEST_BUDGET = 1024
@@ -38,6 +39,11 @@ def family(model: str | None) -> str:
     if len(words) > 1:
         return words[1] if words[0] in _REGIONS else words[0]
     return ANTHROPIC if "claude" in name else ""
+
+
+def is_rich(model: str | None) -> bool:
+    """Whether a model takes cache points, citations and a tool's failure: Claude and Nova do; an ARN may be theirs."""
+    return family(model) in _RICH
 
 
 def own_fields(asked: Asked, dropped: Dropped) -> tuple[Json, str | None]:

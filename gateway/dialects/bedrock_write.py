@@ -11,7 +11,7 @@ from gateway.dialects.bedrock_blocks import NAME
 from gateway.dialects.bedrock_models import merged, own_fields
 from gateway.dialects.bedrock_turns import Placed, tools_used, turns
 from gateway.dialects.bedrock_write_answer import error_type, write_error, write_response
-from gateway.dialects.bedrock_write_blocks import Blocks, cache_point
+from gateway.dialects.bedrock_write_blocks import Blocks
 from gateway.dialects.bedrock_write_stream import ConverseWriter
 from gateway.dialects.conversation import Asked, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.dropping import Dropped
@@ -49,7 +49,7 @@ def _write_request(asked: Asked) -> Written:
         output |= _response_format(asked.response_format, dropped)
     told = {
         "inferenceConfig": _inference(asked.parameters, dropped),
-        "toolConfig": _tool_config(asked, dropped),
+        "toolConfig": _tool_config(asked, blocks, dropped),
         "additionalModelRequestFields": fields,
         "outputConfig": output,
         "requestMetadata": _metadata(asked.metadata, dropped),
@@ -131,7 +131,7 @@ def _response_format(form: ResponseFormat, dropped: Dropped) -> Json:
     return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": wanted}}}
 
 
-def _tool_config(asked: Asked, dropped: Dropped) -> Json:
+def _tool_config(asked: Asked, blocks: Blocks, dropped: Dropped) -> Json:
     """Write the tools and how they are chosen. Where tools were used Converse wants them told again."""
     used = any(isinstance(p, ToolCallResponse) for m in asked.input_messages for p in m.parts)
     used = used or bool(tools_used(asked.input_messages))
@@ -143,7 +143,7 @@ def _tool_config(asked: Asked, dropped: Dropped) -> Json:
         if (written := _tool(tool, dropped)) is not None:
             tools.append(written)
             if tool.cache:
-                tools.append(cache_point(tool.cache, f"tools.{tool.name}", dropped))
+                tools += blocks.cache_point(tool.cache, f"tools.{tool.name}")
     if not tools and used:
         known = tools_used(asked.input_messages) or ["tool"]
         tools = [_written(called, "Was there earlier in the conversation.", None, {}) for called in known]

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.dialects.bedrock_blocks import CLAUDE_DIALECT, NAME
 from gateway.dialects.bedrock_media import format_in, format_of
-from gateway.dialects.bedrock_models import ANTHROPIC, family
+from gateway.dialects.bedrock_models import ANTHROPIC, family, is_rich
 from gateway.dialects.conversation import (
     Blob,
     Citation,
@@ -30,7 +30,6 @@ Json = dict[str, Any]
 
 _LIFETIMES = frozenset({"5m", "1h"})
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
-_CITING = frozenset({ANTHROPIC, "amazon", ""})
 
 
 class Blocks:
@@ -54,8 +53,19 @@ class Blocks:
                 continue
             written.append(block)
             if mark := getattr(part, "cache", None):
-                written.append(cache_point(mark, path, self.dropped))
+                written += self.cache_point(mark, path)
         return written
+
+    def cache_point(self, mark: str, path: str) -> list[Json]:
+        """Write a cache point, where the model takes any; a lifetime that Converse does not have is the default."""
+        if not is_rich(self._model):
+            self.dropped.add("cache")
+            return []
+        if mark in _LIFETIMES:
+            return [{"cachePoint": {"type": "default", "ttl": mark}}]
+        if mark != "default":
+            self.dropped.add(f"{path}.cache: {mark}")
+        return [{"cachePoint": {"type": "default"}}]
 
     def block(self, part: Part, path: str) -> Json | None:
         """Write a part; None where there is nothing to write or no word for it."""
@@ -105,7 +115,7 @@ class Blocks:
             return {"document": {**own["document"], "source": {"text": part.content}}}
         if "guardContent" in own:
             return {"guardContent": {"text": {"text": part.content, **own["guardContent"]}}}
-        if part.citations and self._asked and family(self._model) not in _CITING:
+        if part.citations and self._asked and not is_rich(self._model):
             self.dropped.add(f"{path}.citations")
         elif part.citations:
             cited = [write_citation(each, path, self.dropped) for each in part.citations]
@@ -149,8 +159,10 @@ class Blocks:
         else:
             content = [{"text": msgspec.json.encode(response).decode()}]
         result: Json = {"toolUseId": tool_id(part.id), "content": content}
-        if part.is_error:
+        if part.is_error and is_rich(self._model):
             result["status"] = "error"
+        elif part.is_error:
+            self.dropped.add(f"{path}.is_error")
         return result | part.extra.get(NAME, {})
 
     def _answer_part(self, part: Part, path: str) -> Json | None:
@@ -222,15 +234,6 @@ def tool_id(number: str | None) -> str:
         return number
     plain = re.sub(r"[^a-zA-Z0-9_.:-]", "_", number) or "call"
     return plain if len(plain) <= 64 else f"{plain[:55]}_{crc32(number.encode()):08x}"
-
-
-def cache_point(mark: str, path: str, dropped: Dropped) -> Json:
-    """Write a cache point; a lifetime that Converse does not have is the default."""
-    if mark in _LIFETIMES:
-        return {"cachePoint": {"type": "default", "ttl": mark}}
-    if mark != "default":
-        dropped.add(f"{path}.cache: {mark}")
-    return {"cachePoint": {"type": "default"}}
 
 
 def write_citation(citation: Citation, path: str, dropped: Dropped) -> Json:

@@ -194,9 +194,13 @@ def marked(draw: st.DrawFn, part: Part) -> Part:
     return replace(part, cache=draw(MARKS))
 
 
-def uncited(part: Part) -> Part:
-    """Return a part without its citations."""
-    return replace(part, citations=[]) if isinstance(part, Text) else part
+def plain(part: Part) -> Part:
+    """Return a part without what only Claude and Nova take."""
+    if isinstance(part, Text):
+        return replace(part, citations=[], cache=None)
+    if isinstance(part, ToolCallResponse):
+        return replace(part, is_error=False, cache=None)
+    return replace(part, cache=None) if getattr(part, "cache", None) else part
 
 
 FUNCTIONS = st.builds(
@@ -235,8 +239,11 @@ def conversations(draw: st.DrawFn) -> Asked:
     used = any(isinstance(part, ToolCall | ToolCallResponse) for m in messages for part in m.parts)
     tools = draw(st.lists(FUNCTIONS | SYSTEM_TOOLS, min_size=used, max_size=3))
     model = draw(st.sampled_from(list(LEVELS)))
-    if model.startswith(("openai.", "meta.")):  # which take no citations back
-        messages = [replace(m, parts=[uncited(part) for part in m.parts]) for m in messages]
+    system = [draw(marked(part)) for part in draw(st.lists(PLAIN | GUARDED, max_size=2))]
+    if model.startswith(("openai.", "meta.")):
+        messages = [replace(m, parts=[plain(part) for part in m.parts]) for m in messages]
+        system = [plain(part) for part in system]
+        tools = [replace(tool, cache=None) for tool in tools]
     form = draw(FORMATS)
     stream = draw(st.booleans())
     asked: dict[str, Any] = draw(
@@ -263,7 +270,7 @@ def conversations(draw: st.DrawFn) -> Asked:
         operation="chat",
         model=model,
         stream=stream,
-        system_instructions=[draw(marked(part)) for part in draw(st.lists(PLAIN | GUARDED, max_size=2))],
+        system_instructions=system,
         input_messages=messages,
         parameters=asked,
         tools=tools,

@@ -446,6 +446,21 @@ def test_citations_go_back_to_those_who_cite() -> None:
     assert dropped == ["messages[0].parts[0].citations"]
 
 
+def test_what_only_some_families_take_is_named_for_the_others() -> None:
+    """A model that caches nothing is told of no cache point, and of no failed tool."""
+    failed = ToolCallResponse(id="1", response="r", is_error=True)
+    messages = [user(Text(content="a", cache="5m")), *CALLED, Message(role="tool", parts=[failed])]
+    more = {"tools": [Tool(name="look", parameters={"type": "object"}, cache="default")]}
+    body, dropped = sent(*messages, **more, model="meta.llama3-1-70b-instruct-v1:0")
+    assert body["messages"][0]["content"] == [{"text": "a"}]
+    assert body["messages"][2]["content"] == [{"toolResult": {"toolUseId": "1", "content": [{"text": "r"}]}}]
+    assert body["toolConfig"]["tools"] == [SPEC]
+    assert dropped == ["cache", "messages[2].parts[0].is_error"]
+    body, dropped = sent(*messages, **more, model="amazon.nova-pro-v1:0")
+    assert body["messages"][2]["content"][0]["toolResult"]["status"] == "error"
+    assert dropped == []
+
+
 def test_thinking_of_anthropics_dialect_is_passed_on_to_a_claude() -> None:
     """What an Anthropic client said of thinking beside an effort reaches a Claude, and is not named as lost."""
     extra = {"anthropic-messages": {"thinking": {"type": "adaptive"}, "betas": 1}}
