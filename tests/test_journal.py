@@ -1,12 +1,14 @@
 """The journal: one line per finished span, all lines of an exchange in one file, nothing half written."""
 
 import json
-import resource
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from gateway.journal import Journal, locked
+from gateway.journal import LINE_BYTES, Journal, locked
+from tests.store import no_file_may_grow
 
 
 @pytest.fixture(name="clock")
@@ -87,12 +89,8 @@ def test_a_full_disk_drops_whole_lines_counts_them_and_says_so_later(tmp_path, c
     journal.start(1, _span("SERVER", "01"))
     (path,) = tmp_path.glob("*.jsonl")
     whole = path.stat().st_size
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (whole + 20, hard))
-    try:
+    with no_file_may_grow(beyond=whole + 20):
         journal.end(1, _span("SERVER", "01", pad="x" * 100))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.stat().st_size == whole
     assert sum(journal.dropped.values()) == 1
     assert journal.stored == 0
@@ -144,4 +142,116 @@ def test_a_file_appears_only_once_it_is_locked(tmp_path, clock):
     journal = _journal(tmp_path, clock)
     assert all(locked(path) for path in tmp_path.iterdir())
     assert next(tmp_path.iterdir()).stat().st_mode & 0o077 == 0
+    journal.close()
+
+
+def test_a_full_disk_leaves_no_half_made_file(tmp_path, clock):
+    """Where no new file can be begun, the old one goes on; nothing is left behind, and no descriptor is lost."""
+    journal = _journal(tmp_path, clock, rotate_bytes=10)
+    open_before = len(list(Path("/dev/fd").iterdir()))
+    with no_file_may_grow():
+        for number in range(50):
+            journal.start(number, _span("SERVER", f"{number:02}"))
+            journal.tick()
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(Path("/dev/fd").iterdir())) == open_before
+    journal.start(99, _span("SERVER", "99"))
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+    assert list(tmp_path.glob("*.new")) == []
+    journal.close()
+
+
+def test_a_worker_starts_on_a_full_disk(tmp_path, clock):
+    """Without a file all is dropped and counted; once one can be made, it says so, and takes what comes."""
+    with no_file_may_grow():
+        journal = _journal(tmp_path, clock)
+        journal.start(1, _span("SERVER", "01"))
+        journal.attempt(1, _span("CLIENT", "02"))
+        journal.end(1, _span("SERVER", "01"))
+        journal.start(2, _span("SERVER", "03"))
+    assert journal.dropped == {"disk_full": 1}
+    assert (journal.accepted, journal.stored, journal.in_flight) == (2, 0, 1)
+    journal.tick()
+    journal.end(2, _span("SERVER", "03"))
+    journal.close()
+    (path,) = tmp_path.iterdir()
+    assert [(line["t"], line.get("span_id")) for line in _lines(path)] == [
+        ("journal", None),
+        ("dropped", "02"),
+        ("dropped", "01"),
+        ("span", "03"),
+        ("closed", None),
+    ]
+    assert (journal.stored, journal.in_flight) == (1, 0)
+
+
+def test_a_loss_is_said_in_the_file_that_has_the_start_or_nowhere(tmp_path, clock):
+    """Said in another file, an exchange would be there twice: interrupted in its own, dropped in the other."""
+    journal = _journal(tmp_path, clock)
+    journal.start(1, _span("SERVER", "01"))
+    journal.start(2, _span("SERVER", "02"))
+    journal.rotate()
+    with no_file_may_grow():
+        journal.end(1, _span("SERVER", "01"))
+    journal.start(3, _span("SERVER", "03"))
+    journal.end(3, _span("SERVER", "03"))
+    old, new = sorted(tmp_path.iterdir())
+    assert [line["t"] for line in _lines(new)] == ["journal", "start", "span"]
+    journal.end(2, _span("SERVER", "02"))
+    assert [line["t"] for line in _lines(old)] == ["journal", "start", "start", "dropped", "span", "closed"]
+    journal.close()
+
+
+def test_a_line_too_long_to_be_read_is_dropped(tmp_path, clock):
+    """Readers size their buffers by the longest line; one beyond that would keep them from all others."""
+    journal = _journal(tmp_path, clock)
+    journal.start(1, _span("SERVER", "01"))
+    journal.attempt(1, _span("CLIENT", "02", input_messages="x" * LINE_BYTES))
+    journal.end(1, _span("SERVER", "01"))
+    journal.close()
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size < 10_000
+    assert [(line["t"], line.get("reason")) for line in _lines(path)[2:4]] == [("dropped", "too_long"), ("span", None)]
+
+
+def test_half_a_line_that_cannot_be_cut_off_spoils_no_other(tmp_path, clock):
+    """The next line begins on a line of its own."""
+    journal = _journal(tmp_path, clock)
+    journal.start(1, _span("SERVER", "01"))
+    (path,) = tmp_path.iterdir()
+    made = shutil.which("chattr") and subprocess.run(["chattr", "+a", path], capture_output=True, check=False)
+    if not made or made.returncode:
+        pytest.skip("this file system, or this user, can make no file append-only")
+    try:
+        with no_file_may_grow(beyond=path.stat().st_size + 20):
+            journal.attempt(1, _span("CLIENT", "02", name="x" * 100))
+        journal.end(1, _span("SERVER", "01"))
+        journal.close()
+    finally:
+        subprocess.run(["chattr", "-a", path], check=True)
+    lines = path.read_bytes().splitlines()
+    assert lines[2] == b'{"t":"span","kind":"'
+    assert [json.loads(line)["t"] for line in (*lines[:2], *lines[3:])] == [
+        "journal",
+        "start",
+        "dropped",
+        "span",
+        "closed",
+    ]
+
+
+def test_what_is_in_flight_in_a_removed_file_ends_in_the_next(tmp_path, clock):
+    """Whoever removes the folder loses what was in it, not what is still to come."""
+    journal = _journal(tmp_path / "live", clock)
+    journal.start(1, _span("SERVER", "01"))
+    journal.rotate()
+    journal.start(2, _span("SERVER", "02"))
+    shutil.rmtree(tmp_path / "live")
+    journal.tick()
+    for number in (1, 2):
+        journal.attempt(number, _span("CLIENT", f"1{number}"))
+        journal.end(number, _span("SERVER", f"0{number}"))
+    (path,) = (tmp_path / "live").iterdir()
+    assert [line.get("span_id") for line in _lines(path)] == [None, "11", "01", "12", "02"]
+    assert (journal.stored, journal.in_flight, journal.dropped) == (2, 0, {})
     journal.close()
