@@ -114,10 +114,11 @@ def of_client(method: str, target: str, headers: Mapping[str, str]) -> Attribute
     return attributes
 
 
-def of_attempt(route: Route, index: int, reason: str, backoff: float) -> Attributes:
+def of_attempt(route: Route, method: str, index: int, reason: str, backoff: float) -> Attributes:
     """Return what is known of an attempt before it is made. `backoff`: seconds waited for it."""
     provider = route.provider
     attributes: Attributes = {
+        "http.request.method": method,
         "gateway.attempt.index": index,
         "gateway.attempt.reason": reason,
         "gateway.provider": provider.name,

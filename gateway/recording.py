@@ -19,6 +19,7 @@ from gateway import attributes as seen
 from gateway.config import Capture
 from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.estimate import estimate
+from gateway.dialects.registry import DIALECTS
 from gateway.errors import Kind, kind_of_status
 from gateway.routing import Route
 from gateway.tee import Tee
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 OK = "ok"
 CLIENT_ABORT = "client_abort"
+
+# Errors look much the same in all dialects: what is only relayed has its errors read by this one.
+_ERRORS = DIALECTS["openai-chat"]
 
 _propagator = TraceContextTextMapPropagator()
 _getter: DefaultGetter = DefaultGetter()
@@ -48,6 +52,7 @@ class Exchange:
     def __init__(self, tracer: Tracer, capture: Capture, *, method: str, path: str, headers: Mapping[str, str]) -> None:
         self._tracer = tracer
         self.capture = capture
+        self.method = method
         self.started = perf_counter()
         self.started_ns = time_ns()
         self.waited = 0.0
@@ -222,7 +227,7 @@ class Attempt:
         self.usage_source: str | None = None
         model = route.rename or route.model
         name = f"{route.operation} {model}" if model else route.operation
-        attributes = seen.of_attempt(route, index, reason, backoff)
+        attributes = seen.of_attempt(route, exchange.method, index, reason, backoff)
         self.span = exchange.start_attempt_span(name, attributes)
         self._started_ns = time_ns()
 
@@ -244,8 +249,11 @@ class Attempt:
         self.status = status
         if status == 429:
             self._exchange.rate_limited = True
-        captured = self._exchange.capture.store != "off"
-        dialect = self._route.dialect if captured else None
+        dialect = self._route.dialect
+        if dialect is None and status >= 400:
+            dialect = _ERRORS
+        if self._exchange.capture.store == "off":
+            dialect = None
         self._tee = Tee(dialect, content_type=content_type, coding=coding, started=self.started)
         return self._tee
 
@@ -291,7 +299,8 @@ class Attempt:
             if self.tee.first_output_at is not None:
                 attributes["gen_ai.response.time_to_first_chunk"] = round(self.tee.first_output_at - self.started, 6)
         if answered is not None:
-            attributes.update(self._response_attributes(answered, outcome))
+            if self._route.dialect is not None:
+                attributes.update(self._response_attributes(answered, outcome))
             error = error or answered.error_message
         if outcome not in {OK, CLIENT_ABORT}:
             status = self.status

@@ -78,11 +78,11 @@ def test_an_attempts_url_has_no_query():
         model="openai/gpt-5",
         rename="gpt-5",
     )
-    said = seen.of_attempt(route, 0, "first", 0.0)
+    said = seen.of_attempt(route, "POST", 0, "first", 0.0)
     assert said["url.full"] == "https://api.openai.com/v1/chat/completions"
     assert said["gen_ai.request.model"] == "gpt-5"
     assert "http.request.resend_count" not in said
-    again = seen.of_attempt(route, 2, "retry after server", 0.4)
+    again = seen.of_attempt(route, "POST", 2, "retry after server", 0.4)
     assert (again["http.request.resend_count"], again["gateway.attempt.backoff_ms"]) == (2, 400.0)
     assert seen.of_route(route)["gateway.request.model"] == "openai/gpt-5"
 

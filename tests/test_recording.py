@@ -1,7 +1,9 @@
 """What was seen becomes spans: their names, places in the trace, attributes and ends, over real sockets."""
 
 import asyncio
+import gzip
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -75,6 +77,7 @@ async def test_an_exchange_is_a_server_span_with_a_client_span_below(upstream: U
         "gen_ai.usage.output_tokens": 17,
         "gen_ai.usage.total_tokens": 99,
         "gateway.usage.source": "reported",
+        "http.request.method": "POST",
         "server.address": "127.0.0.1",
         "server.port": int(upstream.url.rpartition(":")[2]),
         "url.full": f"{upstream.url}/v1/chat/completions",
@@ -377,6 +380,30 @@ async def test_an_errors_own_words_are_recorded(upstream: Upstream, gateway: InP
     assert attempt["error"] == root["error"] == "You exceeded your current quota."
     assert (attempt["error_type"], root["error_type"]) == ("400", "400")
     assert (attempt["status"], root.get("status")) == ("ERROR", None)
+
+
+SAID = "You exceeded your current quota."
+CODED = {
+    "plain": ("identity", lambda body: body),
+    "gzip": ("gzip", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+}
+
+
+@pytest.mark.parametrize(("coding", "encode"), CODED.values(), ids=CODED.keys())
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files", "/v1/messages/batches"])
+async def test_an_errors_words_are_read_in_every_coding_and_on_every_path(
+    upstream: Upstream, gateway: InProcess, read, path, coding, encode
+):
+    """A coded error is the client's byte for byte and ours in words, also where a path is only relayed."""
+    body = encode(read("chat_error.json"))
+    upstream.answers(reply(body, "403 Forbidden", [("Content-Encoding", coding)]))
+    answer = await ask(gateway, CHAT, path)
+    assert (answer.body, answer.values(b"content-encoding")) == (body, [coding.encode()])
+    attempt = gateway.attempt()
+    assert attempt["error"] == gateway.exchange()["error"] == SAID
+    if path != "/v1/chat/completions":
+        assert not [name for name in attempt["attributes"] if name.startswith("gen_ai.")]
 
 
 REFUSED = {

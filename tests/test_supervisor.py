@@ -159,6 +159,21 @@ async def test_a_signal_that_comes_twice_at_once_is_one(upstream: Upstream, tmp_
     assert gateway.ask("SELECT outcome FROM exchanges") == [("ok",)]
 
 
+async def test_health_does_not_wait_for_a_recorder_that_hangs(upstream: Upstream, tmp_path):
+    """One that does not answer is as good as down: health says so within seconds, and the proxy goes on."""
+    health = request("GET", "/-/health")
+    async with Process(tmp_path, to(upstream.url)) as gateway:
+        recorder, _ = gateway.children()
+        assert json.loads((await exchange(gateway.url, health)).body)["status"] == "ok"
+        os.kill(recorder, signal.SIGSTOP)
+        try:
+            assert json.loads((await exchange(gateway.url, health)).body)["status"] == "degraded"
+            assert (await exchange(gateway.url, MODELS)).status == 200
+        finally:
+            os.kill(recorder, signal.SIGCONT)
+        assert json.loads((await exchange(gateway.url, health)).body)["status"] == "ok"
+
+
 async def test_a_query_that_nobody_waits_for_is_stopped(upstream: Upstream, tmp_path):
     """A client of /-/sql that leaves takes the query's process with it; the next one is answered."""
 
