@@ -13,25 +13,17 @@ from msgspec import Struct
 from gateway import error_bodies
 from gateway.dialects.openai_chat import UsageFilter
 from gateway.errors import ExchangeError, Kind, kind_of_status
+from gateway.planning import Plan
 from gateway.recording import Attempt, Exchange
 from gateway.relay import Relayed, extra_headers, relay
-from gateway.retry import Again, Ended, RetryPolicy, next_step, retry_after
-from gateway.routing import Family, Route
-from gateway.upstream import Body, Deadlines, Request, lower, open_response
+from gateway.retry import Again, Ended, next_step, retry_after
+from gateway.routing import Family
+from gateway.translation import Translation, translate_error
+from gateway.upstream import Body, lower, open_response
 from gateway.wire import Client, Response
 
 # An error body up to this is read whole before it is decided on; a larger one is relayed as it comes.
 ERROR_BODY_MAX = 1024 * 1024
-
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """All that the attempts of one exchange need. `asked_usage`: the usage chunk is ours, and kept from the client."""
-
-    route: Route
-    request: Request
-    deadlines: Deadlines
-    policy: RetryPolicy
-    asked_usage: bool
 
 
 class _Failed(Struct, frozen=True, kw_only=True):
@@ -85,11 +77,8 @@ async def _try_once(
         finally:
             exchange.waited += perf_counter() - before
         headers = lower(upstream.headers)
-        tee = attempt.head(
-            upstream.status,
-            content_type=headers.get("content-type", ""),
-            coding=headers.get("content-encoding", ""),
-        )
+        coding = headers.get("content-encoding", "")
+        tee = attempt.head(upstream.status, content_type=headers.get("content-type", ""), coding=coding)
         body = Body(upstream, plan.route.provider, plan.deadlines, exchange)
         kind = kind_of_status(upstream.status)
         if kind is not None:
@@ -97,8 +86,9 @@ async def _try_once(
             if error_body is not None:
                 tee.feed(error_body)
                 return _Failed(kind=kind, response=upstream, body=error_body)
-        usage_filter = UsageFilter() if plan.asked_usage and tee.streamed else None
-        return await relay(request, body, plan.route, exchange, attempt, usage_filter)
+        usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not coding else None
+        reply = None if plan.translation is None else plan.translation.reply(tee, coding, time())
+        return await relay(request, body, plan.route, exchange, attempt, usage_filter, reply)
     except ExchangeError as error:
         return _Failed(kind=error.kind, error=error)
     finally:
@@ -125,6 +115,8 @@ async def _give_up(request: web.Request, failure: _Failed, plan: Plan, exchange:
     extra = extra_headers(exchange, streamed=False)
     if exchange.attempts > 1:
         extra["x-should-retry"] = "false"
+    if failure.response is not None and plan.translation is not None:
+        return await _tell(request, failure, failure.response, plan.translation, exchange, extra)
     if failure.response is not None:
         exchange.end(failure.kind.value, failure.response.status)
         response = Relayed(failure.response, extra)
@@ -134,6 +126,24 @@ async def _give_up(request: web.Request, failure: _Failed, plan: Plan, exchange:
     error = failure.error or ExchangeError(failure.kind, "The attempt failed.")
     exchange.end(error.kind.value, error.status, error.message)
     return await refuse(request, error, plan.route.family, exchange, extra)
+
+
+async def _tell(
+    request: web.Request,
+    failure: _Failed,
+    answered: Response,
+    translation: Translation,
+    exchange: Exchange,
+    extra: dict[str, str],
+) -> web.StreamResponse:
+    """Tell a client of another dialect of the provider's error."""
+    coding = lower(answered.headers).get("content-encoding", "")
+    status, body = translate_error(translation, failure.kind, answered.status, failure.body, coding, exchange.trace_id)
+    exchange.end(failure.kind.value, status)
+    response = Relayed(answered, extra, content_type="application/json", status=status)
+    await response.prepare(request)
+    await response.write_eof(body)
+    return response
 
 
 async def refuse(

@@ -47,6 +47,10 @@ REDACTED = "[redacted]"
 # What is as long as this is no word: it is that key, wherever it stands.
 OPAQUE = 20
 
+_JSON = frozenset(
+    {"gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"}
+)
+
 Attributes = dict[str, Any]
 
 _encoder = msgspec.json.Encoder()
@@ -95,9 +99,12 @@ def scrub(attributes: Attributes, secrets: tuple[str, ...]) -> None:
     for secret in secrets:
         if len(secret) < OPAQUE or " " in secret:
             continue
+        # Content is JSON: a secret stands there as JSON has it, and nothing that is no text may be replaced.
+        escaped = _encoder.encode(secret)[1:-1].decode()
         for key, value in attributes.items():
-            if isinstance(value, str) and secret in value:
-                attributes[key] = value.replace(secret, REDACTED)
+            said = escaped if key in _JSON else secret
+            if isinstance(value, str) and said in value:
+                attributes[key] = value.replace(said, REDACTED)
 
 
 def of_client(method: str, target: str, headers: Mapping[str, str]) -> Attributes:
@@ -132,7 +139,7 @@ def of_attempt(route: Route, method: str, index: int, reason: str, backoff: floa
     if route.dialect is not None:
         attributes["gen_ai.operation.name"] = route.operation
         attributes["gen_ai.provider.name"] = provider.genai_name
-        attributes["gateway.dialect"] = route.spoken
+        attributes["gateway.dialect"] = route.understood
         if route.model:
             attributes["gen_ai.request.model"] = route.rename or route.model
     return attributes

@@ -16,7 +16,7 @@ import msgspec
 from gateway.errors import ConfigError
 from gateway.retry import RetryPolicy
 
-DialectName = Literal["openai-chat", "openai-responses", "anthropic-messages"]
+DialectName = Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini", "ollama", "bedrock-converse"]
 CaptureMode = Literal["full", "truncated", "metadata", "off"]
 
 MIB = 1024 * 1024

@@ -1,35 +1,26 @@
 """Errors born in the gateway, as each dialect's clients expect them. Pure."""
 
-import msgspec
-
+from gateway.dialects.conversation import Asked
+from gateway.dialects.events import Broken
+from gateway.dialects.registry import WRITERS
 from gateway.errors import ExchangeError
-from gateway.routing import Family
+from gateway.routing import SPOKEN_TO, Family
+from gateway.semconv import CHAT
 
 
 def body(error: ExchangeError, family: Family, request_id: str) -> bytes:
-    """Return the JSON body of an error response."""
-    if family == "anthropic":
-        return msgspec.json.encode(
-            {
-                "type": "error",
-                "error": {"type": error.kind.fact.anthropic, "message": error.message},
-                "request_id": request_id,
-            }
-        )
-    return msgspec.json.encode(
-        {
-            "error": {
-                "message": error.message,
-                "type": error.kind.fact.openai,
-                "param": None,
-                "code": error.code,
-            }
-        }
-    )
+    """Return the body of an error response."""
+    writer = WRITERS[SPOKEN_TO[family]]
+    return writer.error(error.kind, error.status, error.message, error.code, request_id)
 
 
 def event(error: ExchangeError, family: Family, request_id: str) -> bytes:
-    """Return the server-sent event that tells a client of an error in the middle of a stream."""
-    data = body(error, family, request_id)
+    """Return what tells a client of an error in the middle of a stream."""
+    if family == "aws-bedrock":
+        stream = WRITERS[SPOKEN_TO[family]].stream(Asked(operation=CHAT, stream=True), 0.0)
+        return stream.write(Broken(type=error.code, message=error.message))
+    said = body(error, family, request_id)
+    if family == "ollama":
+        return said + b"\n"
     name = b"event: error\n" if family == "anthropic" else b""
-    return name + b"data: " + data + b"\n\n"
+    return name + b"data: " + said + b"\n\n"

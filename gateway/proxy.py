@@ -9,17 +9,17 @@ from aiohttp import StreamReader, web
 from multidict import CIMultiDict
 from opentelemetry.trace import Tracer
 
-from gateway.attempts import Plan, answer, refuse
+from gateway.attempts import answer, refuse
 from gateway.codings import decode, worth_reading
 from gateway.config import Config
-from gateway.dialects.edit import Peek, peek, rename_model
-from gateway.dialects.openai_chat import ask_for_usage
+from gateway.dialects.edit import Peek, peek
 from gateway.errors import ExchangeError, Kind
+from gateway.planning import plan
 from gateway.providers.table import KEY_HEADERS, Provider
 from gateway.recording import CLIENT_ABORT, Exchange
 from gateway.relay import extra_headers
-from gateway.routing import Family, Route, choose, place
-from gateway.upstream import Deadlines, Headers, Request, forwarded, secrets_in
+from gateway.routing import Family, choose, place
+from gateway.upstream import Headers, secrets_in
 from gateway.wire import Client
 
 NOTHING = Peek(model=None, stream=False)
@@ -52,7 +52,7 @@ class Proxy:
             self._tracer,
             self._config.capture,
             method=request.method,
-            path=request.raw_path.partition("?")[0],
+            target=request.raw_path,
             headers=_readable(request),
         )
         anthropic = "anthropic-version" in request.headers
@@ -67,15 +67,16 @@ class Proxy:
                 body = await self._read(request, exchange)
                 decoded = _decoded(request, body) if where.dialect is not None or where.provider is None else None
                 seen = peek(decoded) if decoded else NOTHING
-                route = choose(where, seen.model, self._providers)
-                plan = self._plan(request, headers, route, seen, body, decoded)
+                route = choose(where, seen, self._providers)
+                made = plan(self._config, route, request.method, where.path, headers, body, decoded)
             except ExchangeError as error:
                 return await refuse(request, error, family, exchange)
             if decoded and not worth_reading(decoded):
                 exchange.span.set_attribute("gateway.request.unread", "too large")
                 decoded = None
-            exchange.routed(route, decoded, secrets_in(headers, route.provider))
-            return await answer(request, self._client, plan, exchange, self._rng)
+            asked = None if made.translation is None else made.translation.asked
+            exchange.routed(made.route, decoded, secrets_in(route.provider), asked=asked)
+            return await answer(request, self._client, made, exchange, self._rng)
         except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
             if self.stopping:
                 exchange.abandon("shutdown", "the gateway stopped before the response was whole")
@@ -125,60 +126,6 @@ class Proxy:
         if len(body) > limit:
             raise _too_large(limit)
         return body
-
-    def _plan(
-        self,
-        request: web.Request,
-        headers: Headers,
-        route: Route,
-        seen: Peek,
-        body: bytes,
-        decoded: bytes | None,
-    ) -> Plan:
-        """Say what is sent, where, and within which deadlines. The body is changed only where a rule says so."""
-        config, provider = self._config, route.provider
-        sent, changed, asked_usage = body, False, False
-        if decoded is not None and route.rename is not None:
-            renamed = rename_model(decoded, route.rename)
-            if renamed is None:
-                raise ExchangeError(
-                    Kind.BAD_INPUT,
-                    f"The model in the body could not be renamed to {route.rename!r}: the body must be one JSON "
-                    'object with one "model".',
-                    status=400,
-                )
-            sent, changed = renamed, True
-        if (
-            decoded is not None
-            and config.usage.ask
-            and provider.stream_usage
-            and seen.stream
-            and route.spoken == "openai-chat"
-        ):
-            asking = ask_for_usage(sent if changed else decoded)
-            if asking is not None:
-                sent, changed, asked_usage = asking, True, True
-        total = provider.timeout or config.default_timeout
-        first_byte = config.timeouts.first_byte
-        recoded = changed and bool(request.headers.get("Content-Encoding"))
-        return Plan(
-            route=route,
-            request=Request(
-                method=request.method.encode(),
-                target=route.target.encode("utf-8", "surrogateescape"),
-                headers=forwarded(headers, provider, decoded=recoded),
-                body=sent,
-            ),
-            deadlines=Deadlines(
-                connect=min(config.timeouts.connect, total),
-                first_byte=min(first_byte, total) if first_byte is not None else total,
-                idle=config.timeouts.idle,
-                total=total,
-                total_setting=f"$.providers.{provider.name}.timeout" if provider.timeout else "$.default_timeout",
-            ),
-            policy=config.retry,
-            asked_usage=asked_usage,
-        )
 
 
 async def _upload(content: StreamReader, limit: int, idle: float) -> bytes:

@@ -5,7 +5,7 @@ and the span ends with what was known.
 """
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter, time_ns
 from typing import Any, TypeVar
 
@@ -49,7 +49,9 @@ class Exchange:
 
     """
 
-    def __init__(self, tracer: Tracer, capture: Capture, *, method: str, path: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, tracer: Tracer, capture: Capture, *, method: str, target: str, headers: Mapping[str, str]
+    ) -> None:
         self._tracer = tracer
         self.capture = capture
         self.method = method
@@ -66,10 +68,10 @@ class Exchange:
         self._request: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
         self._headers = headers
-        self._target = path
+        self._target = target
         self._keys: tuple[str, ...] = ()
         self._secrets: tuple[str, ...] | None = None
-        attributes = seen.of_client(method, path, headers)
+        attributes = seen.of_client(method, target, headers)
         parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
         self.span = tracer.start_span(
             f"{method} {attributes['url.path']}", parent, SpanKind.SERVER, attributes, start_time=self.started_ns
@@ -98,13 +100,15 @@ class Exchange:
                 log.exception("a request could not be read")
         return self._asked
 
-    def routed(self, route: Route, body: bytes | None, keys: tuple[str, ...]) -> None:
-        """Say where the exchange goes, what its (decoded) body is, and which keys of ours no text may show."""
+    def routed(self, route: Route, body: bytes | None, keys: tuple[str, ...], *, asked: Asked | None = None) -> None:
+        """Say where the exchange goes, what its (decoded) body is, and which keys of ours no text may show.
+
+        `asked`: the body, where it has been read already.
+        """
         self._route = route
-        self._target = route.target
         self._keys = keys
         if self.capture.store != "off":
-            self._body = body
+            self._body, self._asked = body, asked
 
     def attempt(self, reason: str, backoff: float) -> "Attempt":
         """Begin the next attempt. `backoff`: seconds waited before it."""
@@ -225,6 +229,7 @@ class Attempt:
         self.error: str | None = None
         self.response_model: str | None = None
         self.usage_source: str | None = None
+        self._dropped: list[str] = []
         model = route.rename or route.model
         name = f"{route.operation} {model}" if model else route.operation
         attributes = seen.of_attempt(route, exchange.method, index, reason, backoff)
@@ -249,13 +254,24 @@ class Attempt:
         self.status = status
         if status == 429:
             self._exchange.rate_limited = True
-        dialect = self._route.dialect
-        if dialect is None and status >= 400:
-            dialect = _ERRORS
-        if self._exchange.capture.store == "off":
-            dialect = None
-        self._tee = Tee(dialect, content_type=content_type, coding=coding, started=self.started)
+        # A translation hears what the reader reads, kept or not.
+        translated = self._route.sent is not None
+        read = translated or self._exchange.capture.store != "off"
+        heard = self._route.heard
+        if heard is None and status >= 400:
+            heard = _ERRORS
+        self._tee = Tee(
+            heard if read else None,
+            content_type=content_type,
+            coding=coding,
+            started=self.started,
+            tells=translated,
+        )
         return self._tee
+
+    def dropped(self, names: Sequence[str]) -> None:
+        """Say what a translation could not tell."""
+        self._dropped += [name for name in names if name not in self._dropped]
 
     def end(self, kind: Kind | str | None, error: str | None = None) -> str:
         """End the span and return its outcome; a second call changes nothing.
@@ -298,6 +314,8 @@ class Attempt:
             attributes["gateway.attempt.chunk_times_ms"] = self.tee.times_ms
             if self.tee.first_output_at is not None:
                 attributes["gen_ai.response.time_to_first_chunk"] = round(self.tee.first_output_at - self.started, 6)
+        if self._dropped:
+            attributes["gateway.dropped"] = [exchange.scrub(name) for name in self._dropped]
         if answered is not None:
             if self._route.dialect is not None:
                 attributes.update(self._response_attributes(answered, outcome))
@@ -315,7 +333,7 @@ class Attempt:
 
     def _response_attributes(self, answered: Answered, outcome: str) -> dict[str, Any]:
         exchange = self._exchange
-        attributes = seen.of_answered(answered, exchange.capture)
+        attributes = seen.of_answered(answered, exchange.capture) if exchange.capture.store != "off" else {}
         self.response_model = answered.model
         if self.streamed and not answered.finish_reasons and outcome not in {OK, CLIENT_ABORT}:
             attributes["gen_ai.response.finish_reasons"] = ["error"]

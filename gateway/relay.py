@@ -6,7 +6,6 @@ carries the stream's own last event, the one that completes the body, or else th
 
 import socket
 import struct
-from time import perf_counter
 from typing import Protocol, cast
 
 from aiohttp import HttpVersion11, web
@@ -26,6 +25,9 @@ from gateway.wire import Response
 _AIOHTTPS_OWN = ("Server", "Date", "Content-Type")
 # Advice to those between us and the client; a provider's own goes before ours.
 _ADVICE = frozenset({"X-Accel-Buffering", "Cache-Control"})
+# What says how a body was written, and is not true of one that we have written instead.
+_OF_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"etag", b"digest"})
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 _NO_LINGERING = struct.pack("ii", 1, 0)
 _CUT_OFF = "its connection ended before the stream's last event"
 
@@ -40,14 +42,35 @@ class Filter(Protocol):
         """Return what is still held back at the end."""
 
 
+class Reply(Filter, Protocol):
+    """Makes another response of a provider's: in the client's dialect."""
+
+    @property
+    def content_type(self) -> str:
+        """What it is then."""
+
+    @property
+    def dropped(self) -> list[str]:
+        """What could not be said to the client, by name."""
+
+    def broken(self, message: str) -> bytes:
+        """Return what tells the client that no more will come."""
+
+
 class Relayed(web.StreamResponse):
     """A response with exactly the headers it was given, written together with its first chunk."""
 
     _send_headers_immediately = False
 
-    def __init__(self, response: Response, extra: dict[str, str]) -> None:
+    def __init__(
+        self, response: Response, extra: dict[str, str], *, content_type: str | None = None, status: int | None = None
+    ) -> None:
+        """Take a provider's head. `content_type`: the body is another one, which we have written."""
         headers: CIMultiDict[str] = CIMultiDict()
         dropped = hop_by_hop(response.headers)
+        if content_type is not None:
+            dropped |= _OF_THE_BODY
+            extra = {**extra, "Content-Type": content_type}
         for name, value in response.headers:
             if name.lower() not in dropped:
                 headers.add(name.decode("latin-1"), value.decode("latin-1"))
@@ -55,7 +78,9 @@ class Relayed(web.StreamResponse):
         for ours, said in extra.items():
             if ours not in _ADVICE or ours not in headers:
                 headers[ours] = said
-        super().__init__(status=response.status, reason=_reason(response.reason), headers=headers)
+        told = response.status if status is None else status
+        reason = _reason(response.reason) if told == response.status else None
+        super().__init__(status=told, reason=reason, headers=headers)
         self._absent = absent
 
     async def _prepare_headers(self) -> None:
@@ -106,15 +131,19 @@ async def relay(
     exchange: Exchange,
     attempt: Attempt,
     stream_filter: Filter | None,
+    reply: Reply | None,
 ) -> web.StreamResponse:
     """Pass a response on, from its head to its last byte, and end both spans before that byte.
 
+    `reply`: the client is given what that makes of the response, instead of its bytes.
     Raises ExchangeError where the provider failed before anything was passed on; the attempt has not ended then.
     A failure later is told to the client as far as its dialect can, and breaks off its connection.
     """
     tee, upstream = attempt.tee, body.response
-    response = Relayed(upstream, extra_headers(exchange, streamed=tee.streamed))
-    if stream_filter is not None:
+    change = reply or stream_filter
+    extra = extra_headers(exchange, streamed=tee.streamed)
+    response = Relayed(upstream, extra, content_type=None if reply is None else reply.content_type)
+    if change is not None:
         response.headers.popall("Content-Length", None)
     between_events = True
     try:
@@ -127,40 +156,51 @@ async def relay(
             last = body.complete
             if data:
                 tee.feed(data)
-                if stream_filter is not None:
-                    data = stream_filter.feed(data)
-            if last and stream_filter is not None:
-                data += stream_filter.flush()
+                if change is not None:
+                    data = change.feed(data)
+            if last and change is not None:
+                data += change.flush()
             cut_off = False
             if last or tee.ended:
+                if reply is not None:
+                    attempt.dropped(reply.dropped)
                 outcome = attempt.end(None)
-                # Such a body ends wherever the provider's connection does; here that was amid what it said.
-                cut_off = last and outcome == Kind.CLOSED.value and ends_with_the_connection(upstream.headers)
+                cut_off = last and outcome == Kind.CLOSED.value and _ends_anywhere(upstream, reply)
                 exchange.end(outcome, upstream.status, _CUT_OFF if cut_off else None)
+            if not (data or last):
+                continue  # held back for now
             if not response.prepared:
                 await response.prepare(request)
             if cut_off:
-                await response.write(data)
+                await response.write(data if reply is None else data + reply.broken(_CUT_OFF))
                 response.break_off(request)
                 return response
             if last:
                 await response.write_eof(data)
                 return response
-            if data:
-                before = perf_counter()
-                await response.write(data)
-                exchange.waited += perf_counter() - before
-                between_events = data.endswith((b"\n\n", b"\r\n\r\n"))
+            await exchange.waiting(response.write(data))
+            between_events = data.endswith(_EVENT_ENDS if tee.events else b"\n")
     except ExchangeError as failure:
         if not response.prepared:
             raise
         already_whole = attempt.ended
         attempt.end(failure.kind, failure.message)
         exchange.end(failure.kind.value, response.status, failure.message)
-        if between_events and not already_whole and _takes_events(tee, response):
-            await response.write(error_bodies.event(failure, route.family, exchange.trace_id))
+        if not already_whole:
+            if reply is not None:
+                await response.write(reply.broken(exchange.scrub(failure.message)))
+            elif between_events and _takes_events(tee, response):
+                await response.write(error_bodies.event(failure, route.family, exchange.trace_id))
         response.break_off(request)
         return response
+
+
+def _ends_anywhere(upstream: Response, reply: Reply | None) -> bool:
+    """Whether the end of a body does not show that it is whole: such a one ends wherever its connection does.
+
+    A translation that was not told of an end has none to tell.
+    """
+    return reply is not None or ends_with_the_connection(upstream.headers)
 
 
 def _takes_events(tee: Tee, response: Relayed) -> bool:

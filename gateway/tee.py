@@ -6,8 +6,12 @@ from time import perf_counter
 from gateway.codings import MAX_DECODED, decoder
 from gateway.dialects import Dialect, StreamReader
 from gateway.dialects.conversation import Answered
+from gateway.dialects.events import Event
 
 log = logging.getLogger("gateway.tee")
+
+# Content types of streams: server-sent events, lines of JSON, AWS's event stream.
+_STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
 
 # Of a whole body no more than this is kept to be read; one beyond it is relayed and not read.
 KEPT_MAX = MAX_DECODED
@@ -20,14 +24,22 @@ TIMELINE_MAX = 256
 class Tee:
     """Feeds one response to the reader of its dialect, and notes when its chunks came.
 
+    `tells`: the reader keeps what happens, to be taken by `told`.
+
     Attributes:
+        streamed: Whether the response is a stream.
+        events: Whether it is one of server-sent events.
         chunks: How many chunks came.
         first_output_at: `perf_counter()` of the first content of a stream.
 
     """
 
-    def __init__(self, dialect: Dialect | None, *, content_type: str, coding: str, started: float) -> None:
-        self.streamed = content_type.lower().startswith("text/event-stream")
+    def __init__(
+        self, dialect: Dialect | None, *, content_type: str, coding: str, started: float, tells: bool = False
+    ) -> None:
+        kind = content_type.lower()
+        self.streamed = kind.startswith(_STREAMS)
+        self.events = kind.startswith(_STREAMS[0])
         self.chunks = 0
         self.first_output_at: float | None = None
         self._dialect = dialect
@@ -42,11 +54,21 @@ class Tee:
             self._dialect = None
         elif self.streamed and dialect is not None:
             self._reader = dialect.stream_reader()
+            if tells:
+                self._reader.told = []
 
     @property
     def ended(self) -> bool:
         """Whether a stream's own last event has passed."""
         return self._reader is not None and self._reader.ended
+
+    def told(self) -> list[Event]:
+        """Return what happened in the stream since the last call, for a translation."""
+        reader = self._reader
+        if reader is None or not reader.told:
+            return []
+        told, reader.told = reader.told, []
+        return told
 
     @property
     def times_ms(self) -> list[float]:

@@ -1,12 +1,13 @@
 """Open one upstream response: the only place that talks to a provider, and where network errors become ours."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Protocol
 
 from msgspec import Struct
 
 from gateway.errors import ExchangeError, Kind
+from gateway.providers.entry import KeySent
 from gateway.providers.table import KEY_HEADERS, Provider
 from gateway.routing import Route
 from gateway.wire import (
@@ -39,6 +40,22 @@ HOP_BY_HOP = frozenset(
 )
 # Written anew for each request: the body's framing, the host, and what the server side has answered already.
 _REWRITTEN = frozenset({b"host", b"content-length", b"expect"})
+
+# What says how the client wrote its body, and how it wants the answer: nothing of a body that we write.
+_OF_THE_BODY = frozenset({b"content-type", b"content-encoding", b"accept", b"accept-encoding"})
+# Headers that belong to one provider's API, or its SDKs.
+_OF_A_DIALECT = (b"anthropic-", b"openai-", b"x-stainless-", b"x-goog-api-client", b"x-goog-user", b"x-amz-", b"amz-")
+# What a provider's API wants beside the body.
+_OF_DIALECT = {"anthropic-messages": [(b"anthropic-version", b"2023-06-01")]}
+# What a client may prove itself by; none of it goes to a provider that is sent a key of ours.
+_SECRETS = KEY_HEADERS | {b"cookie"}
+
+# How a key is shown. A Bedrock key and a Google token are bearers too; without one, `signing` has the last word.
+_KEY: dict[KeySent, Callable[[bytes], tuple[bytes, bytes]]] = {
+    "x-api-key": lambda key: (b"x-api-key", key),
+    "api-key": lambda key: (b"api-key", key),
+    "x-goog-api-key": lambda key: (b"x-goog-api-key", key),
+} | {bearer: lambda key: (b"authorization", b"Bearer " + key) for bearer in ("bearer", "sigv4", "google")}
 
 _KINDS: dict[type[WireError], Kind] = {
     ConnectFailed: Kind.SENDING,
@@ -100,44 +117,70 @@ def hop_by_hop(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     return names
 
 
-def forwarded(raw_headers: Iterable[tuple[bytes, bytes]], provider: Provider, *, decoded: bool) -> Headers:
+def forwarded(raw_headers: Headers, route: Route, *, decoded: bool, identity: bool = False) -> Headers:
     """Return the headers to send: the client's own, less what speaks of its connection and of us, with the right key.
 
-    A configured key replaces the client's; else the client's is passed on; else the environment's is used.
-    `decoded`: the body had to be changed and is no longer in the coding the client sent it in.
+    `decoded`: the body had to be changed and is no longer in the coding the client sent it in. `identity`: the response
+    must come in no coding.
     """
-    raw = tuple(raw_headers)
-    dropped = hop_by_hop(raw) | _REWRITTEN
+    dropped = hop_by_hop(raw_headers) | _REWRITTEN
     if decoded:
         dropped.add(b"content-encoding")
-    own_key = provider.key is not None or not provider.takes_client_keys
-    if own_key:
-        dropped |= KEY_HEADERS
-    replaced = {name.lower().encode("latin-1") for name, _ in provider.headers}
-    dropped |= replaced
-    headers = [
+    if identity:
+        dropped.add(b"accept-encoding")
+    kept = [(name, value) for name, value in raw_headers if name.lower() not in dropped]
+    if identity:
+        kept.append((b"Accept-Encoding", b"identity"))
+    return _with_key(kept, route, in_place=True)
+
+
+def translated(raw_headers: Headers, route: Route) -> Headers:
+    """Return the headers of a request that was written anew: less all that speaks of the client's own dialect."""
+    dropped = hop_by_hop(raw_headers) | _REWRITTEN | _OF_THE_BODY
+    kept = [
         (name, value)
-        for name, value in raw
+        for name, value in raw_headers
+        if (lowered := name.lower()) not in dropped and not lowered.startswith(_OF_A_DIALECT)
+    ]
+    kept += [(b"Content-Type", b"application/json"), (b"Accept-Encoding", b"identity")]
+    if route.sent is not None:
+        kept += _OF_DIALECT.get(route.sent.name, [])
+    return _with_key(kept, route, in_place=False)
+
+
+def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: bool) -> Headers:
+    """Put the right key into headers: the configured one; else the client's own; else the environment's.
+
+    A client that reached the provider by a model's name has most likely brought another one's key: the environment's
+    goes before it then. `in_place`: the client's key stays where it stands, since it speaks the provider's dialect.
+    """
+    provider = route.provider
+    key = provider.key or (None if route.addressed else provider.environment_key)
+    clients = next((value for name, value in headers if name.lower() in KEY_HEADERS), None)
+    shown = provider.shown(route.understood)
+    if key is None and (clients is None or shown == "sigv4"):
+        key = provider.environment_key
+    dropped = {name.lower().encode("latin-1") for name, _ in provider.headers}
+    if key is not None or not provider.takes_client_keys or shown == "sigv4":
+        dropped |= _SECRETS
+    elif not in_place and clients is not None:
+        key = clients.removeprefix(b"Bearer ").removeprefix(b"bearer ").decode("latin-1")
+        dropped |= KEY_HEADERS
+    kept = [
+        (name, value)
+        for name, value in headers
         if (lowered := name.lower()) not in dropped and not lowered.startswith(b"x-gateway-")
     ]
-    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
-    key = provider.key
-    if key is None and provider.takes_client_keys and not any(n.lower() in KEY_HEADERS for n, _ in headers):
-        key = provider.environment_key
+    kept += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
     if key is not None:
-        name = provider.key_header.encode()
-        headers.append((name, key.encode() if name == b"x-api-key" else b"Bearer " + key.encode()))
-    return tuple(headers)
+        kept.append(_KEY[shown](key.encode("latin-1")))
+    return tuple(kept)
 
 
-def secrets_in(headers: Headers, provider: Provider) -> tuple[str, ...]:
-    """Return the secrets that a request carries, so that no text of ours repeats them."""
+def secrets_in(provider: Provider) -> tuple[str, ...]:
+    """Return the secrets that are sent to a provider for the client, so that no text of ours repeats them."""
     found = {provider.key, provider.environment_key, *(value for _, value in provider.headers)}
-    for name, value in headers:
-        if name.lower() in KEY_HEADERS:
-            text = value.decode("latin-1")
-            found |= {text, text.rpartition(" ")[2]}
-    return tuple(sorted((s for s in found if s and len(s) >= 6), key=len, reverse=True))
+    return tuple(each for each in found if each)
 
 
 async def open_response(client: Client, route: Route, request: Request, deadlines: Deadlines) -> Response:

@@ -52,13 +52,13 @@ def _read() -> Callable[[str], bytes]:
 
 @pytest.fixture(name="upstream")
 async def _upstream() -> AsyncIterator[Upstream]:
-    """A scripted provider."""
+    """Start a scripted provider."""
     async with Upstream() as upstream:
         yield upstream
 
 
 @pytest.fixture(name="gateway")
 async def _gateway(upstream: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
-    """A worker in this process that sends all to `upstream`; its retries wait a millisecond."""
+    """Start a worker in this process that sends all to `upstream`; its retries wait a millisecond."""
     async with InProcess(tmp_path / "data", to(upstream.url)) as gateway:
         yield gateway

@@ -225,10 +225,10 @@ async def test_a_model_that_is_only_a_prefix(family: str, upstream: Upstream, ga
 
 
 async def test_a_dialect_that_the_provider_does_not_speak(upstream: Upstream, gateway: InProcess):
-    """A request to a provider that has another dialect is refused, and the message says which it speaks."""
-    data = request("POST", "/openai/v1/messages", [JSON], GOOD)
-    answer = await refused(gateway, upstream, data, "anthropic", 400, "dialect_mismatch")
-    assert "$.providers.openai.dialect" in said(answer, "anthropic")["message"]
+    """What cannot be translated for a provider of another dialect is refused; the message says which it speaks."""
+    data = request("POST", "/anthropic/v1/embeddings", [JSON], GOOD)
+    answer = await refused(gateway, upstream, data, "openai", 400, "dialect_mismatch")
+    assert "$.providers.anthropic.dialect" in said(answer, "openai")["message"]
 
 
 def chunked(*chunks: bytes) -> bytes:

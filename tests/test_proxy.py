@@ -96,7 +96,7 @@ async def test_a_websocket_is_refused_at_once(path: str, upstream: Upstream, gat
         assert said(answer, "openai")["code"] == "websocket_unsupported"
         assert upstream.asked == []
         assert (gateway.exchange()["outcome"], gateway.exchange()["http_status"]) == ("bad_input", 426)
-        await connection.send(post(path="/v1/responses"))
+        await connection.send(post(path="/v1/chat/completions"))
         assert (await connection.answer()).status == 200
     assert len(upstream.asked) == 1
 

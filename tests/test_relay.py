@@ -36,7 +36,10 @@ FLEETING = {
 
 def asking(name: str = "chat", body: dict[str, Any] = CHAT, version: bytes = b"1.1") -> bytes:
     """Return a request for a stream to the path that a fixture is from."""
-    path = PATHS[name.removesuffix(".sse").partition("_")[0]]
+    kind = name.removesuffix(".sse").partition("_")[0]
+    path = PATHS[kind]
+    if kind == "responses":
+        body = {"model": "gpt-5", "input": "hi", "stream": True}
     data = request("POST", path, [("Content-Type", "application/json")], json.dumps(body).encode())
     return data.replace(b"HTTP/1.1", b"HTTP/" + version, 1)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.config import parse
+from gateway.dialects.edit import Peek
 from gateway.errors import ExchangeError
 from gateway.providers import table
 from gateway.routing import choose, place
@@ -23,7 +24,7 @@ def _providers():
 
 
 def _route(providers, method, target, model=None, *, anthropic=False):
-    return choose(place(method, target, anthropic, providers), model, providers)
+    return choose(place(method, target, anthropic, providers), Peek(model), providers)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,8 @@ def test_a_mounted_path_never_looks_at_the_model(providers):
     [
         ("/nowhere", None, 404, "/openai/"),
         ("/", None, 404, "/-/"),
-        ("/anthropic/v1/chat/completions", None, 400, "anthropic-messages"),
-        ("/v1/messages", "local/big", 400, "$.providers.local.dialect"),
+        ("/anthropic/v1/embeddings", None, 400, "anthropic-messages"),
+        ("/v1/embeddings", "anthropic/x", 400, "$.providers.anthropic.dialect"),
         ("/v1/chat/completions", "local/", 400, "local/NAME"),
     ],
 )

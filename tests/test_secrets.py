@@ -95,6 +95,7 @@ TARGETS = (
     ("GET", "/v1/models"),
     ("POST", "/keyed/v1/chat/completions"),
     ("POST", "/nobody/v1/chat/completions"),
+    ("POST", "/anthropic/v1/embeddings"),
     ("POST", "/anthropic/v1/chat/completions"),
     ("GET", "/nope/v9"),
 )
@@ -108,7 +109,7 @@ def requests() -> Iterator[tuple[bytes, bool]]:
         for method, path in TARGETS:
             for scenario in SCENARIOS if path.startswith(("/v1", "/keyed")) else ("",):
                 head = [JSON, token, ("x-scenario", scenario), *headers]
-                ours = scenario in {"reset", "garbage"} or not path.startswith(("/v1", "/keyed"))
+                ours = scenario in {"reset", "garbage"} or not path.startswith(("/v1", "/keyed", "/anthropic/v1/chat"))
                 yield request(method, path + query, head, BODIES[0]), ours
         yield request("POST", "/v1/chat/completions" + query, [JSON, token, *headers], BODIES[1]), False
         yield request("POST", "/v1/chat/completions" + query, headers, BODIES[0]), True  # without the token

@@ -253,9 +253,13 @@ async def test_a_providers_own_advice_stays(upstream: Upstream, gateway: InProce
 )
 async def test_the_providers_streams_come_back_as_they_are(name, upstream: Upstream, gateway: InProcess, read):
     """Each dialect's stream is relayed byte for byte on its own path."""
-    path = {"chat": "/v1/chat/completions", "resp": "/v1/responses", "mess": "/v1/messages?beta=true"}[name[:4]]
+    path, asked = {
+        "chat": ("/v1/chat/completions", STREAM),
+        "resp": ("/v1/responses", {"model": "gpt-5", "input": "hi", "stream": True}),
+        "mess": ("/v1/messages?beta=true", {**CHAT, "max_tokens": 9, "stream": True}),
+    }[name[:4]]
     upstream.answers(stream(events(read(name))))
-    await compare(upstream, gateway, post(path, STREAM))
+    await compare(upstream, gateway, post(path, asked))
 
 
 PLACES = {

@@ -24,7 +24,7 @@ class Peek(Struct, frozen=True, gc=False):
     fields: frozenset[str] = frozenset()
 
 
-_SHAPE = ("messages", "input", "contents", "system", "max_completion_tokens", "stream_options", "response_format")
+_SHAPE = ("messages", "input", "contents", "system", "max_completion_tokens", "response_format")
 
 
 _ABSENT = Raw()
@@ -38,7 +38,6 @@ class _Body(Struct, gc=False):
     contents: Raw = _ABSENT
     system: Raw = _ABSENT
     max_completion_tokens: Raw = _ABSENT
-    stream_options: Raw = _ABSENT
     response_format: Raw = _ABSENT
 
 

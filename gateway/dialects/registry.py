@@ -1,11 +1,51 @@
-"""Which dialect is spoken where: by name, and by the path of a request."""
+"""Which dialect is spoken where: by name, by the path of a request, and by the shape of its body."""
 
-from gateway.dialects import Dialect
+from msgspec import Struct
+
+from gateway.dialects import Dialect, bedrock, gemini
 from gateway.dialects.anthropic import MESSAGES
+from gateway.dialects.anthropic_reply import MESSAGES_WRITER
+from gateway.dialects.bedrock import CONVERSE
+from gateway.dialects.bedrock_write import CONVERSE_WRITER
+from gateway.dialects.edit import Peek
+from gateway.dialects.gemini import GEMINI
+from gateway.dialects.gemini_write import GEMINI_WRITER
+from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
+from gateway.dialects.ollama_write import OLLAMA_WRITER
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
+from gateway.dialects.openai_chat_reply import CHAT_WRITER
 from gateway.dialects.openai_responses import RESPONSES
+from gateway.dialects.responses_reply import RESPONSES_WRITER
+from gateway.dialects.writing import Writer
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in (CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES)}
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        CHAT_COMPLETIONS,
+        COMPLETIONS,
+        EMBEDDINGS,
+        RESPONSES,
+        MESSAGES,
+        GEMINI,
+        OLLAMA_CHAT,
+        OLLAMA_GENERATE,
+        OLLAMA_EMBED,
+        CONVERSE,
+    )
+}
+WRITERS: dict[str, Writer] = {
+    writer.name: writer
+    for writer in (CHAT_WRITER, RESPONSES_WRITER, MESSAGES_WRITER, GEMINI_WRITER, OLLAMA_WRITER, CONVERSE_WRITER)
+}
+
+# Several operations are part of what a provider of one dialect speaks, and are written by its writer.
+SPOKEN_AS = {
+    COMPLETIONS.name: CHAT_COMPLETIONS.name,
+    EMBEDDINGS.name: CHAT_COMPLETIONS.name,
+    OLLAMA_CHAT.name: OLLAMA_WRITER.name,
+    OLLAMA_GENERATE.name: OLLAMA_WRITER.name,
+    OLLAMA_EMBED.name: OLLAMA_WRITER.name,
+}
 
 _BY_TAIL = {
     ("chat", "completions"): CHAT_COMPLETIONS,
@@ -13,7 +53,19 @@ _BY_TAIL = {
     ("embeddings",): EMBEDDINGS,
     ("responses",): RESPONSES,
     ("messages",): MESSAGES,
+    ("api", "chat"): OLLAMA_CHAT,
+    ("api", "generate"): OLLAMA_GENERATE,
+    ("api", "embed"): OLLAMA_EMBED,
+    ("api", "embeddings"): OLLAMA_EMBED,
 }
+
+
+class InPath(Struct, frozen=True):
+    """What the path of a request says that other dialects say in the body."""
+
+    dialect: Dialect | None
+    model: str
+    stream: bool
 
 
 def classify(method: str, path: str) -> Dialect | None:
@@ -27,3 +79,35 @@ def classify(method: str, path: str) -> Dialect | None:
     if "threads" in segments:  # the Assistants API's messages are none of Anthropic's
         return None
     return _BY_TAIL.get(segments[-2:]) or _BY_TAIL.get(segments[-1:])
+
+
+def in_path(method: str, path: str) -> InPath | None:
+    """Return what Gemini's and Bedrock's paths say; None for a path of another API."""
+    if ":" in path and (named := gemini.model_in(path)) is not None:
+        model, action = named
+        read = method == "POST" and action in {"generateContent", "streamGenerateContent"}
+        return InPath(GEMINI if read else None, model, action == "streamGenerateContent")
+    if "/converse" in path and (called := bedrock.model_in(path)) is not None:
+        return InPath(CONVERSE if method == "POST" else None, *called)
+    return None
+
+
+def by_shape(dialect: Dialect, seen: Peek) -> Dialect:
+    """Return the dialect a body is in, where it is not the path's: some clients post one's body to another's path.
+
+    Cursor sends bodies of the Responses API to `/chat/completions`, and is answered as that path answers.
+    """
+    fields = seen.fields
+    if dialect in (CHAT_COMPLETIONS, MESSAGES) and "input" in fields and "messages" not in fields:
+        return RESPONSES
+    if (
+        dialect in (CHAT_COMPLETIONS, MESSAGES, RESPONSES)
+        and "contents" in fields
+        and not fields & {"messages", "input"}
+    ):
+        return GEMINI
+    if dialect is RESPONSES and "messages" in fields and "input" not in fields:
+        return MESSAGES if "system" in fields else CHAT_COMPLETIONS
+    if dialect is MESSAGES and fields & {"max_completion_tokens", "response_format"}:
+        return CHAT_COMPLETIONS
+    return dialect

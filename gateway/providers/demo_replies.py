@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-_WORDS = (  # noqa: SIM905  a text is easier to read
+_WORDS = (
     "a gateway sees every call and keeps what it saw so that you can ask later which model was slow what it cost who "
     "asked and why it tried twice spans rows tokens streams and traces are there a moment after the last byte"
 ).split()

@@ -1,52 +1,88 @@
-"""The built-in providers, and how a provider of the configuration is made from them."""
+"""The table of providers of one gateway: the known ones as the environment and the configuration say, and its own."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from gateway.config import Config
 from gateway.config import Provider as Settings
 from gateway.errors import ConfigError
+from gateway.providers.catalog import CATALOG
+from gateway.providers.entry import Entry, KeySent, urls
+from gateway.providers.quirks import Quirks
 from gateway.wire import Origin
 
 OPENAI = ("openai-chat", "openai-responses")
 ANTHROPIC = ("anthropic-messages",)
 
 # Headers that carry a client's key, by which we know that it brought one.
-KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
+
+KeyHeader = Literal["authorization", "x-api-key", "api-key", "x-goog-api-key"]
+
+# Where a dialect is spoken below a base URL that says no version.
+_USUAL_PATHS = {
+    "openai-chat": "/v1",
+    "openai-responses": "/v1",
+    "anthropic-messages": "/v1",
+    "gemini": "/v1beta",
+    "ollama": "",
+    "bedrock-converse": "",
+}
+# They say where clients go, which is to us: people set them in the very shell in which they start the gateway.
+_CLIENTS_OWN = frozenset(
+    {"OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL", "GROQ_BASE_URL"}
+)
 
 
 class Provider(Struct, frozen=True, kw_only=True):
     """Where bytes go and how they are signed.
 
     Attributes:
-        base_path: What every target begins with; no trailing slash.
+        base_path: What the targets begin with of requests that are in no dialect; no trailing slash.
+        paths: Below which path each dialect is spoken; their names, in the order in which they are translated into.
         genai_name: The conventions' word for it (`gen_ai.provider.name`).
+        prefixes: What a model's name begins with to be sent here; it is taken off.
         key: The configured key; it replaces the client's.
         environment_key: The environment's key, used where the client brought none.
-        key_header: How a key of ours is sent.
+        key_sent: How a key of ours is sent, `key_sent_to` where that differs by dialect.
         takes_client_keys: Whether a key the client brought is passed on.
+        as_built_in: Whether it is a built-in one at its built-in address.
+        loose: Whether the configured address says no version: a request's own path says whether there is one.
+        quirks: How its chat completions differ from OpenAI's.
 
     """
 
     name: str
     origin: Origin
     base_path: str
-    dialects: tuple[str, ...]
+    paths: dict[str, str]
     genai_name: str
     prefixes: tuple[str, ...] = ()
     key: str | None = None
     environment_key: str | None = None
-    key_header: Literal["authorization", "x-api-key"] = "authorization"
+    key_sent: KeySent = "bearer"
+    key_sent_to: dict[str, KeySent] = {}
     takes_client_keys: bool = True
     headers: tuple[tuple[str, str], ...] = ()
     timeout: float | None = None
     stream_usage: bool = False
+    as_built_in: bool = False
+    loose: bool = False
+    quirks: Quirks = Quirks()
+    names: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Name it without its keys."""
         return f"<Provider {self.name} {self.url}{self.base_path}>"
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """What it speaks."""
+        return tuple(self.paths)
 
     @property
     def url(self) -> str:
@@ -56,28 +92,13 @@ class Provider(Struct, frozen=True, kw_only=True):
         host = f"[{origin.host}]" if ":" in origin.host else origin.host
         return f"{origin.scheme}://{host}" if usual else f"{origin.scheme}://{origin}"
 
+    def claims(self, model: str) -> bool:
+        """Whether a model's name, as its maker calls it, is one of this provider's own."""
+        return model.startswith(self.names) and not model.startswith(self.others)
 
-BUILT_IN = {
-    "openai": Provider(
-        name="openai",
-        origin=Origin("https", "api.openai.com", 443),
-        base_path="/v1",
-        dialects=OPENAI,
-        genai_name="openai",
-        prefixes=("openai/",),
-        stream_usage=True,
-    ),
-    "anthropic": Provider(
-        name="anthropic",
-        origin=Origin("https", "api.anthropic.com", 443),
-        base_path="/v1",
-        dialects=ANTHROPIC,
-        genai_name="anthropic",
-        prefixes=("anthropic/",),
-        key_header="x-api-key",
-    ),
-}
-ENVIRONMENT_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
+    def shown(self, dialect: str | None) -> KeySent:
+        """Return how it is shown a key by a request of this dialect."""
+        return self.key_sent_to.get(dialect or "", self.key_sent)
 
 
 def demo(base_url: str) -> Provider:
@@ -87,7 +108,7 @@ def demo(base_url: str) -> Provider:
         name="demo",
         origin=origin,
         base_path=base_path,
-        dialects=(*OPENAI, *ANTHROPIC),
+        paths=dict.fromkeys((*OPENAI, *ANTHROPIC), base_path),
         genai_name="demo",
         prefixes=("demo/",),
         takes_client_keys=False,
@@ -95,46 +116,102 @@ def demo(base_url: str) -> Provider:
     )
 
 
-def build(config: Config, environ: Mapping[str, str]) -> dict[str, Provider]:
-    """Return all providers by name: the built-in ones as configured, and the file's own. Raises ConfigError."""
-    providers = {
-        name: _merge(name, BUILT_IN[name], Settings(), environ.get(ENVIRONMENT_KEYS[name])) for name in BUILT_IN
-    }
+def build(config: Config, environ: Mapping[str, str], ours: Collection[str] = ()) -> dict[str, Provider]:
+    """Return all providers by name. `ours` are this gateway's own URLs, which are nobody else's. Raises ConfigError."""
+    known = {name: value for name, value in environ.items() if name not in _CLIENTS_OWN}
+    providers = {}
+    for name, entry in CATALOG.items():
+        provider = _known(entry, config.providers.get(name, Settings()), known, ours)
+        if provider is not None:
+            providers[name] = provider
     for name, settings in config.providers.items():
         if name == "demo":
             raise ConfigError("$.providers.demo: the name is taken by the demo provider; choose another one")
-        environment_key = environ.get(ENVIRONMENT_KEYS.get(name, ""))
-        providers[name] = _merge(name, BUILT_IN.get(name), settings, environment_key)
+        if name not in CATALOG:
+            providers[name] = _custom(name, settings)
     return providers
 
 
-def _merge(name: str, built_in: Provider | None, settings: Settings, environment_key: str | None) -> Provider:
-    where = f"$.providers.{name}"
+def _known(entry: Entry, settings: Settings, environ: Mapping[str, str], ours: Collection[str]) -> Provider | None:
+    """Return a known provider; None where nobody says where it is (Azure's and Vertex's have no usual place)."""
     if settings.base_url is not None:
-        try:
-            origin, base_path = Origin.from_url(settings.base_url)
-        except ValueError as error:
-            raise ConfigError(f"{where}.base_url: {error}") from None
-    elif built_in is not None:
-        origin, base_path = built_in.origin, built_in.base_path
+        origin, base_path = _parsed(entry.name, settings.base_url)
+        paths = {d: _below(base_path, path or _USUAL_PATHS[d]) for d, path in entry.dialects.items() if "{" not in path}
     else:
+        try:
+            found = urls(entry, environ, ours)
+        except ValueError as error:
+            raise ConfigError(f"the environment's address of the provider {entry.name!r} is none: {error}") from None
+        if not found:
+            return None
+        origin, _ = _parsed(entry.name, next(iter(found.values())))
+        paths = {dialect: urlsplit(url).path.rstrip("/") for dialect, url in found.items()}
+        base_path = next(iter(paths.values()))
+    if settings.dialect:
+        paths = {d: paths.get(d, _below(base_path, _USUAL_PATHS[d])) for d in _spoken(settings)}
+    return Provider(
+        name=entry.name,
+        origin=origin,
+        base_path=base_path,
+        paths=paths,
+        genai_name=entry.genai_name,
+        prefixes=(settings.prefix,) if settings.prefix else entry.prefixes,
+        key=settings.api_key or None,
+        environment_key=next((environ[each] for each in entry.key_variables if environ.get(each)), None),
+        key_sent=entry.key_sent,
+        key_sent_to=entry.key_sent_to,
+        headers=tuple(settings.headers.items()),
+        timeout=settings.timeout,
+        stream_usage=entry.stream_usage if settings.stream_usage is None else settings.stream_usage,
+        as_built_in=settings.base_url is None,
+        loose=settings.base_url is not None and not _versioned(base_path),
+        quirks=entry.quirks,
+        names=entry.names,
+        others=entry.others,
+    )
+
+
+def _custom(name: str, settings: Settings) -> Provider:
+    where = f"$.providers.{name}"
+    if settings.base_url is None:
         raise ConfigError(f"{where}: base_url is missing; say where its requests go: http://127.0.0.1:9000/v1")
-    spoken = [settings.dialect] if isinstance(settings.dialect, str) else settings.dialect
-    dialects = tuple(spoken) if spoken else (built_in.dialects if built_in else OPENAI[:1])
-    stream_usage = settings.stream_usage
-    if stream_usage is None:
-        stream_usage = built_in is not None and built_in.stream_usage
+    origin, base_path = _parsed(name, settings.base_url)
+    dialects = _spoken(settings) or OPENAI[:1]
+    anthropic = set(dialects) <= set(ANTHROPIC)
     return Provider(
         name=name,
         origin=origin,
         base_path=base_path,
-        dialects=dialects,
-        genai_name=built_in.genai_name if built_in else name,
-        prefixes=(settings.prefix,) if settings.prefix else (built_in.prefixes if built_in else (f"{name}/",)),
+        paths={dialect: _below(base_path, _USUAL_PATHS[dialect]) for dialect in dialects},
+        genai_name=name,
+        prefixes=(settings.prefix or f"{name}/",),
         key=settings.api_key or None,
-        environment_key=environment_key or None,
-        key_header="x-api-key" if set(dialects) <= set(ANTHROPIC) else "authorization",
+        key_sent="x-api-key" if anthropic else "x-goog-api-key" if dialects == ("gemini",) else "bearer",
         headers=tuple(settings.headers.items()),
         timeout=settings.timeout,
-        stream_usage=stream_usage,
+        stream_usage=bool(settings.stream_usage),
+        loose=not _versioned(base_path),
+        quirks=Quirks(max_tokens="max_tokens", developer=False),
     )
+
+
+def _spoken(settings: Settings) -> tuple[str, ...]:
+    said = settings.dialect
+    return (said,) if isinstance(said, str) else tuple(said or ())
+
+
+def _parsed(name: str, base_url: str) -> tuple[Origin, str]:
+    try:
+        return Origin.from_url(base_url)
+    except ValueError as error:
+        raise ConfigError(f"$.providers.{name}.base_url: {error}") from None
+
+
+def _below(base_path: str, usual: str) -> str:
+    """Return where a dialect is spoken below a base URL's path, which says the whole of it where it has a version."""
+    return base_path if not usual or _versioned(base_path) else base_path.removesuffix(usual) + usual
+
+
+def _versioned(path: str) -> bool:
+    last = path.rpartition("/")[2]
+    return last[:1] == "v" and last[1:2].isdigit()

@@ -15,7 +15,7 @@ from gateway.dialects.edit import Peek, peek, rename_model
         (rb'{"mod\u0065l":"\u00e9","stream":false}', Peek("é", stream=False)),
         (b'{"model":"a","model":"b"}', Peek("b")),
         (b'{"messages":[{"model":"x","content":"\xff"}],"stream":true}', Peek(None, True, frozenset({"messages"}))),
-        (b'{"input":"hi","stream_options":{}}', Peek(fields=frozenset({"input", "stream_options"}))),
+        (b'{"input":"hi","response_format":{}}', Peek(fields=frozenset({"input", "response_format"}))),
         (rb'{"content":"\ud83d","model":"a","stream":true}', Peek("a", stream=True)),
         (b'{"model":1,"stream":"true"}', Peek()),
         (b'{"model":null,"stream":null}', Peek()),

@@ -205,6 +205,20 @@ def test_media_of_tools_follow_their_results_for_models_that_cannot_hold_them() 
     assert dropped == []
 
 
+def test_results_that_media_come_between_are_two_turns() -> None:
+    """Results are one turn only where nothing stands between them."""
+    result = ToolCallResponse(id="a", name="look", response="")
+    foreign = ServerToolCall(name="web_search", server_tool_call={"type": "web_search"})
+    shown = replace(result, response=[PNG])
+    turns, _ = contents(said("tool", shown), said("assistant", foreign), said("tool", result), model="gemini-2.5-pro")
+    assert [[*part] for turn in turns for part in turn["parts"]] == [
+        ["functionResponse"],
+        ["inlineData"],
+        ["functionResponse"],
+    ]
+    assert len(turns) == 3
+
+
 @pytest.mark.parametrize(
     ("part", "written", "dropped"),
     [

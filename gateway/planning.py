@@ -1,0 +1,110 @@
+"""What is sent upstream for one exchange, and within which deadlines. Pure.
+
+The client's bytes go up as they came. Where a rule changes the body (a prefix renames the model, usage is asked for),
+only that changes; where the provider speaks another dialect, the body is written anew.
+"""
+
+from msgspec import Struct, structs
+
+from gateway.config import Config
+from gateway.dialects.edit import rename_model
+from gateway.dialects.openai_chat import ask_for_usage
+from gateway.errors import ExchangeError, Kind
+from gateway.retry import RetryPolicy
+from gateway.routing import Route
+from gateway.translation import Translation, translate
+from gateway.upstream import Deadlines, Headers, Request, forwarded, translated
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """All that the attempts of one exchange need. `asked_usage`: the usage chunk is ours, and kept from the client."""
+
+    route: Route
+    request: Request
+    deadlines: Deadlines
+    policy: RetryPolicy
+    asked_usage: bool = False
+    translation: Translation | None = None
+
+
+def plan(
+    config: Config, route: Route, method: str, path: str, headers: Headers, body: bytes, decoded: bytes | None
+) -> Plan:
+    """Say what is sent. `decoded`: the body without its content coding, where it is JSON. Raises ExchangeError."""
+    if route.sent is not None:
+        return _translated(config, route, method, path, headers, decoded)
+    sent, changed, asked_usage = body, False, False
+    if decoded is not None and route.rename is not None and not _names_model(route):
+        renamed = rename_model(decoded, route.rename)
+        if renamed is None:
+            raise ExchangeError(
+                Kind.BAD_INPUT,
+                f"The model in the body could not be renamed to {route.rename!r}: the body must be one JSON "
+                'object with one "model".',
+                status=400,
+            )
+        sent, changed = renamed, True
+    asks = config.usage.ask and route.provider.stream_usage and route.stream and route.spoken == "openai-chat"
+    if asks and decoded is not None:
+        asking = ask_for_usage(sent if changed else decoded)
+        if asking is not None:
+            sent, changed, asked_usage = asking, True, True
+    request = Request(
+        method=method.encode(),
+        target=route.target.encode("utf-8", "surrogateescape"),
+        # A response whose extra chunk is kept from the client must come in no coding.
+        headers=forwarded(headers, route, decoded=changed, identity=asked_usage),
+        body=sent,
+    )
+    return Plan(
+        route=route,
+        request=request,
+        deadlines=_deadlines(config, route),
+        policy=config.retry,
+        asked_usage=asked_usage,
+    )
+
+
+def _names_model(route: Route) -> bool:
+    """Whether the dialect has the model in its path, where it has been renamed already."""
+    return route.heard is not None and route.heard.name in {"gemini", "bedrock-converse"}
+
+
+def _translated(config: Config, route: Route, method: str, path: str, headers: Headers, decoded: bytes | None) -> Plan:
+    if decoded is None:
+        raise ExchangeError(
+            Kind.BAD_INPUT,
+            f"The body is no JSON, or in a coding that cannot be read, so it cannot be translated for the provider "
+            f"{route.provider.name!r}.",
+            status=400,
+        )
+    translation = translate(route, decoded, path)
+    written = translation.written
+    query = f"?{written.query}" if written.query else ""
+    route = structs.replace(route, target=route.provider.paths[translation.provider.name] + written.path + query)
+    request = Request(
+        method=method.encode(),
+        target=route.target.encode("utf-8", "surrogateescape"),
+        headers=translated(headers, route),
+        body=written.body,
+    )
+    return Plan(
+        route=route,
+        request=request,
+        deadlines=_deadlines(config, route),
+        policy=config.retry,
+        translation=translation,
+    )
+
+
+def _deadlines(config: Config, route: Route) -> Deadlines:
+    provider = route.provider
+    total = provider.timeout or config.default_timeout
+    first_byte = config.timeouts.first_byte
+    return Deadlines(
+        connect=min(config.timeouts.connect, total),
+        first_byte=min(first_byte, total) if first_byte is not None else total,
+        idle=config.timeouts.idle,
+        total=total,
+        total_setting=f"$.providers.{provider.name}.timeout" if provider.timeout else "$.default_timeout",
+    )
