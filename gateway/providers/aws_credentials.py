@@ -92,7 +92,7 @@ class AwsCredentials:
         return f"<AwsCredentials {self._kept!r}>"
 
     async def region(self) -> str | None:
-        """Return the region that the environment or the profile names."""
+        """Return the region that the environment or the profile names. Raises ConfigError for a file that is broken."""
         profiles = await asyncio.to_thread(read_profiles, self._environ, self._home)
         return region_of(self._environ, profiles.profiles.get(self._name(), {}))
 
