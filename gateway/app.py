@@ -33,6 +33,7 @@ from gateway.providers.demo import DemoProvider
 from gateway.proxy import Proxy
 from gateway.recorder import LIVE, Recorder
 from gateway.segments import VIEWS
+from gateway.signing import AwsSigner
 from gateway.supervisor import Lifeline, Role, Supervisor, listen
 from gateway.wire import Client
 
@@ -227,6 +228,7 @@ class Worker:
             config=config,
             providers=self._providers,
             client=self._client,
+            signer=AwsSigner(self._client, environ, time.time),
             tracer=telemetry.JournalTracer(self.journal, source, time.time_ns, rng),
             rng=rng,
             token=token,

@@ -15,11 +15,11 @@ from gateway.dialects.openai_chat import UsageFilter
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.planning import Plan
 from gateway.recording import Attempt, Exchange
-from gateway.relay import Relayed, extra_headers, relay
+from gateway.relay import Relayed, dropped_header, extra_headers, relay
 from gateway.retry import Again, Ended, next_step, retry_after
 from gateway.routing import Family
 from gateway.translation import Translation, translate_error
-from gateway.upstream import Body, lower, open_response
+from gateway.upstream import Body, Signer, lower, open_response
 from gateway.wire import Client, Response
 
 # An error body up to this is read whole before it is decided on; a larger one is relayed as it comes.
@@ -36,14 +36,14 @@ class _Failed(Struct, frozen=True, kw_only=True):
 
 
 async def answer(
-    request: web.Request, client: Client, plan: Plan, exchange: Exchange, rng: random.Random
+    request: web.Request, client: Client, signer: Signer, plan: Plan, exchange: Exchange, rng: random.Random
 ) -> web.StreamResponse:
     """Answer the client's request by as many attempts as the policy allows."""
     reason, wait, tries = "first", 0.0, 0
     while True:
         attempt = exchange.attempt(reason, wait)
         tries += 1
-        outcome = await _try_once(request, client, plan, exchange, attempt)
+        outcome = await _try_once(request, client, signer, plan, exchange, attempt)
         if not isinstance(outcome, _Failed):
             return outcome
         attempt.end(outcome.kind, outcome.error.message if outcome.error is not None else None)
@@ -64,7 +64,7 @@ async def answer(
 
 
 async def _try_once(
-    request: web.Request, client: Client, plan: Plan, exchange: Exchange, attempt: Attempt
+    request: web.Request, client: Client, signer: Signer, plan: Plan, exchange: Exchange, attempt: Attempt
 ) -> web.StreamResponse | _Failed:
     """Send once; relay what comes, or say how it failed while another try is still possible."""
     upstream: Response | None = None
@@ -73,7 +73,7 @@ async def _try_once(
         asyncio.get_running_loop().call_soon(exchange.request_attributes)
         before = perf_counter()
         try:
-            upstream = await open_response(client, plan.route, plan.request, plan.deadlines)
+            upstream = await open_response(client, signer, plan.route, plan.request, plan.deadlines)
         finally:
             exchange.waited += perf_counter() - before
         headers = lower(upstream.headers)
@@ -87,7 +87,10 @@ async def _try_once(
                 tee.feed(error_body)
                 return _Failed(kind=kind, response=upstream, body=error_body)
         usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not coding else None
-        reply = None if plan.translation is None else plan.translation.reply(tee, coding, time())
+        reply = None
+        if plan.translation is not None:
+            attempt.dropped(plan.translation.dropped)
+            reply = plan.translation.reply(tee, coding, time())
         return await relay(request, body, plan.route, exchange, attempt, usage_filter, reply)
     except ExchangeError as error:
         return _Failed(kind=error.kind, error=error)
@@ -113,6 +116,8 @@ async def _give_up(request: web.Request, failure: _Failed, plan: Plan, exchange:
     Where we have tried again ourselves, the client's SDK is told not to, so that its retries do not multiply ours.
     """
     extra = extra_headers(exchange, streamed=False)
+    if plan.translation is not None:
+        extra |= dropped_header(plan.translation.dropped)
     if exchange.attempts > 1:
         extra["x-should-retry"] = "false"
     if failure.response is not None and plan.translation is not None:

@@ -19,7 +19,7 @@ from gateway.providers.table import KEY_HEADERS, Provider
 from gateway.recording import CLIENT_ABORT, Exchange
 from gateway.relay import extra_headers
 from gateway.routing import Family, choose, place
-from gateway.upstream import Headers, secrets_in
+from gateway.upstream import Headers, Signer, secrets_in
 from gateway.wire import Client
 
 NOTHING = Peek(model=None, stream=False)
@@ -34,6 +34,7 @@ class Proxy:
         config: Config,
         providers: Mapping[str, Provider],
         client: Client,
+        signer: Signer,
         tracer: Tracer,
         rng: random.Random,
         token: str | None,
@@ -41,6 +42,7 @@ class Proxy:
         self._config = config
         self._providers = providers
         self._client = client
+        self._signer = signer
         self._tracer = tracer
         self._rng = rng
         self._token = token
@@ -76,7 +78,7 @@ class Proxy:
                 decoded = None
             asked = None if made.translation is None else made.translation.asked
             exchange.routed(made.route, decoded, secrets_in(route.provider), asked=asked)
-            return await answer(request, self._client, made, exchange, self._rng)
+            return await answer(request, self._client, self._signer, made, exchange, self._rng)
         except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
             if self.stopping:
                 exchange.abandon("shutdown", "the gateway stopped before the response was whole")

@@ -6,6 +6,7 @@ carries the stream's own last event, the one that completes the body, or else th
 
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 from aiohttp import HttpVersion11, web
@@ -27,6 +28,7 @@ _AIOHTTPS_OWN = ("Server", "Date", "Content-Type")
 _ADVICE = frozenset({"X-Accel-Buffering", "Cache-Control"})
 # What says how a body was written, and is not true of one that we have written instead.
 _OF_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"etag", b"digest"})
+_DROPPED_MOST = 40
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 _NO_LINGERING = struct.pack("ii", 1, 0)
 _CUT_OFF = "its connection ended before the stream's last event"
@@ -124,6 +126,31 @@ def extra_headers(exchange: Exchange, *, streamed: bool) -> dict[str, str]:
     return extra
 
 
+def dropped_header(names: Sequence[str]) -> dict[str, str]:
+    """Return the header that names what a translation could not tell; none where it told all."""
+    if not names:
+        return {}
+    words = ["".join(c if " " <= c <= "~" and c != "," else "?" for c in name) for name in names]
+    kept = words[:_DROPPED_MOST]
+    if len(words) > len(kept):
+        kept.append(f"and {len(words) - len(kept)} more")
+    return {"x-gateway-dropped": ", ".join(kept)}
+
+
+def _head(upstream: Response, exchange: Exchange, tee: Tee, reply: Reply | None) -> Relayed:
+    extra = extra_headers(exchange, streamed=tee.streamed)
+    if reply is None:
+        return Relayed(upstream, extra)
+    return Relayed(upstream, extra | dropped_header(reply.dropped), content_type=reply.content_type)
+
+
+def _tell_dropped(reply: Reply, response: Relayed, attempt: Attempt) -> None:
+    """Say what could not be told: on the span, and to a client that has not got the head yet."""
+    attempt.dropped(reply.dropped)
+    if not response.prepared:
+        response.headers.update(dropped_header(reply.dropped))
+
+
 async def relay(
     request: web.Request,
     body: Body,
@@ -141,8 +168,7 @@ async def relay(
     """
     tee, upstream = attempt.tee, body.response
     change = reply or stream_filter
-    extra = extra_headers(exchange, streamed=tee.streamed)
-    response = Relayed(upstream, extra, content_type=None if reply is None else reply.content_type)
+    response = _head(upstream, exchange, tee, reply)
     if change is not None:
         response.headers.popall("Content-Length", None)
     between_events = True
@@ -163,7 +189,7 @@ async def relay(
             cut_off = False
             if last or tee.ended:
                 if reply is not None:
-                    attempt.dropped(reply.dropped)
+                    _tell_dropped(reply, response, attempt)
                 outcome = attempt.end(None)
                 cut_off = last and outcome == Kind.CLOSED.value and _ends_anywhere(upstream, reply)
                 exchange.end(outcome, upstream.status, _CUT_OFF if cut_off else None)

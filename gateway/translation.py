@@ -89,6 +89,7 @@ class StreamReply:
     """Writes a stream for the client out of what the tee's reader is told; or out of a whole response, at its end."""
 
     def __init__(self, translation: Translation, tee: Tee, now: float) -> None:
+        self._dropped = translation.dropped
         self._writer = translation.client.stream(translation.asked, now)
         self._restoring = Restoring(names_of(translation.asked))
         self._tee = tee
@@ -96,8 +97,8 @@ class StreamReply:
 
     @property
     def dropped(self) -> list[str]:
-        """What could not be said to the client."""
-        return self._writer.dropped
+        """What could not be said to the provider, or to the client."""
+        return [*self._dropped, *self._writer.dropped]
 
     def feed(self, data: bytes) -> bytes:  # noqa: ARG002  the tee has read it
         """Return what the client is told of the bytes that the tee has just read."""
@@ -126,7 +127,7 @@ class WholeReply:
         self._coding = coding
         self._now = now
         self._pieces: list[bytes] = []
-        self.dropped: list[str] = []
+        self.dropped = list(translation.dropped)
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes."""
@@ -144,7 +145,8 @@ class WholeReply:
                 f"The provider's response is no {translation.provider.name} that could be translated: {_shown(body)}",
             )
         answered = restored(answered, names_of(translation.asked))
-        written, self.dropped = translation.client.response(answered, translation.asked, self._now)
+        written, names = translation.client.response(answered, translation.asked, self._now)
+        self.dropped += names
         return written
 
     def broken(self, message: str) -> bytes:  # noqa: ARG002  nothing was said so far

@@ -183,9 +183,20 @@ def secrets_in(provider: Provider) -> tuple[str, ...]:
     return tuple(each for each in found if each)
 
 
-async def open_response(client: Client, route: Route, request: Request, deadlines: Deadlines) -> Response:
+class Signer(Protocol):
+    """Signs requests to providers that want it, at the moment they are sent."""
+
+    async def signed(self, provider: Provider, request: Request) -> Request:
+        """Return the request with what shows who asks. Raises ExchangeError where nothing does."""
+
+
+async def open_response(
+    client: Client, signer: Signer, route: Route, request: Request, deadlines: Deadlines
+) -> Response:
     """Send the request and return the response once its head is here. Raises ExchangeError."""
     provider = route.provider
+    if provider.signs(route.understood):
+        request = await signer.signed(provider, request)
     try:
         response = await client.send(
             provider.origin,

@@ -96,6 +96,15 @@ class Provider(Struct, frozen=True, kw_only=True):
         """Whether a model's name, as its maker calls it, is one of this provider's own."""
         return model.startswith(self.names) and not model.startswith(self.others)
 
+    @property
+    def authority(self) -> str:
+        """The host as requests name it: with its port where that is not the usual one."""
+        return self.url.partition("://")[2]
+
+    def signs(self, dialect: str | None) -> bool:
+        """Whether a request of this dialect is signed by AWS's credentials: there is no key to show."""
+        return self.shown(dialect) == "sigv4" and not (self.key or self.environment_key)
+
     def shown(self, dialect: str | None) -> KeySent:
         """Return how it is shown a key by a request of this dialect."""
         return self.key_sent_to.get(dialect or "", self.key_sent)
