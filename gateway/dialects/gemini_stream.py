@@ -1,22 +1,19 @@
 """Gemini's streams: each event is a response with what is new in it. Pure.
 
-Nothing says when a part begins or is done, so texts of one kind that follow each other are one part, up to a signature,
-which belongs to what came before. Nor does anything say when the stream ends, but that each candidate has finished.
+Nothing says when the stream ends, but that each candidate has finished.
 """
 
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from gateway.dialects import events
-from gateway.dialects.conversation import Answered, Extra, Message, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
+from gateway.dialects.conversation import Answered, Reasoning, Text, ToolCall, Usage
 from gateway.dialects.framing import Event
 from gateway.dialects.gemini_answers import (
     DECODER,
     KNOWN,
     answer_extra,
-    cited,
     own_fields,
     own_usage,
     read_blocked,
@@ -26,137 +23,12 @@ from gateway.dialects.gemini_answers import (
     read_usage,
 )
 from gateway.dialects.gemini_arguments import Arguments
-from gateway.dialects.gemini_fields import NAME, pick, rest
+from gateway.dialects.gemini_choices import Choice
+from gateway.dialects.gemini_fields import pick, rest
 from gateway.dialects.gemini_framing import END, EitherDecoder
 from gateway.dialects.gemini_parts import read_part
-from gateway.dialects.lenient import count, decode, error_of, fields, json_value, objects, text
+from gateway.dialects.lenient import count, decode, error_of, fields, objects, text
 from gateway.dialects.streamed import EventReader
-
-
-class _Open:
-    """The part that grows: a text, reasoning, or a call whose arguments come in pieces (`arguments`)."""
-
-    __slots__ = ("arguments", "logprobs", "part", "pieces")
-
-    def __init__(self, part: Text | Reasoning | ToolCall, arguments: Arguments | None = None) -> None:
-        self.part = part
-        self.arguments = arguments
-        self.pieces: list[str] = []
-        self.logprobs: list[TokenLogprob] = []
-
-    def add_extra(self, extra: Extra) -> None:
-        """Keep what came beside a later piece."""
-        if extra:
-            own = {name: {**self.part.extra.get(name, {}), **fields} for name, fields in extra.items()}
-            self.part = replace(self.part, extra={**self.part.extra, **own})
-
-    @property
-    def signed(self) -> bool:
-        """Whether a signature has come; what comes after is another part."""
-        extra = self.part.extra
-        return bool(extra) and any("thoughtSignature" in own or "thought_signature" in own for own in extra.values())
-
-    def whole(self, own: dict[str, Any]) -> Part:
-        """Return the part as far as it has come; `own` are the candidate's fields, which tell the sources of a text."""
-        joined = "".join(self.pieces)
-        match self.part:
-            case ToolCall():
-                return replace(self.part, arguments=json_value(joined))
-            case Text():
-                (part,) = cited([replace(self.part, content=joined, logprobs=self.logprobs)], own)
-                return part
-        return replace(self.part, content=joined)
-
-
-class _Choice:
-    """One candidate as far as it has come."""
-
-    __slots__ = ("done", "index", "open", "own", "parts", "reason", "told", "word")
-
-    def __init__(self, index: int, told: list[events.Event] | None) -> None:
-        self.index = index
-        self.told = told
-        self.parts: list[Part] = []
-        self.open: _Open | None = None
-        self.own: dict[str, Any] = {}  # what a message has no place for
-        self.reason: str | None = None
-        self.word: str | None = None
-        self.done = False
-
-    @property
-    def next(self) -> int:
-        """The number of the part that grows, or of the next one."""
-        return len(self.parts)
-
-    def begin(self, part: Text | Reasoning | ToolCall, arguments: Arguments | None = None) -> _Open:
-        """Begin a part that will grow."""
-        self.close()
-        self.open = _Open(part, arguments)
-        if self.told is not None:
-            self.told.append(events.PartBegun(choice=self.index, index=self.next, part=part))
-        return self.open
-
-    def grown(self, piece: str) -> None:
-        """Tell that the part has grown."""
-        if self.told is not None and piece:
-            self.told.append(events.PartGrown(choice=self.index, index=self.next, text=piece))
-
-    def close(self) -> None:
-        """End the part that grows."""
-        if self.open is None:
-            return
-        if self.open.arguments is not None:
-            end = self.open.arguments.close()
-            self.open.pieces.append(end)
-            self.grown(end)
-        part = self.open.whole(self.own)
-        self.open = None
-        if self.told is not None:
-            self.told.append(events.PartDone(choice=self.index, index=self.next, part=part))
-        self.parts.append(part)
-
-    def add(self, part: Part) -> None:
-        """Take a part that came whole."""
-        self.close()
-        if self.told is not None:
-            begun = replace(part, arguments=None) if isinstance(part, ToolCall) else part
-            self.told.append(events.PartBegun(choice=self.index, index=self.next, part=begun))
-            if isinstance(part, ToolCall):
-                self.grown(msgspec.json.encode(part.arguments).decode())
-            self.told.append(events.PartDone(choice=self.index, index=self.next, part=part))
-        self.parts.append(part)
-
-    def finish(self, reason: str | None, word: str | None = None) -> None:
-        """Take how it ended; said again, only the last word counts."""
-        self.close()
-        self.reason, self.word = reason, word
-        if self.told is not None and not self.done:
-            self.told.append(
-                events.ChoiceDone(choice=self.index, finish_reason=reason, finish_word=word, extra=self.extra)
-            )
-        self.done = True
-
-    @property
-    def called(self) -> bool:
-        """Whether a function has been called."""
-        growing = [] if self.open is None else [self.open.part]
-        return any(isinstance(part, ToolCall) for part in (*self.parts, *growing))
-
-    @property
-    def extra(self) -> Extra:
-        """What the message has no place for."""
-        return {NAME: dict(self.own)} if self.own else {}
-
-    def message(self) -> Message:
-        """Return what came so far."""
-        growing = [] if self.open is None else [self.open.whole(self.own)]
-        return Message(
-            role="assistant",
-            parts=[*self.parts, *growing],
-            finish_reason=self.reason,
-            finish_word=self.word,
-            extra=self.extra,
-        )
 
 
 class GeminiReader(EventReader):
@@ -166,7 +38,7 @@ class GeminiReader(EventReader):
         super().__init__(EitherDecoder())
         self._first: dict[str, Any] | None = None  # what the first response says beside its candidates
         self._own: dict[str, Any] = {}
-        self._choices: dict[int, _Choice] = {}
+        self._choices: dict[int, Choice] = {}
         self._reported: dict[str, Any] = {}
         self._told_usage: Usage | None = None
         self._error: tuple[str | None, str | None] = (None, None)
@@ -219,10 +91,10 @@ class GeminiReader(EventReader):
                     )
                 )
 
-    def _choice(self, index: int) -> _Choice:
+    def _choice(self, index: int) -> Choice:
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = _Choice(index, self.told)
+            choice = self._choices[index] = Choice(index, self.told)
         return choice
 
     def _take_candidate(self, candidate: dict[str, Any], size: int) -> None:
@@ -249,7 +121,7 @@ class GeminiReader(EventReader):
             if reason is not None:
                 choice.finish(reason, word)
 
-    def _take_part(self, choice: _Choice, wire: dict[str, Any], size: int) -> None:
+    def _take_part(self, choice: Choice, wire: dict[str, Any], size: int) -> None:
         call = pick(wire, "functionCall")
         if isinstance(call, dict) and self._take_piece(choice, wire, call):
             return
@@ -263,7 +135,7 @@ class GeminiReader(EventReader):
             if self._has_room(size):
                 choice.add(part)
 
-    def _take_text(self, choice: _Choice, part: Text | Reasoning) -> None:
+    def _take_text(self, choice: Choice, part: Text | Reasoning) -> None:
         growing = choice.open
         same = growing is not None and type(growing.part) is type(part)
         if growing is None or not same or (growing.signed and part.content):
@@ -277,7 +149,7 @@ class GeminiReader(EventReader):
         if len(growing.pieces) > known:
             choice.grown(part.content)
 
-    def _take_piece(self, choice: _Choice, wire: dict[str, Any], call: dict[str, Any]) -> bool:
+    def _take_piece(self, choice: Choice, wire: dict[str, Any], call: dict[str, Any]) -> bool:
         """Take a call that comes in pieces, as Vertex sends it where it was asked to; say whether it is one."""
         growing = choice.open if choice.open is not None and choice.open.arguments is not None else None
         name = text(call.get("name"))

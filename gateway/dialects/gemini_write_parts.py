@@ -24,6 +24,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.gemini_fields import NAME, carried
 from gateway.dialects.gemini_parts import CODE_EXECUTION, KEPT_FILES
+from gateway.dialects.lenient import fields, text
 
 Json = dict[str, Any]
 
@@ -66,7 +67,11 @@ class Writing(Struct, frozen=True):
         extra: Extra = getattr(part, "extra", {})
         own = extra.get(NAME, {})
         foreign = {dialect: said for dialect, said in extra.items() if dialect != NAME and said}
-        if foreign and self.carry and isinstance(part, Text | Reasoning | ToolCall) and not signed(part):
+        if isinstance(part, ToolCall) and not signed(part) and (signature := _by_way_of_openai(foreign)):
+            own = {**own, "thoughtSignature": signature}
+            more = {key: value for key, value in foreign["openai-chat"].items() if key != "extra_content"}
+            self.dropped.foreign({**foreign, "openai-chat": more}, NAME, path)
+        elif foreign and self.carry and isinstance(part, Text | Reasoning | ToolCall) and not signed(part):
             own = {**own, "thoughtSignature": carried(foreign)}
         else:
             self.dropped.foreign(foreign, NAME, path)
@@ -83,6 +88,12 @@ def signed(part: Part) -> bool:
     """Whether a part has a signature of Gemini's."""
     own = getattr(part, "extra", {}).get(NAME, {})
     return "thoughtSignature" in own or "thought_signature" in own
+
+
+def _by_way_of_openai(foreign: Extra) -> str | None:
+    """Return a call's signature as Google's API tells it in OpenAI's dialect. Source: the guide to signatures."""
+    content = fields(foreign.get("openai-chat", {}).get("extra_content"))
+    return text(fields(content.get("google")).get("thought_signature"))
 
 
 def merged(written: Json, own: Json) -> Json:
@@ -133,8 +144,8 @@ def _written(part: Part, path: str, writing: Writing) -> Json | None:
     return None
 
 
-def _there(fields: Json) -> Json:
-    return {key: value for key, value in fields.items() if value is not None}
+def _there(said: Json) -> Json:
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def arguments(call: ToolCall) -> Json:

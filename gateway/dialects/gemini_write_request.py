@@ -23,7 +23,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.gemini_fields import NAME, NO_SIGNATURE
 from gateway.dialects.gemini_request import GENERATE, STREAM
-from gateway.dialects.gemini_write_parts import Json, Writing, merged, shown_apart, signed
+from gateway.dialects.gemini_write_parts import Json, Writing, merged, shown_apart
 from gateway.dialects.writing import Written
 
 _PARAMETERS = {
@@ -110,7 +110,7 @@ def _contents(asked: Asked, writing: Writing, *, signs: bool) -> tuple[list[Json
             continue
         parts = _parts(message, path, names, writing)
         if signs and message.role == "assistant":
-            _sign(message, parts)
+            _sign(parts)
         is_tool = message.role == "tool"
         if shown and not is_tool:
             contents.append({"role": "user", "parts": shown})
@@ -166,13 +166,11 @@ def _parts(message: Message, path: str, names: dict[str | None, str], writing: W
     return written
 
 
-def _sign(message: Message, parts: list[Json]) -> None:
+def _sign(parts: list[Json]) -> None:
     """Mark calls of another model, which have no signature; the first of them stands for all."""
-    if any(isinstance(part, ToolCall) and signed(part) for part in message.parts):
-        return
-    first = next((part for part in parts if "functionCall" in part), None)
-    if first is not None:
-        first["thoughtSignature"] = NO_SIGNATURE
+    calls = [part for part in parts if "functionCall" in part]
+    if calls and not any("thoughtSignature" in call or "thought_signature" in call for call in calls):
+        calls[0]["thoughtSignature"] = NO_SIGNATURE
 
 
 def _config(asked: Asked, dropped: Dropped, *, early: bool) -> Json:

@@ -181,6 +181,21 @@ def test_calls_without_a_signature_are_marked_where_one_is_demanded(model: str, 
     assert [part.get("thoughtSignature") for part in signed["parts"]] == [None, "c2ln"]
 
 
+def test_a_signature_that_came_by_way_of_openais_dialect_is_geminis_again() -> None:
+    """Google's own API in OpenAI's dialect puts it beside the call, and its clients send it back so."""
+    extra: Any = {"openai-chat": {"extra_content": {"google": {"thought_signature": "c2ln"}}}}
+    call = ToolCall(id="c", name="f", arguments={}, extra=extra)
+    (turn,), dropped = contents(said("assistant", call, replace(call, extra={})))
+    assert [part.get("thoughtSignature") for part in turn["parts"]] == ["c2ln", None]
+    assert dropped == []
+    extra["openai-chat"]["more"] = 1
+    _, dropped = contents(said("assistant", replace(call, extra=extra)))
+    assert dropped == ["messages[0].parts[0].more"]
+    (turn,), dropped = contents(said("assistant", replace(call, extra={"openai-chat": {"extra_content": 7}})))
+    assert turn["parts"][0]["thoughtSignature"] == SKIP
+    assert dropped == ["messages[0].parts[0].extra_content"]
+
+
 def test_media_of_tools_follow_their_results_for_models_that_cannot_hold_them() -> None:
     """Before Gemini 3 a function's response had no parts."""
     turns, dropped = contents(
