@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import attributes as seen
-from gateway.config import Capture, CaptureMode
+from gateway.config import Capture, CaptureMode, Config
 from gateway.dialects.conversation import Answered, Asked, Message, Text, Usage
 from gateway.dialects.registry import DIALECTS
-from gateway.providers.table import BUILT_IN
+from gateway.providers.table import build
 from gateway.routing import Route
 
 KEY = "sk-planted-0123456789abcdef"
@@ -71,7 +71,7 @@ def test_a_path_is_stored_without_query_and_user(target, path):
 def test_an_attempts_url_has_no_query():
     """url.full names the provider and the path, and none of the client's parameters."""
     route = Route(
-        provider=BUILT_IN["openai"],
+        provider=build(Config(), {})["openai"],
         target=f"/v1/chat/completions?api_key={KEY}",
         family="openai",
         dialect=DIALECTS["openai-chat"],

@@ -58,7 +58,9 @@ exchanges = st.fixed_dictionaries(
 
 
 async def _client(url: str, asked: dict[str, Any]) -> None:
-    body = {"model": "m", "stream": asked["stream"], "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+    said = [{"role": "user", "content": "hi"}]
+    asks = {"input": said} if asked["path"].endswith("responses") else {"messages": said, "max_tokens": 1}
+    body = {"model": "m", "stream": asked["stream"], **asks}
     async with connected(url) as client:
         head = [("Content-Type", "application/json")]
         await client.send(request("POST", asked["path"], head, json.dumps(body).encode()))
