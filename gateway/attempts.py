@@ -8,17 +8,21 @@ import random
 from time import perf_counter, time
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway import error_bodies
+from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.openai_chat import UsageFilter
+from gateway.dialects.registry import WRITERS
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.planning import Plan
-from gateway.recording import Attempt, Exchange
+from gateway.providers.groq import recovered
+from gateway.recording import OK, Attempt, Exchange
 from gateway.relay import Relayed, dropped_header, extra_headers, relay
 from gateway.retry import Again, Ended, next_step, retry_after
 from gateway.routing import Family
-from gateway.translation import Translation, translate_error
+from gateway.semconv import CHAT
+from gateway.translation import Translation, plain, told, translate_error
 from gateway.upstream import Body, Signer, lower, open_response
 from gateway.wire import Client, Response
 
@@ -85,6 +89,8 @@ async def _try_once(
             error_body = await body.whole(ERROR_BODY_MAX)
             if error_body is not None:
                 tee.feed(error_body)
+                if plan.route.provider.recovers and (answered := recovered(plain(error_body, coding))) is not None:
+                    return await _recover(request, plan, exchange, attempt, upstream, answered)
                 return _Failed(kind=kind, response=upstream, body=error_body)
         usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not coding else None
         reply = None
@@ -97,6 +103,23 @@ async def _try_once(
     finally:
         if upstream is not None:
             upstream.abort()
+
+
+async def _recover(
+    request: web.Request, plan: Plan, exchange: Exchange, attempt: Attempt, upstream: Response, answered: Answered
+) -> web.StreamResponse:
+    """Give the client the response that a provider's error has in it."""
+    translation, route = plan.translation, plan.route
+    asked = translation.asked if translation is not None else exchange.asked or Asked(operation=CHAT)
+    asked = structs.replace(asked, stream=route.stream or asked.stream)
+    client = translation.client if translation is not None else WRITERS[route.spoken or "openai-chat"]
+    content_type, body = told(client, asked, answered, time())
+    attempt.recovered = answered
+    exchange.end(attempt.end(OK), 200)
+    response = Relayed(upstream, extra_headers(exchange, streamed=asked.stream), content_type=content_type, status=200)
+    await response.prepare(request)
+    await response.write_eof(body)
+    return response
 
 
 def _ended(failure: _Failed) -> Ended:
@@ -121,7 +144,7 @@ async def _give_up(request: web.Request, failure: _Failed, plan: Plan, exchange:
     if exchange.attempts > 1:
         extra["x-should-retry"] = "false"
     if failure.response is not None and plan.translation is not None:
-        return await _tell(request, failure, failure.response, plan.translation, exchange, extra)
+        return await _tell(request, failure, failure.response, plan, plan.translation, exchange, extra)
     if failure.response is not None:
         exchange.end(failure.kind.value, failure.response.status)
         response = Relayed(failure.response, extra)
@@ -137,6 +160,7 @@ async def _tell(
     request: web.Request,
     failure: _Failed,
     answered: Response,
+    plan: Plan,
     translation: Translation,
     exchange: Exchange,
     extra: dict[str, str],
@@ -145,6 +169,7 @@ async def _tell(
     coding = lower(answered.headers).get("content-encoding", "")
     status, body = translate_error(translation, failure.kind, answered.status, failure.body, coding, exchange.trace_id)
     exchange.end(failure.kind.value, status)
+    extra |= error_bodies.headers(failure.kind, status, plan.route.family)
     response = Relayed(answered, extra, content_type="application/json", status=status)
     await response.prepare(request)
     await response.write_eof(body)
@@ -161,6 +186,7 @@ async def refuse(
     """Answer with an error of our own, in the client's dialect. The exchange has ended before."""
     exchange.end(error.kind.value, error.status, error.message)
     headers = extra or extra_headers(exchange, streamed=False)
+    headers |= error_bodies.headers(error.kind, error.status, family)
     text = ExchangeError(error.kind, exchange.scrub(error.message), status=error.status, code=error.code)
     response = web.Response(
         status=error.status,

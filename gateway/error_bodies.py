@@ -1,9 +1,10 @@
 """Errors born in the gateway, as each dialect's clients expect them. Pure."""
 
+from gateway.dialects.bedrock_write import error_type
 from gateway.dialects.conversation import Asked
 from gateway.dialects.events import Broken
 from gateway.dialects.registry import WRITERS
-from gateway.errors import ExchangeError
+from gateway.errors import ExchangeError, Kind
 from gateway.routing import SPOKEN_TO, Family
 from gateway.semconv import CHAT
 
@@ -12,6 +13,11 @@ def body(error: ExchangeError, family: Family, request_id: str) -> bytes:
     """Return the body of an error response."""
     writer = WRITERS[SPOKEN_TO[family]]
     return writer.error(error.kind, error.status, error.message, error.code, request_id)
+
+
+def headers(kind: Kind, status: int, family: Family) -> dict[str, str]:
+    """Return what stands in the head of an error response: Bedrock's clients read its type there."""
+    return {"x-amzn-ErrorType": error_type(kind, status, None)} if family == "aws-bedrock" else {}
 
 
 def event(error: ExchangeError, family: Family, request_id: str) -> bytes:

@@ -21,6 +21,7 @@ from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.estimate import estimate
 from gateway.dialects.registry import DIALECTS
 from gateway.errors import Kind, kind_of_status
+from gateway.keys import Keys
 from gateway.routing import Route
 from gateway.tee import Tee
 
@@ -37,8 +38,6 @@ _ERRORS = DIALECTS["openai-chat"]
 _propagator = TraceContextTextMapPropagator()
 _getter: DefaultGetter = DefaultGetter()
 _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
-# A key that is shorter cannot be told from a word.
-_SHORTEST = 6
 
 
 class Exchange:
@@ -67,10 +66,7 @@ class Exchange:
         self._asked: Asked | None = None
         self._request: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
-        self._headers = headers
-        self._target = target
-        self._keys: tuple[str, ...] = ()
-        self._secrets: tuple[str, ...] | None = None
+        self.keys = Keys(headers, target)
         attributes = seen.of_client(method, target, headers)
         parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
         self.span = tracer.start_span(
@@ -106,7 +102,7 @@ class Exchange:
         `asked`: the body, where it has been read already.
         """
         self._route = route
-        self._keys = keys
+        self.keys.ours = keys
         if self.capture.store != "off":
             self._body, self._asked = body, asked
 
@@ -137,19 +133,9 @@ class Exchange:
         finally:
             self.waited += perf_counter() - before
 
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The keys that came with the request or are sent for it, the longest first."""
-        if self._secrets is None:
-            found = {*self._keys, *seen.secrets_in(self._headers, self._target)}
-            self._secrets = tuple(sorted((each for each in found if len(each) >= _SHORTEST), key=len, reverse=True))
-        return self._secrets
-
     def scrub(self, text: str) -> str:
         """Take this exchange's keys out of a text, such as an error that repeats what it was sent."""
-        for secret in self.secrets:
-            text = text.replace(secret, seen.REDACTED)
-        return seen.readable(text)
+        return self.keys.scrub(text)
 
     def account(self, usage: Mapping[str, Any]) -> None:
         """Add an attempt's tokens to the exchange's."""
@@ -176,7 +162,7 @@ class Exchange:
         now = perf_counter()
         try:
             attributes = self._closing(outcome, status, error, now)
-            seen.scrub(attributes, self.secrets)
+            seen.scrub(attributes, self.keys.all)
             self.span.set_attributes(attributes)
             clients_fault = status is not None and 400 <= status < 500
             if outcome not in {OK, CLIENT_ABORT} and not clients_fault:
@@ -229,6 +215,7 @@ class Attempt:
         self.error: str | None = None
         self.response_model: str | None = None
         self.usage_source: str | None = None
+        self.recovered: Answered | None = None
         self._dropped: list[str] = []
         model = route.rename or route.model
         name = f"{route.operation} {model}" if model else route.operation
@@ -295,7 +282,7 @@ class Attempt:
 
     def _finish(self, outcome: str, error: str | None, now: float) -> str:
         exchange = self._exchange
-        answered = self._tee.answered() if self._tee is not None else None
+        answered = self.recovered or (self._tee.answered() if self._tee is not None else None)
         if outcome == OK and answered is not None and self.streamed:
             if answered.error_type or answered.error_message:
                 outcome = Kind.SERVER.value
@@ -314,6 +301,8 @@ class Attempt:
             attributes["gateway.attempt.chunk_times_ms"] = self.tee.times_ms
             if self.tee.first_output_at is not None:
                 attributes["gen_ai.response.time_to_first_chunk"] = round(self.tee.first_output_at - self.started, 6)
+        if self.recovered is not None:
+            attributes["gateway.attempt.recovered"] = True
         if self._dropped:
             attributes["gateway.dropped"] = [exchange.scrub(name) for name in self._dropped]
         if answered is not None:
@@ -327,7 +316,7 @@ class Attempt:
             self.span.set_status(StatusCode.ERROR, outcome)
         if error:
             self.error = attributes["gateway.error"] = exchange.scrub(error)
-        seen.scrub(attributes, exchange.secrets)
+        seen.scrub(attributes, exchange.keys.all)
         self.span.set_attributes(attributes)
         return outcome
 

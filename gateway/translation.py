@@ -12,6 +12,7 @@ from gateway.dialects import Dialect
 from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.custom_tools import Restoring, names_of, restored
 from gateway.dialects.events import Broken
+from gateway.dialects.gemini_write import GEMINI_ARRAY_WRITER, GEMINI_WRITER
 from gateway.dialects.parameters import PREVIOUS_RESPONSE_ID
 from gateway.dialects.registry import WRITERS
 from gateway.dialects.replay import replay
@@ -76,13 +77,25 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
     written = WRITERS[sent.name].request(told)
     if sent.name == "openai-chat":
         written = renamed(route.provider.quirks, written)
+    client = WRITERS[reply]
+    if client is GEMINI_WRITER and "alt=sse" not in route.target:
+        client = GEMINI_ARRAY_WRITER
     return Translation(
         asked=asked,
         written=written,
         dropped=tuple(dict.fromkeys([*given_up, *written.dropped])),
         provider=sent,
-        client=WRITERS[reply],
+        client=client,
     )
+
+
+def told(client: Writer, asked: Asked, answered: Answered, now: float) -> tuple[str, bytes]:
+    """Return a whole response as the client asked for it, as a stream or not: its content type, and its body."""
+    answered = restored(answered, names_of(asked))
+    if not asked.stream:
+        return "application/json", client.response(answered, asked, now)[0]
+    stream = client.stream(asked, now)
+    return stream.content_type, b"".join([stream.write(event) for event in replay(answered)])
 
 
 class StreamReply:

@@ -51,6 +51,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         takes_client_keys: Whether a key the client brought is passed on.
         as_built_in: Whether it is a built-in one at its built-in address.
         loose: Whether the configured address says no version: a request's own path says whether there is one.
+        recovers: Whether its errors may have the answer in them, as Groq's do.
         quirks: How its chat completions differ from OpenAI's.
 
     """
@@ -71,6 +72,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     stream_usage: bool = False
     as_built_in: bool = False
     loose: bool = False
+    recovers: bool = False
     quirks: Quirks = Quirks()
     names: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
@@ -174,6 +176,7 @@ def _known(entry: Entry, settings: Settings, environ: Mapping[str, str], ours: C
         stream_usage=entry.stream_usage if settings.stream_usage is None else settings.stream_usage,
         as_built_in=settings.base_url is None,
         loose=settings.base_url is not None and not _versioned(base_path),
+        recovers=entry.name == "groq",
         quirks=entry.quirks,
         names=entry.names,
         others=entry.others,
