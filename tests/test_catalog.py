@@ -55,6 +55,7 @@ def test_an_entry_says_what_can_be_joined_to_the_rest(entry: Entry) -> None:
     assert entry.base_url.startswith(("https://", "http://127.0.0.1:", "{"))
     assert all(not path or path.startswith("/") for path in entry.dialects.values())
     assert not any(text.endswith("/") for text in (entry.base_url, *entry.dialects.values()))
+    assert all(path.startswith(part) for path in entry.dialects.values() for _, part in entry.base_url_variables)
     assert {entry.key_sent, *entry.key_sent_to.values()} <= set(get_args(KeySent))
     assert entry.key_sent_to.keys() <= entry.dialects.keys()
     assert entry.key_variables or entry.key_sent == "google"

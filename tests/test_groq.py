@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,7 @@ def calls(answered: Answered | None) -> list[tuple[str, Any]] | None:
     [
         pytest.param(f"```json\n{ADD}\n```", CALLED, id="fence"),
         pytest.param(f"```json\n[{ADD}, {ADD}]\n```", CALLED * 2, id="list-in-fence"),
+        pytest.param(f"```json\n{json.dumps(json.loads(ADD), indent=2)}\n```", CALLED, id="fence-on-lines"),
         pytest.param(f"```\n{ADD}\n```", CALLED, id="fence-without-a-word"),
         pytest.param(f"```json\n{ADD}", CALLED, id="fence-cut-short"),
         pytest.param(f"I shall add.\n\n```json\n{ADD}\n```\nDone.", CALLED, id="fence-in-text"),
@@ -58,8 +60,22 @@ def calls(answered: Answered | None) -> list[tuple[str, Any]] | None:
         pytest.param(
             f"Well: <function=math.add-2>{ARGUMENTS}</function>", [("math.add-2", CALLED[0][1])], id="in-text"
         ),
-        pytest.param(f"add{ARGUMENTS}</function>", CALLED, id="function-without-its-beginning"),
+        pytest.param(f"\nadd {ARGUMENTS}</function>\n", CALLED, id="function-without-its-beginning"),
         pytest.param("<function=now>{}</function>", [("now", {})], id="no-arguments"),
+        pytest.param(
+            "<function=write>" + json.dumps({"text": f"<function=add>{ARGUMENTS}</function>"}) + "</function>",
+            [("write", {"text": f"<function=add>{ARGUMENTS}</function>"})],
+            id="function-that-writes-one",
+        ),
+        *(
+            pytest.param(
+                before + json.dumps({"name": "write", "arguments": {"text": f"```json\n{ADD}\n```"}}) + after,
+                [("write", {"text": f"```json\n{ADD}\n```"})],
+                id="fence-that-is-written" + before[:5],
+            )
+            for before, after in [("", ""), ("```json\n", "\n```"), ("<tool-use>", "</tool-use>")]
+        ),
+        pytest.param(f"```python\nadd(1)\n```\n```json\n{ADD}\n```", CALLED, id="fence-after-another"),
         pytest.param(ADD, CALLED, id="object"),
         pytest.param(f"  [{ADD}]\n", CALLED, id="list"),
         pytest.param(f'{{"tool_calls": [{ADD}, {ADD}]}}', CALLED * 2, id="tool-calls"),
@@ -90,6 +106,11 @@ def test_a_call_is_recovered(generated: str, expected: list[tuple[str, Any]]) ->
         *('{"name": "add", "arguments": [1]}', '{"name": "add", "arguments": "one"}', '{"tool_calls": 1}'),
         *('{"tool_calls": []}', "```json\n[" * 3, "[" * 100_000, '{"name":' * 100_000),
         f"{ADD} and more",
+        f"add{ARGUMENTS}",
+        "```json" + " " * 200_000 + "x",
+        "<tool-use>" + ("{" + " " * 1000) * 200,
+        "<function=a" + " (>" * 100_000,
+        "a" * 100_000 + " " * 100_000 + "{</function> x",
         f'[{ADD}, {{"x": 1}}]',
         f"<tool_call>{ADD}</tool_call><tool_call>broken</tool_call>",
         None,
@@ -125,7 +146,7 @@ def test_another_error_is_not_recovered(body: bytes) -> None:
 
 
 def test_a_recovered_call_is_an_answer() -> None:
-    """It ends with the word for tool calls, and each call has an id that is the same for the same bytes."""
+    """It ends with the word for tool calls, and each call has an id: the same for the same words, others for others."""
     body = refusal(f"[{ADD}, {ADD}]")
     answered = recovered(body)
     assert answered is not None
@@ -137,7 +158,7 @@ def test_a_recovered_call_is_an_answer() -> None:
     assert second
     assert first != second
     assert recovered(body) == answered
-    assert recovered(refusal(ADD)) != answered
+    assert recovered(refusal(f"[{ADD},{ADD}]")) != answered
 
 
 def test_a_recovered_call_is_what_the_client_awaits() -> None:
@@ -155,11 +176,26 @@ def test_a_recovered_call_is_what_the_client_awaits() -> None:
     assert (call.function.name, json.loads(call.function.arguments)) == CALLED[0]
 
 
+@pytest.mark.parametrize(
+    ("generated", "expected"),
+    [
+        ('{"name": "add", "arguments": {"a": "\\ud800", "b": NaN}}', {"a": "?", "b": None}),
+        ('<function=add>{"a": "\\ud800", "b": NaN}</function>', {"a": "?", "b": None}),
+        ('{"name": "add", "arguments": {"a": 1e999}}', None),
+        ('<function=add>{"a": 1e999}</function>', None),
+    ],
+)
+def test_a_recovered_call_can_be_written(generated: str, expected: Any) -> None:
+    """What is JSON to lenient decoders alone is mended, since it is written again, or is no call."""
+    assert calls(recovered(refusal(generated))) == (None if expected is None else [("add", expected)])
+
+
 @given(st.text() | st.text(alphabet='<>{}[]"`=/:,functiooladd-_ \n'))
 def test_nothing_that_is_generated_breaks_it(generated: str) -> None:
-    """Whatever a model wrote is a call or none."""
-    found = calls(recovered(refusal(generated)))
-    assert found is None or found
+    """Whatever a model wrote is a call that can be written, or none."""
+    answered = recovered(refusal(generated))
+    assert calls(answered) != []
+    msgspec.json.encode(answered)
 
 
 @given(st.binary())

@@ -298,10 +298,11 @@ def test_a_choice_of_tools_is_said_in_words_that_are_understood(
 
 
 def test_a_model_that_takes_no_forced_tool_is_left_its_choice() -> None:
-    """Where a model refuses `tool_choice` none is said, but to call none is still kept."""
-    quirks = Quirks(refuses=frozenset({"tool_choice"}), tool_choice=frozenset({"auto"}))
+    """Where `tool_choice` is refused a forced tool is named as lost, no tools are shown for none, auto is unsaid."""
+    quirks = Quirks(refuses=frozenset({"tool_choice"}))
     asked = replace(ASKED, tools=[ADD], tool_choice=FORCED)
     assert fitted(quirks, asked) == (replace(asked, tool_choice=None), ["tool_choice"])
+    assert fitted(quirks, replace(asked, tool_choice=AUTO)) == (replace(asked, tool_choice=None), [])
     assert fitted(quirks, replace(asked, tool_choice=NONE)) == (replace(asked, tools=[], tool_choice=None), [])
 
 

@@ -22,7 +22,7 @@ class Entry(Struct, frozen=True, kw_only=True):
         genai_name: The conventions' word for it (`gen_ai.provider.name`).
         base_url: What all its URLs begin with. `{A|B:-c}` is what the environment has as A, else as B, else c.
         dialects: What is spoken, and below which path of the base URL.
-        base_url_variables: Variables that name another place, and the path below `base_url` that theirs stands for.
+        base_url_variables: Variables that name another place, and how much of all dialects' paths is in it.
         key_variables: Variables that hold the key, the first one that is set.
         key_sent: How the key is shown: in a header of this name; `bearer` in `authorization`; `sigv4` as a signature by
             the AWS credential chain; `google` as a bearer token of Google's application default credentials.
@@ -73,11 +73,7 @@ def urls(entry: Entry, environ: Mapping[str, str], ours: Collection[str] = ()) -
         told = environ.get(variable, "").strip()
         told = (ollama_url(told) if variable == "OLLAMA_HOST" and told else told).rstrip("/")
         if told and not any(f"{told}/".startswith(f"{our.rstrip('/')}/") for our in ours):
-            base = told.removesuffix(stands_for)
-            return {
-                dialect: told + path.removeprefix(stands_for) if path.startswith(stands_for) else base + path
-                for dialect, path in _paths(entry, environ).items()
-            }
+            return {d: told + path.removeprefix(stands_for) for d, path in _paths(entry, environ).items()}
     base = _filled(entry.base_url, environ).rstrip("/")
     for host, known in _HOSTS.items():
         base = base.replace(host, known)

@@ -15,11 +15,18 @@ from gateway.dialects.conversation import Answered, Message, Part, ToolCall
 from gateway.dialects.lenient import UNREADABLE, decode, fields, json_value, text
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
+_ANY = msgspec.json.Decoder()
+_DECODER = json.JSONDecoder()
 
-_FENCE = re.compile(r"```[a-zA-Z]*\s*(.*?)\s*(?:```|\Z)", re.DOTALL)
-_TAG = re.compile(r"<(tool[-_](?:use|call)s?)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
-# `<function=name>{...}</function>`, `<function=name{...}`, `<function=name({...})>`, and `name{...}</function>`
-_FUNCTION = re.compile(r"<function=([\w.-]+)[\s(>]*(?=\{)|\A\s*([\w.-]+)\s*(?=\{.*</function>\s*\Z)", re.DOTALL)
+# What stands before a call's arguments: `<function=name>`, `<function=name`, `<function=name(`, or the mere name if all
+# ends with `</function>`; and before the JSON of calls: `<tool-use>`, three backticks, or both.
+_OPENING = re.compile(
+    r"<function=([\w.-]+)[\s(>]*"
+    r"|\A\s*([\w.-]+)\s*(?=\{.*</function>\s*\Z)"
+    r"|<tool[-_](?:use|call)s?>\s*(?:```[a-zA-Z]*\s*)?"
+    r"|```[a-zA-Z]*\s*(?=[\[{])",
+    re.DOTALL,
+)
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
 
 
@@ -50,16 +57,21 @@ def recovered(body: bytes) -> Answered | None:
 
 def _calls(generated: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name and the arguments of each call. Raises ValueError where something else stands there."""
-    functions = list(_FUNCTION.finditer(generated))
-    if functions:
-        for function in functions:
-            arguments, _ = json.JSONDecoder().raw_decode(generated, function.end())
-            yield function[1] or function[2], fields(arguments)
+    whole = _read(generated)
+    if whole is not None:
+        yield from _listed(whole)
         return
-    tagged = [tag[2] for tag in _TAG.finditer(generated)]
-    for source in tagged or [fence[1] for fence in _FENCE.finditer(generated)] or [generated]:
-        fence = _FENCE.fullmatch(source)
-        yield from _listed(json.loads(fence[1] if fence else source))
+    at = 0
+    while (opening := _OPENING.search(generated, at)) is not None:
+        _, at = _DECODER.raw_decode(generated, opening.end())
+        value = _read(generated[opening.end() : at])
+        called = opening[1] or opening[2]
+        yield from _listed({"name": called, "arguments": value} if called and value is not None else value)
+
+
+def _read(source: str) -> Any:
+    """Return what JSON says, as it can be written again; None where it is none."""
+    return decode(source.encode("utf-8", "replace"), _ANY)
 
 
 def _listed(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:

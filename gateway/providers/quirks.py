@@ -122,7 +122,7 @@ def fitted(quirks: Quirks, asked: Asked) -> tuple[Asked, list[str]]:
         refused = refused.union(asked.extra.get(OPENAI_CHAT, {}).keys() - quirks.takes)
     asked = _without(refused, asked, dropped)
     asked = asked if quirks.custom else _without_custom(asked, dropped)
-    asked = _with_tools(quirks, asked, forced="tool_choice" not in refused, dropped=dropped)
+    asked = _with_tools(quirks, asked, sayable="tool_choice" not in refused, dropped=dropped)
     asked = _with_format(quirks, asked, dropped)
     turns = identified(asked.input_messages) if quirks.tool_ids == "nine" else asked.input_messages
     messages = [_message(quirks, f"messages[{n}]", each, dropped) for n, each in enumerate(turns)]
@@ -167,8 +167,8 @@ def _without_custom(asked: Asked, dropped: Dropped) -> Asked:
     return as_functions(replace(asked, tools=tools))
 
 
-def _with_tools(quirks: Quirks, asked: Asked, *, forced: bool, dropped: Dropped) -> Asked:
-    modes = quirks.tool_choice if forced else quirks.tool_choice - {"required", "tool"}
+def _with_tools(quirks: Quirks, asked: Asked, *, sayable: bool, dropped: Dropped) -> Asked:
+    modes = quirks.tool_choice if sayable else frozenset()
     tools, choice = asked.tools, asked.tool_choice
     if not quirks.strict:
         for tool in tools:
@@ -182,14 +182,15 @@ def _with_tools(quirks: Quirks, asked: Asked, *, forced: bool, dropped: Dropped)
             tools = [tool for tool in tools if tool.name == choice.name]
             choice = ToolChoice(mode="required", extra=choice.extra)
         else:
+            if choice.mode != "auto":
+                dropped.add("tool_choice")
             choice = None
-            dropped.add("tool_choice")
     return replace(asked, tools=tools, tool_choice=choice)
 
 
 def _with_format(quirks: Quirks, asked: Asked, dropped: Dropped) -> Asked:
     form = asked.response_format
-    if form is None or form.type == "text":
+    if form is None:
         return asked
     if form.type == "json_schema" and not quirks.json_schema:
         dropped.add("response_format.schema")
