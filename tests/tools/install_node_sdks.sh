@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs the npm packages that the tests run, once per version, and prints where they are. Progress goes to stderr.
+# Installs the npm packages that the tests run, once per lock file, and prints where they are. Progress goes to stderr.
 # Exit code 3: they cannot be had here, and why.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 for command in node npm; do
   command -v $command > /dev/null || { echo "$command is not installed" >&2; exit 3; }
 done
-version=$(sed -n 's/^ *"openai": "\(.*\)".*/\1/p' "$here/../node/package.json")
+lock=$(cksum < "$here/../node/package-lock.json" | cut -d ' ' -f 1)
 cache=${GATEWAY_TEST_CACHE:-$here/../../.cache}
-target=$cache/node-openai-$version
+target=$cache/node-sdks-$lock
 if [ -d "$target" ]; then echo "$target"; exit 0; fi
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/node-new.XXXXXX")
