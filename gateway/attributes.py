@@ -121,6 +121,11 @@ def of_client(method: str, target: str, headers: Mapping[str, str]) -> Attribute
     return attributes
 
 
+def is_retry(reason: str) -> bool:
+    """Whether an attempt that is made for this reason sends again what was sent before."""
+    return reason not in {"first", "listing"}
+
+
 def of_attempt(route: Route, method: str, index: int, reason: str, backoff: float) -> Attributes:
     """Return what is known of an attempt before it is made. `backoff`: seconds waited for it."""
     provider = route.provider
@@ -133,7 +138,7 @@ def of_attempt(route: Route, method: str, index: int, reason: str, backoff: floa
         "server.port": provider.origin.port,
         "url.full": readable(provider.url + route.target.partition("?")[0]),
     }
-    if index:
+    if is_retry(reason):
         attributes["http.request.resend_count"] = index
         attributes["gateway.attempt.backoff_ms"] = round(backoff * 1000, 3)
     if route.dialect is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import logging
 import random
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from aiohttp import StreamReader, web
 from multidict import CIMultiDict
 from opentelemetry.trace import Tracer
 
+from gateway import listing
 from gateway.attempts import answer, refuse
 from gateway.codings import decode, worth_reading
 from gateway.config import Config
@@ -21,6 +23,8 @@ from gateway.relay import extra_headers
 from gateway.routing import Family, choose, place
 from gateway.upstream import Headers, Signer, secrets_in
 from gateway.wire import Client
+
+log = logging.getLogger("gateway.proxy")
 
 NOTHING = Peek(model=None, stream=False)
 
@@ -66,6 +70,12 @@ class Proxy:
                 headers = self._admitted(request)
                 if request.headers.get("Upgrade", "").lower() == "websocket":
                     return await _no_websocket(request, family, exchange)
+                if listing.asked_for(request.method, where):
+                    known = listing.listed(self._providers, family)
+                    if len(known) > 1:
+                        return await listing.answer(
+                            request, self._client, self._signer, self._config, known, headers, family, exchange
+                        )
                 body = await self._read(request, exchange)
                 decoded = _decoded(request, body) if where.dialect is not None or where.provider is None else None
                 seen = peek(decoded) if decoded else NOTHING
@@ -87,6 +97,13 @@ class Proxy:
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise web.HTTPBadRequest(text="The request's body broke off.") from None
+        except Exception:
+            exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
+            if request.writer.output_size:  # too late to say so
+                raise
+            log.exception("an exchange failed in the gateway")
+            failure = ExchangeError(Kind.GENERIC, "The gateway itself failed; its log says how.", code="gateway_failed")
+            return await refuse(request, failure, family, exchange)
         finally:
             if not exchange.ended:
                 exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
@@ -104,9 +121,8 @@ class Proxy:
             for name, value in request.raw_headers
             if name.lower() not in KEY_HEADERS or not _is(value.removeprefix(b"Bearer "), token)
         )
-        if len(kept) == len(request.raw_headers) and not _is(
-            request.headers.get("x-gateway-token", "").encode(), token
-        ):
+        given = (value for name, value in request.raw_headers if name.lower() == b"x-gateway-token")
+        if len(kept) == len(request.raw_headers) and not any(_is(value, token) for value in given):
             raise ExchangeError(
                 Kind.AUTH,
                 "This gateway needs its token, as x-gateway-token or as the API key (setting: $.auth.token).",

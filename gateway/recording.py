@@ -58,6 +58,7 @@ class Exchange:
         self.started_ns = time_ns()
         self.waited = 0.0
         self.attempts = 0
+        self._retries = 0
         self.ended = False
         self.rate_limited = False
         self._last: Attempt | None = None
@@ -106,17 +107,19 @@ class Exchange:
         if self.capture.store != "off":
             self._body, self._asked = body, asked
 
-    def attempt(self, reason: str, backoff: float) -> "Attempt":
-        """Begin the next attempt. `backoff`: seconds waited before it."""
-        if self._route is None:
+    def attempt(self, reason: str, backoff: float, route: Route | None = None) -> "Attempt":
+        """Begin the next attempt. `backoff`: seconds waited before it. `route`: where it goes, if not as all others."""
+        route = route or self._route
+        if route is None:
             raise RuntimeError("an exchange is routed before it is attempted")
-        self._last = Attempt(self, self._route, self.attempts, reason, backoff)
+        self._last = Attempt(self, route, self.attempts, reason, backoff)
         self.attempts += 1
+        self._retries += seen.is_retry(reason)
         return self._last
 
-    def start_attempt_span(self, name: str, attributes: dict[str, Any]) -> trace.Span:
+    def start_attempt_span(self, name: str, attributes: dict[str, Any], started_ns: int) -> trace.Span:
         """Start the span of an attempt, a child of ours."""
-        return self._tracer.start_span(name, self.context, SpanKind.CLIENT, attributes, start_time=time_ns())
+        return self._tracer.start_span(name, self.context, SpanKind.CLIENT, attributes, start_time=started_ns)
 
     def request_attributes(self) -> dict[str, Any]:
         """Return the attributes that say what was asked; the same for each attempt."""
@@ -175,7 +178,7 @@ class Exchange:
         attributes: dict[str, Any] = {
             "gateway.outcome": outcome,
             "gateway.attempts": self.attempts,
-            "gateway.retries": max(0, self.attempts - 1),
+            "gateway.retries": self._retries,
             "gateway.rate_limited": self.rate_limited,
             "gateway.overhead_us": int((now - self.started - self.waited) * 1e6),
         }
@@ -207,6 +210,7 @@ class Attempt:
         self._exchange = exchange
         self._route = route
         self.started = perf_counter()
+        self._started_ns = time_ns()
         self._waited_before = exchange.waited
         self._head_at: float | None = None
         self.status: int | None = None
@@ -220,8 +224,7 @@ class Attempt:
         model = route.rename or route.model
         name = f"{route.operation} {model}" if model else route.operation
         attributes = seen.of_attempt(route, exchange.method, index, reason, backoff)
-        self.span = exchange.start_attempt_span(name, attributes)
-        self._started_ns = time_ns()
+        self.span = exchange.start_attempt_span(name, attributes, self._started_ns)
 
     @property
     def streamed(self) -> bool:
@@ -253,6 +256,7 @@ class Attempt:
             coding=coding,
             started=self.started,
             tells=translated,
+            streams=self._route.stream and status < 400 and heard is not None and heard.name == "gemini",
         )
         return self._tee
 

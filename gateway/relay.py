@@ -76,10 +76,10 @@ class Relayed(web.StreamResponse):
         for name, value in response.headers:
             if name.lower() not in dropped:
                 headers.add(name.decode("latin-1"), value.decode("latin-1"))
-        absent = [name for name in _AIOHTTPS_OWN if name not in headers]
         for ours, said in extra.items():
             if ours not in _ADVICE or ours not in headers:
                 headers[ours] = said
+        absent = [name for name in _AIOHTTPS_OWN if name not in headers]
         told = response.status if status is None else status
         reason = _reason(response.reason) if told == response.status else None
         super().__init__(status=told, reason=reason, headers=headers)

@@ -24,7 +24,8 @@ TIMELINE_MAX = 256
 class Tee:
     """Feeds one response to the reader of its dialect, and notes when its chunks came.
 
-    `tells`: the reader keeps what happens, to be taken by `told`.
+    `tells`: the reader keeps what happens, to be taken by `told`. `streams`: a stream was asked for, which may come as
+    JSON.
 
     Attributes:
         streamed: Whether the response is a stream.
@@ -35,10 +36,17 @@ class Tee:
     """
 
     def __init__(
-        self, dialect: Dialect | None, *, content_type: str, coding: str, started: float, tells: bool = False
+        self,
+        dialect: Dialect | None,
+        *,
+        content_type: str,
+        coding: str,
+        started: float,
+        tells: bool = False,
+        streams: bool = False,
     ) -> None:
         kind = content_type.lower()
-        self.streamed = kind.startswith(_STREAMS)
+        self.streamed = kind.startswith(_STREAMS) or (streams and kind.startswith("application/json"))
         self.events = kind.startswith(_STREAMS[0])
         self.chunks = 0
         self.first_output_at: float | None = None

@@ -13,6 +13,7 @@ from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.custom_tools import Restoring, names_of, restored
 from gateway.dialects.events import Broken
 from gateway.dialects.gemini_write import GEMINI_ARRAY_WRITER, GEMINI_WRITER
+from gateway.dialects.openai_chat_reply import MARKING_CHAT_WRITER
 from gateway.dialects.parameters import PREVIOUS_RESPONSE_ID
 from gateway.dialects.registry import WRITERS
 from gateway.dialects.replay import replay
@@ -74,7 +75,8 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
     given_up: list[str] = []
     if sent.name == "openai-chat":
         told, given_up = fitted(route.provider.quirks, told)
-    written = WRITERS[sent.name].request(told)
+    marking = sent.name == "openai-chat" and route.provider.quirks.marks
+    written = (MARKING_CHAT_WRITER if marking else WRITERS[sent.name]).request(told)
     if sent.name == "openai-chat":
         written = renamed(route.provider.quirks, written)
     client = WRITERS[reply]

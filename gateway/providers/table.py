@@ -37,6 +37,10 @@ _CLIENTS_OWN = frozenset(
 )
 
 
+# Servers of one's own, which mostly want no key.
+_KEYLESS = frozenset({"ollama", "vllm", "llama-cpp", "lm-studio"})
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """Where bytes go and how they are signed.
 
@@ -51,6 +55,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         takes_client_keys: Whether a key the client brought is passed on.
         as_built_in: Whether it is a built-in one at its built-in address.
         loose: Whether the configured address says no version: a request's own path says whether there is one.
+        set_up: Whether it can be reached without a key, since the configuration names it.
         recovers: Whether its errors may have the answer in them, as Groq's do.
         quirks: How its chat completions differ from OpenAI's.
 
@@ -72,6 +77,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     stream_usage: bool = False
     as_built_in: bool = False
     loose: bool = False
+    set_up: bool = False
     recovers: bool = False
     quirks: Quirks = Quirks()
     names: tuple[str, ...] = ()
@@ -176,6 +182,7 @@ def _known(entry: Entry, settings: Settings, environ: Mapping[str, str], ours: C
         stream_usage=entry.stream_usage if settings.stream_usage is None else settings.stream_usage,
         as_built_in=settings.base_url is None,
         loose=settings.base_url is not None and not _versioned(base_path),
+        set_up=settings != Settings() and entry.name in _KEYLESS,
         recovers=entry.name == "groq",
         quirks=entry.quirks,
         names=entry.names,
@@ -203,6 +210,7 @@ def _custom(name: str, settings: Settings) -> Provider:
         timeout=settings.timeout,
         stream_usage=bool(settings.stream_usage),
         loose=not _versioned(base_path),
+        set_up=True,
         quirks=Quirks(max_tokens="max_tokens", developer=False),
     )
 
