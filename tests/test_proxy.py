@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import random
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,7 +21,7 @@ CHAT = b'{"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content"
 TOKEN = "the-gateways-token"
 
 
-def post(body: bytes = CHAT, *headers: tuple[str, str], path: str = PATHS["openai"]) -> bytes:
+def post(body: bytes = CHAT, *headers: tuple[str, str | bytes], path: str = PATHS["openai"]) -> bytes:
     """Return a request's bytes."""
     return request("POST", path, [JSON, *headers], body)
 
@@ -37,13 +38,13 @@ ADMITTED: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         [("authorization", f"Bearer {TOKEN}"), ("X-Api-Key", "sk-client")], [("X-Api-Key", "sk-client")],
     ),
 }  # fmt: skip
-REFUSED: dict[str, list[tuple[str, str]]] = {
+REFUSED: dict[str, list[tuple[str, str | bytes]]] = {
     "nothing": [],
     "a key": [("Authorization", "Bearer sk-client")],
     "another token": [("x-gateway-token", TOKEN[:-1])],
     "an empty one": [("x-gateway-token", "")],
     "the token as another header": [("Cookie", TOKEN)],
-    "bytes": [("x-gateway-token", "\u00e9")],
+    "bytes": [("x-gateway-token", b"\xe9\xff")],
 }
 
 
@@ -198,6 +199,26 @@ async def test_a_stop_ends_what_is_in_flight(upstream: Upstream, tmp_path: Path)
         await stopping
     await upstream.left()
     assert (gateway.attempt()["outcome"], gateway.exchange()["outcome"]) == ("shutdown", "shutdown")
+
+
+class _Broken(random.Random):
+    """What has a bug: it is asked for a wait's jitter."""
+
+    def random(self) -> float:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("family", PATHS)
+async def test_a_bug_of_ours_ends_the_exchange(family: str, upstream: Upstream, gateway: InProcess):
+    """Where the gateway itself fails the client is told in its dialect, and the exchange is recorded as failed."""
+    upstream.answers(reply({}, "500 No"))
+    gateway._worker._proxy._rng = _Broken()
+    answer = await exchange(gateway.url, post(path=PATHS[family]))
+    assert answer.status == 500
+    assert "log" in said(answer, family)["message"]
+    assert "ZeroDivisionError" not in answer.body.decode()
+    assert [row["outcome"] for row in gateway.rows()] == ["server", "generic"]
+    assert gateway.journal.in_flight == 0
 
 
 async def test_exchanges_side_by_side_keep_to_themselves(upstream: Upstream, gateway: InProcess):
