@@ -6,63 +6,33 @@ import gc
 import ipaddress
 import logging
 import os
-import random
 import secrets
 import signal
 import socket
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
 import uvloop
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 
 from gateway import telemetry
-from gateway.admin.forward import Admin
 from gateway.admin.pages import pages, socket_path
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.journal import Journal
 from gateway.otlp.exporter import Exporter, wanted
 from gateway.providers import table
-from gateway.providers.demo import DemoProvider
-from gateway.proxy import Proxy
-from gateway.recorder import LIVE, Recorder
+from gateway.providers.aws_profiles import profile_name, read_profiles, region_of
+from gateway.recorder import Recorder
 from gateway.segments import VIEWS
-from gateway.signing import AwsSigner
 from gateway.supervisor import Lifeline, Role, Supervisor, listen
-from gateway.wire import Client
+from gateway.worker import Worker
 
 log = logging.getLogger("gateway")
 
-# Larger than aiohttp's 8 KiB: beta headers and cookies of real clients go beyond it.
-_HEADER_BYTES = 64 * 1024
 _TICK = 1.0
-
-
-class _Unrepeated(logging.Filter):
-    """Keeps what could not be parsed out of the log: the line that was wrong may be one with a key."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            record.levelno, record.levelname = logging.WARNING, "WARNING"
-            record.msg, record.args = "a request was no valid HTTP and is refused: %s", (type(error).__name__,)
-            record.exc_info = record.exc_text = None
-        elif record.name == _OTEL_HEADERS:
-            record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: what is not name=value is left out", ()
-        return True
-
-
-# Reads the headers for a collector, and repeats those it cannot read.
-_OTEL_HEADERS = "opentelemetry.util.re"
-_http_log = logging.getLogger("gateway.http")
-for _name in (_http_log.name, _OTEL_HEADERS):
-    logging.getLogger(_name).addFilter(_Unrepeated())
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -77,6 +47,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 def serve(options: Options, environ: Mapping[str, str]) -> int:
     """Run the gateway until it is told to stop; return the exit code. Raises ConfigError."""
+    environ = _with_region(environ)
     table.build(options.config, environ)
     data = options.data.absolute()
     lock = _hold(data)
@@ -111,6 +82,19 @@ def _supervise(options: Options, data: Path, environ: Mapping[str, str]) -> int:
         on_stop=partial(_close, sockets),
     )
     return supervisor.run()
+
+
+def _with_region(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment with the AWS region that its profile names, where it names none itself."""
+    if environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"):
+        return environ
+    try:
+        profiles = read_profiles(environ, Path(environ.get("HOME") or "/")).profiles
+    except ConfigError as error:
+        log.warning("Bedrock is left out: %s", error)
+        return environ
+    region = region_of(environ, profiles.get(profile_name(environ), {}))
+    return {**environ, "AWS_REGION": region} if region else environ
 
 
 def _hold(data: Path) -> int:
@@ -198,86 +182,10 @@ def _ready(lifeline: Lifeline) -> None:
     os.write(lifeline.ready, f"{os.getpid()} ".encode())
 
 
-class Worker:
-    """The parts of one worker, put together: what is needed to answer requests and to record them.
-
-    Needs a running event loop. `start` it, let `runner` serve on a site, and `stop` it: that drains for at most
-    `limits.drain_seconds`.
-    """
-
-    def __init__(
-        self, config: Config, data: Path, environ: Mapping[str, str], *, token: str | None = None, name: str = "w0"
-    ) -> None:
-        source = telemetry.resource(environ)
-        self._config = config
-        self._environ = environ
-        self._token = token
-        self._name = name
-        self.journal = Journal(
-            data / LIVE,
-            name,
-            dict(source.attributes),
-            rotate_bytes=config.store.rotate_bytes,
-            rotate_seconds=config.store.rotate_seconds,
-        )
-        rng = random.Random(os.urandom(16))
-        self._client = Client()
-        self._demo = DemoProvider()
-        self._providers = table.build(config, environ)
-        self._proxy = Proxy(
-            config=config,
-            providers=self._providers,
-            client=self._client,
-            signer=AwsSigner(self._client, environ, time.time),
-            tracer=telemetry.JournalTracer(self.journal, source, time.time_ns, rng),
-            rng=rng,
-            token=token,
-        )
-        self._admin = Admin(socket_path(data), token, self.health)
-        app = web.Application(client_max_size=config.limits.body_bytes)
-        app.router.add_route("*", "/{path:.*}", self._front)
-        self.runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=_http_log,
-            handler_cancellation=True,
-            auto_decompress=False,
-            max_line_size=_HEADER_BYTES,
-            max_field_size=_HEADER_BYTES,
-            max_headers=1024,
-            shutdown_timeout=config.limits.drain_seconds,
-        )
-
-    async def start(self) -> None:
-        """Start what requests may need."""
-        self._providers["demo"] = table.demo(await self._demo.start())
-        await self.runner.setup()
-
-    async def stop(self) -> None:
-        """Drain, and let go of everything."""
-        self._proxy.stopping = True
-        await self.runner.cleanup()
-        await self._client.close()
-        await self._demo.stop()
-        await self._admin.close()
-        self.journal.close()
-
-    def health(self) -> dict[str, object]:
-        """Return what /-/health says of this worker."""
-        journal = self.journal
-        return {
-            "status": "ok",
-            "version": telemetry.VERSION,
-            "worker": self._name,
-            "accepted": journal.accepted,
-            "stored": journal.stored,
-            "in_flight": journal.in_flight,
-            "dropped": journal.dropped,
-        }
-
-    async def _front(self, request: web.Request) -> web.StreamResponse:
-        ours = request.raw_path.startswith("/-/")
-        return await (self._admin.handle(request) if ours else self._proxy.handle(request))
+def _urls(sock: socket.socket) -> list[str]:
+    """Return the URLs that a variable may tell clients of us by."""
+    port = sock.getsockname()[1]
+    return [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
 
 
 async def _worker(
@@ -291,7 +199,7 @@ async def _worker(
     stop: asyncio.Event,
 ) -> None:
     """Proxy until told to stop, then drain."""
-    worker = Worker(config, data, environ, token=token, name=name)
+    worker = Worker(config, data, environ, token=token, name=name, ours=_urls(sock))
     await worker.start()
     await web.SockSite(worker.runner, sock).start()
     # What is alive now stays alive; the collector need not look at it again and again.

@@ -10,7 +10,7 @@ from aiohttp import StreamReader, web
 from multidict import CIMultiDict
 from opentelemetry.trace import Tracer
 
-from gateway import listing
+from gateway import counting, listing
 from gateway.attempts import answer, refuse
 from gateway.codings import decode, worth_reading
 from gateway.config import Config
@@ -18,7 +18,7 @@ from gateway.dialects.edit import Peek, peek
 from gateway.errors import ExchangeError, Kind
 from gateway.planning import plan
 from gateway.providers.table import KEY_HEADERS, Provider
-from gateway.recording import CLIENT_ABORT, Exchange
+from gateway.recording import CLIENT_ABORT, OK, Exchange
 from gateway.relay import extra_headers
 from gateway.routing import Family, choose, place
 from gateway.upstream import Headers, Signer, secrets_in
@@ -80,6 +80,8 @@ class Proxy:
                 decoded = _decoded(request, body) if where.dialect is not None or where.provider is None else None
                 seen = peek(decoded) if decoded else NOTHING
                 route = choose(where, seen, self._providers)
+                if counting.asked_for(request.method, where, route):
+                    return await _counted(request, decoded, exchange)
                 made = plan(self._config, route, request.method, where.path, headers, body, decoded)
             except ExchangeError as error:
                 return await refuse(request, error, family, exchange)
@@ -169,6 +171,17 @@ def _readable(request: web.Request) -> Mapping[str, str]:
     if all(value.isascii() for _, value in raw):
         return request.headers
     return CIMultiDict((name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in raw)
+
+
+async def _counted(request: web.Request, decoded: bytes | None, exchange: Exchange) -> web.StreamResponse:
+    """Answer with an estimate, since nobody can be asked."""
+    body = counting.count(decoded)
+    exchange.end(OK, 200)
+    headers = extra_headers(exchange, streamed=False) | counting.HEADER
+    response = web.Response(body=body, content_type="application/json", headers=headers)
+    await response.prepare(request)
+    await response.write_eof()
+    return response
 
 
 async def _no_websocket(request: web.Request, family: Family, exchange: Exchange) -> web.StreamResponse:

@@ -242,7 +242,8 @@ def _by_model(model: str | None, where: Place, providers: Mapping[str, Provider]
             prefix, provider = max(prefixed, key=lambda pair: (len(pair[0]), not pair[1].as_built_in))
             return provider, model.removeprefix(prefix)
         # A provider whose address was set knows its own models; a built-in one has the models that are its own.
-        if where.dialect is not None and (usual is None or usual.as_built_in):
+        named = where.dialect is not None or where.path.endswith("/count_tokens")
+        if named and (usual is None or usual.as_built_in):
             claimed = [each for each in providers.values() if each.claims(model)]
             if claimed and usual not in claimed:
                 return claimed[0], None

@@ -14,11 +14,11 @@ import duckdb
 import msgspec
 from aiohttp import web
 
-from gateway.app import Worker
 from gateway.config import parse
 from gateway.journal import locked
 from gateway.segments import publish, store_files
 from gateway.wire import Origin
+from gateway.worker import Worker
 
 
 def to(upstream: str, more: str = "") -> str:

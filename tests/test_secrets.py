@@ -92,7 +92,7 @@ SCENARIOS = ("whole", "stream", "broken", "event", "refused", "retried", "redire
 TARGETS = (
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/messages"),
-    ("GET", "/v1/models"),
+    ("GET", "/v1/files"),
     ("POST", "/keyed/v1/chat/completions"),
     ("POST", "/nobody/v1/chat/completions"),
     ("POST", "/anthropic/v1/embeddings"),
