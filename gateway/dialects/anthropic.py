@@ -6,9 +6,9 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dialects import Dialect, events
-from gateway.dialects.anthropic_blocks import NAME, read_block, read_blocks
+from gateway.dialects.anthropic_blocks import NAME, own, read_block, read_blocks
 from gateway.dialects.anthropic_request import read_conversation, read_request
-from gateway.dialects.conversation import Answered, Message, Part, Usage
+from gateway.dialects.conversation import Answered, Message, Part, ToolCall, Usage
 from gateway.dialects.framing import Event
 from gateway.dialects.lenient import count, decode, error_of, fields, json_value, objects, text
 from gateway.dialects.streamed import EventReader
@@ -24,6 +24,7 @@ class _Message(Struct, gc=False):
     content: Any = None
     stop_reason: Any = None
     stop_sequence: Any = None
+    stop_details: Any = None
     usage: Any = None
     error: Any = None
 
@@ -93,9 +94,8 @@ def _answered(
 
 
 def _output(message: _Message, parts: list[Part], reason: str | None, word: str | None) -> Message:
-    sequence = text(message.stop_sequence)
-    extra = {NAME: {"stop_sequence": sequence}} if sequence else {}
-    return Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word, extra=extra)
+    told = {"stop_sequence": text(message.stop_sequence), "stop_details": fields(message.stop_details) or None}
+    return Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word, extra=own(told, *told))
 
 
 class _Event(Struct, gc=False):
@@ -123,18 +123,28 @@ _KINDS = {
     "input_json_delta": "tool_use",
     "compaction_delta": "compaction",
 }
+# The field of a block that grows.
+_GROWING = {
+    "text": "text",
+    "thinking": "thinking",
+    "compaction": "content",
+    "tool_use": "input",
+    "server_tool_use": "input",
+    "mcp_tool_use": "input",
+}
 
 
 class _Block:
     """A content block as far as its deltas have come. `index`: its number in the order of beginning."""
 
-    __slots__ = ("done", "field", "index", "pieces", "start")
+    __slots__ = ("done", "field", "grown", "index", "pieces", "start")
 
     def __init__(self, start: dict[str, Any], index: int) -> None:
         self.start = start
         self.field = ""
         self.pieces: list[str] = []
         self.index = index
+        self.grown = False  # for the listener
         self.done = False
 
     def whole(self) -> dict[str, Any]:
@@ -156,6 +166,7 @@ class _MessageReader(EventReader):
         self._blocks: dict[int, _Block] = {}
         self._usage: dict[str, Any] = {}
         self._error: tuple[str | None, str | None] = (None, None)
+        self._told_choice = False
 
     def _take(self, event: Event) -> bool:
         read = decode(event.data, _EVENT)
@@ -178,8 +189,7 @@ class _MessageReader(EventReader):
                 self._take_usage({k: v for k, v in fields(read.message.usage).items() if k != "output_tokens"})
                 self._tell(events.Begun(id=text(read.message.id), model=text(read.message.model), usage=self._told()))
             case "message_delta":
-                self._message.stop_reason = fields(read.delta).get("stop_reason") or self._message.stop_reason
-                self._message.stop_sequence = fields(read.delta).get("stop_sequence") or self._message.stop_sequence
+                self._take_stop(fields(read.delta))
                 self._take_usage(fields(read.usage))
                 if self.told is not None:
                     self._tell_choice()
@@ -195,11 +205,11 @@ class _MessageReader(EventReader):
     def _begin(self, index: int, start: dict[str, Any]) -> _Block:
         block = self._blocks[index] = _Block(start, len(self._blocks))
         if self.told is not None:
-            empty = dict.fromkeys(("input", "text", "thinking"))
-            part = read_block({key: empty.get(key, value) for key, value in start.items()})
+            field = _GROWING.get(text(start.get("type")) or "", "")
+            part = read_block({key: None if key == field else value for key, value in start.items()})
             self.told.append(events.PartBegun(index=block.index, part=part))
-            if said := text(start.get("text")) or text(start.get("thinking")):
-                self.told.append(events.PartGrown(index=block.index, text=said))
+            if said := text(start.get(field)):
+                self._tell_grown(block, said)
         return block
 
     def _take_delta(self, index: int, delta: dict[str, Any]) -> None:
@@ -216,8 +226,8 @@ class _MessageReader(EventReader):
         block.field = known[0]
         piece = delta.get(known[1])
         self._keep(block.pieces, piece)
-        if self.told is not None and isinstance(piece, str) and piece:
-            self.told.append(events.PartGrown(index=block.index, text=piece))
+        if self.told is not None and isinstance(piece, str) and piece and not block.done:
+            self._tell_grown(block, piece)
 
     def _take_late(self, block: _Block | None, kind: str, delta: dict[str, Any]) -> None:
         """Take what comes after a block's text: its signature, and where it comes from."""
@@ -230,6 +240,12 @@ class _MessageReader(EventReader):
             cited = [*objects(block.start.get("citations")), fields(delta.get("citation"))]
             block.start = {**block.start, "citations": cited}
 
+    def _take_stop(self, delta: dict[str, Any]) -> None:
+        message = self._message
+        message.stop_reason = delta.get("stop_reason") or message.stop_reason
+        message.stop_sequence = delta.get("stop_sequence") or message.stop_sequence
+        message.stop_details = delta.get("stop_details") or message.stop_details
+
     def _take_usage(self, usage: dict[str, Any]) -> None:
         self._usage.update({k: v for k, v in usage.items() if v is not None})
 
@@ -237,15 +253,24 @@ class _MessageReader(EventReader):
         if self.told is not None:
             self.told.append(event)
 
+    def _tell_grown(self, block: _Block, said: str) -> None:
+        block.grown = True
+        self._tell(events.PartGrown(index=block.index, text=said))
+
     def _tell_done(self, block: _Block | None) -> None:
-        if block is not None and not block.done:
-            block.done = True
-            self._tell(events.PartDone(index=block.index, part=read_block(block.whole())))
+        if block is None or block.done:
+            return
+        part = read_block(block.whole())
+        if isinstance(part, ToolCall) and not block.grown and part.arguments is not None:  # it came whole, or has none
+            self._tell_grown(block, msgspec.json.encode(part.arguments).decode())
+        block.done = True
+        self._tell(events.PartDone(index=block.index, part=part))
 
     def _tell_choice(self) -> None:
         """Say that the message has ended, once it says why; and what it took."""
         reason, word = _finish_reason(self._message.stop_reason)
-        if reason is not None:
+        if reason is not None and not self._told_choice:
+            self._told_choice = True
             for block in self._blocks.values():
                 self._tell_done(block)
             extra = _output(self._message, [], reason, word).extra

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.dialects.carrying import uncarried
 from gateway.dialects.conversation import (
     Blob,
     Citation,
@@ -50,18 +51,20 @@ def _bare_block(block: dict[str, Any]) -> Part:
         case "text":
             return Text(content=text(block.get("text")) or "", citations=read_citations(block.get("citations")))
         case "thinking":
-            return Reasoning(content=text(block.get("thinking")) or "", extra=own(block, "signature"))
+            carries = uncarried(block.get("signature"))
+            extra = own(block, "signature") if carries is None else carries
+            return Reasoning(content=text(block.get("thinking")) or "", extra=extra)
         case "redacted_thinking":
             return Reasoning(content="", extra=own(block, "data"))
         case "tool_use":
             called = text(block.get("name")) or ""
-            return ToolCall(id=_id(block), name=called, arguments=block.get("input"), extra=own(block, "caller"))
+            return ToolCall(id=_id(block), name=called, arguments=block.get("input"), extra=_of_call(block))
         case "server_tool_use" | "mcp_tool_use":
             called = text(block.get("name")) or ""
             call = {"type": called, "input": block.get("input")}
             if server := text(block.get("server_name")):
                 call["server_name"] = server
-            return ServerToolCall(id=_id(block), name=called, server_tool_call=call, extra={NAME: {"type": kind}})
+            return ServerToolCall(id=_id(block), name=called, server_tool_call=call, extra=_of_call(block))
         case "tool_result":
             return ToolCallResponse(
                 id=text(block.get("tool_use_id")),
@@ -77,8 +80,7 @@ def _bare_block(block: dict[str, Any]) -> Part:
     rest = {k: v for k, v in block.items() if k not in {"type", "cache_control"}}
     if kind.endswith("_tool_result"):  # of a tool that the provider ran
         result_of = text(rest.pop("tool_use_id", None))
-        result = {"type": kind, **rest}
-        return ServerToolCallResponse(id=result_of, server_tool_call_response=result, extra={NAME: {"type": kind}})
+        return ServerToolCallResponse(id=result_of, server_tool_call_response={"type": kind, **rest})
     return Other(kind=kind, value=rest, dialect=NAME)
 
 
@@ -98,17 +100,40 @@ def cache_mark(block: dict[str, Any]) -> str | None:
     return (text(mark.get("ttl")) or "default") if isinstance(mark, dict) else None
 
 
+def _of_call(block: dict[str, Any]) -> Extra:
+    """Return what a call has of its own: who called, where that is not the model, as it is unless something is said."""
+    of_call = own(block, "caller", "toolset_name")
+    if of_call.get(NAME, {}).get("caller") == {"type": "direct"}:
+        del of_call[NAME]["caller"]
+    return of_call if of_call.get(NAME) else {}
+
+
+# What a citation calls the address and the title of what it cites, where those are not `url` and `title`.
+_CITED = {
+    "search_result_location": ("source", "title"),
+    "char_location": ("url", "document_title"),
+    "page_location": ("url", "document_title"),
+    "content_block_location": ("url", "document_title"),
+}
+
+
 def read_citations(citations: Any) -> list[Citation]:
-    """Read where a text comes from; this dialect's own words are kept as they are."""
-    return [
-        Citation(
-            uri=text(each.get("url")) or text(each.get("source")),
-            title=text(each.get("title")) or text(each.get("document_title")),
-            quote=text(each.get("cited_text")),
-            extra={NAME: each},
-        )
-        for each in objects(citations)
-    ]
+    """Read where a text comes from; what has no place in the form is kept as it is."""
+    return [_citation(each) for each in objects(citations)]
+
+
+def _citation(told: dict[str, Any]) -> Citation:
+    uri, title = cited_fields(told.get("type"))
+    known = {name: value for name in (uri, title, "cited_text") if (value := text(told.get(name)))}
+    rest = {name: value for name, value in told.items() if name not in known and value is not None}
+    return Citation(
+        uri=known.get(uri), title=known.get(title), quote=known.get("cited_text"), extra={NAME: rest} if rest else {}
+    )
+
+
+def cited_fields(kind: Any) -> tuple[str, str]:
+    """Return what a kind of citation calls the address and the title of what it cites."""
+    return _CITED.get(kind if isinstance(kind, str) else "", ("url", "title"))
 
 
 def _source(modality: str, block: dict[str, Any]) -> Part | None:
@@ -118,7 +143,7 @@ def _source(modality: str, block: dict[str, Any]) -> Part | None:
     data = text(source.get("data"))
     name, extra = text(block.get("title")), own(block, "context", "citations")
     if source.get("type") == "text" and data:  # a document that is plain text
-        return Text(content=data, extra={NAME: {"block": {k: v for k, v in block.items() if k != "cache_control"}}})
+        return Text(content=data, extra={NAME: {"document": own(block, "title", "context", "citations").get(NAME, {})}})
     if data:
         kind = modality_of(media_type, modality)
         return Blob(modality=kind, mime_type=media_type, content=data, name=name, extra=extra)

@@ -9,6 +9,7 @@ from gateway.dialects import parameters as name
 from gateway.dialects.anthropic_blocks import NAME, cache_mark, read_blocks
 from gateway.dialects.conversation import (
     Asked,
+    Extra,
     Message,
     ResponseFormat,
     Tool,
@@ -99,8 +100,11 @@ def read_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001  the pat
     asked, request = read_request(body), decode(body, _OBJECT) or {}
     config, thinking = fields(request.get("output_config")), fields(request.get("thinking"))
     choice = fields(request.get("tool_choice"))
+    off = thinking.get("type") == "disabled"
     return msgspec.structs.replace(
         asked,
+        # an effort without thinking means nothing elsewhere
+        parameters={**asked.parameters, name.REASONING_LEVEL: "disabled"} if off else asked.parameters,
         tools=[_tool(tool) for tool in objects(request.get("tools"))],
         tool_choice=_tool_choice(choice),
         parallel_tool_calls=not one if isinstance(one := choice.get("disable_parallel_tool_use"), bool) else None,
@@ -111,26 +115,27 @@ def read_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001  the pat
     )
 
 
-def _own(request: dict[str, Any], config: dict[str, Any], thinking: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _own(request: dict[str, Any], config: dict[str, Any], thinking: dict[str, Any]) -> Extra:
     own = {key: value for key, value in request.items() if key not in _KNOWN and value is not None}
-    if config.get("effort") and thinking not in ({}, {"type": "adaptive"}):
-        own["thinking"] = thinking  # the form has one place for a level; the effort takes it
-    if rest := {key: value for key, value in config.items() if key not in {"effort", "format"}}:
+    known = {"format"} if thinking.get("type") == "disabled" else {"effort", "format"}
+    if rest := {key: value for key, value in config.items() if key not in known and value is not None}:
         own["output_config"] = rest
+    if rest := {key: value for key, value in thinking.items() if key not in {"type", "budget_tokens", "display"}}:
+        own["thinking"] = rest
     if rest := {key: value for key, value in fields(request.get("metadata")).items() if key != "user_id"}:
         own["metadata"] = rest
     return {NAME: own} if own else {}
 
 
 def _tool(tool: dict[str, Any]) -> Tool:
-    name = text(tool.get("name")) or text(tool.get("type")) or ""
+    called = text(tool.get("name")) or text(tool.get("type")) or ""
     if tool.get("type") not in {None, "custom"}:
-        return Tool(name=name, kind="server", extra={NAME: tool})
+        return Tool(name=called, kind="server", extra={NAME: tool})
     known = {"type", "name", "description", "input_schema", "strict", "cache_control"}
     own = {key: value for key, value in tool.items() if key not in known}
     strict = tool.get("strict")
     return Tool(
-        name=name,
+        name=called,
         description=text(tool.get("description")),
         parameters=tool.get("input_schema"),
         strict=strict if isinstance(strict, bool) else None,

@@ -4,10 +4,12 @@ from typing import Any
 
 import msgspec
 
+from gateway.dialects.carrying import carried, foreign
 from gateway.dialects.conversation import (
     Blob,
     Citation,
     Compaction,
+    Extra,
     File,
     Other,
     Part,
@@ -24,6 +26,9 @@ from gateway.dialects.turns import word_of
 Json = dict[str, Any]
 
 _SOUNDS = {"audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
+
+GAP = "\n\n"
+"""What stands between texts that were apart, where the dialect has one text for all."""
 
 
 class Marks:
@@ -48,7 +53,19 @@ def write_call(call: ToolCall) -> Json:
         written |= {"type": "custom", "custom": {"name": call.name, "input": call.arguments or ""}}
     else:
         written |= {"type": "function", "function": {"name": call.name, "arguments": arguments_text(call.arguments)}}
-    return written | call.extra.get(NAME, {})
+    return written | google_signature(call.extra) | call.extra.get(NAME, {})
+
+
+def google_signature(extra: Extra) -> Json:
+    """Return the signature of a call by Gemini, as Google's own API puts it into this dialect."""
+    signature = extra.get("gemini", {}).get("thoughtSignature")
+    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
+
+
+def unsigned(extra: Extra) -> Extra:
+    """Return what is still foreign of a call's `extra` once its signature was written."""
+    rest = {key: value for key, value in extra.get("gemini", {}).items() if key != "thoughtSignature"}
+    return {**extra, "gemini": rest} if google_signature(extra) else extra
 
 
 def arguments_text(arguments: Any) -> str:
@@ -58,14 +75,20 @@ def arguments_text(arguments: Any) -> str:
     return "{}" if arguments is None else msgspec.json.encode(arguments).decode()
 
 
-def write_thought(part: Reasoning, onto: Json, field: str = "reasoning_content") -> None:
-    """Add reasoning to a message, and what proves it; its text stands in the detail of it, too, where there is one."""
+def write_thought(part: Reasoning, onto: Json, *, carries: bool) -> None:
+    """Add reasoning to a message, and what proves it, in the form of OpenRouter's details.
+
+    `carries`: what proves it to a provider of another dialect goes to the client, to be sent back.
+    """
+    field = "reasoning_content"
     if part.content:
-        onto[field] = onto.get(field, "") + part.content
+        onto[field] = f"{onto[field]}{GAP}{part.content}" if field in onto else part.content
     details = [dict(each) for each in part.extra.get(NAME, {}).get("reasoning_details", [])]
     told = [each for each in details if each.get("type") in {"reasoning.text", "reasoning.summary"}]
     if len(told) == 1 and part.content:
         told[0].setdefault("text" if told[0]["type"] == "reasoning.text" else "summary", part.content)
+    if carries and (others := foreign(part.extra, NAME)):
+        details.append({"type": "reasoning.encrypted", "data": carried(others)})
     if details:
         onto["reasoning_details"] = onto.get("reasoning_details", []) + details
 

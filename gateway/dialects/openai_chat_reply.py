@@ -9,8 +9,10 @@ from gateway.dialects.conversation import (
     Answered,
     Asked,
     Blob,
+    Extra,
     File,
     Message,
+    Part,
     Reasoning,
     Refusal,
     Text,
@@ -19,7 +21,7 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.dropping import Dropped
-from gateway.dialects.openai_chat_parts import Json, annotations, uncited, write_call, write_thought
+from gateway.dialects.openai_chat_parts import GAP, Json, annotations, uncited, unsigned, write_call, write_thought
 from gateway.dialects.openai_chat_write import write_request
 from gateway.dialects.openai_request import NAME
 from gateway.dialects.turns import made_id, word_of
@@ -27,6 +29,8 @@ from gateway.dialects.writing import Writer
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
 
+# What keeps texts apart, or is a text.
+_SAID = frozenset({"text", "reasoning", "refusal", "tool call", "custom tool call"})
 # The vocabulary is this dialect's own; other words than these are none that its clients know.
 _REASONS = {"stop", "length", "content_filter", "tool_calls", "function_call"}
 
@@ -94,15 +98,17 @@ def write_response(answered: Answered, asked: Asked, now: float) -> tuple[bytes,
 
 
 def _choice(number: int, message: Message, ident: str, dropped: Dropped) -> Json:
-    text = ""
+    text = gap = ""
     logprobs: list[TokenLogprob] = []
     said: Json = {"role": "assistant", "content": None, "refusal": None}
     dropped.foreign(message.extra, NAME, f"choices[{number}]")
     for index, part in enumerate(message.parts):
         path = f"choices[{number}].parts[{index}]"
-        dropped.foreign(getattr(part, "extra", {}), NAME, path)
+        dropped.foreign(_lost(part), NAME, path)
         match part:
             case Text():
+                text += gap if text else ""
+                gap = ""
                 logprobs += part.logprobs
                 if part.citations:
                     said["annotations"] = said.get("annotations", []) + annotations(
@@ -113,7 +119,7 @@ def _choice(number: int, message: Message, ident: str, dropped: Dropped) -> Json
                 text += part.content
                 said["content"] = text
             case Reasoning():
-                write_thought(part, said)
+                write_thought(part, said, carries=True)
             case Refusal():
                 said["refusal"] = (said["refusal"] or "") + part.content
             case ToolCall():
@@ -125,12 +131,19 @@ def _choice(number: int, message: Message, ident: str, dropped: Dropped) -> Json
                 said["audio"] = {"id": part.file_id}
             case _:
                 dropped.add(f"{path}: {word_of(part)}")
+                gap = GAP
     return {
         "index": number,
         "message": said,
         "logprobs": _logprobs(logprobs),
         "finish_reason": _reason(message.finish_reason, message.finish_word, dropped),
     }
+
+
+def _lost(part: Part) -> Extra:
+    """Return what of a part's `extra` is not told to the client in some form."""
+    extra: Extra = {} if isinstance(part, Reasoning) else getattr(part, "extra", {})
+    return unsigned(extra) if isinstance(part, ToolCall) else extra
 
 
 def _older_choice(number: int, message: Message, dropped: Dropped) -> Json:
@@ -165,8 +178,9 @@ class ChatStream:
         self._calls: dict[tuple[int, int], int] = {}  # the number of a call among its choice's
         self._silent: set[tuple[int, int]] = set()  # calls that nothing was said to so far
         self._roles: set[int] = set()
-        self._said: dict[int, int] = {}  # how long the texts of a choice are that are whole
+        self._said: dict[int, int] = {}  # how long the texts of a choice are so far
         self._cited: dict[int, int] = {}  # how many citations a choice has
+        self._gaps: dict[tuple[int, int], str] = {}  # what stands before a part's first text
         self._names = Dropped()
 
     @property
@@ -211,20 +225,27 @@ class ChatStream:
             call = write_call(msgspec.structs.replace(part, id=made))
             call[call["type"]]["input" if part.custom else "arguments"] = ""
             return self._chunk(event.choice, {"tool_calls": [{"index": number, **call}]})
+        said = self._kinds.get((event.choice, event.index - 1))
         if not isinstance(part, Text | Reasoning | Refusal) or (self._older and not isinstance(part, Text)):
             self._names.add(f"choices[{event.choice}].parts[{event.index}]: {word_of(part)}")
+        elif (isinstance(part, Reasoning) and said == "reasoning") or (
+            isinstance(part, Text) and said not in _SAID and self._said.get(event.choice)
+        ):
+            self._gaps[at] = GAP
         return b""
 
     def _grow(self, event: events.PartGrown) -> bytes:
         at = (event.choice, event.index)
         kind = self._kinds.get(at)
+        text = self._gaps.pop(at, "") + event.text
         if self._older:
-            return self._chunk(event.choice, {"content": event.text}) if kind == "text" else b""
+            return self._chunk(event.choice, {"content": text}) if kind == "text" else b""
         match kind:
             case "text":
-                return self._chunk(event.choice, {"content": event.text})
+                self._said[event.choice] = self._said.get(event.choice, 0) + len(text)
+                return self._chunk(event.choice, {"content": text})
             case "reasoning":
-                return self._chunk(event.choice, {"reasoning_content": event.text})
+                return self._chunk(event.choice, {"reasoning_content": text})
             case "refusal":
                 return self._chunk(event.choice, {"refusal": event.text})
             case "tool call":
@@ -240,20 +261,19 @@ class ChatStream:
     def _done(self, event: events.PartDone) -> bytes:
         part, at = event.part, (event.choice, event.index)
         path = f"choices[{event.choice}].parts[{event.index}]"
-        self._names.foreign(getattr(part, "extra", {}), NAME, path)
+        self._names.foreign(_lost(part), NAME, path)
         match part:
             case ToolCall(custom=False) if at in self._silent:
                 self._silent.discard(at)
                 return self._call(at, "function", {"arguments": "{}"})  # no text at all is no JSON to its clients
             case Reasoning() if not self._older:
                 said: Json = {}
-                write_thought(part, said)
+                write_thought(part, said, carries=True)
                 said.pop("reasoning_content", None)
                 numbered = [{"index": n, **each} for n, each in enumerate(said.get("reasoning_details", []))]
                 return self._chunk(event.choice, {"reasoning_details": numbered}) if numbered else b""
             case Text():
-                before = self._said.get(event.choice, 0)
-                self._said[event.choice] = before + len(part.content)
+                before = self._said.get(event.choice, 0) - len(part.content)
                 if uncited(part.citations):
                     self._names.add(f"{path}.citations")
                 first = self._cited.get(event.choice, 0)

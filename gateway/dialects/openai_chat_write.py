@@ -23,7 +23,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.custom_tools import sibling_format
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.effort import level, lost
-from gateway.dialects.openai_chat_parts import Json, Marks, write_call, write_content, write_thought
+from gateway.dialects.openai_chat_parts import Json, Marks, unsigned, write_call, write_content, write_thought
 from gateway.dialects.openai_request import NAME
 from gateway.dialects.turns import identified, one_prompt
 from gateway.dialects.writing import Written
@@ -122,7 +122,7 @@ def _assistant(message: Message, path: str, dropped: Dropped, marks: Marks) -> J
     for index, part in enumerate(message.parts):
         match part:
             case Reasoning():
-                write_thought(part, said)
+                write_thought(part, said, carries=False)
                 dropped.foreign(part.extra, NAME, f"{path}.parts[{index}]")
             case Refusal() if not content:
                 said["refusal"] = said.get("refusal", "") + part.content
@@ -131,7 +131,7 @@ def _assistant(message: Message, path: str, dropped: Dropped, marks: Marks) -> J
                 call = write_call(part)
                 marks.put(call, part.cache)
                 said.setdefault("tool_calls", []).append(call)
-                dropped.foreign(part.extra, NAME, f"{path}.parts[{index}]")
+                dropped.foreign(unsigned(part.extra), NAME, f"{path}.parts[{index}]")
             case File(modality="audio", file_id=file_id):
                 said["audio"] = {"id": file_id}
             case _:

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.dialects.conversation import Citation, Message, Part, Reasoning, Refusal, Text, TokenLogprob, ToolCall
 from gateway.dialects.events import ChoiceDone, Event, PartBegun, PartDone, PartGrown
 from gateway.dialects.lenient import json_value
-from gateway.dialects.openai_request import NAME, proofs
+from gateway.dialects.openai_request import proof_of
 
 Told = list[Event] | None
 """Where what happens is appended; None where nobody listens."""
@@ -38,8 +38,7 @@ class Growing:
             case "text":
                 return Text(content=joined, citations=self.citations, logprobs=self.logprobs)
             case "reasoning":
-                details = proofs(list(self.details.values()))
-                return Reasoning(content=joined, extra={NAME: {"reasoning_details": details}} if details else {})
+                return Reasoning(content=joined, extra=proof_of(list(self.details.values())))
             case "refusal":
                 return Refusal(content=joined)
         return ToolCall(

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.dialects import parameters as name
+from gateway.dialects.carrying import uncarried
 from gateway.dialects.conversation import (
     Asked,
     Citation,
@@ -200,7 +201,7 @@ def _bare_part(part: dict[str, Any]) -> Part:
             url = value if isinstance(value, str) else text(fields(value).get("url"))
             if url:
                 read = located(url, kind.removesuffix("_url"))
-                own = _own(fields(value), "detail")
+                own = _own(fields(value), "detail") if fields(value).get("detail") != "auto" else {}
                 return msgspec.structs.replace(read, extra=own) if own else read
         case "input_audio":
             return sound(value)
@@ -237,8 +238,8 @@ def _thought(thought: str, details: list[dict[str, Any]]) -> Reasoning:
     """Read reasoning; OpenRouter's details, which have the signatures, tell its text once more."""
     told = "".join(t for each in details if (t := text(each.get("text")) or text(each.get("summary"))))
     if told == thought or not thought:
-        details = proofs([without_text(each) for each in details])
-    return Reasoning(content=thought or told, extra={NAME: {"reasoning_details": details}} if details else {})
+        details = [without_text(each) for each in details]
+    return Reasoning(content=thought or told, extra=proof_of(details))
 
 
 def without_text(detail: dict[str, Any]) -> dict[str, Any]:
@@ -246,9 +247,16 @@ def without_text(detail: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in detail.items() if key not in {"text", "summary"} and value is not None}
 
 
-def proofs(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those details that say more than what kind of detail they are: a signature, encrypted reasoning."""
-    return [each for each in details if each.keys() - {"type", "format", "index"}]
+def proof_of(details: list[dict[str, Any]]) -> Extra:
+    """Return what proves reasoning to its provider: what details say beyond their kind, and what they carry."""
+    extra: Extra = {}
+    kept = []
+    for each in details:
+        if (found := uncarried(each.get("data"))) is not None:
+            extra |= found
+        elif each.keys() - {"type", "format", "index"}:
+            kept.append(each)
+    return extra | ({NAME: {"reasoning_details": kept}} if kept else {})
 
 
 def read_citations(annotations: Any) -> list[Citation]:

@@ -167,6 +167,9 @@ class _ResponseReader(EventReader):
             self._tell_end(self.told)
 
     def _tell_end(self, told: list[events.Event]) -> None:
+        for index, whole in enumerate(objects(self._response.output)):
+            if index not in self._items:  # a stream that was resumed near its end tells the others only here
+                self._items[index] = Item(whole)
         for _, item in sorted(self._items.items()):
             self._parts = item.tell_done(told, self._parts)
         answered = self.answered()

@@ -35,11 +35,11 @@ def _begun(part: Part) -> tuple[Part, str]:
     """Return a part as it begins, and the text that it grows by."""
     match part:
         case Text(content=content):
-            return Text(content=""), content
+            return Text(content="", extra=part.extra), content
         case Reasoning(content=content):
-            return Reasoning(content=""), content
+            return Reasoning(content="", extra=part.extra), content
         case Refusal(content=content):
-            return Refusal(content=""), content
+            return Refusal(content="", extra=part.extra), content
         case ToolCall(arguments=arguments):
             text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
             begun = ToolCall(id=part.id, name=part.name, custom=part.custom, extra=part.extra)

@@ -6,6 +6,9 @@ and of what ends in `_call`, the client runs what has a `call_id` and the provid
 
 from typing import Any
 
+import msgspec
+
+from gateway.dialects.carrying import uncarried
 from gateway.dialects.conversation import (
     Blob,
     Citation,
@@ -23,6 +26,7 @@ from gateway.dialects.conversation import (
     TokenLogprob,
     ToolCall,
     ToolCallResponse,
+    Uri,
     tool_answer,
 )
 from gateway.dialects.lenient import count, fields, json_value, objects, text
@@ -60,20 +64,20 @@ def read_item(item: dict[str, Any]) -> list[Part]:
     kind = text(item.get("type")) or "message"
     match kind:
         case "message":
-            return _content(item.get("content"))
+            return _phased(_content(item.get("content")), item)
         case "reasoning":
             return _reasoning(item)
         case "function_call":
             arguments = json_value(item.get("arguments"))
             called = text(item.get("name")) or ""
             return [
-                ToolCall(id=text(item.get("call_id")), name=called, arguments=arguments, extra=_own(item, "namespace"))
+                ToolCall(id=text(item.get("call_id")), name=called, arguments=arguments, extra=own(item, "namespace"))
             ]
         case "custom_tool_call":
             called = text(item.get("name")) or ""
             return [ToolCall(id=text(item.get("call_id")), name=called, arguments=item.get("input"), custom=True)]
         case "compaction":
-            return [Compaction(id=text(item.get("id")), extra=_own(item, "encrypted_content"))]
+            return [Compaction(id=text(item.get("id")), extra=own(item, "encrypted_content"))]
     if kind.endswith("_output"):
         usual = kind in {"function_call_output", "custom_tool_call_output"}
         return [
@@ -86,25 +90,32 @@ def read_item(item: dict[str, Any]) -> list[Part]:
         ]
     rest = {k: v for k, v in item.items() if k not in {"type", "id", "status"}}
     if not kind.endswith("_call"):
-        return [Other(kind=kind, value=rest, dialect=NAME)]
+        return [Other(kind=kind, value={k: v for k, v in item.items() if k != "type"}, dialect=NAME)]
     if call_id := text(rest.pop("call_id", None)):
-        own = {NAME: {"type": kind, "id": item.get("id")}}
-        return [ToolCall(id=call_id, name=kind.removesuffix("_call"), arguments=rest, extra=own)]
+        return [ToolCall(id=call_id, name=kind.removesuffix("_call"), arguments=rest, extra=own(item, "type", "id"))]
     return _server_tool(kind, text(item.get("id")), rest, item)
 
 
-def _own(item: dict[str, Any], *names: str) -> Extra:
+def _phased(parts: list[Part], item: dict[str, Any]) -> list[Part]:
+    """Return a message's parts; whether it is the final answer or a comment on the way is said on the first text."""
+    if parts and isinstance(first := parts[0], Text) and (phase := own(item, "phase")):
+        return [msgspec.structs.replace(first, extra=phase), *parts[1:]]
+    return parts
+
+
+def own(item: dict[str, Any], *names: str) -> Extra:
     """Return the fields that only this dialect has a word for."""
-    own = {name: item[name] for name in names if item.get(name) not in (None, "")}
-    return {NAME: own} if own else {}
+    found = {name: item[name] for name in names if item.get(name) not in (None, "")}
+    return {NAME: found} if found else {}
 
 
 def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any], item: dict[str, Any]) -> list[Part]:
     name = text(rest.get("name")) or kind.removesuffix("_call")
     call = {"type": kind, **{k: v for k, v in rest.items() if k not in _RESULTS}}
     results = {k: rest[k] for k in _RESULTS if rest.get(k) is not None}
-    own = {NAME: {"status": item.get("status") or "completed"}}
-    parts: list[Part] = [ServerToolCall(id=call_id, name=name, server_tool_call=call, extra=own)]
+    ended = item.get("status") in (None, "completed")
+    extra = {} if ended else own(item, "status")
+    parts: list[Part] = [ServerToolCall(id=call_id, name=name, server_tool_call=call, extra=extra)]
     if kind == "image_generation_call" and (image := text(results.get("result"))):
         mime_type = f"image/{text(rest.get('output_format')) or 'png'}"
         parts.append(Blob(modality="image", mime_type=mime_type, content=image))
@@ -116,8 +127,9 @@ def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any], item: dic
 def _reasoning(item: dict[str, Any]) -> list[Part]:
     """Read a reasoning item: its summary and its text, one empty part where neither is shown."""
     shown = [t for key in ("summary", "content") for p in objects(item.get(key)) if (t := text(p.get("text")))]
-    own = _own(item, "id", "encrypted_content")
-    return [Reasoning(content=t, extra={} if n else own) for n, t in enumerate(shown or [""])]
+    carries = uncarried(item.get("encrypted_content"))
+    proof = own(item, "id", "encrypted_content") if carries is None else carries
+    return [Reasoning(content=t, extra={} if n else proof) for n, t in enumerate(shown or [""])]
 
 
 def _content(content: Any) -> list[Part]:
@@ -138,10 +150,12 @@ def _part(part: dict[str, Any]) -> Part:
         case "refusal" if isinstance(part.get("refusal"), str):
             return Refusal(content=part["refusal"])
         case "input_image" | "computer_screenshot":
+            detail = own(part, "detail") if part.get("detail") != "auto" else {}
             if url := text(part.get("image_url")):
-                return located(url, "image")
+                read = located(url, "image")
+                return msgspec.structs.replace(read, extra=detail) if detail and isinstance(read, Blob | Uri) else read
             if file_id := text(part.get("file_id")):
-                return File(modality="image", file_id=file_id)
+                return File(modality="image", file_id=file_id, extra=detail)
         case "input_audio":
             return sound(fields(part.get("input_audio")) or part)
         case "input_file":
@@ -149,17 +163,26 @@ def _part(part: dict[str, Any]) -> Part:
     return Other(kind=kind, value={k: v for k, v in part.items() if k != "type"}, dialect=NAME)
 
 
+_PLACES = frozenset({"start_index", "end_index"})
+
+
 def _citations(annotations: Any) -> list[Citation]:
-    return [
-        Citation(
-            uri=text(each.get("url")),
-            title=text(each.get("title")) or text(each.get("filename")),
-            start=count(each.get("start_index")),
-            end=count(each.get("end_index")),
-            extra={} if text(each.get("type")) == "url_citation" else {NAME: each},
-        )
-        for each in objects(annotations)
-    ]
+    """Read where a text comes from: an address, unless it is said to be something else."""
+    return [_citation(each) for each in objects(annotations)]
+
+
+def _citation(told: dict[str, Any]) -> Citation:
+    of_url = told.get("type") == "url_citation"
+    title = "title" if of_url else "filename"
+    known = {"url", title, *_PLACES} | ({"type"} if of_url else set())
+    rest = {key: value for key, value in told.items() if key not in known and value is not None}
+    return Citation(
+        uri=text(told.get("url")),
+        title=text(told.get(title)),
+        start=count(told.get("start_index")),
+        end=count(told.get("end_index")),
+        extra={NAME: rest} if rest else {},
+    )
 
 
 def _logprobs(logprobs: Any) -> list[TokenLogprob]:

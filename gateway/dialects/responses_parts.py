@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from gateway.dialects.conversation import Part, Reasoning, Refusal, Text, ToolCall
+import msgspec
+
+from gateway.dialects.conversation import Extra, Part, Reasoning, Refusal, Text, ToolCall
 from gateway.dialects.events import Event, PartBegun, PartDone, PartGrown
 from gateway.dialects.lenient import text
-from gateway.dialects.responses_items import read_item
+from gateway.dialects.responses_items import own, read_item
 
 Place = tuple[str, str | None, int]
 """The item's field that a delta adds to, the type of the part in it (None: the field is the text), and its number."""
@@ -57,8 +59,9 @@ class Item:
         if place[1] is None and place not in self._told:
             number = self.tell_begun(told, number)
         elif place not in self._told:
+            extra = {} if self._told else own(self.start, "phase" if place[1] == "output_text" else "id")
             self._told[place] = number
-            told.append(PartBegun(index=number, part=_empty(place)))
+            told.append(PartBegun(index=number, part=_grown(place, "", extra)))
             number += 1
         if place in self._told:  # a tool that the provider runs is told of when it is done
             told.append(PartGrown(index=self._told[place], text=piece))
@@ -69,16 +72,22 @@ class Item:
         if self._ended:
             return number
         self._ended = True
-        begun = [self._told[place] for place in sorted(self._told, key=_order)]
-        for position, part in enumerate(read_item(self.whole())):
-            if position < len(begun):
-                told.append(PartDone(index=begun[position], part=part))
+        begun = [(place, self._told[place]) for place in sorted(self._told, key=_order)]
+        for part in read_item(self.whole()):
+            place = next((place for place, _ in begun if isinstance(part, _kind(place))), None)
+            if place is not None:
+                begun = [each for each in begun if each[0] != place]
+                if not self.texts.get(place) and (said := _said(part)):  # it was told of, but not what it says
+                    told.append(PartGrown(index=self._told[place], text=said))
+                told.append(PartDone(index=self._told[place], part=part))
                 continue
             told.append(PartBegun(index=number, part=_begun(part)))
-            if said := getattr(part, "content", None) if isinstance(part, Text | Reasoning | Refusal) else None:
+            if said := _said(part):
                 told.append(PartGrown(index=number, text=said))
             told.append(PartDone(index=number, part=part))
             number += 1
+        for place, index in begun:  # the whole item left out what its deltas told
+            told.append(PartDone(index=index, part=_grown(place, "".join(self.texts.get(place, [])), {})))
         return number
 
 
@@ -87,13 +96,38 @@ def _order(place: Place) -> tuple[bool, int]:
     return (place[0] == "content", place[2])
 
 
-def _empty(place: Place) -> Part:
+def _kind(place: Place) -> type[Part]:
     match place[1]:
+        case None:
+            return ToolCall
         case "refusal":
-            return Refusal(content="")
+            return Refusal
         case "output_text":
-            return Text(content="")
-    return Reasoning(content="")
+            return Text
+    return Reasoning
+
+
+def _grown(place: Place, text: str, extra: Extra) -> Part:
+    match place[1]:
+        case None:
+            return ToolCall(name="", arguments=text)
+        case "refusal":
+            return Refusal(content=text)
+        case "output_text":
+            return Text(content=text, extra=extra)
+    return Reasoning(content=text, extra=extra)
+
+
+def _said(part: Part) -> str:
+    """Return the text by which a part that came whole grows at once."""
+    match part:
+        case Text(content=content) | Refusal(content=content) | Reasoning(content=content):
+            return content
+        case ToolCall(arguments=str(arguments)):
+            return arguments
+        case ToolCall(arguments=arguments) if arguments is not None:
+            return msgspec.json.encode(arguments).decode()
+    return ""
 
 
 def _begun(part: Part) -> Part:
@@ -104,4 +138,6 @@ def _begun(part: Part) -> Part:
             return Refusal(content="")
         case Reasoning():
             return Reasoning(content="", extra=part.extra)
+        case ToolCall():
+            return msgspec.structs.replace(part, arguments=None)
     return part

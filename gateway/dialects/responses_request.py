@@ -78,6 +78,8 @@ def read_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001  the pat
     """Read all that a request says, for a translation."""
     asked, request = read_request(body), decode(body, _OBJECT) or {}
     top_logprobs = count(request.get("top_logprobs"))
+    included = request.get("include")
+    logprobs = top_logprobs is not None or (isinstance(included, list) and LOGPROBS in included)
     summary = fields(request.get("reasoning")).get("summary")
     return msgspec.structs.replace(
         asked,
@@ -86,11 +88,15 @@ def read_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001  the pat
         parallel_tool_calls=_flag(request.get("parallel_tool_calls")),
         response_format=_response_format(fields(fields(request.get("text")).get("format"))),
         show_reasoning=True if summary else None,
-        logprobs=True if top_logprobs is not None else None,
+        logprobs=True if logprobs else None,
         top_logprobs=top_logprobs,
         metadata={k: v for k, v in fields(request.get("metadata")).items() if isinstance(v, str)},
         extra=_own(request),
     )
+
+
+LOGPROBS = "message.output_text.logprobs"
+"""What a request includes so that log probabilities are told."""
 
 
 def _flag(value: Any) -> bool | None:
@@ -101,6 +107,12 @@ def _own(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
     own = {key: value for key, value in request.items() if key not in _KNOWN and value is not None}
     if request.get("safety_identifier") and not request.get("user"):
         del own["safety_identifier"]  # the form's user
+    if isinstance(own.get("include"), list) and LOGPROBS in own["include"]:
+        own["include"] = [each for each in own["include"] if each != LOGPROBS]
+    if own.get("include") == []:
+        del own["include"]
+    if own.get("store") is False:  # what a translation asks for in any case
+        del own["store"]
     for field, known in (("reasoning", {"effort", "summary"}), ("text", {"format"})):
         said = fields(request.get(field))
         if rest := {key: value for key, value in said.items() if key not in known and value is not None}:

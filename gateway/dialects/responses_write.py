@@ -9,7 +9,6 @@ from gateway.dialects import parameters as name
 from gateway.dialects.conversation import (
     Asked,
     Blob,
-    Compaction,
     File,
     Message,
     Other,
@@ -18,21 +17,19 @@ from gateway.dialects.conversation import (
     Refusal,
     ResponseFormat,
     ServerToolCall,
-    ServerToolCallResponse,
     Text,
     Tool,
-    ToolCall,
-    ToolCallResponse,
     ToolChoice,
     Uri,
 )
+from gateway.dialects.custom_tools import sibling_format
 from gateway.dialects.dropping import Dropped
-from gateway.dialects.effort import level
+from gateway.dialects.effort import level, lost
 from gateway.dialects.responses_items import NAME
-from gateway.dialects.turns import named, plain_text, word_of
+from gateway.dialects.responses_request import LOGPROBS
+from gateway.dialects.responses_write_items import Json, forgo, result_of, write_content, write_item, write_reasoning
+from gateway.dialects.turns import identified, named, one_prompt, plain_text, word_of
 from gateway.dialects.writing import Written
-
-Json = dict[str, Any]
 
 _PARAMETERS = {
     name.MAX_TOKENS: "max_output_tokens",
@@ -46,8 +43,9 @@ _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 def write_request(asked: Asked) -> Written:
     """Write what was asked. The provider is told to keep nothing, unless a client of this dialect said otherwise."""
     dropped = Dropped()
+    asked = one_prompt(asked, dropped)
     own = asked.extra.get(NAME, {})
-    body: Json = {"model": asked.model, "input": list(_input(asked.input_messages, dropped))}
+    body: Json = {"model": asked.model, "input": list(_input(identified(asked.input_messages), dropped))}
     if asked.system_instructions:
         body["instructions"] = _joined(asked.system_instructions, dropped)
     for attribute, value in asked.parameters.items():
@@ -57,29 +55,24 @@ def write_request(asked: Asked) -> Written:
             dropped.add(attribute.removeprefix("gen_ai.request."))
     if asked.stream:
         body["stream"] = True
-    effort = level(asked)
-    reasoning = {
-        "effort": effort,
-        "summary": "auto" if asked.show_reasoning else None,
-        **own.get("reasoning", {}),
-    }
-    text = {"format": None if asked.response_format is None else _format(asked.response_format), **own.get("text", {})}
+    reasoning = {"effort": level(asked), "summary": "auto" if asked.show_reasoning else None}
+    lost(asked, dropped, shows=True)
+    text = {"format": None if asked.response_format is None else _format(asked.response_format)}
     said = {
-        "reasoning": _present(reasoning),
-        "text": _present(text),
-        "tools": [written for tool in asked.tools if (written := _tool(tool, dropped)) is not None],
-        "tool_choice": None if asked.tool_choice is None else _tool_choice(asked.tool_choice, asked.tools, dropped),
-        "parallel_tool_calls": asked.parallel_tool_calls,
+        "reasoning": _present(reasoning | own.get("reasoning", {})),
+        "text": _present(text | own.get("text", {})),
         "top_logprobs": (asked.top_logprobs or 0) if asked.logprobs else None,
         "metadata": asked.metadata,
         "user": asked.user,
         "conversation": asked.conversation_id,
-        "store": own.get("store", False),
-        "include": ["message.output_text.logprobs"] if asked.logprobs else None,
+        "store": False,
     }
-    body |= {key: value for key, value in said.items() if value not in (None, [], {})}
+    body |= {key: value for key, value in said.items() if value not in (None, {})}
+    _add_tools(body, asked, dropped)
     dropped.foreign(asked.extra, NAME)
     body |= {key: value for key, value in own.items() if key not in {"reasoning", "text"}}
+    if asked.logprobs:
+        body["include"] = [*body.get("include", []), LOGPROBS]
     return Written(body=msgspec.json.encode(body), path="/responses", dropped=dropped.names)
 
 
@@ -90,158 +83,105 @@ def _present(fields: Json) -> Json:
 def _joined(parts: list[Part], dropped: Dropped) -> str:
     texts = []
     for index, part in enumerate(parts):
+        path = f"system.parts[{index}]"
         if isinstance(part, Text):
             texts.append(part.content)
-            _forgo(part, f"system[{index}]", dropped)
+            forgo(part, path, dropped)
         else:
-            dropped.add(f"system[{index}]: {word_of(part)}")
+            dropped.add(f"{path}: {word_of(part)}")
     return "\n\n".join(texts)
-
-
-def _forgo(part: Part, path: str, dropped: Dropped) -> None:
-    """Name what stands on a part that the dialect has no place for."""
-    if getattr(part, "cache", None):
-        dropped.add("cache_control")
-    dropped.foreign(getattr(part, "extra", {}), NAME, path)
 
 
 def _input(messages: list[Message], dropped: Dropped) -> Iterator[Json]:
     for number, message in enumerate(messages):
         path = f"messages[{number}]"
         dropped.foreign(message.extra, NAME, path)
-        content: list[Part] = []
-        for index, part in enumerate(named(message)):
-            at = f"{path}.parts[{index}]"
-            if not isinstance(part, Text | Refusal | Blob | Uri | File) and not _stands_in_content(part):
-                if content:
-                    yield _message(message.role, content, path, dropped)
-                    content = []
-                item = write_item(part, index, at, dropped)
-                if item is None:
-                    dropped.add(f"{at}: {word_of(part)}")
-                elif item:
-                    yield item
-            else:
-                content.append(part)
-        if content or not message.parts:
-            yield _message(message.role, content, path, dropped)
+        if message.name and message.role == "assistant":
+            dropped.add(f"{path}.name")
+        yield from _items(message, named(message), path, dropped)
+
+
+def _items(message: Message, parts: list[Part], path: str, dropped: Dropped) -> Iterator[Json]:
+    """Write a turn: its content as messages, and what is an item of its own between them."""
+    content: list[tuple[int, Part]] = []
+    last: Json = {}  # the item before, to which more may belong
+    for index, part in enumerate(parts):
+        at = f"{path}.parts[{index}]"
+        if _stands_in_content(part) and not (last and result_of(last, part)):
+            content.append((index, part))
+            continue
+        if last.get("type") == "reasoning" and isinstance(part, Reasoning) and not part.extra:
+            last["summary"] += write_reasoning(part)["summary"]
+            continue
+        if last and (result := result_of(last, part)) is not None:
+            last |= result
+            continue
+        yield from [last] if last else []
+        yield from _message(message.role, content, path, dropped)
+        content, last = [], {}
+        if isinstance(part, Reasoning):
+            forgo(part, at, dropped)
+            # another provider's thinking means nothing to this one
+            item = write_reasoning(part) if part.extra.get(NAME) else None
+            if item is None:
+                dropped.add(f"{at}: reasoning")
+        else:
+            item = write_item(part, at, dropped)
+        if item is not None and isinstance(part, Reasoning | ServerToolCall):
+            last = item
+        elif item is not None:
+            yield item
+    yield from [last] if last else []
+    yield from _message(message.role, content, path, dropped)
+    if not parts:
+        yield {"type": "message", "role": "user" if message.role == "tool" else message.role, "content": ""}
 
 
 def _stands_in_content(part: Part) -> bool:
-    return isinstance(part, Other) and part.kind.startswith(("input_", "output_"))
+    if isinstance(part, Other):
+        return part.kind.startswith(("input_", "output_"))
+    return isinstance(part, Text | Refusal | Blob | Uri | File)
 
 
-def _message(role: str, content: list[Part], path: str, dropped: Dropped) -> Json:
+def _message(role: str, content: list[tuple[int, Part]], path: str, dropped: Dropped) -> Iterator[Json]:
+    if not content:
+        return
     role = "user" if role == "tool" else role
-    if role != "assistant" and (text := plain_text(content)) is not None:
-        return {"type": "message", "role": role, "content": text}
-    written = []
-    for index, part in enumerate(content):
-        at = f"{path}.parts[{index}]"
-        said = _content(part, role, at, dropped)
-        if said is None:
-            dropped.add(f"{at}: {word_of(part)}")
-        else:
-            _forgo(part, at, dropped)
-            written.append(said)
-    return {"type": "message", "role": role, "content": written}
+    first = content[0][1]
+    phase = first.extra.get(NAME, {}) if isinstance(first, Text) else {}
+    head: Json = {"type": "message", "role": role, **phase}
+    parts = [part for _, part in content]
+    if (text := plain_text([msgspec.structs.replace(first, extra={}), *parts[1:]] if phase else parts)) is not None:
+        yield {**head, "content": text}
+        return
+    written = (write_content(part, role, f"{path}.parts[{index}]", dropped) for index, part in content)
+    if said := [each for each in written if each is not None]:
+        yield {**head, "content": said}
 
 
-def _content(part: Part, role: str, path: str, dropped: Dropped) -> Json | None:
-    """Write a part of a message's content; None where there is no word for it."""
-    match part:
-        case Text():
-            if part.citations:
-                dropped.add(f"{path}.citations")
-            if role == "assistant":
-                return {"type": "output_text", "text": part.content, "annotations": []}
-            return {"type": "input_text", "text": part.content}
-        case Refusal():
-            return {"type": "refusal", "refusal": part.content}
-        case Blob(modality="image"):
-            url = f"data:{part.mime_type or 'image/png'};base64,{part.content}"
-            return {"type": "input_image", "image_url": url, "detail": "auto", **part.extra.get(NAME, {})}
-        case Uri(modality="image"):
-            return {"type": "input_image", "image_url": part.uri, "detail": "auto", **part.extra.get(NAME, {})}
-        case File(modality="image"):
-            return {"type": "input_image", "file_id": part.file_id, "detail": "auto", **part.extra.get(NAME, {})}
-        case Blob(modality="audio"):
-            form = {"audio/mpeg": "mp3"}.get(part.mime_type or "", (part.mime_type or "wav").rpartition("/")[2])
-            return {"type": "input_audio", "input_audio": {"data": part.content, "format": form}}
-        case Blob(modality="document"):
-            data = f"data:{part.mime_type};base64,{part.content}" if part.mime_type else part.content
-            return {"type": "input_file", "file_data": data} | ({"filename": part.name} if part.name else {})
-        case Uri(modality="document"):
-            return {"type": "input_file", "file_url": part.uri} | ({"filename": part.name} if part.name else {})
-        case File(modality="document"):
-            return {"type": "input_file", "file_id": part.file_id}
-        case Other(dialect="openai-responses", value=dict(value)):
-            return {"type": part.kind, **value}
-    return None
-
-
-def write_item(part: Part, index: int, path: str, dropped: Dropped) -> Json | None:
-    """Write a part that is an item of its own; None where there is no word for it."""
-    own: Json = getattr(part, "extra", {}).get(NAME, {})
-    _forgo(part, path, dropped)
-    match part:
-        case Reasoning():
-            if not own:  # another provider's thinking means nothing to this one
-                return None
-            summary = [{"type": "summary_text", "text": part.content}] if part.content else []
-            return {"type": "reasoning", "summary": summary, **own}
-        case Compaction():
-            return {"type": "compaction", "id": part.id, **own} if own else None
-        case ToolCall():
-            return _call(part, index, own)
-        case ToolCallResponse():
-            return _call_output(part, path, own, dropped)
-        case ServerToolCall() if own:
-            return {**part.server_tool_call, "id": part.id, **own}
-        case ServerToolCallResponse(server_tool_call_response={"type": str(kind)}) if kind.endswith("_call"):
-            return {}  # it stood in the call's own item
-        case Other(dialect="openai-responses", value=dict(value)):
-            return {"type": part.kind, **value}
-    return None
-
-
-def _call(call: ToolCall, index: int, own: Json) -> Json:
-    call_id = call.id or f"call_{index}"
-    if "type" in own:
-        arguments = call.arguments if isinstance(call.arguments, dict) else {}
-        return {**_present(own), "call_id": call_id, **arguments}
-    if call.custom:
-        return {"type": "custom_tool_call", "call_id": call_id, "name": call.name, "input": call.arguments or ""}
-    arguments = call.arguments
-    text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-    text = "{}" if arguments is None else text
-    return {"type": "function_call", "call_id": call_id, "name": call.name, "arguments": text, **own}
-
-
-def _call_output(part: ToolCallResponse, path: str, own: Json, dropped: Dropped) -> Json:
-    if part.is_error:
-        dropped.add(f"{path}.is_error")
-    response = part.response
-    if isinstance(response, list):
-        written = [_content(each, "user", path, dropped) for each in response]
-        if None in written:
-            dropped.add(f"{path}.response")
-        output: Any = [each for each in written if each is not None]
-    elif isinstance(response, str) or own:
-        output = response
-    else:
-        output = msgspec.json.encode(response).decode()
-    kind = own.get("type") or ("custom_tool_call_output" if part.custom else "function_call_output")
-    return {"type": kind, "call_id": part.id, "output": output}
+def _add_tools(body: Json, asked: Asked, dropped: Dropped) -> None:
+    """Say which tools there are, and how they are called; without any the rest means nothing."""
+    choice = asked.tool_choice
+    if tools := [written for tool in asked.tools if (written := _tool(tool, dropped)) is not None]:
+        body["tools"] = tools
+        if choice is not None:
+            body["tool_choice"] = _tool_choice(choice, asked.tools, dropped)
+        if asked.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = asked.parallel_tool_calls
+    elif choice is not None and choice.mode in {"required", "tool"}:
+        dropped.add("tool_choice")
 
 
 def _tool(tool: Tool, dropped: Dropped) -> Json | None:
-    own: Json = tool.extra.get(NAME, {})
+    own = dict(tool.extra.get(NAME, {}))
     if tool.kind == "server":
         if not own:
             dropped.add(f"tools.{tool.name}")
         return own or None
-    dropped.foreign(tool.extra, NAME, f"tools.{tool.name}")
+    extra = tool.extra
+    if tool.kind == "custom":
+        own, extra = sibling_format(own, extra, NAME)
+    dropped.foreign(extra, NAME, f"tools.{tool.name}")
     if tool.cache:
         dropped.add("cache_control")
     written: Json = {"type": tool.kind, "name": tool.name}
@@ -249,7 +189,7 @@ def _tool(tool: Tool, dropped: Dropped) -> Json | None:
         written["description"] = tool.description
     if tool.kind == "function":
         written["parameters"] = tool.parameters
-        written["strict"] = tool.strict  # absent it would be true
+        written["strict"] = tool.strict or False  # unsaid it would be true, which other dialects' schemas need not fit
     return written | own
 
 

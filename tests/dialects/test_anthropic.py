@@ -7,37 +7,40 @@ import pytest
 from gateway.dialects.anthropic import MESSAGES
 from gateway.dialects.conversation import (
     Answered,
-    Asked,
-    Blob,
-    Compaction,
-    File,
+    Citation,
     Message,
-    Other,
     Part,
     Reasoning,
     ServerToolCall,
     ServerToolCallResponse,
     Text,
     ToolCall,
-    ToolCallResponse,
-    Uri,
     Usage,
 )
 
 Read = Callable[[str], bytes]
 
 
-def answer(*parts: Part, finish_reason: str | None) -> Message:
+def own(**fields: Any) -> dict[str, dict[str, Any]]:
+    """Make an `extra`."""
+    return {"anthropic-messages": fields}
+
+
+def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = None) -> Message:
     """Make an output message."""
-    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason)
+    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason, finish_word=finish_word)
 
 
+THOUGHT = Reasoning(
+    content="The user wants two cities.", extra=own(signature="EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrkzLoky3dl1pk=")
+)
+HIDDEN = Reasoning(content="", extra=own(data="EmwKAhgBEgy3va3pzix/LafPsn4a"))
 STREAMS = {
     "messages_text.sse": Answered(
         id="msg_01",
         model="claude-sonnet-5-20260801",
         finish_reasons=["stop"],
-        output_messages=[answer(Text(content="Hello, 世界!"), finish_reason="stop")],
+        output_messages=[answer(Text(content="Hello, 世界!"), finish_reason="stop", finish_word="end_turn")],
         usage=Usage(input_tokens=25, output_tokens=15, total_tokens=40, cache_read_tokens=0, cache_write_tokens=0),
     ),
     "messages_thinking_tools.sse": Answered(
@@ -46,12 +49,13 @@ STREAMS = {
         finish_reasons=["tool_calls"],
         output_messages=[
             answer(
-                Reasoning(content="The user wants two cities."),
-                Reasoning(content=""),
+                THOUGHT,
+                HIDDEN,
                 Text(content="Looking it up."),
                 ToolCall(id="toolu_01", name="get_weather", arguments={"city": "Paris"}),
                 ToolCall(id="toolu_02", name="get_time", arguments={}),
                 finish_reason="tool_calls",
+                finish_word="tool_use",
             )
         ],
         usage=Usage(
@@ -89,8 +93,19 @@ STREAMS = {
                         ],
                     },
                 ),
-                Text(content="Twice a day."),
+                Text(
+                    content="Twice a day.",
+                    citations=[
+                        Citation(
+                            uri="https://example.com/tides",
+                            title="Tides",
+                            quote="Twice a day",
+                            extra=own(type="web_search_result_location", encrypted_index="Eo8="),
+                        )
+                    ],
+                ),
                 finish_reason="length",
+                finish_word="max_tokens",
             )
         ],
         usage=Usage(
@@ -163,8 +178,8 @@ def test_a_broken_stream_tells_what_came_and_no_count_of_it(read: Read) -> None:
     assert answered.usage == Usage(input_tokens=2360, cache_read_tokens=2048, cache_write_tokens=300)
     assert answered.output_messages == [
         answer(
-            Reasoning(content="The user wants two cities."),
-            Reasoning(content=""),
+            THOUGHT,
+            HIDDEN,
             Text(content="Looking it up."),
             ToolCall(id="toolu_01", name="get_weather", arguments='{"city": "Pa'),
             finish_reason=None,
@@ -197,10 +212,11 @@ def test_a_whole_response_is_read(read: Read) -> None:
         finish_reasons=["tool_calls"],
         output_messages=[
             answer(
-                Reasoning(content="Simple."),
+                Reasoning(content="Simple.", extra=own(signature="EqQB")),
                 Text(content="Paris."),
                 ToolCall(id="toolu_09", name="note", arguments={"city": "Paris"}),
                 finish_reason="tool_calls",
+                finish_word="tool_use",
             )
         ],
         usage=Usage(input_tokens=125, output_tokens=30, total_tokens=155, cache_read_tokens=100, cache_write_tokens=5),
@@ -229,154 +245,23 @@ def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
         ("tool_use", "tool_calls"),
         ("refusal", "content_filter"),
         ("pause_turn", "pause_turn"),
-        ("model_context_window_exceeded", "model_context_window_exceeded"),
+        ("model_context_window_exceeded", "length"),
     ],
 )
 def test_stop_reasons_are_the_one_vocabularys(told: str, word: str) -> None:
-    """Anthropic's words become the common ones; those without one stay as they are."""
+    """Anthropic's words become the common ones, and are kept; those without one stay as they are."""
     body = json.dumps({"content": [], "stop_reason": told}).encode()
     answered = MESSAGES.read_response(body)
-    assert answered == Answered(finish_reasons=[word], output_messages=[answer(finish_reason=word)])
+    known = None if told == word else told
+    assert answered == Answered(finish_reasons=[word], output_messages=[answer(finish_reason=word, finish_word=known)])
 
 
-def test_a_request_is_read_whole(read: Read) -> None:
-    """Every message, part and parameter is in the record; tool results are turns of the role tool."""
-    asked = MESSAGES.read_request(read("messages_request.json"))
-    tools = json.loads(bytes(asked.tool_definitions or b""))
-    assert tools == [{"name": "look", "input_schema": {"type": "object"}}]
-    assert asked == Asked(
-        operation="chat",
-        model="claude-sonnet-5",
-        stream=True,
-        system_instructions=[Text(content="You are a guide."), Text(content="Be kind.")],
-        input_messages=[
-            Message(role="user", parts=[Text(content="Hello")]),
-            Message(
-                role="assistant",
-                parts=[
-                    Reasoning(content="They greet."),
-                    Reasoning(content=""),
-                    Text(content="Hi."),
-                    ToolCall(id="toolu_01", name="look", arguments={"zoom": 2}),
-                    ToolCall(id="toolu_02", name="look", arguments={}),
-                ],
-            ),
-            Message(
-                role="tool",
-                parts=[
-                    ToolCallResponse(
-                        id="toolu_01",
-                        response=[
-                            Text(content="a cat"),
-                            Blob(modality="image", mime_type="image/jpeg", content="/9j/4A=="),
-                        ],
-                    ),
-                    ToolCallResponse(id="toolu_02", response="out of film", is_error=True),
-                ],
-            ),
-            Message(
-                role="user",
-                parts=[
-                    Text(content="And these?"),
-                    Uri(modality="image", uri="https://example.com/dog.png"),
-                    Blob(modality="document", mime_type="application/pdf", content="JVBERi0="),
-                    File(modality="document", file_id="file_011"),
-                    Text(content="plain words"),
-                ],
-            ),
-        ],
-        tool_definitions=asked.tool_definitions,
-        parameters={
-            "gen_ai.request.max_tokens": 1024,
-            "gen_ai.request.temperature": 1.0,
-            "gen_ai.request.top_p": 0.5,
-            "gen_ai.request.top_k": 40,
-            "gen_ai.request.stop_sequences": ["END", "STOP"],
-            "gen_ai.request.stream": True,
-            "gen_ai.request.reasoning.level": "enabled",
-        },
-        user="user-7",
-    )
-
-
-@pytest.mark.parametrize(
-    ("body", "kept"),
-    [
-        ({"thinking": {"type": "disabled"}}, {"gen_ai.request.reasoning.level": "disabled"}),
-        (
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}},
-            {"gen_ai.request.reasoning.level": "max"},
-        ),
-        ({"output_config": {"format": {"type": "json_schema"}}}, {"gen_ai.output.type": "json"}),
-        ({"output_format": {"type": "json_schema"}}, {"gen_ai.output.type": "json"}),
-        ({"thinking": None, "output_config": 7, "stop_sequences": None}, {}),
-    ],
-)
-def test_thinking_and_format_become_parameters(body: dict[str, Any], kept: dict[str, Any]) -> None:
-    """An effort is the reasoning level; without one, how thinking is switched."""
-    assert MESSAGES.read_request(json.dumps(body).encode()).parameters == kept
-
-
-@pytest.mark.parametrize(
-    ("block", "part"),
-    [
-        (
-            {"type": "mcp_tool_use", "id": "m1", "name": "find", "server_name": "docs", "input": {"q": 1}},
-            ServerToolCall(
-                id="m1",
-                name="find",
-                server_tool_call={"type": "find", "input": {"q": 1}, "server_name": "docs"},
-            ),
-        ),
-        (
-            {"type": "mcp_tool_result", "tool_use_id": "m1", "is_error": False, "content": []},
-            ServerToolCallResponse(
-                id="m1",
-                server_tool_call_response={"type": "mcp_tool_result", "is_error": False, "content": []},
-            ),
-        ),
-        ({"type": "compaction", "content": "So far: tea."}, Compaction(content="So far: tea.")),
-        ({"type": "container_upload", "file_id": "file_1"}, File(modality="document", file_id="file_1")),
-        (
-            {"type": "image", "source": {"type": "base64", "media_type": "video/mp4", "data": "AA=="}},
-            Blob(modality="video", mime_type="video/mp4", content="AA=="),
-        ),
-        ({"type": "image", "source": None}, Other(kind="image", value={"source": None})),
-        (
-            {"type": "search_result", "title": "t", "cache_control": {"type": "ephemeral"}},
-            Other(kind="search_result", value={"title": "t"}),
-        ),
-        ({"x": 1}, Other(kind="", value={"x": 1})),
-    ],
-)
-def test_blocks_of_every_kind_have_a_place(block: dict[str, Any], part: Part) -> None:
-    """Server tools, MCP, compaction and files have words; a block without one is kept as it stands."""
-    body = json.dumps({"messages": [{"role": "assistant", "content": [block, 7]}]}).encode()
-    assert MESSAGES.read_request(body).input_messages == [Message(role="assistant", parts=[part])]
-
-
-@pytest.mark.parametrize(
-    ("content", "response"),
-    [
-        (None, ""),
-        ([], ""),
-        ("text", "text"),
-        ([{"type": "text", "text": "one"}], "one"),
-        (
-            [{"type": "tool_result", "content": []}],
-            [Other(kind="tool_result", value={"type": "tool_result", "content": []})],
-        ),
-    ],
-)
-def test_a_tools_answer_is_its_text_where_it_is_only_that(content: Any, response: Any) -> None:
-    """A result is a text, or a list of parts."""
-    block = {"type": "tool_result", "tool_use_id": "t", "content": content}
-    body = json.dumps({"messages": [{"role": "user", "content": [block]}]}).encode()
-    expected = Message(role="tool", parts=[ToolCallResponse(id="t", response=response)])
-    assert MESSAGES.read_request(body).input_messages == [expected]
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"messages":{},"system":7,"metadata":[]}'])
-def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves the operation only."""
-    assert MESSAGES.read_request(body) == Asked(operation="chat")
+def test_what_ended_a_message_is_kept() -> None:
+    """The sequence that stopped it, and why it was refused, are this dialect's own."""
+    details = {"type": "refusal", "category": "cyber", "explanation": "No."}
+    body = {"content": [], "stop_reason": "stop_sequence", "stop_sequence": "END", "stop_details": details}
+    [message] = MESSAGES.read_response(json.dumps(body).encode()).output_messages
+    assert message.extra == own(stop_sequence="END", stop_details=details)
+    reader = MESSAGES.stream_reader()
+    reader.feed(b"data: " + json.dumps({"type": "message_delta", "delta": body}).encode() + b"\n\n")
+    assert reader.answered().output_messages == [message]
