@@ -38,18 +38,22 @@ _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 def main() -> None:
     """Answer the question on standard input, as JSON on standard output."""
     question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
+    sys.stdout.buffer.write(msgspec.json.encode(answer(question)))
+
+
+def answer(question: Question) -> Answer:
+    """Lock the room, for good, and answer a question in it."""
     try:
-        answer = Answer(result=_ask(question))
+        return Answer(result=_ask(question))
     except _Refused as error:
-        answer = Answer(error=str(error), refused=True)
+        return Answer(error=str(error), refused=True)
     except duckdb.Error as error:
         refused = isinstance(error, duckdb.PermissionException)
-        answer = Answer(error=_explained(error), refused=refused)
+        return Answer(error=_explained(error), refused=refused)
     except MemoryError:
-        answer = Answer(error=f"the query needs more than {question.memory_mb} MB of memory (limit: $.sql.memory_mb)")
+        return Answer(error=f"the query needs more than {question.memory_mb} MB of memory (limit: $.sql.memory_mb)")
     except Exception as error:  # a value that Python's DuckDB cannot hold
-        answer = Answer(error=f"the result cannot be shown ({type(error).__name__}: {error}); cast it to VARCHAR")
-    sys.stdout.buffer.write(msgspec.json.encode(answer))
+        return Answer(error=f"the result cannot be shown ({type(error).__name__}: {error}); cast it to VARCHAR")
 
 
 class _Refused(Exception):  # noqa: N818

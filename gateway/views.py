@@ -24,14 +24,22 @@ LEDGER = {
 _KINDS = ("SERVER", "CLIENT", "INTERNAL", "PRODUCER", "CONSUMER")
 
 
+def _read_schema() -> tuple[str, ...]:
+    text = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    without_comments = "\n".join(line.partition("--")[0] for line in text.splitlines())
+    return tuple(f"CREATE VIEW {part}" for part in without_comments.split("CREATE VIEW ")[1:])
+
+
+_SCHEMA = _read_schema()
+
+
 def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[str]:
     """Give the statements that make the views over these files."""
     columns = {"started_at": "TIMESTAMP"} | {column.name: column.type for column in COLUMNS}
     live = rows_of(journals) if journals else ""
     yield f"CREATE VIEW spans AS {_union(_empty(columns), _sealed('spans', segments), live)}"
     yield f"CREATE VIEW ledger AS {_union(_empty(LEDGER), _sealed('ledger', segments), _live_ledger(journals))}"
-    schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-    yield from (f"CREATE VIEW {part}" for part in _without_comments(schema).split("CREATE VIEW ")[1:])
+    yield from _SCHEMA
     yield _otel_traces()
 
 
@@ -120,10 +128,6 @@ SELECT started_at AS Timestamp, trace_id AS TraceId, span_id AS SpanId, coalesce
     CASE status WHEN 'ERROR' THEN 'Error' WHEN 'OK' THEN 'Ok' ELSE 'Unset' END AS StatusCode,
     coalesce(status_message, '') AS StatusMessage, coalesce(events, '[]') AS Events, '[]'::JSON AS Links
 FROM spans"""
-
-
-def _without_comments(sql: str) -> str:
-    return "\n".join(line.partition("--")[0] for line in sql.splitlines())
 
 
 def quoted(value: str | Path) -> str:
