@@ -7,9 +7,14 @@ from pathlib import Path
 import duckdb
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
 from tests.running import InProcess, to
 from tests.upstream import Upstream
+
+# How fast a machine draws and runs examples is no property of what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 FIXTURES = Path(__file__).parent / "dialects" / "fixtures"
 _CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
