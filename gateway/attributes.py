@@ -176,6 +176,20 @@ def of_answered(answered: Answered, capture: Capture) -> Attributes:
     return attributes
 
 
+def broken_off(answered: Answered) -> Answered:
+    """Return what came of a response that broke off, with the conventions' finish reason for that.
+
+    Some consumers drop output messages without one.
+    """
+    messages = [
+        message if message.finish_reason else msgspec.structs.replace(message, finish_reason="error")
+        for message in answered.output_messages
+    ]
+    return msgspec.structs.replace(
+        answered, output_messages=messages, finish_reasons=answered.finish_reasons or ["error"]
+    )
+
+
 def of_usage(usage: Usage) -> Attributes:
     """Return the tokens that are known, and where that is known from."""
     tokens = {

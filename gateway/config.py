@@ -102,10 +102,14 @@ class Sql(Table, frozen=True):
 
 
 class Auth(Table, frozen=True):
-    """`[auth]`: whether clients and /-/ pages need `token`. Not said: needed off loopback only."""
+    """`[auth]`: whether clients and /-/ pages need `token`. Not said: needed off loopback only.
+
+    `origins`: web pages, as `https://chat.example`, that may use the gateway's keys where no token is needed.
+    """
 
     required: bool | None = None
     token: str | None = None
+    origins: list[str] = []
 
     def __repr__(self) -> str:
         """Keep the token out."""

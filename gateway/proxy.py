@@ -1,27 +1,28 @@
 """Accept an exchange: read it, route it, have it answered, and see that it ends exactly once whatever happens."""
 
 import asyncio
-import hmac
 import logging
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import StreamReader, web
 from multidict import CIMultiDict
 from opentelemetry.trace import Tracer
 
 from gateway import counting, listing
+from gateway.admission import admitted, refuse_pages
 from gateway.attempts import answer, refuse
 from gateway.codings import decode, worth_reading
 from gateway.config import Config
 from gateway.dialects.edit import Peek, peek
 from gateway.errors import ExchangeError, Kind
 from gateway.planning import plan
-from gateway.providers.table import KEY_HEADERS, Provider
+from gateway.providers.table import Provider
 from gateway.recording import CLIENT_ABORT, OK, Exchange
 from gateway.relay import extra_headers
 from gateway.routing import Family, choose, place
-from gateway.upstream import Headers, Signer, secrets_in
+from gateway.upstream import Signer, secrets_in
 from gateway.wire import Client
 
 log = logging.getLogger("gateway.proxy")
@@ -50,10 +51,20 @@ class Proxy:
         self._tracer = tracer
         self._rng = rng
         self._token = token
+        self._handling: set[asyncio.Task[Any]] = set()
         self.stopping = False
+
+    def cut_off(self) -> None:
+        """End what is still in flight when the time to drain is over."""
+        for task in self._handling:
+            task.cancel()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one client request."""
+        task = asyncio.current_task()
+        if task is not None and task not in self._handling:  # one task handles all requests of a connection
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
         exchange = Exchange(
             self._tracer,
             self._config.capture,
@@ -67,7 +78,7 @@ class Proxy:
             try:
                 where = place(request.method, request.raw_path, anthropic, self._providers)
                 family = where.family
-                headers = self._admitted(request)
+                headers = admitted(request.raw_headers, self._token)
                 if request.headers.get("Upgrade", "").lower() == "websocket":
                     return await _no_websocket(request, family, exchange)
                 if listing.asked_for(request.method, where):
@@ -82,6 +93,8 @@ class Proxy:
                 route = choose(where, seen, self._providers)
                 if counting.asked_for(request.method, where, route):
                     return await _counted(request, decoded, exchange)
+                if self._token is None:
+                    refuse_pages(headers, route.provider, self._config.auth.origins)
                 made = plan(self._config, route, request.method, where.path, headers, body, decoded)
             except ExchangeError as error:
                 return await refuse(request, error, family, exchange)
@@ -109,27 +122,6 @@ class Proxy:
         finally:
             if not exchange.ended:
                 exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
-
-    def _admitted(self, request: web.Request) -> Headers:
-        """Return the client's headers without our own token. Raises ExchangeError where it is needed and not there.
-
-        It is given as `x-gateway-token`, or in the place of a key: then the client has brought no key of its own.
-        """
-        token = self._token
-        if token is None:
-            return request.raw_headers
-        kept = tuple(
-            (name, value)
-            for name, value in request.raw_headers
-            if name.lower() not in KEY_HEADERS or not _is(value.removeprefix(b"Bearer "), token)
-        )
-        given = (value for name, value in request.raw_headers if name.lower() == b"x-gateway-token")
-        if len(kept) == len(request.raw_headers) and not any(_is(value, token) for value in given):
-            raise ExchangeError(
-                Kind.AUTH,
-                "This gateway needs its token, as x-gateway-token or as the API key (setting: $.auth.token).",
-            )
-        return kept
 
     async def _read(self, request: web.Request, exchange: Exchange) -> bytes:
         """Return the request's body, in the coding it came in."""
@@ -195,10 +187,6 @@ async def _no_websocket(request: web.Request, family: Family, exchange: Exchange
     # RFC 9110, section 15.5.22: the status comes with the protocol to use.
     upgrade = {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
     return await refuse(request, error, family, exchange, extra_headers(exchange, streamed=False) | upgrade)
-
-
-def _is(given: bytes, token: str) -> bool:
-    return hmac.compare_digest(given, token.encode())
 
 
 def _decoded(request: web.Request, body: bytes) -> bytes | None:

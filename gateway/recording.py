@@ -69,6 +69,7 @@ class Exchange:
         self._tokens: dict[str, int] = {}
         self.keys = Keys(headers, target)
         attributes = seen.of_client(method, target, headers)
+        self._says_user = "user.id" in attributes
         parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
         self.span = tracer.start_span(
             f"{method} {attributes['url.path']}", parent, SpanKind.SERVER, attributes, start_time=self.started_ns
@@ -199,6 +200,8 @@ class Exchange:
                 attributes["gateway.response.model"] = last.response_model
             if last.usage_source:
                 attributes["gateway.usage.source"] = last.usage_source
+        if self._asked is not None and self._asked.user and not self._says_user:
+            attributes["user.id"] = self.scrub(self._asked.user)
         attributes.update(self._tokens)
         return attributes
 
@@ -326,10 +329,10 @@ class Attempt:
 
     def _response_attributes(self, answered: Answered, outcome: str) -> dict[str, Any]:
         exchange = self._exchange
+        if outcome != OK:
+            answered = seen.broken_off(answered)
         attributes = seen.of_answered(answered, exchange.capture) if exchange.capture.store != "off" else {}
         self.response_model = answered.model
-        if self.streamed and not answered.finish_reasons and outcome not in {OK, CLIENT_ABORT}:
-            attributes["gen_ai.response.finish_reasons"] = ["error"]
         usage = answered.usage
         partly = usage is None or usage.input_tokens is None or usage.output_tokens is None
         if partly and self.streamed and exchange.asked is not None and self.status == 200:

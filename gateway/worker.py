@@ -1,5 +1,6 @@
 """One worker's parts, put together: what is needed to answer requests and to record them."""
 
+import asyncio
 import logging
 import os
 import random
@@ -100,7 +101,8 @@ class Worker:
             max_line_size=_HEADER_BYTES,
             max_field_size=_HEADER_BYTES,
             max_headers=1024,
-            shutdown_timeout=config.limits.drain_seconds,
+            # Twice this is waited at most; what is in flight after the time to drain we cut off ourselves.
+            shutdown_timeout=config.limits.drain_seconds + 1.0,
         )
 
     async def start(self) -> None:
@@ -111,7 +113,10 @@ class Worker:
     async def stop(self) -> None:
         """Drain, and let go of everything."""
         self._proxy.stopping = True
-        await self.runner.cleanup()
+        draining = asyncio.ensure_future(self.runner.cleanup())
+        await asyncio.wait({draining}, timeout=self._config.limits.drain_seconds)
+        self._proxy.cut_off()
+        await draining
         await self._client.close()
         await self._demo.stop()
         await self._admin.close()

@@ -1,5 +1,6 @@
 """The recorder's pages, served on a unix socket in the data folder; workers hand requests for `/-/` on to them."""
 
+import asyncio
 import logging
 import os
 import tempfile
@@ -20,6 +21,11 @@ log = logging.getLogger("gateway.admin")
 _BODY_MAX = 16 * 1024 * 1024
 # sun_path holds 108 bytes on Linux and 104 on macOS, its end included.
 _SOCKET_PATH_MAX = 100
+
+
+# How many queries run at once, and how many may run or wait.
+_ROOMS = 4
+_WAITING_MAX = 64
 
 
 class SqlRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,18 +54,29 @@ def pages(data: Path, settings: Sql, health: Callable[[], dict[str, Any]]) -> we
     async def show_health(_request: web.Request) -> web.Response:
         return web.json_response(health())
 
+    # Each query is a process of its own, with memory of its own.
+    rooms = asyncio.Semaphore(_ROOMS)
+    waiting = 0
+
     async def sql(request: web.Request) -> web.Response:
+        nonlocal waiting
         try:
             asked = msgspec.json.decode(await request.read(), type=SqlRequest)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             return problem(400, f'the body must be {{"sql": "...", "limit": n}}: {error}')
         limit = max(1, min(asked.limit, settings.max_rows))
+        if waiting >= _WAITING_MAX:
+            return problem(429, f"{_WAITING_MAX} queries are running or waiting already; try again later")
+        waiting += 1
         try:
-            result = await run_sql_async(
-                data, asked.sql, limit=limit, timeout_s=settings.timeout, memory_mb=settings.memory_mb
-            )
+            async with rooms:
+                result = await run_sql_async(
+                    data, asked.sql, limit=limit, timeout_s=settings.timeout, memory_mb=settings.memory_mb
+                )
         except QueryError as error:
             return problem(400, str(error))
+        finally:
+            waiting -= 1
         body = {"columns": result.columns, "rows": result.rows, "truncated": result.truncated}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
