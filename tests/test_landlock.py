@@ -19,6 +19,8 @@ import json, os, socket, subprocess, sys
 from gateway import landlock
 
 folder, other, port, parent = sys.argv[1:]
+connection = socket.socket()
+"".encode("idna")
 tries = {
     "read below": lambda: open(f"{folder}/deep/file").read(),
     "list below": lambda: os.listdir(f"{folder}/deep"),
@@ -34,7 +36,7 @@ tries = {
     "link": lambda: os.symlink("x", f"{folder}/another"),
     "cut off": lambda: os.truncate(f"{folder}/deep/file", 0),
     "execute": lambda: os.execv(f"{folder}/program", ["program"]),
-    "connect": lambda: socket.create_connection(("127.0.0.1", int(port)), 5),
+    "connect": lambda: connection.connect(("127.0.0.1", int(port))),
 }
 said = {"restricted": landlock.read_only([folder, f"{folder}/that is not there"])}
 for name, attempt in tries.items():

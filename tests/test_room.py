@@ -232,3 +232,9 @@ def test_memory_is_bounded_by_its_setting(place):
     with pytest.raises(QueryError, match=r"\(limit: \$\.sql\.memory_mb\)"):
         run_sql(place["data"], sql, memory_mb=64)
     assert run_sql(place["data"], sql, memory_mb=2048).rows == [[20_000_000]]
+
+
+def test_what_scalar_functions_take_is_bounded_too(place):
+    """DuckDB does not count it, so the process as a whole has a bound."""
+    with pytest.raises(QueryError, match=r"\(limit: \$\.sql\.memory_mb\)"):
+        run_sql(place["data"], "SELECT length(repeat(repeat('x', 100000000), 40))", memory_mb=256)

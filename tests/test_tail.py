@@ -67,9 +67,10 @@ def test_what_is_appended_is_given_once_and_whole(tmp_path):
             file.flush()
             for row in follower.new():
                 assert _ids([row])[0] in {2, 3}
+    more = range(4, 400)
     with path.open("ab") as file:
-        file.write(encoded(exchange(4)))
-    assert _ids(follower.new()) == [4]
+        file.write(b"".join(encoded(exchange(number)) for number in more))
+    assert _ids(follower.new()) == list(more)
     assert list(follower.new()) == []
 
 
