@@ -6,6 +6,7 @@ import gc
 import ipaddress
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -33,6 +34,7 @@ from gateway.worker import Worker
 log = logging.getLogger("gateway")
 
 _TICK = 1.0
+_OPEN_FILES = 65_536
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -61,6 +63,7 @@ def _supervise(options: Options, data: Path, environ: Mapping[str, str]) -> int:
     """Listen, and run the recorder and the workers."""
     config = options.config
     token = _token(options)
+    _open_many_files()
     sockets = listen(options.host, options.port, options.workers)
     recorder = Role(name="recorder", run=partial(_run, partial(_recorder, config, data, environ), sockets))
     workers = [
@@ -82,6 +85,14 @@ def _supervise(options: Options, data: Path, environ: Mapping[str, str]) -> int:
         on_stop=partial(_close, sockets),
     )
     return supervisor.run()
+
+
+def _open_many_files() -> None:
+    """Raise the limit of open files to what is allowed: each connection is one, and each file of the store."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _with_region(environ: Mapping[str, str]) -> Mapping[str, str]:

@@ -4,6 +4,8 @@ Every step may be repeated after `kill -9`, and says by file names alone how far
     live/X.jsonl alone                      being written, or to be sealed
     live/X.jsonl and segments/X.duckdb      sealed; the journal is read by nobody new and goes after a grace period
     segments/X.duckdb alone                 done
+    segments/merged-N.sources, and .duckdb  stands for the segments it lists, which go after a grace period
+    segments/merged-N.sources alone         a merge that was not finished
 
 A step that fails keeps none of the others from being done: on a full disk, what may go must go.
 """
@@ -11,14 +13,27 @@ A step that fails keeps none of the others from being done: on a full disk, what
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from gateway.compaction import due
 from gateway.config import Store
 from gateway.errors import GatewayError
 from gateway.journal import SUFFIX, locked
-from gateway.segments import SegmentInfo, expired, intact, publish, remove, seal, store_files
+from gateway.segments import (
+    MERGED,
+    SOURCES,
+    SegmentInfo,
+    expired,
+    intact,
+    merge,
+    publish,
+    remove,
+    replaced_by,
+    seal,
+    store_files,
+)
 
 log = logging.getLogger("gateway.recorder")
 
@@ -59,6 +74,7 @@ class Recorder:
         self._since: dict[Path, float] = {}  # when a segment of the view was first in it
         self._retired: dict[Path, float] = {}
         self._retention_at = 0.0
+        self._merge_at = 0.0
         self._said: dict[str, str] = {}
         self.sealed = 0
         self.failures = 0
@@ -99,6 +115,8 @@ class Recorder:
             self._remove_sealed_journals,
             self._retire_old_segments,
             self._remove_retired_segments,
+            self._merge_small_segments,
+            self._remove_merged_segments,
         ):
             self._shielded(part, now)
 
@@ -123,6 +141,9 @@ class Recorder:
     def _remove_leftovers(self, now: float) -> None:
         for leftover in (*self._segments.glob("*.tmp*"), *self._data.glob("*.tmp*")):
             remove(leftover)
+        for names in self._segments.glob(f"*{SOURCES}"):
+            if not names.with_suffix(".duckdb").exists():  # a merge that was not finished
+                remove(names)
         for leftover in self._live.glob("*.new"):
             if not locked(leftover) and now - leftover.stat().st_mtime > _UNLOCKED_SECONDS:
                 remove(leftover)
@@ -188,11 +209,7 @@ class Recorder:
             return
         self._retention_at = now + _RETENTION_SECONDS
         _, segments = self._listing()
-        infos = [
-            SegmentInfo(path=path, bytes=stat.st_size, newest=stat.st_mtime)
-            for path in segments
-            for stat in (path.stat(),)
-        ]
+        infos = _infos(segments)
         days = self._settings.max_age_days
         gone = expired(infos, now, None if days is None else days * 86400.0, self._settings.max_bytes)
         for info in gone:
@@ -211,3 +228,36 @@ class Recorder:
             if now - since >= self._settings.grace_seconds and path not in self._since and not waiting:
                 path.unlink(missing_ok=True)
                 del self._retired[path]
+
+    def _merge_small_segments(self, now: float) -> None:
+        """Make one segment of many small ones; one whose journal is still there is left, or that is sealed again."""
+        if now < self._merge_at:
+            return
+        _, segments = self._listing()
+        there = [path for path in segments if not (self._live / f"{path.stem}{SUFFIX}").exists()]
+        small = due(_infos(there), now)
+        if not small:
+            self._merge_at = now + _RETENTION_SECONDS
+            return
+        self._merge_at = now + _RETRY_SECONDS  # where it fails
+        merge([info.path for info in small], self._segments / f"{MERGED}{time.time_ns()}.duckdb")
+        self._merge_at = 0.0
+        log.info("merged %d segments", len(small))
+        self._publish()
+
+    def _remove_merged_segments(self, now: float) -> None:
+        """Remove the segments that a merged one stands for, once it has been published long enough."""
+        for names in self._segments.glob(f"*{SOURCES}"):
+            merged = names.with_suffix(".duckdb")
+            since = self._since.get(merged, self._retired.get(merged))
+            if since is None or now - since < self._settings.grace_seconds:
+                continue
+            for name in replaced_by(merged):
+                (self._segments / name).unlink(missing_ok=True)
+            names.unlink(missing_ok=True)
+
+
+def _infos(segments: Iterable[Path]) -> list[SegmentInfo]:
+    return [
+        SegmentInfo(path=path, bytes=stat.st_size, newest=stat.st_mtime) for path in segments for stat in (path.stat(),)
+    ]

@@ -22,6 +22,10 @@ from gateway.errors import GatewayError
 from gateway.views import LEDGER, quoted, rows_of, statements
 
 VIEWS = "spans.duckdb"
+# A merged segment's name begins so; a file beside it, of this ending, lists the segments it stands for.
+MERGED = "merged-"
+SOURCES = ".sources"
+_MERGE_MEMORY = "1GiB"
 INTERRUPTED = "interrupted"
 
 # 2.0 writes files that 1.5 refuses, unless told so.
@@ -95,9 +99,23 @@ class SegmentInfo(Struct, frozen=True, kw_only=True):
 
 def store_files(data: Path) -> tuple[list[Path], list[Path]]:
     """Return the segments of a data folder, and the journals that have none yet: together they are the store."""
-    segments = sorted((data / "segments").glob("*.duckdb"))
-    sealed = {path.stem for path in segments}
+    # Listed in this order: a merged segment is there before those that it stands for are passed over, or gone.
+    there = sorted((data / "segments").glob("*.duckdb"))
+    merged = {name for path in there for name in replaced_by(path)}
+    sealed = {path.stem for path in there} | {name.removesuffix(".duckdb") for name in merged}
+    segments = [path for path in there if path.name not in merged]
     return segments, sorted(path for path in (data / "live").glob("*.jsonl") if path.stem not in sealed)
+
+
+def replaced_by(segment: Path) -> list[str]:
+    """Return the names of the segments that a merged one stands for; none for a segment of a journal."""
+    if not segment.name.startswith(MERGED):
+        return []
+    try:
+        names: list[str] = msgspec.json.decode(segment.with_suffix(SOURCES).read_bytes(), type=list[str])
+    except FileNotFoundError:  # they are gone
+        return []
+    return names
 
 
 def read_ledger(journal: Path) -> tuple[Ledger, list[dict[str, Any]]]:
@@ -194,6 +212,32 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
         con.execute(f"INSERT INTO segment.ledger VALUES ({', '.join('?' * len(values))})", values)
         con.execute("DETACH segment")
     return ledger
+
+
+def merge(sources: Sequence[Path], merged: Path) -> None:
+    """Make one segment of several, oldest first, which stands for them from then on. May be repeated after a kill.
+
+    Raises StoreError, OSError.
+    """
+    unfinished, names = merged.with_suffix(".tmp"), merged.with_suffix(SOURCES)
+    newest = max(path.stat().st_mtime for path in sources)
+    with _clean(unfinished):
+        with duckdb.connect(":memory:", config=_CONFIG | {"memory_limit": _MERGE_MEMORY}) as con:
+            con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
+            con.execute(f"ATTACH {quoted(unfinished)} AS segment {_STORAGE}")
+            for table in ("spans", "ledger"):
+                for number, source in enumerate(sources):
+                    rows = f"SELECT * FROM read_duckdb({quoted(source)}, table_name = '{table}')"
+                    begun = (
+                        f"CREATE TABLE segment.{table} AS" if number == 0 else f"INSERT INTO segment.{table} BY NAME"
+                    )
+                    con.execute(f"{begun} {rows}")
+                    con.execute("CHECKPOINT segment")
+            con.execute("DETACH segment")
+        os.utime(unfinished, (newest, newest))
+        names.write_bytes(msgspec.json.encode([path.name for path in sources]))
+        _sync(names)
+        _replace(unfinished, merged)
 
 
 @contextmanager

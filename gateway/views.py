@@ -65,8 +65,8 @@ def _read(journals: Sequence[Path], columns: dict[str, str], longest: int = LINE
 
 
 def _sealed(table: str, segments: Sequence[Path]) -> str:
-    # By name: a segment of an older version may have fewer columns.
-    options = f"table_name = '{table}', union_by_name = true, hive_partitioning = false"
+    # All have the same columns. To unite them by name DuckDB would open every file for each view that is made.
+    options = f"table_name = '{table}', hive_partitioning = false"
     return f"SELECT * FROM read_duckdb({_listed(segments)}, {options})" if segments else ""
 
 
