@@ -18,11 +18,17 @@ class Dropped:
             self.names.append(name)
 
     def foreign(self, extra: Extra, own: str, path: str = "") -> None:
-        """Name what stands in an `extra` of other dialects than `own`; `path` is where it stands."""
+        """Name what stands in an `extra` of other dialects than `own`; `path` is where it stands.
+
+        What `own` has a word for too is not lost: some readers tell what they know in two dialects.
+        """
+        told = extra.get(own, {}).values()
         for dialect, fields in extra.items():
             if dialect == own:
                 continue
             for name, value in fields.items():
+                if value in told:
+                    continue
                 inner = [f"{name}.{key}" for key in value] if name in _GROUPS and isinstance(value, dict) else [name]
                 for each in inner:
                     self.add(f"{path}.{each}" if path else each)

@@ -59,6 +59,7 @@ def _settings(asked: Asked, dropped: Dropped) -> Said:
         "metadata": asked.metadata,
         "conversation": asked.conversation_id,
         "show_reasoning": asked.show_reasoning is False,
+        "reasoning_budget": asked.reasoning_budget is not None and asked.reasoning_budget > 0,
         "output_type": asked.parameters.get(name.OUTPUT_TYPE) not in {None, "text", "json"},
     }
     for word in [word for word, there in unsaid.items() if there]:
