@@ -1,8 +1,17 @@
-"""Which small segments become one large one: a query opens every file of the store, and may open some hundred. Pure."""
+"""Many small segments become one large one, since a query opens every file of the store, and may open some hundred.
 
-from collections.abc import Iterable
+Which are merged is pure. Those of an older version are written anew with this one's columns.
+"""
 
-from gateway.segments import SegmentInfo
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from gateway.segments import CONFIG, SOURCES, STORAGE, SegmentInfo, clean, replace_by, sync
+from gateway.views import LEDGER, columns_of_spans, quoted
 
 MIB = 1024 * 1024
 SMALL_BYTES = 64 * MIB
@@ -12,6 +21,7 @@ MERGED_BYTES = 256 * MIB
 ENOUGH = 24
 """So many small segments of one day are merged at once; what is left of a day, when it is over."""
 _DAY = 86400.0
+_MEMORY = "1GiB"
 
 
 def due(segments: Iterable[SegmentInfo], now: float) -> list[SegmentInfo]:
@@ -36,3 +46,48 @@ def _as_many_as_fit(small: list[SegmentInfo]) -> list[SegmentInfo]:
             break
         chosen.append(info)
     return chosen
+
+
+def merge(sources: Sequence[Path], merged: Path) -> None:
+    """Make one segment of several, oldest first, which stands for them from then on. May be repeated after a kill.
+
+    Raises StoreError, OSError.
+    """
+    unfinished, names = merged.with_suffix(".tmp"), merged.with_suffix(SOURCES)
+    with clean(unfinished):
+        _copy(sources, unfinished)
+        names.write_bytes(msgspec.json.encode([path.name for path in sources]))
+        sync(names)
+        replace_by(unfinished, merged)
+
+
+def modernize(segment: Path) -> bool:
+    """Give a segment of an older version the columns of this one; say whether it wanted any. Raises as `merge` does."""
+    wanted = list(columns_of_spans())
+    unfinished = segment.with_suffix(".tmp")
+    with clean(unfinished):
+        with duckdb.connect(":memory:", config=CONFIG) as con:
+            found = con.execute(f"DESCRIBE FROM read_duckdb({quoted(segment)}, table_name = 'spans')").fetchall()
+        if [row[0] for row in found] == wanted:
+            return False
+        _copy([segment], unfinished)
+        replace_by(unfinished, segment)
+    return True
+
+
+def _copy(sources: Sequence[Path], unfinished: Path) -> None:
+    """Write the rows of segments into a new one, which is as new as the newest of them."""
+    newest = max(path.stat().st_mtime for path in sources)
+    with duckdb.connect(":memory:", config=CONFIG | {"memory_limit": _MEMORY}) as con:
+        con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
+        con.execute(f"ATTACH {quoted(unfinished)} AS segment {STORAGE}")
+        for table, columns in (("spans", columns_of_spans()), ("ledger", LEDGER)):
+            con.execute(
+                f"CREATE TABLE segment.{table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
+            )
+            for source in sources:
+                rows = f"FROM read_duckdb({quoted(source)}, table_name = '{table}')"
+                con.execute(f"INSERT INTO segment.{table} BY NAME SELECT * {rows}")
+                con.execute("CHECKPOINT segment")
+        con.execute("DETACH segment")
+    os.utime(unfinished, (newest, newest))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from gateway.compaction import due
+from gateway.compaction import due, merge, modernize
 from gateway.config import Store
 from gateway.errors import GatewayError
 from gateway.journal import SUFFIX, locked
@@ -27,7 +27,6 @@ from gateway.segments import (
     SegmentInfo,
     expired,
     intact,
-    merge,
     publish,
     remove,
     replaced_by,
@@ -87,6 +86,7 @@ class Recorder:
         now = self._clock()
         self._shielded(self._make_folders, now)
         self._shielded(self._remove_leftovers, now)
+        self._shielded(self._modernize_segments, now)
         self._shielded(self._publish_what_changed, now)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -147,6 +147,12 @@ class Recorder:
         for leftover in self._live.glob("*.new"):
             if not locked(leftover) and now - leftover.stat().st_mtime > _UNLOCKED_SECONDS:
                 remove(leftover)
+
+    def _modernize_segments(self, _now: float) -> None:
+        """Give segments of an older version the columns of this one."""
+        renewed = sum(modernize(segment) for segment in self._listing()[1])
+        if renewed:
+            log.info("%d segments of an older version were renewed", renewed)
 
     def _publish_what_changed(self, _now: float) -> None:
         """Publish where the files are others than those published, and where nobody could open what is."""

@@ -25,12 +25,11 @@ VIEWS = "spans.duckdb"
 # A merged segment's name begins so; a file beside it, of this ending, lists the segments it stands for.
 MERGED = "merged-"
 SOURCES = ".sources"
-_MERGE_MEMORY = "1GiB"
 INTERRUPTED = "interrupted"
 
 # 2.0 writes files that 1.5 refuses, unless told so.
-_STORAGE = "(STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE 8192)"
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+STORAGE = "(STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE 8192)"
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "256MB",
     "threads": 1,
     "autoinstall_known_extensions": False,
@@ -182,9 +181,9 @@ def seal(journal: Path, segment: Path) -> Ledger:
     Raises StoreError, OSError.
     """
     unfinished = segment.with_suffix(".tmp")
-    with _clean(unfinished):
+    with clean(unfinished):
         ledger = _write_segment(journal, unfinished)
-        _replace(unfinished, segment)
+        replace_by(unfinished, segment)
     return ledger
 
 
@@ -202,9 +201,9 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
         sources.append(more)
     longest = ledger.longest_line + MIB
     memory = (_SEAL_BYTES + _SEAL_BYTES_PER_BYTE * longest) // MIB
-    with duckdb.connect(":memory:", config=_CONFIG | {"memory_limit": f"{memory}MiB"}) as con:
+    with duckdb.connect(":memory:", config=CONFIG | {"memory_limit": f"{memory}MiB"}) as con:
         con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
-        con.execute(f"ATTACH {quoted(unfinished)} AS segment {_STORAGE}")
+        con.execute(f"ATTACH {quoted(unfinished)} AS segment {STORAGE}")
         con.execute(f"CREATE TABLE segment.spans AS {rows_of(sources, longest)}")
         con.execute(f"CREATE TABLE segment.ledger ({', '.join(f'{name} {kind}' for name, kind in LEDGER.items())})")
         values = [getattr(ledger, name) for name in LEDGER]
@@ -214,34 +213,8 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
     return ledger
 
 
-def merge(sources: Sequence[Path], merged: Path) -> None:
-    """Make one segment of several, oldest first, which stands for them from then on. May be repeated after a kill.
-
-    Raises StoreError, OSError.
-    """
-    unfinished, names = merged.with_suffix(".tmp"), merged.with_suffix(SOURCES)
-    newest = max(path.stat().st_mtime for path in sources)
-    with _clean(unfinished):
-        with duckdb.connect(":memory:", config=_CONFIG | {"memory_limit": _MERGE_MEMORY}) as con:
-            con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
-            con.execute(f"ATTACH {quoted(unfinished)} AS segment {_STORAGE}")
-            for table in ("spans", "ledger"):
-                for number, source in enumerate(sources):
-                    rows = f"SELECT * FROM read_duckdb({quoted(source)}, table_name = '{table}')"
-                    begun = (
-                        f"CREATE TABLE segment.{table} AS" if number == 0 else f"INSERT INTO segment.{table} BY NAME"
-                    )
-                    con.execute(f"{begun} {rows}")
-                    con.execute("CHECKPOINT segment")
-            con.execute("DETACH segment")
-        os.utime(unfinished, (newest, newest))
-        names.write_bytes(msgspec.json.encode([path.name for path in sources]))
-        _sync(names)
-        _replace(unfinished, merged)
-
-
 @contextmanager
-def _clean(unfinished: Path) -> Iterator[None]:
+def clean(unfinished: Path) -> Iterator[None]:
     """Remove an unfinished file before and after, and what DuckDB leaves beside it: its log, the folder it spills to.
 
     Raises StoreError for what DuckDB raises.
@@ -269,9 +242,9 @@ def remove(leftover: Path) -> None:
 def publish(data: Path, segments: Sequence[Path], journals: Sequence[Path]) -> None:
     """Replace the view file by one over these files, named by their absolute paths. Raises StoreError, OSError."""
     unfinished = data / f"{VIEWS}.tmp"
-    with _clean(unfinished):
-        with duckdb.connect(":memory:", config=_CONFIG) as con:
-            con.execute(f"ATTACH {quoted(unfinished)} AS views {_STORAGE}")
+    with clean(unfinished):
+        with duckdb.connect(":memory:", config=CONFIG) as con:
+            con.execute(f"ATTACH {quoted(unfinished)} AS views {STORAGE}")
             con.execute("USE views")
             for statement in statements(segments, journals):
                 con.execute(statement)
@@ -279,7 +252,7 @@ def publish(data: Path, segments: Sequence[Path], journals: Sequence[Path]) -> N
             con.execute("DETACH views")
         # A write-ahead log that somebody's own session left belongs to the file that goes.
         (data / f"{VIEWS}.wal").unlink(missing_ok=True)
-        _replace(unfinished, data / VIEWS)
+        replace_by(unfinished, data / VIEWS)
 
 
 def intact(data: Path) -> bool:
@@ -319,14 +292,15 @@ def expired(
     return gone
 
 
-def _replace(unfinished: Path, final: Path) -> None:
+def replace_by(unfinished: Path, final: Path) -> None:
     """Put a finished file in its place, so that it is whole or not there after a crash of the machine as well."""
-    _sync(unfinished)
+    sync(unfinished)
     unfinished.replace(final)
-    _sync(final.parent)
+    sync(final.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -35,12 +35,16 @@ _SCHEMA = _read_schema()
 
 def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[str]:
     """Give the statements that make the views over these files."""
-    columns = {"started_at": "TIMESTAMP"} | {column.name: column.type for column in COLUMNS}
     live = rows_of(journals) if journals else ""
-    yield f"CREATE VIEW spans AS {_union(_empty(columns), _sealed('spans', segments), live)}"
+    yield f"CREATE VIEW spans AS {_union(_empty(columns_of_spans()), _sealed('spans', segments), live)}"
     yield f"CREATE VIEW ledger AS {_union(_empty(LEDGER), _sealed('ledger', segments), _live_ledger(journals))}"
     yield from _SCHEMA
     yield _otel_traces()
+
+
+def columns_of_spans() -> dict[str, str]:
+    """Return the columns of the relation `spans`, in order, and their types."""
+    return {"started_at": "TIMESTAMP"} | {column.name: column.type for column in COLUMNS}
 
 
 def rows_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
@@ -65,7 +69,7 @@ def _read(journals: Sequence[Path], columns: dict[str, str], longest: int = LINE
 
 
 def _sealed(table: str, segments: Sequence[Path]) -> str:
-    # All have the same columns. To unite them by name DuckDB would open every file for each view that is made.
+    # All have the same columns (`compaction.modernize`). To unite them by name DuckDB would open each for each view.
     options = f"table_name = '{table}', hive_partitioning = false"
     return f"SELECT * FROM read_duckdb({_listed(segments)}, {options})" if segments else ""
 

@@ -10,6 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind
 
+from gateway.compaction import modernize
 from gateway.query import run_sql
 from gateway.segments import SegmentInfo, expired, publish, read_ledger, seal, store_files
 from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
@@ -152,13 +153,17 @@ def test_what_a_conversation_said_is_one_row_a_message(tmp_path):
     ]
 
 
-def test_an_older_segment_has_fewer_columns_and_can_be_read(tmp_path):
-    """A column that came later is NULL in what was sealed before it, whichever file is listed first."""
+def test_an_older_segment_has_fewer_columns_and_is_renewed(tmp_path):
+    """A column that came later is NULL in what was sealed before it, once the segment has been given it."""
     new = sealed(tmp_path, [header(), *exchange(2)], "w1-2")
+    assert not modernize(new)
     for old in ("w0-1", "w9-9"):
-        with duckdb.connect(str(tmp_path / "segments" / f"{old}.duckdb")) as con:
+        path = tmp_path / "segments" / f"{old}.duckdb"
+        with duckdb.connect(str(path)) as con:
             con.execute("CREATE TABLE spans AS SELECT 'SERVER' AS kind, 'aa' AS span_id, 1::BIGINT AS start_ns")
             con.execute("CREATE TABLE ledger AS SELECT 'old' AS journal, 1::BIGINT AS accepted")
+        assert modernize(path)
+        assert not modernize(path)
     segments, _ = store_files(tmp_path)
     assert new in segments
     _, rows = over("SELECT span_id, outcome FROM exchanges ORDER BY ALL", segments)
