@@ -233,6 +233,10 @@ class MessageStream:
             case Text():
                 cited = shown_citations(part.citations)
                 told = b"".join(self._delta({"type": "citations_delta", "citation": each}) for each in cited)
+            case (ToolCall() | ServerToolCall()) if block.delta == "input" and not block.json:  # it came whole
+                asked = part.arguments if isinstance(part, ToolCall) else part.server_tool_call.get("input")
+                if asked not in (None, {}):
+                    told = self._say(block, msgspec.json.encode(asked).decode())
         if block.delta == "custom":
             end = '"}' if block.json else '{"input":""}'
             told += self._delta({"type": "input_json_delta", "partial_json": end})

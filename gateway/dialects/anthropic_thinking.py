@@ -35,8 +35,10 @@ def add_thinking(body: Json, asked: Asked, dropped: Dropped, *, limited: bool) -
         body["thinking"] = {"type": "disabled"}
         return
     adaptive = thinks_adaptively(asked.model)
-    thinking = {"type": "adaptive"} if adaptive else _budgeted(body, asked, limited=limited)
-    if thinking is None or not _may_think(body, adaptive=adaptive):
+    thinking: Json | None = None
+    if _may_think(body, adaptive=adaptive):
+        thinking = {"type": "adaptive"} if adaptive else _budgeted(body, asked, limited=limited)
+    if thinking is None:
         dropped.add("reasoning.level" if asked.reasoning_budget is None else "reasoning_budget")
         return
     body["thinking"] = thinking

@@ -248,7 +248,7 @@ class _ChatReader(EventReader):
     def _take_citations(self, choice: Choice, annotations: Any) -> None:
         part = choice.latest("text")
         if part is not None and self._has_room(len(part.citations) + 1):
-            part.citations += read_citations(annotations)
+            part.citations += read_citations(annotations, choice.text_before(part))
 
     def _take_details(self, choice: Choice, details: Any) -> None:
         """Take what proves reasoning to its provider; its text comes in a field of its own, too."""

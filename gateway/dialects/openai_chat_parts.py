@@ -25,6 +25,9 @@ from gateway.dialects.turns import word_of
 
 Json = dict[str, Any]
 
+Placed = tuple[Part, str]
+"""A part, and the path where it stands in the conversation."""
+
 _SOUNDS = {"audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
 
 GAP = "\n\n"
@@ -38,12 +41,14 @@ class Marks:
         self._dropped = dropped
         self._known = known
 
-    def put(self, on: Json, cache: str | None) -> None:
-        """Mark something, if it is to be marked."""
+    def put(self, on: Json, cache: str | None) -> bool:
+        """Mark something, if it is to be marked; say whether it was."""
         if cache and self._known:
             on["cache_control"] = {"type": "ephemeral"} if cache == "default" else {"type": "ephemeral", "ttl": cache}
-        elif cache:
+            return True
+        if cache:
             self._dropped.add("cache_control")
+        return False
 
 
 def write_call(call: ToolCall) -> Json:
@@ -93,15 +98,20 @@ def write_thought(part: Reasoning, onto: Json, *, carries: bool) -> None:
         onto["reasoning_details"] = onto.get("reasoning_details", []) + details
 
 
-def write_content(parts: list[Part], path: str, dropped: Dropped, marks: Marks) -> str | list[Json]:
+def placed(parts: list[Part], path: str) -> list[Placed]:
+    """Return parts with the paths where they stand."""
+    return [(part, f"{path}.parts[{index}]") for index, part in enumerate(parts)]
+
+
+def write_content(parts: list[Placed], role: str, dropped: Dropped, marks: Marks) -> str | list[Json]:
     """Write content: a string where it is one plain text, else a list of parts."""
-    if len(parts) == 1 and isinstance(parts[0], Text) and not parts[0].extra.get(NAME) and not parts[0].cache:
-        _text(parts[0], f"{path}.parts[0]", dropped)
-        return parts[0].content
+    only, path = parts[0] if len(parts) == 1 else (None, "")
+    if isinstance(only, Text) and not only.extra.get(NAME) and not marks.put({}, only.cache):
+        _text(only, path, dropped)
+        return only.content
     written = []
-    for index, part in enumerate(parts):
-        at = f"{path}.parts[{index}]"
-        said = _part(part, at, dropped)
+    for part, at in parts:
+        said = _part(part, role, at, dropped)
         if said is None:
             dropped.add(f"{at}: {word_of(part)}")
             continue
@@ -118,13 +128,14 @@ def _text(part: Text, path: str, dropped: Dropped) -> Json:
     return {"type": "text", "text": part.content, **part.extra.get(NAME, {})}
 
 
-def _part(part: Part, path: str, dropped: Dropped) -> Json | None:
+def _part(part: Part, role: str, path: str, dropped: Dropped) -> Json | None:
     """Write a part of content; None where there is no word for it."""
     match part:
         case Text():
             return _text(part, path, dropped)
         case Refusal():
-            return {"type": "refusal", "refusal": part.content}
+            kind = "refusal" if role == "assistant" else "text"
+            return {"type": kind, kind: part.content}
         case Compaction(content=str(content)):
             return {"type": "text", "text": content}
         case Blob(modality="image"):

@@ -10,7 +10,6 @@ from gateway.dialects.conversation import (
     Asked,
     File,
     Message,
-    Part,
     Reasoning,
     Refusal,
     ResponseFormat,
@@ -23,7 +22,16 @@ from gateway.dialects.conversation import (
 from gateway.dialects.custom_tools import sibling_format
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.effort import level, lost
-from gateway.dialects.openai_chat_parts import Json, Marks, unsigned, write_call, write_content, write_thought
+from gateway.dialects.openai_chat_parts import (
+    Json,
+    Marks,
+    Placed,
+    placed,
+    unsigned,
+    write_call,
+    write_content,
+    write_thought,
+)
 from gateway.dialects.openai_request import NAME
 from gateway.dialects.turns import identified, one_prompt
 from gateway.dialects.writing import Written
@@ -87,56 +95,59 @@ def write_request(asked: Asked, *, marks: bool = False) -> Written:
 
 def _messages(asked: Asked, dropped: Dropped, marks: Marks) -> Iterator[Json]:
     if asked.system_instructions:
-        yield {"role": "system", "content": write_content(asked.system_instructions, "system", dropped, marks)}
-    shown: list[Part] = []  # by tools: a tool's message holds text alone
+        yield {
+            "role": "system",
+            "content": write_content(placed(asked.system_instructions, "system"), "system", dropped, marks),
+        }
+    shown: list[Placed] = []  # by tools: a tool's message holds text alone
     for number, message in enumerate(identified(asked.input_messages)):
         path = f"messages[{number}]"
         if shown and message.role != "tool":
-            yield {"role": "user", "content": write_content(shown, path, dropped, marks)}
+            yield {"role": "user", "content": write_content(shown, "user", dropped, marks)}
             shown = []
         dropped.foreign(message.extra, NAME, path)
         if message.role == "assistant":
             if (turn := _assistant(message, path, dropped, marks)) is not None:
                 yield turn
             continue
-        rest: list[Part] = []
-        for index, part in enumerate(message.parts):
+        rest: list[Placed] = []
+        for part, at in placed(message.parts, path):
             if isinstance(part, ToolCallResponse):
-                yield _tool_result(part, f"{path}.parts[{index}]", shown, dropped, marks)
+                yield _tool_result(part, at, shown, dropped, marks)
             else:
-                rest.append(part)
+                rest.append((part, at))
         if rest or not message.parts:
             role = "user" if message.role == "tool" else message.role
-            written: Json = {"role": role, "content": write_content(rest, path, dropped, marks)}
+            written: Json = {"role": role, "content": write_content(rest, role, dropped, marks)}
             if message.name:
                 written["name"] = message.name
             yield written
     if shown:
-        yield {"role": "user", "content": write_content(shown, "messages", dropped, marks)}
+        yield {"role": "user", "content": write_content(shown, "user", dropped, marks)}
 
 
 def _assistant(message: Message, path: str, dropped: Dropped, marks: Marks) -> Json | None:
     """Write a turn of the model's; None where nothing of it has a word."""
     said: Json = {}
-    content: list[Part] = []
-    for index, part in enumerate(message.parts):
+    content: list[Placed] = []
+    for part, at in placed(message.parts, path):
         match part:
             case Reasoning():
                 write_thought(part, said, carries=False)
-                dropped.foreign(part.extra, NAME, f"{path}.parts[{index}]")
+                dropped.foreign(part.extra, NAME, at)
             case Refusal() if not content:
                 said["refusal"] = said.get("refusal", "") + part.content
-                dropped.foreign(part.extra, NAME, f"{path}.parts[{index}]")
+                dropped.foreign(part.extra, NAME, at)
             case ToolCall():
                 call = write_call(part)
                 marks.put(call, part.cache)
                 said.setdefault("tool_calls", []).append(call)
-                dropped.foreign(unsigned(part.extra), NAME, f"{path}.parts[{index}]")
+                dropped.foreign(unsigned(part.extra), NAME, at)
             case File(modality="audio", file_id=file_id):
                 said["audio"] = {"id": file_id}
             case _:
-                content.append(part)
-    text = write_content(content, path, dropped, marks) if content else ""
+                content.append((part, at))
+    text = write_content(content, "assistant", dropped, marks)
     if message.parts and not (said or text):
         return None
     alone = not said.keys() & {"tool_calls", "refusal", "audio"}
@@ -144,12 +155,12 @@ def _assistant(message: Message, path: str, dropped: Dropped, marks: Marks) -> J
     return written | ({"name": message.name} if message.name else {})
 
 
-def _tool_result(part: ToolCallResponse, path: str, shown: list[Part], dropped: Dropped, marks: Marks) -> Json:
+def _tool_result(part: ToolCallResponse, path: str, shown: list[Placed], dropped: Dropped, marks: Marks) -> Json:
     response = part.response
     if isinstance(response, list):
-        texts: list[Part] = [each for each in response if isinstance(each, Text)]
-        shown += [each for each in response if not isinstance(each, Text)]
-        content: Any = write_content(texts, path, dropped, marks)
+        parts: list[Placed] = [(each, f"{path}.response[{i}]") for i, each in enumerate(response)]
+        shown += [each for each in parts if not isinstance(each[0], Text)]
+        content: Any = write_content([each for each in parts if isinstance(each[0], Text)], "tool", dropped, marks)
     else:
         content = response if isinstance(response, str) else msgspec.json.encode(response).decode()
     if part.is_error:

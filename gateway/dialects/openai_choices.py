@@ -88,6 +88,10 @@ class Choice:
         """Return the last part of this kind."""
         return next((part for part in reversed(self.parts) if part.kind == kind), None)
 
+    def text_before(self, part: Growing) -> int:
+        """Return how long the texts before a part are, of which places in the whole text are told."""
+        return sum(len(piece) for each in self.parts[: part.index] if each.kind == "text" for piece in each.pieces)
+
     def call(self, index: int | None, call_id: str | None, told: Told) -> Growing:
         """Return the call a delta belongs to. A new id starts one: some providers leave every index 0."""
         if index is None:

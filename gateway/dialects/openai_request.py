@@ -259,20 +259,25 @@ def proof_of(details: list[dict[str, Any]]) -> Extra:
     return extra | ({NAME: {"reasoning_details": kept}} if kept else {})
 
 
-def read_citations(annotations: Any) -> list[Citation]:
-    """Read where a text comes from."""
+def read_citations(annotations: Any, before: int = 0) -> list[Citation]:
+    """Read where a text comes from; their places are in a text of which so much stands before it."""
     cited = (fields(each.get("url_citation")) for each in objects(annotations))
     return [
         Citation(
             uri=text(each.get("url")),
             title=text(each.get("title")),
             quote=text(each.get("content")),
-            start=count(each.get("start_index")),
-            end=count(each.get("end_index")),
+            start=_place(each.get("start_index"), before),
+            end=_place(each.get("end_index"), before),
         )
         for each in cited
         if each
     ]
+
+
+def _place(told: Any, before: int) -> int | None:
+    place = count(told)
+    return None if place is None else max(0, place - before)
 
 
 def _own(value: dict[str, Any], *names: str) -> Extra:

@@ -1,0 +1,84 @@
+"""Streams told by events: made from a response, and folded into one again."""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+from msgspec.structs import replace
+
+from gateway.dialects import Dialect, StreamReader, events
+from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Refusal, Text, ToolCall
+from gateway.dialects.lenient import json_value
+from gateway.dialects.replay import replay
+from gateway.dialects.writing import StreamWriter, Writer
+
+
+def told_of(answer: Answered, piece: int = 3) -> Iterator[events.Event]:
+    """Give the events of a stream that says this, its texts cut into pieces of this size."""
+    for event in replay(answer):
+        if isinstance(event, events.PartGrown):
+            for at in range(0, len(event.text), piece):
+                yield replace(event, text=event.text[at : at + piece])
+        else:
+            yield event
+
+
+def written(writer: Writer, asked: Asked, told: Iterable[events.Event], now: float = 0.0) -> tuple[bytes, StreamWriter]:
+    """Write a stream; return it and its writer."""
+    stream = writer.stream(asked, now)
+    return b"".join([stream.write(event) for event in told]), stream
+
+
+def read(dialect: Dialect, data: bytes, cuts: Iterable[int] = ()) -> tuple[StreamReader, list[events.Event]]:
+    """Read a stream that is cut at these places; return its reader, and what it told."""
+    reader = dialect.stream_reader()
+    reader.told = []
+    told: list[events.Event] = []
+    for start, end in pairwise([0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]):
+        reader.feed(data[start:end])
+        told += reader.told
+        reader.told = []  # as the gateway takes it
+    return reader, told
+
+
+def folded(told: Iterable[events.Event]) -> list[Message]:
+    """Return the messages that events tell, having checked what every reader promises of them."""
+    told = list(told)
+    parts: dict[int, dict[int, Part | None]] = {}
+    grown: dict[tuple[int, int], str] = {}
+    messages: dict[int, Message] = {}
+    assert isinstance(told[0], events.Begun)
+    assert sum(isinstance(e, events.Begun) for e in told) == 1
+    assert [e for e in told if isinstance(e, events.Ended | events.Broken)] in ([], told[-1:])
+    for event in told:
+        match event:
+            case events.PartBegun(index=index, choice=choice, part=part):
+                assert choice not in messages
+                assert index == len(parts.setdefault(choice, {}))
+                parts[choice][index] = None
+                grown[choice, index] = ""
+                assert getattr(part, "arguments", None) is None
+                assert isinstance(part, Text | Reasoning | Refusal) <= (getattr(part, "content", "") == "")
+            case events.PartGrown(index=index, choice=choice, text=text):
+                assert text
+                assert parts[choice][index] is None
+                grown[choice, index] += text
+            case events.PartDone(index=index, choice=choice, part=part):
+                assert choice not in messages
+                assert parts[choice][index] is None
+                parts[choice][index] = part
+                if isinstance(part, Text | Reasoning | Refusal):
+                    assert grown[choice, index] == part.content
+                elif isinstance(part, ToolCall):
+                    text = grown[choice, index]
+                    assert (text == (part.arguments or "")) if part.custom else (json_value(text) == part.arguments)
+            case events.ChoiceDone(choice=choice):
+                done = [part for _, part in sorted(parts.get(choice, {}).items())]
+                messages[choice] = Message(
+                    role="assistant",
+                    parts=[part for part in done if part is not None],
+                    finish_reason=event.finish_reason,
+                    finish_word=event.finish_word,
+                    extra=event.extra,
+                )
+                assert len(messages[choice].parts) == len(done)
+    return [message for _, message in sorted(messages.items())]
