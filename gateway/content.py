@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 
 _SHORTEST = 16
+# What a cut text has more than its characters: the word on what is missing.
+_WORD = 40
 
 
 def bounded(encoded: bytes, limit: int) -> str:
@@ -16,13 +18,22 @@ def bounded(encoded: bytes, limit: int) -> str:
     if len(encoded) <= limit:
         return encoded.decode()
     items = msgspec.json.decode(encoded)
+    sizes: list[int] = []
+    _measure(items, sizes)
+    rest = len(encoded) - sum(sizes)
     length = limit // 2
+    # By arithmetic first: a pass over everything for each length tried would cost seconds.
+    while length >= _SHORTEST and rest + sum(size if size <= length else length + _WORD for size in sizes) > limit:
+        length //= 2
     while length >= _SHORTEST:
         cut = msgspec.json.encode(_cut(items, length))
         if len(cut) <= limit:
             return cut.decode()
         length //= 2
-    kept = _cut(items, _SHORTEST) if isinstance(items, list) else []
+    if not isinstance(items, list):
+        return "[]"
+    half = limit // 2 + 1  # an item and its comma have two bytes at least: no more than this can stay at either end
+    kept = _cut(items if len(items) <= 2 * half else items[:half] + items[-half:], _SHORTEST)
     while kept:
         middle = len(kept) // 2
         kept = kept[: middle // 2] + kept[len(kept) - middle // 2 :] if middle > 1 else kept[1:]
@@ -30,6 +41,18 @@ def bounded(encoded: bytes, limit: int) -> str:
         if len(encoded) <= limit:
             return encoded.decode()
     return "[]"
+
+
+def _measure(value: Any, sizes: list[int]) -> None:
+    """Add the lengths of all strings in a JSON value that can be cut."""
+    if isinstance(value, str):
+        sizes.append(len(value))
+    elif isinstance(value, list):
+        for item in value:
+            _measure(item, sizes)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _measure(item, sizes)
 
 
 def _cut(value: Any, length: int) -> Any:

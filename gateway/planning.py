@@ -16,6 +16,10 @@ from gateway.translation import Translation, translate
 from gateway.upstream import Deadlines, Headers, Request, forwarded, translated
 
 
+# A translation reads and writes the whole body, on the loop that relays for everybody; providers take 50 MB at most.
+_TRANSLATED_MAX = 64 * 1024 * 1024
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """All that the attempts of one exchange need. `asked_usage`: the usage chunk is ours, and kept from the client."""
 
@@ -77,6 +81,13 @@ def _translated(config: Config, route: Route, method: str, path: str, headers: H
             f"The body is no JSON, or in a coding that cannot be read, so it cannot be translated for the provider "
             f"{route.provider.name!r}.",
             status=400,
+        )
+    if len(decoded) > _TRANSLATED_MAX:
+        raise ExchangeError(
+            Kind.TOO_LARGE,
+            f"A body of more than {_TRANSLATED_MAX} bytes is not translated for the provider "
+            f"{route.provider.name!r}; send it in a dialect that the provider speaks.",
+            code="body_too_large",
         )
     translation = translate(route, decoded, path)
     written = translation.written
