@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 _SHORTEST = 16
-# What a cut text has more than its characters: the word on what is missing.
-_WORD = 40
+# What a cut text has more than its characters, at least: the word on what is missing.
+_WORD = 23
 
 
 def bounded(encoded: bytes, limit: int) -> str:

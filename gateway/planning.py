@@ -15,7 +15,6 @@ from gateway.routing import Route
 from gateway.translation import Translation, translate
 from gateway.upstream import Deadlines, Headers, Request, forwarded, translated
 
-
 # A translation reads and writes the whole body, on the loop that relays for everybody; providers take 50 MB at most.
 _TRANSLATED_MAX = 64 * 1024 * 1024
 
