@@ -75,6 +75,18 @@ def external(url: str, source: Json, **more: Any) -> Json:
     } | more
 
 
+def federated(url: str) -> Json:
+    """Make what gcloud's login by another identity provider leaves."""
+    return {
+        "type": "external_account_authorized_user",
+        "audience": "//iam.googleapis.com/locations/global/workforcePools/w/providers/i",
+        "client_id": "c",
+        "client_secret": "hidden",
+        "refresh_token": "hidden/refresh",
+        "token_url": url,
+    }
+
+
 def granted(name: str = "1", seconds: Any = 3600, **more: Any) -> list[Step]:
     """Say what a token service says."""
     return reply({"access_token": f"hidden.{name}", "expires_in": seconds, "token_type": "Bearer"}, **more)

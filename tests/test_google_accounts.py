@@ -13,15 +13,15 @@ from google.auth.external_account_authorized_user import Credentials as Federate
 from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials as User
 from google.oauth2.service_account import Credentials as ServiceAccount
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import Kind
 from gateway.providers.asking import Refused
 from gateway.providers.google_accounts import Token, read_token, token_of
 from gateway.wire import Client
-from tests.google import NOW, SCOPE, Json, Made, account, external, failure, form, granted, key, maker, user
-from tests.upstream import Asked, Upstream, reply
+from tests.google import NOW, SCOPE, Json, Made, account, external, failure, federated, form, granted, key, maker, user
+from tests.upstream import Asked, Step, Upstream, reply
 
 ENDS = "2026-09-21T15:13:20Z"  # an hour after NOW
 ACT = "/v1/projects/-/serviceAccounts/other@p.iam.gserviceaccount.com:generateAccessToken"
@@ -121,7 +121,7 @@ async def test_another_platforms_token_is_traded(
 
 async def test_another_platforms_service_is_asked(made: Made, upstream: Upstream) -> None:
     """A token may come from a service, asked with the headers that the file has; it is asked anew each time."""
-    upstream.answers(reply({"value": "hidden.a"}), granted("1", 60), reply({"value": "hidden.b"}), granted("2"))
+    upstream.answers(reply({"value": "hidden.a\n"}), granted("1", 60), reply({"value": "hidden.b"}), granted("2"))
     source = {
         "url": f"{upstream.url}/identity?audience=x",
         "headers": {"Authorization": "bearer hidden", "Metadata": "true"},
@@ -138,14 +138,7 @@ async def test_another_platforms_service_is_asked(made: Made, upstream: Upstream
 async def test_a_federated_users_refresh_token_is_traded(made: Made, upstream: Upstream) -> None:
     """What gcloud's login by another identity provider left gives a token, asked for as google-auth does."""
     upstream.answers(granted())
-    info = {
-        "type": "external_account_authorized_user",
-        "audience": "//iam.googleapis.com/locations/global/workforcePools/w/providers/i",
-        "client_id": "c",
-        "client_secret": "hidden",
-        "refresh_token": "hidden/refresh",
-        "token_url": f"{upstream.url}/v1/oauthtoken",
-    }
+    info = federated(f"{upstream.url}/v1/oauthtoken")
     assert await made(gcloud=info).get(NOW) == "hidden.1"
     await asyncio.to_thread(FederatedUser.from_info(info).refresh, Request())
     ours, others = map(heard, upstream.asked)
@@ -220,10 +213,10 @@ OTHER = "https://example.com/x"
         (external(OTHER, {"url": "http://[::1]:9/", "headers": {"a": "b\r\nhidden"}}), "makes no request"),
         (external("http://example.com/x", FILE), "its token_url is neither"),
         (external(OTHER, FILE, audience=None), "it lacks audience"),
-        ({"type": "impersonated_service_account"}, "its source_credentials are none"),
+        ({"type": "impersonated_service_account"}, "key.json: its source_credentials are none"),
         (
             {"type": "impersonated_service_account", "source_credentials": {"type": "impersonated_service_account"}},
-            "its source_credentials are none",
+            "key.json: its source_credentials are none",
         ),
         (
             {"type": "impersonated_service_account", "source_credentials": user("ftp://x")},
@@ -266,6 +259,7 @@ async def test_what_cannot_work_is_named(made: Made, tmp_path: Path, info: Any, 
         (reply(b"", "503 Busy"), "answered 503. Looked", Kind.SENDING),
         (reply({"error": "slow_down"}, "429 Slow"), "answered 429, slow_down. Looked", Kind.SENDING),
         (reply(b"hidden"), "127.0.0.1 gave no access token", Kind.AUTH),
+        (reply(b"[" * 100_000), "gave no access token", Kind.AUTH),
         (reply({"access_token": ["hidden"]}), "gave no access token", Kind.AUTH),
         (reply({"access_token": "hidden\r\nx: y"}), "gave no access token", Kind.AUTH),
         (granted(seconds="soon"), "gave a token with an end that is no time", Kind.AUTH),
@@ -285,6 +279,25 @@ async def test_a_refusal_is_told(made: Made, upstream: Upstream, answer: Any, sa
     error = await failure(made(gcloud=user(upstream.url)))
     assert said in error.message
     assert error.kind is kind
+
+
+@pytest.mark.parametrize("of", [user, account, federated, external])
+async def test_what_was_sent_is_not_told(made: Made, upstream: Upstream, tmp_path: Path, of: Any) -> None:
+    """A service that says back all that it was sent makes nothing of it known."""
+
+    def said_back(asked: Asked) -> list[Step]:
+        words = [*form(asked).values(), asked.body.decode(), *(value for _, value in asked.headers)]
+        return reply({"error": "e", "error_description": " ".join(sorted(words, key=len))}, "400 Bad Request")
+
+    (tmp_path / "token").write_text("hidden.subject")
+    source = {"file": str(tmp_path / "token")}
+    info = of(upstream.url, source, client_id="c", client_secret="hidden") if of is external else of(upstream.url)
+    upstream.answer = said_back
+    told = (await failure(made(named=info))).message
+    assert "answered 400, e: " in told
+    (asked,) = upstream.asked
+    secrets = [form(asked).get("assertion"), (asked.header("Authorization") or "").removeprefix("Basic ")]
+    assert not any(secret[:30] in told for secret in secrets if secret)
 
 
 @pytest.mark.parametrize(
@@ -343,6 +356,11 @@ JSON = st.recursive(
 )
 
 
+# How long an example takes is the machine's affair.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@unhurried
 @given(given_=st.dictionaries(st.sampled_from(["access_token", "expires_in", "x"]), JSON))
 def test_whatever_is_granted_is_a_good_token_or_refused(given_: Json) -> None:
     """No grant makes the reader fail in another way, or gives a token that cannot be sent or has ended."""
@@ -364,6 +382,7 @@ SETTINGS = {
 }
 
 
+@unhurried
 @given(data=st.data())
 def test_whatever_a_file_holds_is_refused_in_words(data: st.DataObject) -> None:
     """A file of any type with any values in it makes a refusal, and no other failure."""

@@ -75,8 +75,8 @@ async def _federated_user(client: Client, info: Info, now: float) -> Token:
     """Trade a refresh token that STS gave a user of another identity provider."""
     url, refresh, client_id, secret = _needed(info, "token_url", "refresh_token", "client_id", "client_secret")
     form = {"grant_type": "refresh_token", "refresh_token": refresh}
-    headers = [_basic(client_id, secret)]
-    return await _grant(client, _secure(url, "token_url"), form, now, headers, hidden=(refresh, secret))
+    basic = _basic(client_id, secret)
+    return await _grant(client, _secure(url, "token_url"), form, now, basic, hidden=(refresh, secret))
 
 
 async def _service_account(client: Client, info: Info, now: float) -> Token:
@@ -115,7 +115,7 @@ async def _external(client: Client, info: Info, now: float) -> Token:
     }
     client_id, secret = _text(info, "client_id", ""), _text(info, "client_secret", "")
     if client_id:
-        token = await _grant(client, url, form, now, [_basic(client_id, secret)], hidden=(subject, secret))
+        token = await _grant(client, url, form, now, _basic(client_id, secret), hidden=(subject, secret))
     else:
         if project := _text(info, "workforce_pool_user_project", ""):
             form["options"] = quote(json.dumps({"userProject": project}))
@@ -194,14 +194,16 @@ async def _grant(
     url: str,
     form: Mapping[str, str],
     now: float,
-    headers: Sequence[tuple[str, str]] = (),
+    basic: str = "",
     *,
     hidden: Sequence[str],
 ) -> Token:
     """Ask a token service (RFC 6749, section 5). `hidden`: what is not to be said even where the service says it."""
-    sent = [("Content-Type", "application/x-www-form-urlencoded"), *headers]
-    answer = await ask(client, "POST", url, sent, urlencode(form).encode())
-    return read_token(_given(answer, url, hidden), place(url)[0].host, now)
+    headers = [("Content-Type", "application/x-www-form-urlencoded")]
+    if basic:
+        headers.append(("Authorization", f"Basic {basic}"))
+    answer = await ask(client, "POST", url, headers, urlencode(form).encode())
+    return read_token(_given(answer, url, [*hidden, basic]), place(url)[0].host, now)
 
 
 def _given(answer: Answer, url: str, hidden: Sequence[str]) -> Info:
@@ -245,8 +247,8 @@ def sendable(token: str) -> bool:
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
-def _basic(client_id: str, secret: str) -> tuple[str, str]:
-    return "Authorization", f"Basic {b64encode(f'{client_id}:{secret}'.encode()).decode()}"
+def _basic(client_id: str, secret: str) -> str:
+    return b64encode(f"{client_id}:{secret}".encode()).decode()
 
 
 def _needed(info: Info, *names: str) -> list[str]:

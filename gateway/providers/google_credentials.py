@@ -72,7 +72,7 @@ class GoogleCredentials:
                     return self._kept.access_token
                 self._failure = (now + _FAILED, found)
                 raise found.error()
-            self._kept, self._failure = found, None
+            self._kept = found
             self._refresh_at = now + _REREAD
             if found.expires is not None:
                 self._refresh_at = found.expires - min(_EARLY, (found.expires - now) / 2)
