@@ -10,7 +10,7 @@ from gateway.dialects.anthropic_words import STATUS_TYPES, error_type, write_rea
 from gateway.dialects.anthropic_write import write_request
 from gateway.dialects.anthropic_write_blocks import shown_citations, write_block
 from gateway.dialects.carrying import carried, foreign
-from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Text, ToolCall
+from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Refusal, Text, ToolCall
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.turns import made_id, word_of
 from gateway.dialects.writing import Writer
@@ -64,6 +64,8 @@ def _block(part: Part, index: int, ident: str, dropped: Dropped) -> Json | None:
             if len(citations) < len(part.citations):
                 dropped.add(f"{path}.citations")
             return {"type": "text", "text": part.content, "citations": citations or None}
+        case Refusal():
+            return {"type": "text", "text": part.content, "citations": None}
         case ToolCall():
             part = msgspec.structs.replace(part, id=made_id(part, ident, index))
     block = write_block(part, path, dropped)

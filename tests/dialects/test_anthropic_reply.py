@@ -229,7 +229,7 @@ def test_a_custom_tools_text_streams_within_its_argument() -> None:
 @pytest.mark.parametrize(
     ("part", "block", "dropped"),
     [
-        (Refusal(content="No."), {"type": "text", "text": "No."}, []),
+        (Refusal(content="No."), {"type": "text", "text": "No.", "citations": None}, []),
         (
             Text(content="So.", citations=[Citation(uri="https://x", title="X"), Citation(title="none")]),
             {
