@@ -44,6 +44,8 @@ class GeminiReader(EventReader):
         self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
+        for choice in self._choices.values():
+            choice.told = self.told  # who listens takes what was told away, and leaves another list
         if event.name == END:
             self._take_about({}, 0)
             for choice in self._choices.values():

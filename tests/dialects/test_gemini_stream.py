@@ -58,12 +58,14 @@ def chunk(*parts: dict[str, Any], index: int = 0, **candidate: Any) -> dict[str,
 def told_by(pieces: list[bytes]) -> tuple[Answered, list[Event], list[int]]:
     """Read a stream in pieces; return what was read, what was told, and how much of that after each piece."""
     reader = GEMINI.stream_reader()
-    reader.told = []
+    told: list[Event] = []
     counts = []
     for piece in pieces:
+        reader.told = []  # each time another list, as who listens leaves it
         reader.feed(piece)
-        counts.append(len(reader.told))
-    return reader.answered(), reader.told, counts
+        told += reader.told
+        counts.append(len(told))
+    return reader.answered(), told, counts
 
 
 WEATHER = Text(
