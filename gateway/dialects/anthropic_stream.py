@@ -233,7 +233,7 @@ class MessageStream:
             case Text():
                 cited = shown_citations(part.citations)
                 told = b"".join(self._delta({"type": "citations_delta", "citation": each}) for each in cited)
-            case (ToolCall() | ServerToolCall()) if block.delta == "input" and not block.json:  # it came whole
+            case ToolCall() | ServerToolCall() if block.delta == "input" and not block.json:  # it came whole
                 asked = part.arguments if isinstance(part, ToolCall) else part.server_tool_call.get("input")
                 if asked not in (None, {}):
                     told = self._say(block, msgspec.json.encode(asked).decode())

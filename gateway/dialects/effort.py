@@ -36,11 +36,11 @@ def budget(asked: Asked) -> int | None:
 
 
 def lost(asked: Asked, dropped: Dropped, *, shows: bool) -> None:
-    """Name what a dialect of levels cannot say of it. `shows`: whether it can ask for the thinking to be shown."""
+    """Name what a dialect of levels cannot say of it. `shows`: whether it can say if the thinking is to be shown."""
     said = asked.parameters.get(REASONING_LEVEL)
     if said is not None and said not in LEVELS and said not in _SWITCHES:
         dropped.add("reasoning.level")
     if asked.reasoning_budget is not None and asked.reasoning_budget > 0:
         dropped.add("reasoning_budget")
-    if asked.show_reasoning is False or (asked.show_reasoning and not shows):
+    if asked.show_reasoning is not None and not shows:
         dropped.add("show_reasoning")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from gateway.dialects.carrying import uncarried
 from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Refusal, Text
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.responses_items import NAME
@@ -78,13 +79,18 @@ def _joins(last: Json, part: Part, path: str, dropped: Dropped) -> bool:
     match part:
         case Text() | Refusal() if last["type"] == "message" and not part.extra.get(NAME):
             last["content"].append(content_part(part, path, dropped))
-        case Reasoning() if last["type"] == "reasoning" and not part.extra:
+        case Reasoning() if last["type"] == "reasoning" and not part.extra and not _carries(last):
             last["summary"] += write_reasoning(part)["summary"]
         case _ if (result := result_of(last, part)) is not None:
             last |= result
         case _:
             return False
     return True
+
+
+def _carries(item: Json) -> bool:
+    """Whether an item carries what proves its reasoning to another's provider, and that of no other part."""
+    return uncarried(item.get("encrypted_content")) is not None
 
 
 def write_error(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001

@@ -117,11 +117,13 @@ class ResponseStream:
 
     def _begin_part(self, event: events.PartBegun) -> bytes:
         part, told = event.part, b""
+        if not isinstance(part, Text | Refusal | Reasoning | ToolCall):
+            return b""  # what it is, is told when it is done
         if self._belongs_to_last(part):
             item = self._last
         else:
             told = self._leave_last()
-            item = self._begin_item(event)
+            item = self._begin_item(part, event.index)
             if item is None:
                 return told
             told += self._event("response.output_item.added", output_index=item.number, item=_as_begun(item.json))
@@ -149,18 +151,15 @@ class ResponseStream:
         kind = "reasoning" if isinstance(part, Reasoning) else "message" if isinstance(part, Text | Refusal) else ""
         return bool(kind) and self._last.json["type"] == kind
 
-    def _begin_item(self, event: events.PartBegun) -> _Item | None:
-        part, number = event.part, len(self._items)
+    def _begin_item(self, part: Text | Refusal | Reasoning | ToolCall, index: int) -> _Item | None:
+        number = len(self._items)
         json: Json | None
-        match part:
-            case Text() | Refusal():
-                json = {**message_item(part, self._ident(), number), "content": []}
-            case Reasoning():
-                json = {**reasoning_item(part, self._ident(), number), "summary": []}
-            case ToolCall():
-                json = own_item(part, event.index, f"output[{event.index}]", self._ident(), number, self._names)
-            case _:
-                return None  # what it is, is told when it is done
+        if isinstance(part, Reasoning):
+            json = {**reasoning_item(part, self._ident(), number), "summary": []}
+        elif isinstance(part, ToolCall):
+            json = own_item(part, index, f"output[{index}]", self._ident(), number, self._names)
+        else:
+            json = {**message_item(part, self._ident(), number), "content": []}
         if json is None:
             return None
         item = _Item(number, json)
