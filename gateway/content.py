@@ -19,11 +19,10 @@ def bounded(encoded: bytes, limit: int) -> str:
         return encoded.decode()
     items = msgspec.json.decode(encoded)
     sizes: list[int] = []
-    _measure(items, sizes)
-    rest = len(encoded) - sum(sizes)
+    bare = len(msgspec.json.encode(_emptied(items, sizes)))
     length = limit // 2
-    # By arithmetic first: a pass over everything for each length tried would cost seconds.
-    while length >= _SHORTEST and rest + sum(size if size <= length else length + _WORD for size in sizes) > limit:
+    # By arithmetic first, with as little as each text may take: a pass over everything for each length costs seconds.
+    while length >= _SHORTEST and bare + sum(size if size <= length else length + _WORD for size in sizes) > limit:
         length //= 2
     while length >= _SHORTEST:
         cut = msgspec.json.encode(_cut(items, length))
@@ -43,16 +42,16 @@ def bounded(encoded: bytes, limit: int) -> str:
     return "[]"
 
 
-def _measure(value: Any, sizes: list[int]) -> None:
-    """Add the lengths of all strings in a JSON value that can be cut."""
+def _emptied(value: Any, sizes: list[int]) -> Any:
+    """Return a JSON value without its texts, and add their lengths to `sizes`."""
     if isinstance(value, str):
         sizes.append(len(value))
-    elif isinstance(value, list):
-        for item in value:
-            _measure(item, sizes)
-    elif isinstance(value, dict):
-        for item in value.values():
-            _measure(item, sizes)
+        return ""
+    if isinstance(value, list):
+        return [_emptied(item, sizes) for item in value]
+    if isinstance(value, dict):
+        return {key: _emptied(item, sizes) for key, item in value.items()}
+    return value
 
 
 def _cut(value: Any, length: int) -> Any:
