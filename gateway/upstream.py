@@ -186,7 +186,7 @@ def secrets_in(provider: Provider) -> tuple[str, ...]:
 class Signer(Protocol):
     """Signs requests to providers that want it, at the moment they are sent."""
 
-    async def signed(self, provider: Provider, request: Request) -> Request:
+    async def signed(self, provider: Provider, dialect: str | None, request: Request) -> Request:
         """Return the request with what shows who asks. Raises ExchangeError where nothing does."""
 
 
@@ -196,7 +196,7 @@ async def open_response(
     """Send the request and return the response once its head is here. Raises ExchangeError."""
     provider = route.provider
     if provider.signs(route.understood):
-        request = await signer.signed(provider, request)
+        request = await signer.signed(provider, route.understood, request)
     try:
         response = await client.send(
             provider.origin,

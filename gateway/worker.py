@@ -20,7 +20,7 @@ from gateway.providers import table
 from gateway.providers.demo import DemoProvider
 from gateway.proxy import Proxy
 from gateway.recorder import LIVE
-from gateway.signing import AwsSigner
+from gateway.signing import CloudSigner
 from gateway.wire import Client
 
 # Larger than aiohttp's 8 KiB: beta headers and cookies of real clients go beyond it.
@@ -84,7 +84,7 @@ class Worker:
             config=config,
             providers=self._providers,
             client=self._client,
-            signer=AwsSigner(self._client, environ, time.time),
+            signer=CloudSigner(self._client, environ, time.time),
             tracer=telemetry.JournalTracer(self.journal, source, time.time_ns, rng),
             rng=rng,
             token=token,

@@ -110,6 +110,8 @@ class AwsCredentials:
             if isinstance(found, _Failure):
                 if self._kept is not None and self._good(self._kept, now):
                     self._refresh_at = now + _FAILED
+                    if isinstance(self._kept, Credentials) and self._kept.expires is not None:
+                        self._refresh_at = min(self._refresh_at, self._kept.expires)
                     return self._kept
                 self._failure = (now + _FAILED, found)
                 raise found.error()

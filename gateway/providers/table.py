@@ -110,8 +110,8 @@ class Provider(Struct, frozen=True, kw_only=True):
         return self.url.partition("://")[2]
 
     def signs(self, dialect: str | None) -> bool:
-        """Whether a request of this dialect is signed by AWS's credentials: there is no key to show."""
-        return self.shown(dialect) == "sigv4" and not (self.key or self.environment_key)
+        """Whether a request of this dialect shows a cloud's credentials: there is no key to show."""
+        return self.shown(dialect) in {"sigv4", "google"} and not (self.key or self.environment_key)
 
     def shown(self, dialect: str | None) -> KeySent:
         """Return how it is shown a key by a request of this dialect."""
