@@ -102,7 +102,7 @@ def _tool_result(result: dict[str, Any]) -> Part:
         answer = {"type": kind, "content": content}
         return ServerToolCallResponse(id=number, server_tool_call_response=answer, extra=rest)
     rest = _without(result, "toolUseId", "content")
-    if rest.get("status") in ("success", "error"):
+    if text(rest.get("status")) in {"success", "error"}:
         del rest["status"]
     failed = result.get("status") == "error"
     return ToolCallResponse(id=number, response=_answer(content), is_error=failed, extra=own(rest))

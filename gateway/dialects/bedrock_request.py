@@ -139,7 +139,7 @@ def read_conversation(body: bytes, path: str) -> Asked:
     if thinking:
         more = {key: value for key, value in more.items() if key != "reasoning_config"} | {"thinking": thinking}
     told, effort = own_fields(asked, Dropped())
-    known = {"effort": effort} if effort else {}
+    known: dict[str, Any] = {"effort": effort} if effort else {}
     if asked.response_format is not None:
         known["textFormat"] = output.get("textFormat")
     inference = fields(request.get("inferenceConfig"))

@@ -101,8 +101,8 @@ class Blocks:
                 call = part.server_tool_call.get("input")
                 return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": call, **own}}
             case ServerToolCallResponse() if own := part.extra.get(NAME):
-                content = part.server_tool_call_response.get("content")
-                return {"toolResult": {"toolUseId": part.id, "content": content, **own}}
+                answer = part.server_tool_call_response.get("content")
+                return {"toolResult": {"toolUseId": part.id, "content": answer, **own}}
             case Other(dialect="bedrock-converse") if part.kind:
                 return {part.kind: part.value}
         return None

@@ -172,7 +172,9 @@ class ConverseWriter:
     def _whole(self, index: int, part: Part) -> bytes:
         """Write a part that comes whole: a tool's results, an image."""
         block = self._blocks.block(part, f"parts[{index}]")
-        kind, value = next(iter((block or {}).items()), ("", {}))
+        written: dict[str, Any] = block or {}
+        kind = next(iter(written), "")
+        value: Any = written.get(kind)
         opened = _Open(part, self._next)
         if kind == "text":
             self._next += 1
