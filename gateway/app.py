@@ -62,7 +62,7 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
 def _supervise(options: Options, data: Path, environ: Mapping[str, str]) -> int:
     """Listen, and run the recorder and the workers."""
     config = options.config
-    token = _token(options)
+    token, required = _token(options)
     _open_many_files()
     sockets = listen(options.host, options.port, options.workers)
     recorder = Role(name="recorder", run=partial(_run, partial(_recorder, config, data, environ), sockets))
@@ -71,7 +71,7 @@ def _supervise(options: Options, data: Path, environ: Mapping[str, str]) -> int:
             name=f"w{index}",
             run=partial(
                 _run,
-                partial(_worker, config, data, environ, token, f"w{index}", own),
+                partial(_worker, config, data, environ, token, required, f"w{index}", own),
                 [sock for sock in sockets if sock is not own],
             ),
         )
@@ -81,7 +81,7 @@ def _supervise(options: Options, data: Path, environ: Mapping[str, str]) -> int:
         recorder,
         workers,
         drain_seconds=config.limits.drain_seconds,
-        on_ready=lambda: _announce(options, sockets[0], token, environ),
+        on_ready=lambda: _announce(options, sockets[0], token if required else None, environ),
         on_stop=partial(_close, sockets),
     )
     return supervisor.run()
@@ -125,17 +125,18 @@ def _hold(data: Path) -> int:
     return lock
 
 
-def _token(options: Options) -> str | None:
-    """Return the token clients and pages need, None where none is needed: on loopback, unless it is asked for."""
+def _token(options: Options) -> tuple[str | None, bool]:
+    """Return our token, and whether clients and pages need it: off loopback, unless something else is asked for."""
     auth = options.config.auth
     try:
         local = options.host == "localhost" or ipaddress.ip_address(options.host).is_loopback
     except ValueError:
         local = False
     required = auth.required if auth.required is not None else not local
-    if not required:
-        return None
-    return auth.token or os.environ.get("GATEWAY_TOKEN") or secrets.token_urlsafe(24)
+    token = (auth.token or os.environ.get("GATEWAY_TOKEN") or "").strip() or None
+    if required and token is None:
+        token = secrets.token_urlsafe(24)
+    return token, required
 
 
 def _announce(options: Options, sock: socket.socket, token: str | None, environ: Mapping[str, str]) -> None:
@@ -204,13 +205,14 @@ async def _worker(
     data: Path,
     environ: Mapping[str, str],
     token: str | None,
+    required: bool,
     name: str,
     sock: socket.socket,
     lifeline: Lifeline,
     stop: asyncio.Event,
 ) -> None:
     """Proxy until told to stop, then drain."""
-    worker = Worker(config, data, environ, token=token, name=name, ours=_urls(sock))
+    worker = Worker(config, data, environ, token=token, required=required, name=name, ours=_urls(sock))
     await worker.start()
     await web.SockSite(worker.runner, sock).start()
     # What is alive now stays alive; the collector need not look at it again and again.

@@ -15,6 +15,7 @@ from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.openai_chat import UsageFilter
 from gateway.dialects.registry import WRITERS
 from gateway.errors import ExchangeError, Kind, kind_of_status
+from gateway.headers import lower, secrets_in
 from gateway.planning import Plan
 from gateway.providers.groq import recovered
 from gateway.recording import OK, Attempt, Exchange
@@ -23,7 +24,7 @@ from gateway.retry import Again, Ended, next_step, retry_after
 from gateway.routing import Family
 from gateway.semconv import CHAT
 from gateway.translation import Translation, plain, told, translate_error
-from gateway.upstream import Body, Signer, lower, open_response
+from gateway.upstream import Body, Signer, open_response
 from gateway.wire import Client, Response
 
 # An error body up to this is read whole before it is decided on; a larger one is relayed as it comes.
@@ -80,6 +81,8 @@ async def _try_once(
             upstream = await open_response(client, signer, plan.route, plan.request, plan.deadlines)
         finally:
             exchange.waited += perf_counter() - before
+            if plan.route.provider.signs(plan.route.understood):
+                exchange.keys.ours = (*secrets_in(plan.route.provider), *signer.secrets)
         headers = lower(upstream.headers)
         coding = headers.get("content-encoding", "")
         tee = attempt.head(upstream.status, content_type=headers.get("content-type", ""), coding=coding)
@@ -111,12 +114,16 @@ async def _recover(
     """Give the client the response that a provider's error has in it."""
     translation, route = plan.translation, plan.route
     asked = translation.asked if translation is not None else exchange.asked or Asked(operation=CHAT)
-    asked = structs.replace(asked, stream=route.stream or asked.stream)
+    asked = structs.replace(asked, model=asked.model or route.model, stream=route.stream or asked.stream)
     client = translation.client if translation is not None else WRITERS[route.spoken or "openai-chat"]
     content_type, body = told(client, asked, answered, time())
     attempt.recovered = answered
+    extra = extra_headers(exchange, streamed=asked.stream)
+    if translation is not None:
+        attempt.dropped(translation.dropped)
+        extra |= dropped_header(translation.dropped)
     exchange.end(attempt.end(OK), 200)
-    response = Relayed(upstream, extra_headers(exchange, streamed=asked.stream), content_type=content_type, status=200)
+    response = Relayed(upstream, extra, content_type=content_type, status=200)
     await response.prepare(request)
     await response.write_eof(body)
     return response
@@ -167,7 +174,9 @@ async def _tell(
 ) -> web.StreamResponse:
     """Tell a client of another dialect of the provider's error."""
     coding = lower(answered.headers).get("content-encoding", "")
-    status, body = translate_error(translation, failure.kind, answered.status, failure.body, coding, exchange.trace_id)
+    status, body = translate_error(
+        translation, failure.kind, answered.status, failure.body, coding, exchange.trace_id, exchange.scrub
+    )
     exchange.end(failure.kind.value, status)
     extra |= error_bodies.headers(failure.kind, status, plan.route.family)
     response = Relayed(answered, extra, content_type="application/json", status=status)

@@ -9,22 +9,32 @@ _SHORTEST = 6
 
 
 class Keys:
-    """Looked for only when a text is scrubbed. `ours` are those that are sent for the client."""
+    """Looked for only when a text is scrubbed."""
 
     def __init__(self, headers: Mapping[str, str], target: str) -> None:
         self._headers = headers
         self._target = target
         self._all: tuple[str, ...] | None = None
-        self.ours: tuple[str, ...] = ()
+        self._ours: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return "<Keys>"
 
     @property
+    def ours(self) -> tuple[str, ...]:
+        """Those that are sent for the client."""
+        return self._ours
+
+    @ours.setter
+    def ours(self, keys: tuple[str, ...]) -> None:
+        if keys != self._ours:
+            self._ours, self._all = keys, None
+
+    @property
     def all(self) -> tuple[str, ...]:
         """All keys, the longest first."""
         if self._all is None:
-            found = {*self.ours, *seen.secrets_in(self._headers, self._target)}
+            found = {*self._ours, *seen.secrets_in(self._headers, self._target)}
             self._all = tuple(sorted((each for each in found if len(each) >= _SHORTEST), key=len, reverse=True))
         return self._all
 

@@ -4,29 +4,36 @@ With one provider only the request is relayed to it like any other.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from time import time
+from collections.abc import Iterable, Iterator, Mapping
+from time import perf_counter, time
 
 from aiohttp import web
+from msgspec import structs
 
+from gateway import targets
+from gateway.admission import Admitted, refuse_pages
 from gateway.config import Config
 from gateway.dialects import models
-from gateway.errors import ExchangeError
+from gateway.dialects.registry import DIALECTS
+from gateway.errors import ExchangeError, Kind
+from gateway.headers import Headers, forwarded, lower, secrets_in
 from gateway.providers.demo import MODELS as DEMO_MODELS
 from gateway.providers.table import Provider
-from gateway.recording import OK, Exchange
+from gateway.recording import CLIENT_ABORT, OK, Attempt, Exchange
 from gateway.relay import extra_headers
-from gateway.routing import Family, Place, Route
-from gateway.upstream import Body, Deadlines, Headers, Request, Signer, forwarded, lower, open_response, secrets_in
+from gateway.routing import SPOKEN_TO, Place, Route, found
+from gateway.upstream import Body, Deadlines, Request, Signer, open_response
 from gateway.wire import Client
 
 _SECONDS = 5.0
-_PATHS = frozenset({"/v1/models", "/models"})
+_LARGEST = 8 * 1024 * 1024
+# What a client has of a list that it got before is another list than any provider's.
+_CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 
 
 def asked_for(method: str, where: Place) -> bool:
     """Whether a request asks for the models of all providers: it has no mount."""
-    return method == "GET" and where.provider is None and where.path.rstrip("/") in _PATHS
+    return method == "GET" and where.provider is None and targets.bare(where.path).rstrip("/") == "/models"
 
 
 def listed(providers: Mapping[str, Provider], usual: str) -> list[Provider]:
@@ -36,92 +43,129 @@ def listed(providers: Mapping[str, Provider], usual: str) -> list[Provider]:
     ]
 
 
-def names(provider: Provider, found: Iterable[str], *, usual: bool) -> list[str]:
-    """Return the names that a provider's models can be asked by: with its prefix, and without where that leads here."""
-    told = []
-    for model in found:
-        if usual or provider.claims(model):
-            told.append(model)
-        told += [f"{prefix}{model}" for prefix in provider.prefixes[:1]]
-    return told
+def routes(asked: Iterable[Provider], where: Place) -> list[Route]:
+    """Return how each provider is asked for its models; it has none where it has no list."""
+    made = []
+    for provider in asked:
+        dialect = next((each for each in provider.dialects if each in models.PATHS), None)
+        if dialect is not None:
+            made.append(
+                Route(
+                    provider=provider,
+                    target=provider.paths[dialect] + models.PATHS[dialect],
+                    family=where.family,
+                    dialect=None,
+                    addressed=provider.name == where.usual,
+                )
+            )
+    return made
 
 
-async def answer(
-    request: web.Request,
-    client: Client,
-    signer: Signer,
-    config: Config,
-    asked: list[Provider],
-    headers: Headers,
-    family: Family,
-    exchange: Exchange,
-) -> web.StreamResponse:
-    """Ask all at once, and answer with what came in time; who did not answer is named in `x-gateway-unlisted`."""
-    exchange.keys.ours = tuple(key for each in asked for key in secrets_in(each))
-    tasks = []
-    async with asyncio.TaskGroup() as group:
-        for provider in asked:
-            tasks.append(group.create_task(_of(client, signer, config, provider, headers, family, exchange)))  # noqa: PERF401
-    told: list[tuple[str, str]] = []
-    unlisted = []
-    for provider, task in zip(asked, tasks, strict=True):
-        found = task.result()
-        if found is None:
-            unlisted.append(provider.name)
-        told += [(name, provider.name) for name in names(provider, found or (), usual=provider.name == family)]
-    told += [(f"demo/{name}", "demo") for name in DEMO_MODELS]
-    body = models.write_models(told, anthropic=family == "anthropic", now=time())
-    extra = extra_headers(exchange, streamed=False)
-    if unlisted:
-        extra["x-gateway-unlisted"] = ", ".join(unlisted)
-    exchange.end(OK, 200)
-    response = web.Response(body=body, content_type="application/json", headers=extra)
-    await response.prepare(request)
-    await response.write_eof()
-    return response
+def names(
+    provider: Provider, listed: list[models.Model], where: Place, providers: Mapping[str, Provider]
+) -> Iterator[models.Listed]:
+    """Give the names that lead to a provider's models: without and with its prefix, where that is not another's."""
+    generating = structs.replace(where, dialect=DIALECTS[SPOKEN_TO[where.family]])
+    for model in listed:
+        for name in (model.name, *(f"{prefix}{model.name}" for prefix in provider.prefixes[:1])):
+            leads, rename = found(name, generating, providers)
+            if leads is provider and (rename or name) == model.name:
+                yield models.Listed(name, provider.name, model.said)
 
 
-async def _of(
-    client: Client,
-    signer: Signer,
-    config: Config,
-    provider: Provider,
-    headers: Headers,
-    family: Family,
-    exchange: Exchange,
-) -> list[str] | None:
-    """Return a provider's models; None where it has no list, or did not give it in time."""
-    dialect = next((each for each in provider.dialects if each in models.PATHS), None)
-    if dialect is None:
-        return None
-    route = Route(
-        provider=provider,
-        target=provider.paths[dialect] + models.PATHS[dialect],
-        family=family,
-        dialect=None,
-        addressed=provider.name == family,
-    )
-    attempt = exchange.attempt("listing", 0.0, route)
-    seconds = min(_SECONDS, config.default_timeout)
-    deadlines = Deadlines(
-        connect=seconds, first_byte=seconds, idle=seconds, total=seconds, total_setting="$.default_timeout"
-    )
-    own = headers if route.addressed else ()
-    if dialect == "anthropic-messages" and not any(name.lower() == b"anthropic-version" for name, _ in own):
-        own = (*own, (b"anthropic-version", b"2023-06-01"))
-    sent = Request(
+class Lister:
+    """Asks providers for their models, for one worker."""
+
+    def __init__(self, config: Config, providers: Mapping[str, Provider], client: Client, signer: Signer) -> None:
+        self._config = config
+        self._providers = providers
+        self._client = client
+        self._signer = signer
+
+    def asked(self, method: str, where: Place) -> list[Provider]:
+        """Return whom to ask for their models; none where a request does not ask for those of several providers."""
+        known = listed(self._providers, where.usual) if asked_for(method, where) else []
+        return known if len(known) > 1 else []
+
+    async def answer(
+        self, request: web.Request, asked: list[Provider], let_in: Admitted, where: Place, exchange: Exchange
+    ) -> web.StreamResponse:
+        """Ask all at once, and answer with what came in time; who did not answer is named in `x-gateway-unlisted`.
+
+        Raises ExchangeError for a page that may not ask.
+        """
+        exchange.keys.ours = tuple(key for each in asked for key in secrets_in(each))
+        asking = routes(asked, where)
+        if not let_in.proven:
+            for route in asking:
+                refuse_pages(request.method, let_in.headers, route, self._config.auth.origins)
+        waited, before = exchange.waited, perf_counter()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._of(route, let_in.headers, exchange)) for route in asking]
+        exchange.waited = waited + perf_counter() - before  # once, though for all of them
+        came = {route.provider.name: task.result() for route, task in zip(asking, tasks, strict=True)}
+        told = [each for p in asked for each in names(p, came.get(p.name) or [], where, self._providers)]
+        told += [models.Listed(f"demo/{name}", "demo") for name in DEMO_MODELS]
+        unlisted = [each.name for each in asked if came.get(each.name) is None]
+        body = models.write_models(told, anthropic=where.family == "anthropic", now=time())
+        extra = extra_headers(exchange, streamed=False)
+        if unlisted:
+            extra["x-gateway-unlisted"] = ", ".join(unlisted)
+        exchange.end(OK, 200)
+        response = web.Response(body=body, content_type="application/json", headers=extra)
+        await response.prepare(request)
+        await response.write_eof()
+        return response
+
+    async def _of(self, route: Route, headers: Headers, exchange: Exchange) -> list[models.Model] | None:
+        """Return a provider's models; None where it did not give them in time."""
+        attempt = exchange.attempt("listing", 0.0, route)
+        try:
+            return await self._list(route, headers, attempt)
+        except ExchangeError as error:
+            attempt.end(error.kind, error.message)
+            return None
+        finally:
+            attempt.end(CLIENT_ABORT, "the client left before the list was there")  # unless it has ended
+
+    async def _list(self, route: Route, headers: Headers, attempt: Attempt) -> list[models.Model] | None:
+        seconds = min(_SECONDS, self._config.default_timeout)
+        deadlines = Deadlines(
+            connect=seconds, first_byte=seconds, idle=seconds, total=seconds, total_setting="$.default_timeout"
+        )
+        response, waits, before = None, _Waits(), perf_counter()
+        try:
+            async with asyncio.timeout(seconds):
+                response = await open_response(self._client, self._signer, route, _request(route, headers), deadlines)
+                waits.waited = perf_counter() - before
+                content_type = lower(response.headers).get("content-type", "")
+                tee = attempt.head(response.status, content_type=content_type, coding="")
+                body = await Body(response, route.provider, deadlines, waits).whole(_LARGEST)
+        except TimeoutError:
+            said = f"The provider {route.provider.name!r} did not list its models within {seconds:g} s."
+            raise ExchangeError(Kind.TIMEOUT, said) from None
+        finally:
+            attempt.apart = waits.waited
+            if response is not None:
+                response.abort()
+        tee.feed(body or b"")  # for what an error says
+        outcome = attempt.end(None)
+        return models.read_models(body) if outcome == OK and body is not None else None
+
+
+def _request(route: Route, headers: Headers) -> Request:
+    """Return the request for a provider's list; a client's headers are for the provider that it asked."""
+    own = [each for each in headers if each[0].lower() not in _CONDITIONS] if route.addressed else []
+    versioned = any(name.lower() == b"anthropic-version" for name, _ in own)
+    if "anthropic-messages" in route.provider.dialects[:1] and not versioned:
+        own.append((b"anthropic-version", b"2023-06-01"))
+    return Request(
         method=b"GET",
         target=route.target.encode(),
-        headers=forwarded(own, route, decoded=False, identity=True),
+        headers=forwarded(tuple(own), route, decoded=False, identity=True),
         body=b"",
     )
-    try:
-        async with asyncio.timeout(seconds):
-            response = await open_response(client, signer, route, sent, deadlines)
-            attempt.head(response.status, content_type=lower(response.headers).get("content-type", ""), coding="")
-            body = await Body(response, provider, deadlines, exchange).whole(8 * 1024 * 1024)
-    except (ExchangeError, TimeoutError) as error:
-        attempt.end(error.kind if isinstance(error, ExchangeError) else "timeout", str(error))
-        return None
-    outcome = attempt.end(None)
-    return models.read_models(body) if outcome == OK and body is not None else None
+
+
+class _Waits:
+    waited = 0.0

@@ -10,10 +10,11 @@ from gateway.config import Config
 from gateway.dialects.edit import rename_model
 from gateway.dialects.openai_chat import ask_for_usage
 from gateway.errors import ExchangeError, Kind
+from gateway.headers import Headers, forwarded, target, translated
 from gateway.retry import RetryPolicy
 from gateway.routing import Route
 from gateway.translation import Translation, translate
-from gateway.upstream import Deadlines, Headers, Request, forwarded, translated
+from gateway.upstream import Deadlines, Request
 
 # A translation reads and writes the whole body, on the loop that relays for everybody; providers take 50 MB at most.
 _TRANSLATED_MAX = 64 * 1024 * 1024
@@ -39,14 +40,15 @@ def plan(
     sent, changed, asked_usage = body, False, False
     if decoded is not None and route.rename is not None and not _names_model(route):
         renamed = rename_model(decoded, route.rename)
-        if renamed is None:
+        if renamed is None and not route.by_path:
             raise ExchangeError(
                 Kind.BAD_INPUT,
                 f"The model in the body could not be renamed to {route.rename!r}: the body must be one JSON "
                 'object with one "model".',
                 status=400,
             )
-        sent, changed = renamed, True
+        if renamed is not None:
+            sent, changed = renamed, True
     asks = config.usage.ask and route.provider.stream_usage and route.stream and route.spoken == "openai-chat"
     if asks and decoded is not None:
         asking = ask_for_usage(sent if changed else decoded)
@@ -54,7 +56,7 @@ def plan(
             sent, changed, asked_usage = asking, True, True
     request = Request(
         method=method.encode(),
-        target=route.target.encode("utf-8", "surrogateescape"),
+        target=target(headers, route),
         # A response whose extra chunk is kept from the client must come in no coding.
         headers=forwarded(headers, route, decoded=changed, identity=asked_usage),
         body=sent,
@@ -69,8 +71,8 @@ def plan(
 
 
 def _names_model(route: Route) -> bool:
-    """Whether the dialect has the model in its path, where it has been renamed already."""
-    return route.heard is not None and route.heard.name in {"gemini", "bedrock-converse"}
+    """Whether the dialect has the model in its path alone, where it has been renamed already."""
+    return route.by_path and route.family != "azure-openai"
 
 
 def _translated(config: Config, route: Route, method: str, path: str, headers: Headers, decoded: bytes | None) -> Plan:

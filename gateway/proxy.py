@@ -7,22 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import StreamReader, web
+from msgspec import structs
 from multidict import CIMultiDict
 from opentelemetry.trace import Tracer
+from yarl import URL
 
-from gateway import counting, listing
-from gateway.admission import admitted, refuse_pages
+from gateway import counting
+from gateway.admission import Token, admitted, refuse_pages
 from gateway.attempts import answer, refuse
 from gateway.codings import decode, worth_reading
 from gateway.config import Config
 from gateway.dialects.edit import Peek, peek
 from gateway.errors import ExchangeError, Kind
+from gateway.headers import secrets_in
+from gateway.listing import Lister
 from gateway.planning import plan
 from gateway.providers.table import Provider
 from gateway.recording import CLIENT_ABORT, OK, Exchange
 from gateway.relay import extra_headers
-from gateway.routing import Family, choose, place
-from gateway.upstream import Signer, secrets_in
+from gateway.routing import Family, Place, choose, place
+from gateway.upstream import Signer
 from gateway.wire import Client
 
 log = logging.getLogger("gateway.proxy")
@@ -42,7 +46,7 @@ class Proxy:
         signer: Signer,
         tracer: Tracer,
         rng: random.Random,
-        token: str | None,
+        token: Token | None,
     ) -> None:
         self._config = config
         self._providers = providers
@@ -51,6 +55,7 @@ class Proxy:
         self._tracer = tracer
         self._rng = rng
         self._token = token
+        self._lister = Lister(config, providers, client, signer)
         self._handling: set[asyncio.Task[Any]] = set()
         self.stopping = False
 
@@ -76,33 +81,30 @@ class Proxy:
         family: Family = "anthropic" if anthropic else "openai"
         try:
             try:
-                where = place(request.method, request.raw_path, anthropic, self._providers)
+                where = self._placed(request, anthropic)
                 family = where.family
-                headers = admitted(request.raw_headers, self._token)
+                let_in = admitted(request.raw_headers, where, self._token)
+                headers, where = let_in.headers, structs.replace(where, query=let_in.query)
                 if request.headers.get("Upgrade", "").lower() == "websocket":
                     return await _no_websocket(request, family, exchange)
-                if listing.asked_for(request.method, where):
-                    known = listing.listed(self._providers, family)
-                    if len(known) > 1:
-                        return await listing.answer(
-                            request, self._client, self._signer, self._config, known, headers, family, exchange
-                        )
+                if asked := self._lister.asked(request.method, where):
+                    return await self._lister.answer(request, asked, let_in, where, exchange)
                 body = await self._read(request, exchange)
-                decoded = _decoded(request, body) if where.dialect is not None or where.provider is None else None
+                decoded = _decoded(request, body, where)
                 seen = peek(decoded) if decoded else NOTHING
                 route = choose(where, seen, self._providers)
                 if counting.asked_for(request.method, where, route):
                     return await _counted(request, decoded, exchange)
-                if self._token is None:
-                    refuse_pages(headers, route.provider, self._config.auth.origins)
+                if not let_in.proven:
+                    refuse_pages(request.method, headers, route, self._config.auth.origins)
                 made = plan(self._config, route, request.method, where.path, headers, body, decoded)
             except ExchangeError as error:
                 return await refuse(request, error, family, exchange)
             if decoded and not worth_reading(decoded):
                 exchange.span.set_attribute("gateway.request.unread", "too large")
                 decoded = None
-            asked = None if made.translation is None else made.translation.asked
-            exchange.routed(made.route, decoded, secrets_in(route.provider), asked=asked)
+            read = None if made.translation is None else made.translation.asked
+            exchange.routed(made.route, decoded, secrets_in(route.provider), asked=read)
             return await answer(request, self._client, self._signer, made, exchange, self._rng)
         except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
             if self.stopping:
@@ -122,6 +124,14 @@ class Proxy:
         finally:
             if not exchange.ended:
                 exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
+
+    def _placed(self, request: web.Request, anthropic: bool) -> Place:
+        """Read the path. Raises ExchangeError, which tells nothing of what there is to who may not ask."""
+        try:
+            return place(request.method, request.raw_path, anthropic, self._providers)
+        except ExchangeError:
+            admitted(request.raw_headers, None, self._token)
+            raise
 
     async def _read(self, request: web.Request, exchange: Exchange) -> bytes:
         """Return the request's body, in the coding it came in."""
@@ -157,6 +167,16 @@ async def _upload(content: StreamReader, limit: int, idle: float) -> bytes:
     return bytes(body)
 
 
+def in_origin_form(request: web.Request) -> web.Request:
+    """Return a request for a whole URL as one for what is below its host, as RFC 9112, section 3.2.2, has it."""
+    scheme, mark, rest = request.raw_path.partition("://")
+    if not mark or scheme.lower() not in {"http", "https"}:
+        return request
+    host, slash, below = rest.partition("/")
+    host, query, said = host.partition("?") if not slash else (host, "", "")
+    return request.clone(rel_url=URL(f"/{below}{query}{said}", encoded=True))
+
+
 def _readable(request: web.Request) -> Mapping[str, str]:
     """Return the headers as text that can be written again: bytes that are no UTF-8 are replaced."""
     raw = request.raw_headers
@@ -189,9 +209,14 @@ async def _no_websocket(request: web.Request, family: Family, exchange: Exchange
     return await refuse(request, error, family, exchange, extra_headers(exchange, streamed=False) | upgrade)
 
 
-def _decoded(request: web.Request, body: bytes) -> bytes | None:
-    """Return a JSON body without its content coding, None where it is none or cannot be read."""
-    if not body or "json" not in request.headers.get("Content-Type", "json"):
+def _decoded(request: web.Request, body: bytes, where: Place) -> bytes | None:
+    """Return a JSON body without its content coding, None where it is none, cannot be read or says nothing to us.
+
+    Where a dialect is spoken it is JSON whatever its type says: Ollama's own examples send curl's default.
+    """
+    if not body or (where.dialect is None and where.provider is not None):
+        return None
+    if where.dialect is None and "json" not in request.headers.get("Content-Type", "json"):
         return None
     coding = request.headers.get("Content-Encoding")
     return decode(body, coding) if coding else body

@@ -224,6 +224,7 @@ class Attempt:
         self.usage_source: str | None = None
         self.recovered: Answered | None = None
         self._dropped: list[str] = []
+        self.apart: float | None = None  # seconds waited for others, where several attempts are made at once
         model = route.rename or route.model
         name = f"{route.operation} {model}" if model else route.operation
         attributes = seen.of_attempt(route, exchange.method, index, reason, backoff)
@@ -297,7 +298,8 @@ class Attempt:
                 outcome, error = Kind.CLOSED.value, error or "the stream stopped before its last event"
         attributes = dict(exchange.request_attributes())
         attributes["gateway.outcome"] = outcome
-        overhead = now - self.started - (exchange.waited - self._waited_before)
+        waited = exchange.waited - self._waited_before if self.apart is None else self.apart
+        overhead = now - self.started - waited
         attributes["gateway.overhead_us"] = int(overhead * 1e6)
         attributes["gateway.stream"] = self.streamed
         if self.status is not None:

@@ -16,10 +16,11 @@ from multidict import CIMultiDict
 from gateway import error_bodies
 from gateway.connection import ends_with_the_connection
 from gateway.errors import ExchangeError, Kind
+from gateway.headers import hop_by_hop
 from gateway.recording import Attempt, Exchange
 from gateway.routing import Route
 from gateway.tee import Tee
-from gateway.upstream import Body, hop_by_hop
+from gateway.upstream import Body
 from gateway.wire import Response
 
 # aiohttp gives every response these; a provider that sent none keeps sending none.

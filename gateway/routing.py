@@ -8,19 +8,19 @@ escapes of a path are kept as they came. Where the provider does not speak the c
 import re
 from collections.abc import Mapping
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from msgspec import Struct
 
-from gateway import semconv
+from gateway import semconv, targets
 from gateway.dialects import Dialect
 from gateway.dialects.edit import Peek
-from gateway.dialects.registry import DIALECTS, SPOKEN_AS, WRITERS, by_shape, classify, in_path
+from gateway.dialects.registry import DIALECTS, SPOKEN_AS, WRITERS, InPath, by_shape, classify, in_path
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.table import Provider
 
 Family = Literal["openai", "anthropic", "gemini", "ollama", "aws-bedrock", "azure-openai"]
-"""Whose API a path belongs to; also the provider that bare paths of it go to."""
+"""Whose API a path belongs to."""
 
 # In whose words a client of each family is told of an error.
 SPOKEN_TO = {
@@ -31,15 +31,25 @@ SPOKEN_TO = {
     "aws-bedrock": "bedrock-converse",
     "azure-openai": "openai-chat",
 }
+_FAMILY_OF: dict[str, Family] = {
+    "anthropic-messages": "anthropic",
+    "gemini": "gemini",
+    "ollama": "ollama",
+    "bedrock-converse": "aws-bedrock",
+}
+# What makes a provider known that is nowhere by itself.
+_SET_UP = {"azure-openai": "AZURE_OPENAI_ENDPOINT", "aws-bedrock": "AWS_REGION", "vertex": "GOOGLE_CLOUD_PROJECT"}
 
-_VERSION_END = re.compile(r"/v\d[^/]*$")
-_VERSIONS = re.compile(r"^(?:/+v1(?=/|$))+")
-_GOOGLE_VERSION = re.compile(r"^/+(v1(?:alpha|beta)\d*)(?=/)")
 # Bare paths without /v1, which a client with a base URL without /v1 sends.
 _KNOWN = re.compile(
     r"^/+(chat/completions|completions|responses|embeddings|models|messages|moderations|audio|images|files|batches"
     r"|uploads|fine_tuning|vector_stores|assistants|threads|realtime|evals|containers|conversations|videos)(/|$)"
 )
+_GOOGLES = re.compile(r"^/+(models|tunedModels|projects|publishers)/")
+_OLLAMAS = re.compile(r"^/+api/(?!v\d)")
+_BEDROCKS = re.compile(r"^/+model/")
+# Google's place for OpenAI's clients.
+_COMPATIBLE = re.compile(r"^(?:/+v1)?/+v1(?:alpha|beta)/openai(?=/)")
 _OPERATIONS = {
     "openai-completions": semconv.TEXT_COMPLETION,
     "ollama-generate": semconv.TEXT_COMPLETION,
@@ -50,18 +60,25 @@ _OPERATIONS = {
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """What the path alone says: the mounted provider if any, the path below it, whose API it is, and how it is read.
+    """What the path alone says.
 
-    `model` and `stream` are what a path says of them that names its model (Gemini's, Bedrock's, Azure's).
+    Attributes:
+        provider: The mounted one, if any.
+        path: What stands below the mount.
+        family: Whose API it is.
+        usual: The name of the provider that the bare path goes to.
+        dialect: How a request there is read, None where it is only relayed.
+        named: What Gemini's, Bedrock's and Azure's paths say, which name their model.
+
     """
 
     provider: Provider | None
     path: str
     query: str
     family: Family
+    usual: str
     dialect: Dialect | None
-    model: str | None = None
-    stream: bool = False
+    named: InPath | None = None
 
 
 class Route(Struct, frozen=True, kw_only=True):
@@ -73,6 +90,7 @@ class Route(Struct, frozen=True, kw_only=True):
         reply: The dialect's name in which the client is answered, where that is another than the provider's.
         sent: The dialect the provider is spoken to in, where the request is translated into it; else None.
         rename: The model's name as the provider knows it, where that is another one.
+        by_path: Whether the path that is sent names the model, so that the body need not.
         addressed: Whether the client named the provider by its path, so that a key it brought is that provider's.
 
     """
@@ -86,6 +104,7 @@ class Route(Struct, frozen=True, kw_only=True):
     model: str | None = None
     stream: bool = False
     rename: str | None = None
+    by_path: bool = False
     addressed: bool = True
 
     @property
@@ -116,70 +135,72 @@ def _spoken(dialect: Dialect | None) -> str | None:
 
 def place(method: str, raw_target: str, anthropic_client: bool, providers: Mapping[str, Provider]) -> Place:
     """Read the path. Raises ExchangeError for one that belongs to no provider."""
-    raw_path, mark, query = raw_target.partition("?")
-    head, slash, tail = raw_path.lstrip("/").partition("/")
-    azure = head == "openai" and tail.startswith("deployments/")
-    mounted = None if azure else providers.get(head)
-    path = slash + tail if mounted is not None else raw_path
+    path, mark, query = raw_target.partition("?")
+    head, slash, tail = path.lstrip("/").partition("/")
+    deployment = targets.deployment(targets.bare(path))
+    mounted = providers.get(head) if deployment is None else None
+    if deployment is not None:
+        path = targets.bare(path)
+    elif mounted is not None:
+        path = slash + tail
+        deployment = targets.deployment(path)
+    compatible = _COMPATIBLE.match(path) if mounted is None else None
+    if compatible is not None:
+        path = path[compatible.end() :]
     named = in_path(method, path)
     dialect = classify(method, path) if named is None else named.dialect
-    family = _family(path, dialect, mounted, azure=azure, named=named is not None, anthropic_client=anthropic_client)
+    family = "azure-openai" if deployment is not None else _family(path, dialect, named, mounted, anthropic_client)
     if family is None:
         mounts = ", ".join(f"/{name}/" for name in providers)
         raise ExchangeError(
             Kind.NOT_FOUND,
-            f"The gateway has no route for {method} {raw_path}. Use /v1/... or a provider's mount: {mounts}. "
+            f"The gateway has no route for {method} {path}. Use /v1/... or a provider's mount: {mounts}. "
             "The gateway's own pages are below /-/.",
             code="unknown_path",
         )
-    model, stream = (None, False) if named is None else (named.model, named.stream)
-    if azure:
-        model = tail.split("/")[1]
+    usual = "vertex" if targets.in_project(path) else "gemini" if compatible is not None else family
+    if deployment is not None:
+        named = InPath("openai-chat", dialect, unquote(deployment[0]))
     return Place(
-        provider=mounted, path=path, query=mark + query, family=family, dialect=dialect, model=model, stream=stream
+        provider=mounted,
+        path=path,
+        query=mark + query,
+        family=family,
+        usual=usual,
+        dialect=dialect,
+        named=named,
     )
 
 
 def _family(
-    path: str, dialect: Dialect | None, mounted: Provider | None, *, azure: bool, named: bool, anthropic_client: bool
+    path: str, dialect: Dialect | None, named: InPath | None, mounted: Provider | None, anthropic_client: bool
 ) -> Family | None:
     """Return whose API a path belongs to, None where it is nobody's."""
-    if azure:
-        return "azure-openai"
-    spoken = _spoken(dialect)
-    bare = _VERSIONS.sub("", path)
-    known = mounted is not None or bare != path or _KNOWN.match(path) is not None
-    if spoken == "gemini" or _GOOGLE_VERSION.match(path) or (named and ":" in path):
+    spoken = named.spoken if named is not None else _spoken(dialect)
+    bare = targets.bare(path)
+    speaks = None if mounted is None else mounted.dialects
+    if targets.googles(path) or (spoken == "gemini" and (mounted is not None or _GOOGLES.match(bare))):
         return "gemini"
-    if spoken == "ollama" or (mounted is None and path.startswith("/api/")):
-        return "ollama"
-    if spoken == "bedrock-converse" or (mounted is None and path.startswith("/model/")):
-        return "aws-bedrock"
-    if not known:
+    # Below a mount a path is another API's only where it was read as such, or the provider has it.
+    for api, begins in (("ollama", _OLLAMAS), ("bedrock-converse", _BEDROCKS)):
+        said = spoken == api if mounted is not None else False
+        if said or (spoken in {api, None} and begins.match(bare) and (speaks is None or api in speaks)):
+            return _FAMILY_OF[api]
+    misplaced = spoken in _FAMILY_OF and spoken != "anthropic-messages"
+    if mounted is None and (misplaced or (bare == path and _KNOWN.match(path) is None)):
         return None
     if spoken == "anthropic-messages" or bare.startswith("/messages"):
         return "anthropic"
-    if spoken is None and mounted is not None and len(mounted.dialects) == 1:
-        return _FAMILY_OF.get(mounted.dialects[0], "openai")
+    if spoken is None and speaks is not None and len(speaks) == 1:
+        return _FAMILY_OF.get(speaks[0], "openai")
     return "anthropic" if spoken is None and anthropic_client else "openai"
-
-
-_FAMILY_OF: dict[str, Family] = {
-    "anthropic-messages": "anthropic",
-    "gemini": "gemini",
-    "ollama": "ollama",
-    "bedrock-converse": "aws-bedrock",
-}
 
 
 def choose(where: Place, seen: Peek, providers: Mapping[str, Provider]) -> Route:
     """Name the provider, the upstream target and the model. Raises ExchangeError where nothing fits."""
-    model = where.model or seen.model
-    provider, rename = where.provider, None
-    addressed = provider is not None
-    if provider is None:
-        provider, rename = _by_model(model, where, providers)
-        addressed = provider.name == where.family
+    named = where.named
+    model = seen.model if named is None else named.model
+    provider, rename = (where.provider, None) if where.provider is not None else found(model, where, providers)
     if rename == "":
         raise ExchangeError(
             Kind.BAD_INPUT,
@@ -189,9 +210,10 @@ def choose(where: Place, seen: Peek, providers: Mapping[str, Provider]) -> Route
         )
     dialect = where.dialect if where.dialect is None else by_shape(where.dialect, seen)
     sent, reply = _translated(where, dialect, provider)
+    by_path = named is not None and (where.family != "azure-openai" or provider.name == "azure-openai")
     path = where.path
-    if rename is not None and where.model is not None:
-        path = path.replace(_in_path(where), quote(rename, safe="/"), 1)
+    if rename is not None and named is not None and by_path:
+        path = targets.with_model(path, named.spoken, rename)
     return Route(
         provider=provider,
         target=_target(where, path, provider, dialect),
@@ -200,98 +222,91 @@ def choose(where: Place, seen: Peek, providers: Mapping[str, Provider]) -> Route
         reply=reply,
         sent=sent,
         model=model,
-        stream=where.stream or seen.stream,
+        stream=seen.stream or (named is not None and named.stream),
         rename=rename,
-        addressed=addressed,
+        by_path=by_path,
+        addressed=where.provider is not None or provider.name == where.usual,
     )
 
 
 def _target(where: Place, path: str, provider: Provider, dialect: Dialect | None) -> str:
     """Return the target of a request that is sent as it came."""
-    base = provider.paths.get(_spoken(dialect) or "")
-    if base is None or (provider.loose and base == f"{provider.base_path}/v1"):
-        return target(provider.base_path, path, where.query)
-    if where.family == "azure-openai" or "/projects/" in path:  # the whole of the provider's own path
-        return path + where.query
-    if where.family == "gemini":
-        return _google_target(base, path, where.query)
-    return base + _VERSIONS.sub("", path) + where.query
+    query = where.query
+    base = provider.paths.get(_spoken(dialect) or SPOKEN_TO[where.family])
+    if provider.name == "azure-openai" and path.startswith("/openai/") and not path.startswith("/openai/v1/"):
+        return targets.azure(base or provider.base_path, path) + query
+    if (called := targets.deployment(path)) is not None and where.provider is None:  # another provider has none
+        path, query = f"/{called[1]}", ""
+    if provider.loose and base in {None, f"{provider.base_path}/v1"}:
+        return targets.loose(provider.base_path, path) + query
+    base = provider.base_path if base is None else base
+    if where.family == "gemini" or targets.in_project(path):
+        return targets.google(base, path) + query
+    if dialect is None and where.family in {"openai", "anthropic"} and not targets.versioned(base):
+        return targets.loose(base, path) + query
+    return targets.join(base, path) + query
 
 
-def _google_target(base: str, path: str, query: str) -> str:
-    """Join Google's paths: its clients choose among versions, unless a place of its own is told, as Vertex has it."""
-    version = _GOOGLE_VERSION.match(path)
-    bare = path[version.end() :] if version else _VERSIONS.sub("", path)
-    if version and _VERSION_END.search(base):
-        return f"{_VERSION_END.sub('', base)}/{version.group(1)}{bare}{query}"
-    return base + bare + query
+def found(model: str | None, where: Place, providers: Mapping[str, Provider]) -> tuple[Provider, str | None]:
+    """Return the provider that a bare path's model is of, and the model without its prefix where it has one.
 
-
-def _in_path(where: Place) -> str:
-    """Return the model as its path spells it."""
-    model = where.model or ""
-    return next((each for each in (model, quote(model, safe="/"), quote(model, safe="")) if each in where.path), model)
-
-
-def _by_model(model: str | None, where: Place, providers: Mapping[str, Provider]) -> tuple[Provider, str | None]:
-    """Return the provider that a bare path's model is of, and the model without its prefix where it has one."""
-    usual = providers.get(where.family)
-    if model:
+    Raises ExchangeError where the path's own provider would be it and is not set up.
+    """
+    usual = providers.get(where.usual)
+    # In a project's path that is only relayed the publisher's name is no prefix.
+    if model and (where.dialect is not None or where.usual != "vertex"):
         prefixed = [(p, each) for each in providers.values() for p in each.prefixes if model.startswith(p)]
         if prefixed:
             prefix, provider = max(prefixed, key=lambda pair: (len(pair[0]), not pair[1].as_built_in))
             return provider, model.removeprefix(prefix)
-        # A provider whose address was set knows its own models; a built-in one has the models that are its own.
-        named = where.dialect is not None or where.path.endswith("/count_tokens")
-        if named and (usual is None or usual.as_built_in):
+        if _may_be_claimed(model, where) and (usual is None or usual.as_built_in):
             claimed = [each for each in providers.values() if each.claims(model)]
             if claimed and usual not in claimed:
                 return claimed[0], None
     if usual is None:
+        variable = _SET_UP.get(where.usual)
         raise ExchangeError(
             Kind.NOT_FOUND,
-            f"{where.path} goes to the provider {where.family!r}, which is not set up: write "
-            f"[providers.{where.family}] in gateway.toml.",
+            f"{where.path} goes to the provider {where.usual!r}, which is not set up: "
+            + (f"set {variable} where the gateway runs, or " if variable else "")
+            + f"write base_url below [providers.{where.usual}] in gateway.toml.",
             code="unknown_provider",
         )
     return usual, None
 
 
+def _may_be_claimed(model: str, where: Place) -> bool:
+    """Whether a model that is another maker's by its name is meant to be that.
+
+    A provider whose address was set knows its own models, Azure's deployments have any name, and so have Ollama's tags.
+    """
+    if where.family == "azure-openai" or (where.family == "ollama" and ":" in model):
+        return False
+    return where.dialect is not None or where.path.rstrip("/").endswith("/count_tokens")
+
+
 def _translated(where: Place, dialect: Dialect | None, provider: Provider) -> tuple[Dialect | None, str | None]:
     """Return the dialect to translate a request into, and the one to answer in; None twice where it passes as it is."""
     if dialect is None or where.dialect is None:
+        named = where.named
+        if named is not None and where.provider is None and named.spoken not in provider.dialects:
+            raise _mismatch(where, named.spoken, provider)
         return None, None
     spoken, answered = _spoken(dialect), _spoken(where.dialect)
     if spoken in provider.dialects and spoken == answered:
         return None, None
     into = next((name for name in (spoken, *provider.dialects) if name in provider.dialects and name in WRITERS), None)
     if dialect.read_conversation is None or into is None or answered not in WRITERS:
-        raise ExchangeError(
-            Kind.BAD_INPUT,
-            f"The provider {provider.name!r} speaks {', '.join(provider.dialects)}, not {spoken}, which "
-            f"{where.path} is and which cannot be translated; send the request in its dialect, or set "
-            f"$.providers.{provider.name}.dialect.",
-            status=400,
-            code="dialect_mismatch",
-        )
+        raise _mismatch(where, spoken, provider)
     return DIALECTS[into], answered
 
 
-def target(base_path: str, path: str, query: str) -> str:
-    """Join a base URL's path and a request's, with one version between them however many the two have.
-
-    >>> target("/v1", "/v1/models", "?a=1")
-    '/v1/models?a=1'
-    >>> target("", "/v1/v1/models", "")
-    '/v1/models'
-    >>> target("/openai/v1", "/models", "")
-    '/openai/v1/models'
-    >>> target("/v1beta", "/v1alpha/models/m:generateContent", "")
-    '/v1alpha/models/m:generateContent'
-    """
-    if _GOOGLE_VERSION.match(path):
-        return _google_target(base_path, path, query)
-    bare = _VERSIONS.sub("", path)
-    if bare == path or _VERSION_END.search(base_path):
-        return base_path + bare + query
-    return f"{base_path}/v1{bare}{query}"
+def _mismatch(where: Place, spoken: str | None, provider: Provider) -> ExchangeError:
+    return ExchangeError(
+        Kind.BAD_INPUT,
+        f"The provider {provider.name!r} speaks {', '.join(provider.dialects)}, not {spoken}, which "
+        f"{where.path} is and which cannot be translated; send the request in its dialect, or set "
+        f"$.providers.{provider.name}.dialect.",
+        status=400,
+        code="dialect_mismatch",
+    )

@@ -4,6 +4,8 @@ The request is read whole and written anew. A whole response is translated when 
 event, so that each delta leaves when it arrives. The reader of the provider's stream is the trace's own.
 """
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec import Struct
 
@@ -41,7 +43,7 @@ class Translation(Struct, frozen=True, kw_only=True):
 
     def reply(self, tee: Tee, coding: str, now: float) -> "StreamReply | WholeReply":
         """Return what turns the response that `tee` reads into the client's."""
-        return StreamReply(self, tee, now) if self.asked.stream else WholeReply(self, coding, now)
+        return StreamReply(self, tee, now) if self.asked.stream else WholeReply(self, tee, coding, now)
 
 
 def translate(route: Route, body: bytes, path: str) -> Translation:
@@ -105,6 +107,7 @@ class StreamReply:
 
     def __init__(self, translation: Translation, tee: Tee, now: float) -> None:
         self._dropped = translation.dropped
+        self._provider = translation.provider.name
         self._writer = translation.client.stream(translation.asked, now)
         self._restoring = Restoring(names_of(translation.asked))
         self._tee = tee
@@ -121,10 +124,10 @@ class StreamReply:
         return b"".join([self._writer.write(event) for event in self._restoring.restore(told)]) if told else b""
 
     def flush(self) -> bytes:
-        """Return what is still to be said at the end."""
+        """Return what is still to be said at the end. Raises ExchangeError for a whole response that is unreadable."""
         if self._tee.streamed:
             return self.feed(b"")
-        answered = self._tee.answered() or Answered()
+        answered = _readable(self._tee.answered(), self._provider)
         return b"".join([self._writer.write(event) for event in self._restoring.restore(replay(answered))])
 
     def broken(self, message: str) -> bytes:
@@ -137,8 +140,9 @@ class WholeReply:
 
     content_type = "application/json"
 
-    def __init__(self, translation: Translation, coding: str, now: float) -> None:
+    def __init__(self, translation: Translation, tee: Tee, coding: str, now: float) -> None:
         self._translation = translation
+        self._tee = tee
         self._coding = coding
         self._now = now
         self._pieces: list[bytes] = []
@@ -151,14 +155,12 @@ class WholeReply:
 
     def flush(self) -> bytes:
         """Return the whole response. Raises ExchangeError where the provider's cannot be read."""
-        translation = self._translation
-        body = plain(b"".join(self._pieces), self._coding)
-        answered = translation.provider.read_response(body)
-        if not answered.output_messages and answered.usage is None and answered.id is None:
-            raise ExchangeError(
-                Kind.PARSING,
-                f"The provider's response is no {translation.provider.name} that could be translated: {_shown(body)}",
-            )
+        translation, provider = self._translation, self._translation.provider
+        if self._tee.streamed:  # though nobody asked for that
+            told = self._tee.answered()
+        else:
+            told = provider.read_response(plain(b"".join(self._pieces), self._coding))
+        answered = _readable(told, provider.name)
         answered = restored(answered, names_of(translation.asked))
         written, names = translation.client.response(answered, translation.asked, self._now)
         self.dropped += names
@@ -170,14 +172,30 @@ class WholeReply:
 
 
 def translate_error(
-    translation: Translation, kind: Kind, status: int, body: bytes, coding: str, request_id: str
+    translation: Translation,
+    kind: Kind,
+    status: int,
+    body: bytes,
+    coding: str,
+    request_id: str,
+    scrub: Callable[[str], str],
 ) -> tuple[int, bytes]:
-    """Return the status and the body of a provider's error for a client of another dialect."""
+    """Return the status and the body of a provider's error for a client of another dialect, keys scrubbed from it."""
     body = plain(body, coding)
     answered = translation.provider.read_response(body)
-    message = answered.error_message or _shown(body) or f"the provider answered {status}"
+    message = scrub(answered.error_message or _shown(body)) or f"the provider answered {status}"
     told = 503 if status == _OVERLOADED and translation.client.name != "anthropic-messages" else status
     return told, translation.client.error(kind, told, message, answered.error_type, request_id)
+
+
+def _readable(answered: Answered | None, dialect: str) -> Answered:
+    """Return a whole response that says something. Raises ExchangeError, which repeats nothing of what came."""
+    told = answered is not None and (
+        answered.output_messages or answered.usage is not None or answered.id is not None or answered.error_message
+    )
+    if answered is None or not told:
+        raise ExchangeError(Kind.PARSING, f"The provider's response is no {dialect} that could be translated.")
+    return answered
 
 
 def _shown(body: bytes) -> str:

@@ -1,13 +1,13 @@
 """Open one upstream response: the only place that talks to a provider, and where network errors become ours."""
 
-from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Protocol
 
 from msgspec import Struct
 
+from gateway import targets
 from gateway.errors import ExchangeError, Kind
-from gateway.providers.entry import KeySent
+from gateway.headers import Headers
 from gateway.providers.table import KEY_HEADERS, Provider
 from gateway.routing import Route
 from gateway.wire import (
@@ -21,41 +21,6 @@ from gateway.wire import (
     Response,
     WireError,
 )
-
-Headers = tuple[tuple[bytes, bytes], ...]
-
-# RFC 9110, section 7.6.1: what speaks of one connection, and is not passed on.
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-# Written anew for each request: the body's framing, the host, and what the server side has answered already.
-_REWRITTEN = frozenset({b"host", b"content-length", b"expect"})
-
-# What says how the client wrote its body, and how it wants the answer: nothing of a body that we write.
-_OF_THE_BODY = frozenset({b"content-type", b"content-encoding", b"accept", b"accept-encoding"})
-# Headers that belong to one provider's API, or its SDKs.
-_OF_A_DIALECT = (b"anthropic-", b"openai-", b"x-stainless-", b"x-goog-api-client", b"x-goog-user", b"x-amz-", b"amz-")
-# What a provider's API wants beside the body.
-_OF_DIALECT = {"anthropic-messages": [(b"anthropic-version", b"2023-06-01")]}
-# What a client may prove itself by; none of it goes to a provider that is sent a key of ours.
-_SECRETS = KEY_HEADERS | {b"cookie"}
-
-# How a key is shown. A Bedrock key and a Google token are bearers too; without one, `signing` has the last word.
-_KEY: dict[KeySent, Callable[[bytes], tuple[bytes, bytes]]] = {
-    "x-api-key": lambda key: (b"x-api-key", key),
-    "api-key": lambda key: (b"api-key", key),
-    "x-goog-api-key": lambda key: (b"x-goog-api-key", key),
-} | {bearer: lambda key: (b"authorization", b"Bearer " + key) for bearer in ("bearer", "sigv4", "google")}
 
 _KINDS: dict[type[WireError], Kind] = {
     ConnectFailed: Kind.SENDING,
@@ -108,86 +73,18 @@ class Deadlines(Struct, frozen=True, kw_only=True):
         return (seconds, setting) if seconds < self.total else (self.total, self.total_setting)
 
 
-def hop_by_hop(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
-    """Return the lower-case names of what is not passed on: the known ones, and those that `Connection` names."""
-    names = set(HOP_BY_HOP)
-    for name, value in headers:
-        if name.lower() == b"connection":
-            names.update(token.strip().lower() for token in value.split(b","))
-    return names
-
-
-def forwarded(raw_headers: Headers, route: Route, *, decoded: bool, identity: bool = False) -> Headers:
-    """Return the headers to send: the client's own, less what speaks of its connection and of us, with the right key.
-
-    `decoded`: the body had to be changed and is no longer in the coding the client sent it in. `identity`: the response
-    must come in no coding.
-    """
-    dropped = hop_by_hop(raw_headers) | _REWRITTEN
-    if decoded:
-        dropped.add(b"content-encoding")
-    if identity:
-        dropped.add(b"accept-encoding")
-    kept = [(name, value) for name, value in raw_headers if name.lower() not in dropped]
-    if identity:
-        kept.append((b"Accept-Encoding", b"identity"))
-    return _with_key(kept, route, in_place=True)
-
-
-def translated(raw_headers: Headers, route: Route) -> Headers:
-    """Return the headers of a request that was written anew: less all that speaks of the client's own dialect."""
-    dropped = hop_by_hop(raw_headers) | _REWRITTEN | _OF_THE_BODY
-    kept = [
-        (name, value)
-        for name, value in raw_headers
-        if (lowered := name.lower()) not in dropped and not lowered.startswith(_OF_A_DIALECT)
-    ]
-    kept += [(b"Content-Type", b"application/json"), (b"Accept-Encoding", b"identity")]
-    if route.sent is not None:
-        kept += _OF_DIALECT.get(route.sent.name, [])
-    return _with_key(kept, route, in_place=False)
-
-
-def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: bool) -> Headers:
-    """Put the right key into headers: the configured one; else the client's own; else the environment's.
-
-    A client that reached the provider by a model's name has most likely brought another one's key: the environment's
-    goes before it then. `in_place`: the client's key stays where it stands, since it speaks the provider's dialect.
-    """
-    provider = route.provider
-    key = provider.key or (None if route.addressed else provider.environment_key)
-    clients = next((value for name, value in headers if name.lower() in KEY_HEADERS), None)
-    shown = provider.shown(route.understood)
-    if key is None and (clients is None or shown == "sigv4"):
-        key = provider.environment_key
-    dropped = {name.lower().encode("latin-1") for name, _ in provider.headers}
-    if key is not None or not provider.takes_client_keys or shown == "sigv4":
-        dropped |= _SECRETS
-    elif not in_place and clients is not None:
-        key = clients.removeprefix(b"Bearer ").removeprefix(b"bearer ").decode("latin-1")
-        dropped |= KEY_HEADERS
-    kept = [
-        (name, value)
-        for name, value in headers
-        if (lowered := name.lower()) not in dropped and not lowered.startswith(b"x-gateway-")
-    ]
-    kept += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
-    if key is not None:
-        kept.append(_KEY[shown](key.encode("latin-1")))
-    return tuple(kept)
-
-
-def secrets_in(provider: Provider) -> tuple[str, ...]:
-    """Return the secrets that are sent to a provider for the client, so that no text of ours repeats them."""
-    found = {provider.key, provider.environment_key, *(value for _, value in provider.headers)}
-    return tuple(each for each in found if each)
-
-
 class Signer(Protocol):
     """Signs requests to providers that want it, at the moment they are sent."""
 
     async def signed(self, provider: Provider, dialect: str | None, request: Request) -> Request:
         """Return the request with what shows who asks. Raises ExchangeError where nothing does."""
+
+    def refused(self, request: Request, response: Response) -> None:
+        """Take note that a request that was signed was refused."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is signed with, so that no text of ours repeats it."""
 
 
 async def open_response(
@@ -195,7 +92,8 @@ async def open_response(
 ) -> Response:
     """Send the request and return the response once its head is here. Raises ExchangeError."""
     provider = route.provider
-    if provider.signs(route.understood):
+    signs = provider.signs(route.understood) and not _shows_a_key(request)
+    if signs:
         request = await signer.signed(provider, route.understood, request)
     try:
         response = await client.send(
@@ -217,7 +115,14 @@ async def open_response(
         response.abort()
         unasked = BadResponse(f"{provider.origin}: switched protocols, which it was not asked to")
         raise failed(unasked, provider, deadlines)
+    if signs and response.status in {401, 403}:
+        signer.refused(request, response)
     return response
+
+
+def _shows_a_key(request: Request) -> bool:
+    query = request.target.decode("latin-1").partition("?")[2]
+    return any(name.lower() in KEY_HEADERS for name, _ in request.headers) or bool(targets.keys_in(query))
 
 
 class Body:
@@ -285,11 +190,3 @@ def failed(error: WireError, provider: Provider, deadlines: Deadlines) -> Exchan
             said = f"{said} ({seconds:g} s)"
     kind = _KINDS.get(type(error), Kind.GENERIC)
     return ExchangeError(kind, f"The provider {provider.name!r} failed: {said} (setting: {setting}).")
-
-
-def lower(headers: Headers) -> Mapping[str, str]:
-    """Return response headers by lower-case name; of several of a name, the first."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        found.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
-    return found

@@ -61,15 +61,22 @@ class Origin(NamedTuple):
 
     @classmethod
     def from_url(cls, url: str) -> tuple[Self, str]:
-        """Split a base URL into its origin and its path, which has no slash at the end ("" for the root)."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"not an http:// or https:// URL: {url!r}")
+        """Split a base URL into its origin and its path, which has no slash at the end ("" for the root).
+
+        Raises ValueError, which repeats no more of it than the scheme and the host: it may have a password.
+        """
+        try:
+            parts = urlsplit(url)
+            name, port = parts.hostname, parts.port
+            host = "" if not name else name if name.isascii() else name.encode("idna").decode()
+        except ValueError:  # its text may have a part of the password
+            raise ValueError("not a URL: its host or its port is none") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise ValueError("not an http:// or https:// URL" + (f": {parts.scheme}://{host}" if host else ""))
         if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError(f"a base URL has no user, query or fragment: {parts.scheme}://{parts.hostname}")
-        host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
+            raise ValueError(f"a base URL has no user, query or fragment: {parts.scheme}://{host}")
         scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
-        return cls(scheme, host, parts.port or _DEFAULT_PORTS[scheme]), parts.path.rstrip("/")
+        return cls(scheme, host, port or _DEFAULT_PORTS[scheme]), parts.path.rstrip("/")
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

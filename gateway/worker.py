@@ -14,11 +14,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway import telemetry
 from gateway.admin.forward import Admin
 from gateway.admin.pages import socket_path
+from gateway.admission import Token
 from gateway.config import Config
 from gateway.journal import Journal
 from gateway.providers import table
 from gateway.providers.demo import DemoProvider
-from gateway.proxy import Proxy
+from gateway.proxy import Proxy, in_origin_form
 from gateway.recorder import LIVE
 from gateway.signing import CloudSigner
 from gateway.wire import Client
@@ -51,7 +52,8 @@ for _name in (_http_log.name, _OTEL_HEADERS):
 class Worker:
     """Answers requests. Needs a running event loop.
 
-    `start` it, let `runner` serve on a site, and `stop` it: that drains for at most `limits.drain_seconds`.
+    `token` is our own, `required`: whether clients need it. `start` it, let `runner` serve on a site, and `stop` it:
+    that drains for at most `limits.drain_seconds`.
     """
 
     def __init__(
@@ -61,13 +63,13 @@ class Worker:
         environ: Mapping[str, str],
         *,
         token: str | None = None,
+        required: bool = True,
         name: str = "w0",
         ours: Collection[str] = (),
     ) -> None:
         source = telemetry.resource(environ)
         self._config = config
         self._environ = environ
-        self._token = token
         self._name = name
         self.journal = Journal(
             data / LIVE,
@@ -87,9 +89,9 @@ class Worker:
             signer=CloudSigner(self._client, environ, time.time),
             tracer=telemetry.JournalTracer(self.journal, source, time.time_ns, rng),
             rng=rng,
-            token=token,
+            token=None if token is None else Token(token, required),
         )
-        self._admin = Admin(socket_path(data), token, self.health)
+        self._admin = Admin(socket_path(data), token if required else None, self.health)
         app = web.Application(client_max_size=config.limits.body_bytes)
         app.router.add_route("*", "/{path:.*}", self._front)
         self.runner = web.AppRunner(
@@ -136,5 +138,7 @@ class Worker:
         }
 
     async def _front(self, request: web.Request) -> web.StreamResponse:
+        if not request.raw_path.startswith("/"):
+            request = in_origin_form(request)
         ours = request.raw_path.startswith("/-/")
         return await (self._admin.handle(request) if ours else self._proxy.handle(request))

@@ -39,10 +39,16 @@ class InProcess:
     """A worker on the running loop, without a recorder: `rows` reads its journal, `ask` publishes and asks by SQL."""
 
     def __init__(
-        self, data: Path, toml: str = "", environ: Mapping[str, str] | None = None, token: str | None = None
+        self,
+        data: Path,
+        toml: str = "",
+        environ: Mapping[str, str] | None = None,
+        token: str | None = None,
+        *,
+        required: bool = True,
     ) -> None:
         self.data = data
-        self._worker = Worker(parse(toml, {}, "test.toml"), data, environ or {}, token=token)
+        self._worker = Worker(parse(toml, {}, "test.toml"), data, environ or {}, token=token, required=required)
         self.journal = self._worker.journal
         self.url = ""
 

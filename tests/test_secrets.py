@@ -166,7 +166,7 @@ async def test_no_sink_has_a_planted_key(upstream: Upstream, tmp_path: Path, col
             except ConnectionError:
                 continue
             if ours:
-                assert answer.status in {502, 401, 404, 400}
+                assert answer.status in {502, 401, 404, 400, 200}  # 200: a list of models
                 leaks.append((f"an error: {answer.body!r}", found(answer.body)))
         bearer = ("Authorization", f"Bearer {planted('token')}")
         for method, path, body in (("GET", "/-/health", b""), ("POST", "/-/sql", b'{"sql":"FROM spans","limit":9999}')):

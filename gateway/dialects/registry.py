@@ -1,5 +1,7 @@
 """Which dialect is spoken where: by name, by the path of a request, and by the shape of its body."""
 
+import re
+
 from msgspec import Struct
 
 from gateway.dialects import Dialect, bedrock, gemini
@@ -60,12 +62,20 @@ _BY_TAIL = {
 }
 
 
-class InPath(Struct, frozen=True):
-    """What the path of a request says that other dialects say in the body."""
+# What can be done with a model of Google's: in OpenAI's and Ollama's paths a colon is part of the name.
+_ACTIONS = re.compile(r"\w*([gG]enerateContent|[cC]ountTokens|[cC]omputeTokens|[eE]mbedContents?|[pP]redict\w*)")
 
+
+class InPath(Struct, frozen=True):
+    """What the path of a request says that other dialects say in the body.
+
+    `spoken` is the dialect of such paths; `dialect` is None where what is asked is only relayed.
+    """
+
+    spoken: str
     dialect: Dialect | None
     model: str
-    stream: bool
+    stream: bool = False
 
 
 def classify(method: str, path: str) -> Dialect | None:
@@ -83,12 +93,12 @@ def classify(method: str, path: str) -> Dialect | None:
 
 def in_path(method: str, path: str) -> InPath | None:
     """Return what Gemini's and Bedrock's paths say; None for a path of another API."""
-    if ":" in path and (named := gemini.model_in(path)) is not None:
+    if ":" in path and (named := gemini.model_in(path)) is not None and _ACTIONS.fullmatch(named[1]):
         model, action = named
         read = method == "POST" and action in {"generateContent", "streamGenerateContent"}
-        return InPath(GEMINI if read else None, model, action == "streamGenerateContent")
+        return InPath(GEMINI.name, GEMINI if read else None, model, action == "streamGenerateContent")
     if "/converse" in path and (called := bedrock.model_in(path)) is not None:
-        return InPath(CONVERSE if method == "POST" else None, *called)
+        return InPath(CONVERSE.name, CONVERSE if method == "POST" else None, *called)
     return None
 
 

@@ -1,7 +1,7 @@
 """The table of providers of one gateway: the known ones as the environment and the configuration say, and its own."""
 
+import re
 from collections.abc import Collection, Mapping
-from typing import Literal
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -20,8 +20,6 @@ ANTHROPIC = ("anthropic-messages",)
 # Headers that carry a client's key, by which we know that it brought one.
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
-KeyHeader = Literal["authorization", "x-api-key", "api-key", "x-goog-api-key"]
-
 # Where a dialect is spoken below a base URL that says no version.
 _USUAL_PATHS = {
     "openai-chat": "/v1",
@@ -35,10 +33,21 @@ _USUAL_PATHS = {
 _CLIENTS_OWN = frozenset(
     {"OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL", "GROQ_BASE_URL"}
 )
-
-
 # Servers of one's own, which mostly want no key.
 _KEYLESS = frozenset({"ollama", "vllm", "llama-cpp", "lm-studio"})
+# A provider is mounted at its name.
+_RESERVED = {"demo": "the name is taken by the demo provider"} | dict.fromkeys(
+    (
+        "api assistants audio batches chat completions containers conversations embeddings evals files fine_tuning "
+        "images messages model models moderations realtime responses threads uploads v1 v1alpha v1beta v1beta1 "
+        "vector_stores videos"
+    ).split(),
+    "requests for an API's own path begin so",
+)
+# What no header may have in it (RFC 9110, section 5.5), or cannot be sent as.
+_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = frozenset("connection content-length expect keep-alive te trailer transfer-encoding upgrade".split())
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -110,8 +119,8 @@ class Provider(Struct, frozen=True, kw_only=True):
         return self.url.partition("://")[2]
 
     def signs(self, dialect: str | None) -> bool:
-        """Whether a request of this dialect shows a cloud's credentials: there is no key to show."""
-        return self.shown(dialect) in {"sigv4", "google"} and not (self.key or self.environment_key)
+        """Whether a request of this dialect that shows no key is shown a cloud's credentials."""
+        return self.shown(dialect) in {"sigv4", "google"}
 
     def shown(self, dialect: str | None) -> KeySent:
         """Return how it is shown a key by a request of this dialect."""
@@ -138,30 +147,31 @@ def build(config: Config, environ: Mapping[str, str], ours: Collection[str] = ()
     known = {name: value for name, value in environ.items() if name not in _CLIENTS_OWN}
     providers = {}
     for name, entry in CATALOG.items():
-        provider = _known(entry, config.providers.get(name, Settings()), known, ours)
+        provider = _known(entry, config.providers.get(name), known, ours)
         if provider is not None:
             providers[name] = provider
     for name, settings in config.providers.items():
-        if name == "demo":
-            raise ConfigError("$.providers.demo: the name is taken by the demo provider; choose another one")
+        if name in _RESERVED:
+            raise ConfigError(f"$.providers.{name}: {_RESERVED[name]}; choose another name")
         if name not in CATALOG:
             providers[name] = _custom(name, settings)
     return providers
 
 
-def _known(entry: Entry, settings: Settings, environ: Mapping[str, str], ours: Collection[str]) -> Provider | None:
+def _known(
+    entry: Entry, configured: Settings | None, environ: Mapping[str, str], ours: Collection[str]
+) -> Provider | None:
     """Return a known provider; None where nobody says where it is (Azure's and Vertex's have no usual place)."""
+    settings = configured or Settings()
     if settings.base_url is not None:
-        origin, base_path = _parsed(entry.name, settings.base_url)
-        paths = {d: _below(base_path, path or _USUAL_PATHS[d]) for d, path in entry.dialects.items() if "{" not in path}
+        origin, base_path = _parsed(f"$.providers.{entry.name}.base_url", settings.base_url)
+        paths = _moved(entry, base_path, environ)
     else:
-        try:
-            found = urls(entry, environ, ours)
-        except ValueError as error:
-            raise ConfigError(f"the environment's address of the provider {entry.name!r} is none: {error}") from None
+        found = _urls(entry, environ, ours)
         if not found:
             return None
-        origin, _ = _parsed(entry.name, next(iter(found.values())))
+        variables = ", ".join(variable for variable, _ in entry.base_url_variables) or entry.base_url
+        origin, _ = _parsed(f"the environment's {variables}", next(iter(found.values())))
         paths = {dialect: urlsplit(url).path.rstrip("/") for dialect, url in found.items()}
         base_path = next(iter(paths.values()))
     if settings.dialect:
@@ -173,16 +183,16 @@ def _known(entry: Entry, settings: Settings, environ: Mapping[str, str], ours: C
         paths=paths,
         genai_name=entry.genai_name,
         prefixes=(settings.prefix,) if settings.prefix else entry.prefixes,
-        key=settings.api_key or None,
-        environment_key=next((environ[each] for each in entry.key_variables if environ.get(each)), None),
+        key=_key(f"$.providers.{entry.name}.api_key", settings.api_key),
+        environment_key=next(filter(None, (_key(name, environ.get(name)) for name in entry.key_variables)), None),
         key_sent=entry.key_sent,
         key_sent_to=entry.key_sent_to,
-        headers=tuple(settings.headers.items()),
+        headers=_headers(entry.name, settings),
         timeout=settings.timeout,
         stream_usage=entry.stream_usage if settings.stream_usage is None else settings.stream_usage,
         as_built_in=settings.base_url is None,
         loose=settings.base_url is not None and not _versioned(base_path),
-        set_up=settings != Settings() and entry.name in _KEYLESS,
+        set_up=configured is not None and entry.name in _KEYLESS,
         recovers=entry.name == "groq",
         quirks=entry.quirks,
         names=entry.names,
@@ -194,7 +204,7 @@ def _custom(name: str, settings: Settings) -> Provider:
     where = f"$.providers.{name}"
     if settings.base_url is None:
         raise ConfigError(f"{where}: base_url is missing; say where its requests go: http://127.0.0.1:9000/v1")
-    origin, base_path = _parsed(name, settings.base_url)
+    origin, base_path = _parsed(f"{where}.base_url", settings.base_url)
     dialects = _spoken(settings) or OPENAI[:1]
     anthropic = set(dialects) <= set(ANTHROPIC)
     return Provider(
@@ -204,9 +214,9 @@ def _custom(name: str, settings: Settings) -> Provider:
         paths={dialect: _below(base_path, _USUAL_PATHS[dialect]) for dialect in dialects},
         genai_name=name,
         prefixes=(settings.prefix or f"{name}/",),
-        key=settings.api_key or None,
+        key=_key(f"{where}.api_key", settings.api_key),
         key_sent="x-api-key" if anthropic else "x-goog-api-key" if dialects == ("gemini",) else "bearer",
-        headers=tuple(settings.headers.items()),
+        headers=_headers(name, settings),
         timeout=settings.timeout,
         stream_usage=bool(settings.stream_usage),
         loose=not _versioned(base_path),
@@ -220,11 +230,60 @@ def _spoken(settings: Settings) -> tuple[str, ...]:
     return (said,) if isinstance(said, str) else tuple(said or ())
 
 
-def _parsed(name: str, base_url: str) -> tuple[Origin, str]:
+def _parsed(where: str, base_url: str) -> tuple[Origin, str]:
     try:
-        return Origin.from_url(base_url)
+        return Origin.from_url(base_url.strip())
     except ValueError as error:
-        raise ConfigError(f"$.providers.{name}.base_url: {error}") from None
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _urls(entry: Entry, environ: Mapping[str, str], ours: Collection[str] = ()) -> dict[str, str]:
+    try:
+        return urls(entry, environ, ours)
+    except ValueError:  # its text may have a part of what was set
+        raise ConfigError(f"OLLAMA_HOST, for the provider {entry.name!r}, is no host or URL") from None
+
+
+def _key(where: str, key: str | None) -> str | None:
+    """Return a key without the white space that comes with it out of a file; None for an empty one."""
+    key = key.strip() if key else None
+    if key and _UNSENDABLE.search(key):
+        raise ConfigError(f"{where}: a key cannot have control characters, or others than Latin-1; it was read wrong")
+    return key or None
+
+
+def _headers(name: str, settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Return the configured headers, which can be sent as they are."""
+    for header, value in settings.headers.items():
+        where = f"$.providers.{name}.headers"
+        if not _TOKEN.fullmatch(header):
+            raise ConfigError(f"{where}: {header!r} is no name of a header")
+        if header.lower() in _FRAMING:
+            raise ConfigError(f"{where}.{header}: it speaks of one connection or body, and is written for each")
+        if _UNSENDABLE.search(value):
+            raise ConfigError(f"{where}.{header}: a value cannot have control characters, or others than Latin-1")
+    return tuple((header, value.strip()) for header, value in settings.headers.items())
+
+
+def _moved(entry: Entry, base_path: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return where a known provider's dialects are spoken below a base URL of one's own.
+
+    One that ends like one of the entry's own paths says where the others are too: Ollama's `/v1` has `/api` beside it.
+    """
+    own = dict(entry.dialects)
+    if any("{" in path for path in own.values()):
+        if "/projects/" in base_path:  # the whole of the first one's
+            return {next(iter(own)): base_path}
+        own = {dialect: urlsplit(url).path for dialect, url in _urls(entry, environ).items()}
+        if not own:
+            raise ConfigError(
+                f"$.providers.{entry.name}.base_url: its path must name the project, as in "
+                "/v1/projects/PROJECT/locations/LOCATION/publishers/google; or set GOOGLE_CLOUD_PROJECT"
+            )
+    for path in sorted(filter(None, own.values()), key=len, reverse=True):
+        if base_path.endswith(path):
+            return {dialect: base_path.removesuffix(path) + each for dialect, each in own.items()}
+    return {dialect: base_path if _versioned(base_path) else base_path + path for dialect, path in own.items()}
 
 
 def _below(base_path: str, usual: str) -> str:
