@@ -29,7 +29,7 @@ REFUSED = {
     "set": "SET enable_external_access = true",
     "set a variable": "SET VARIABLE x = 1",
     "reset": "RESET lock_configuration",
-    "pragma": "PRAGMA database_list",
+    "pragma": "PRAGMA memory_limit = '9GB'",
     "call": "CALL pragma_version()",
     "create a table": "CREATE TABLE x AS SELECT 1",
     "create a temporary table": "CREATE TEMP TABLE x AS SELECT 1",
@@ -172,7 +172,7 @@ def _ask(place) -> Iterator[Callable[[str], Answer]]:
         def ask(sql: str) -> Answer:
             assert room.stdin is not None
             assert room.stdout is not None
-            question = Question(data=str(place["data"]), sql=sql, limit=100, timeout=60.0, memory_mb=256)
+            question = Question(data=str(place["data"]), sql=sql, limit=100, timeout=60.0, memory_mb=1024)
             room.stdin.write(msgspec.json.encode(question) + b"\n")
             room.stdin.flush()
             return msgspec.json.decode(room.stdout.readline(), type=Answer)

@@ -21,4 +21,5 @@ for version in 1.5.5 2.0.1; do
   echo "$cache/duckdb-$version/bin/python"
 done
 install duckdb-cli 1.5.6 "$cache/duckdb-cli-1.5.6"
-echo "$cache/duckdb-cli-1.5.6/bin/duckdb"
+# The binary itself: what is in bin/ starts it as a child.
+"$cache/duckdb-cli-1.5.6/bin/python" -c 'import duckdb_cli; print(duckdb_cli.__path__[0] + "/duckdb")'
