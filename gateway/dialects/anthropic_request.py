@@ -129,7 +129,7 @@ def _own(request: dict[str, Any], config: dict[str, Any], thinking: dict[str, An
 
 def _tool(tool: dict[str, Any]) -> Tool:
     called = text(tool.get("name")) or text(tool.get("type")) or ""
-    if tool.get("type") not in {None, "custom"}:
+    if tool.get("type") not in (None, "custom"):
         return Tool(name=called, kind="server", extra={NAME: tool})
     known = {"type", "name", "description", "input_schema", "strict", "cache_control"}
     own = {key: value for key, value in tool.items() if key not in known}

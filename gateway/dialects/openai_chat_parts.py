@@ -20,6 +20,7 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.dropping import Dropped
+from gateway.dialects.lenient import objects
 from gateway.dialects.openai_request import NAME
 from gateway.dialects.turns import word_of
 
@@ -88,8 +89,8 @@ def write_thought(part: Reasoning, onto: Json, *, carries: bool) -> None:
     field = "reasoning_content"
     if part.content:
         onto[field] = f"{onto[field]}{GAP}{part.content}" if field in onto else part.content
-    details = [dict(each) for each in part.extra.get(NAME, {}).get("reasoning_details", [])]
-    told = [each for each in details if each.get("type") in {"reasoning.text", "reasoning.summary"}]
+    details = [dict(each) for each in objects(part.extra.get(NAME, {}).get("reasoning_details"))]
+    told = [each for each in details if each.get("type") in ("reasoning.text", "reasoning.summary")]
     if len(told) == 1 and part.content:
         told[0].setdefault("text" if told[0]["type"] == "reasoning.text" else "summary", part.content)
     if carries and (others := foreign(part.extra, NAME)):

@@ -97,6 +97,7 @@ class _Event(Struct, gc=False):
     summary_index: Any = 0
     delta: Any = None
     item: Any = None
+    part: Any = None
     response: _Response | None = None
     error: Any = None
     code: Any = None
@@ -142,6 +143,10 @@ class _ResponseReader(EventReader):
             self._take_delta(read, adds_to)
         elif kind in {"response.output_item.added", "response.output_item.done"}:
             self._take_item(read, len(event.data), done=kind.endswith("done"))
+        elif kind == "response.content_part.done":
+            item = self._items.get(count(read.output_index) or 0)
+            if item is not None and self.told is not None:
+                item.tell_part_done(self.told, count(read.content_index) or 0, fields(read.part))
         elif kind == "error":
             self._error = error_of(read.error or {"code": read.code, "message": read.message})
             self.ended = True

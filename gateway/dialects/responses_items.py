@@ -125,11 +125,15 @@ def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any], item: dic
 
 
 def _reasoning(item: dict[str, Any]) -> list[Part]:
-    """Read a reasoning item: its summary and its text, one empty part where neither is shown."""
+    """Read a reasoning item: its summary and its text, one empty part where neither is shown.
+
+    What proves it is told last, as in a stream.
+    """
     shown = [t for key in ("summary", "content") for p in objects(item.get(key)) if (t := text(p.get("text")))]
     carries = uncarried(item.get("encrypted_content"))
     proof = own(item, "id", "encrypted_content") if carries is None else carries
-    return [Reasoning(content=t, extra={} if n else proof) for n, t in enumerate(shown or [""])]
+    *before, last = shown or [""]
+    return [*(Reasoning(content=each) for each in before), Reasoning(content=last, extra=proof)]
 
 
 def _content(content: Any) -> list[Part]:

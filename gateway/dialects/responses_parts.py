@@ -18,13 +18,14 @@ _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 class Item:
     """An item; `done` is the whole of it, once it was told."""
 
-    __slots__ = ("_ended", "_told", "done", "start", "texts")
+    __slots__ = ("_ended", "_told", "_whole", "done", "start", "texts")
 
     def __init__(self, start: dict[str, Any]) -> None:
         self.start = start
         self.done: dict[str, Any] | None = None
         self.texts: dict[Place, list[str]] = {}
         self._told: dict[Place, int] = {}  # the numbers of the parts that have begun
+        self._whole: set[Place] = set()  # those of which it was told that they are whole
         self._ended = False
 
     def whole(self) -> dict[str, Any]:
@@ -56,16 +57,39 @@ class Item:
 
     def tell_grown(self, told: list[Event], number: int, place: Place, piece: str) -> int:
         """Say that the text in a place has grown. Return the next part's number."""
+        if self._ended or place in self._whole:
+            return number
         if place[1] is None and place not in self._told:
             number = self.tell_begun(told, number)
         elif place not in self._told:
-            extra = {} if self._told else own(self.start, "phase" if place[1] == "output_text" else "id")
+            self._tell_thought(told)
+            extra = own(self.start, "phase") if place[1] == "output_text" and not self._told else {}
             self._told[place] = number
             told.append(PartBegun(index=number, part=_grown(place, "", extra)))
             number += 1
         if place in self._told:  # a tool that the provider runs is told of when it is done
             told.append(PartGrown(index=self._told[place], text=piece))
         return number
+
+    def _tell_thought(self, told: list[Event]) -> None:
+        """Say that reasoning is whole since more of it begins; what proves it comes with the last."""
+        for place, index in self._told.items():
+            if _kind(place) is Reasoning and place not in self._whole:
+                self._whole.add(place)
+                told.append(PartDone(index=index, part=_grown(place, "".join(self.texts[place]), {})))
+
+    def tell_part_done(self, told: list[Event], number: int, part: dict[str, Any]) -> None:
+        """Say that a text of a message is whole: `part` is it, with where it comes from."""
+        places = [place for place in self._told if place[0] == "content" and place[2] == number]
+        place = places[0] if places else None
+        if place is None or place in self._whole or self._ended:
+            return
+        first = next(iter(self._told)) == place
+        phase = {"phase": self.start.get("phase")} if first else {}
+        for read in read_item({"type": "message", "content": [part], **phase}):
+            if isinstance(read, _kind(place)):
+                self._whole.add(place)
+                told.append(PartDone(index=self._told[place], part=read))
 
     def tell_done(self, told: list[Event], number: int) -> int:
         """Say that all parts of the item are whole. Return the next part's number."""
@@ -77,6 +101,8 @@ class Item:
             place = next((place for place, _ in begun if isinstance(part, _kind(place))), None)
             if place is not None:
                 begun = [each for each in begun if each[0] != place]
+                if place in self._whole:
+                    continue
                 if not self.texts.get(place) and (said := _said(part)):  # it was told of, but not what it says
                     told.append(PartGrown(index=self._told[place], text=said))
                 told.append(PartDone(index=self._told[place], part=part))
@@ -87,6 +113,8 @@ class Item:
             told.append(PartDone(index=number, part=part))
             number += 1
         for place, index in begun:  # the whole item left out what its deltas told
+            if place in self._whole:
+                continue
             told.append(PartDone(index=index, part=_grown(place, "".join(self.texts.get(place, [])), {})))
         return number
 

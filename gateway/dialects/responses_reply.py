@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.dialects.carrying import uncarried
 from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Refusal, Text
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.responses_items import NAME
@@ -14,6 +13,7 @@ from gateway.dialects.responses_words import (
     envelope,
     message_item,
     own_item,
+    prove,
     reasoning_item,
     write_error_of,
     write_status,
@@ -52,7 +52,7 @@ def _output(parts: list[Part], ident: str, dropped: Dropped) -> Iterator[Json]:
     number = 0
     for index, part in enumerate(parts):
         path = f"output[{index}]"
-        if last is not None and _joins(last, part, path, dropped):
+        if last is not None and _joins(last, parts[index - 1], part, path, dropped):
             continue
         if last is not None:
             yield last
@@ -74,23 +74,18 @@ def _begun(part: Part, index: int, ident: str, number: int, dropped: Dropped) ->
     return own_item(part, index, path, ident, number, dropped)
 
 
-def _joins(last: Json, part: Part, path: str, dropped: Dropped) -> bool:
-    """Add a part to the item before it, where it belongs there."""
+def _joins(last: Json, before: Part, part: Part, path: str, dropped: Dropped) -> bool:
+    """Add a part to the item that the one before it is in, where it belongs there."""
     match part:
         case Text() | Refusal() if last["type"] == "message" and not part.extra.get(NAME):
             last["content"].append(content_part(part, path, dropped))
-        case Reasoning() if last["type"] == "reasoning" and not part.extra and not _carries(last):
-            last["summary"] += write_reasoning(part)["summary"]
+        case Reasoning() if isinstance(before, Reasoning) and not before.extra:
+            last |= {**prove(part), "summary": last["summary"] + write_reasoning(part)["summary"]}
         case _ if (result := result_of(last, part)) is not None:
             last |= result
         case _:
             return False
     return True
-
-
-def _carries(item: Json) -> bool:
-    """Whether an item carries what proves its reasoning to another's provider, and that of no other part."""
-    return uncarried(item.get("encrypted_content")) is not None
 
 
 def write_error(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from gateway.dialects import events
-from gateway.dialects.carrying import foreign
 from gateway.dialects.conversation import Asked, Part, Reasoning, Refusal, Text, ToolCall, Usage
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.responses_items import NAME
@@ -19,6 +18,7 @@ from gateway.dialects.responses_words import (
     message_item,
     own_item,
     placed,
+    prove,
     reasoning_item,
     write_error_of,
     write_status,
@@ -37,7 +37,7 @@ class _Item:
         self.undone = 0
         self.left = False  # nothing more begins in it
         self.done = False
-        self.carries = False  # what proves the reasoning in it to a provider of another dialect
+        self.proven = False  # of reasoning: what proves it comes with its last part
 
 
 class _Part:
@@ -144,12 +144,11 @@ class ResponseStream:
         return told
 
     def _belongs_to_last(self, part: Part) -> bool:
-        if self._last is None or getattr(part, "extra", {}).get(NAME):
+        if self._last is None or self._last.proven:
             return False
-        if isinstance(part, Reasoning) and (part.extra or self._last.carries):
-            return False  # what proves it is of it alone
-        kind = "reasoning" if isinstance(part, Reasoning) else "message" if isinstance(part, Text | Refusal) else ""
-        return bool(kind) and self._last.json["type"] == kind
+        if isinstance(part, Text | Refusal):
+            return self._last.json["type"] == "message" and not part.extra.get(NAME)
+        return isinstance(part, Reasoning) and self._last.json["type"] == "reasoning"
 
     def _begin_item(self, part: Text | Refusal | Reasoning | ToolCall, index: int) -> _Item | None:
         number = len(self._items)
@@ -202,9 +201,8 @@ class ResponseStream:
             case Text() | Refusal():
                 told = self._content_done(item, part, {**at, "content_index": number}, path)
             case Reasoning():
-                item.carries = bool(foreign(part.extra, NAME))
-                proof = reasoning_item(part, self._ident(), item.number)
-                item.json |= {key: value for key, value in proof.items() if key not in {"id", "summary"}}
+                item.proven = bool(part.extra)
+                item.json |= {key: value for key, value in prove(part).items() if key != "id"}
                 said = {"type": "summary_text", "text": part.content}
                 item.json["summary"].append(said)
                 at["summary_index"] = number

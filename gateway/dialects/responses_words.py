@@ -119,10 +119,18 @@ def message_item(part: Text | Refusal, ident: str, number: int) -> Json:
 
 
 def reasoning_item(part: Reasoning, ident: str, number: int) -> Json:
-    """Return the item of reasoning that begins with this part; it carries what proves it to another's provider."""
+    """Return the item of reasoning that begins with this part."""
+    item = {"id": f"rs_{_made(ident, number)}", **write_reasoning(part)}
+    return {**item, **prove(part)}
+
+
+def prove(part: Reasoning) -> Json:
+    """Return what a part adds to its item to prove it, or carries of what proves it to another's provider."""
+    own: Json = part.extra.get(NAME, {})
     others = foreign(part.extra, NAME)
-    encrypted = {"encrypted_content": carried(others)} if others else {}
-    return {"id": f"rs_{_made(ident, number)}", **encrypted, **write_reasoning(part)}
+    if others and not own:
+        own = {"encrypted_content": carried(others)}
+    return own
 
 
 def own_item(part: Part, index: int, path: str, ident: str, number: int, dropped: Dropped) -> Json | None:

@@ -104,30 +104,25 @@ def _input(messages: list[Message], dropped: Dropped) -> Iterator[Json]:
 def _items(message: Message, parts: list[Part], path: str, dropped: Dropped) -> Iterator[Json]:
     """Write a turn: its content as messages, and what is an item of its own between them."""
     content: list[tuple[int, Part]] = []
-    last: Json = {}  # the item before, to which more may belong
+    last: Json = {}  # the call before, to which a result may belong
+    thoughts: list[Json] = []  # the summary of an item of reasoning that is not whole
     for index, part in enumerate(parts):
         at = f"{path}.parts[{index}]"
-        if _stands_in_content(part) and not (last and result_of(last, part)):
-            content.append((index, part))
-            continue
-        if last.get("type") == "reasoning" and isinstance(part, Reasoning) and not part.extra:
-            last["summary"] += write_reasoning(part)["summary"]
-            continue
         if last and (result := result_of(last, part)) is not None:
             last |= result
+            continue
+        if _stands_in_content(part):
+            content.append((index, part))
             continue
         yield from [last] if last else []
         yield from _message(message.role, content, path, dropped)
         content, last = [], {}
+        item: Json | None
         if isinstance(part, Reasoning):
-            forgo(part, at, dropped)
-            # another provider's thinking means nothing to this one
-            item = write_reasoning(part) if part.extra.get(NAME) else None
-            if item is None:
-                dropped.add(f"{at}: reasoning")
+            thoughts, item = _thought(part, thoughts, parts[index + 1 :], at, dropped)
         else:
             item = write_item(part, at, dropped)
-        if item is not None and isinstance(part, Reasoning | ServerToolCall):
+        if item is not None and isinstance(part, ServerToolCall):
             last = item
         elif item is not None:
             yield item
@@ -135,6 +130,24 @@ def _items(message: Message, parts: list[Part], path: str, dropped: Dropped) -> 
     yield from _message(message.role, content, path, dropped)
     if not parts:
         yield {"type": "message", "role": "user" if message.role == "tool" else message.role, "content": ""}
+
+
+def _thought(
+    part: Reasoning, before: list[Json], after: list[Part], path: str, dropped: Dropped
+) -> tuple[list[Json], Json | None]:
+    """Return what an item's reasoning says so far, and the item once it is whole.
+
+    The last part proves all: another provider's thinking, which is not proven, means nothing to this one.
+    """
+    forgo(part, path, dropped)
+    said = write_reasoning(part)
+    if part.extra.get(NAME):
+        return [], {**said, "summary": before + said["summary"]}
+    following = next((each for each in after if not isinstance(each, Reasoning) or each.extra), None)
+    if not part.extra and isinstance(following, Reasoning) and following.extra.get(NAME):
+        return before + said["summary"], None
+    dropped.add(f"{path}: reasoning")
+    return [], None
 
 
 def _stands_in_content(part: Part) -> bool:

@@ -102,10 +102,10 @@ def response(stream: bytes) -> Response:
             assert index in added - done
     assert added == done
     said: Response = last.response
-    accumulated = [item.to_dict() for _, item in sorted(state._completed_output.items())]  # noqa: SLF001
+    accumulated = [item.to_dict() for _, item in sorted(state._completed_output.items())]
     assert accumulated == said.to_dict()["output"]
     if last.type == "response.completed":
-        assert [_plain(item.to_dict()) for item in state._completed_response.output] == accumulated  # noqa: SLF001
+        assert [_plain(item.to_dict()) for item in state._completed_response.output] == accumulated
     return said
 
 

@@ -65,11 +65,10 @@ def proofs(numbers: Iterator[int]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @st.composite
-def thoughts(draw: st.DrawFn, numbers: Iterator[int]) -> list[Part]:
-    """Draw one item of reasoning: hidden, or told in some parts."""
-    texts = draw(st.lists(d.WORDS, max_size=3)) or [""]
-    proof = draw(proofs(numbers))
-    return [Reasoning(content=text, extra={} if index else proof) for index, text in enumerate(texts)]
+def thoughts(draw: st.DrawFn, numbers: Iterator[int], *, most: int = 3) -> list[Part]:
+    """Draw one item of reasoning: hidden, or told in some parts, of which the last proves it."""
+    *texts, last = draw(st.lists(d.WORDS, max_size=most)) or [""]
+    return [*(Reasoning(content=text) for text in texts), Reasoning(content=last, extra=draw(proofs(numbers)))]
 
 
 @st.composite
@@ -235,14 +234,17 @@ def said(draw: st.DrawFn) -> Text:
 
 
 @st.composite
-def answered(draw: st.DrawFn) -> Answered:
-    """Draw a response; what follows a message is no other message, whose texts would be the same one's."""
+def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
+    """Draw a response; what follows a message is no other message, whose texts would be the same one's.
+
+    In a stream the id of reasoning is told when it begins, which only the part has that proves it.
+    """
     ids, numbers = iter(range(1000)), iter(range(1000))
     call = calls(ids).map(lambda each: [each])
     kinds = {
         "message": messages_of_model(said()),
         "call": call,
-        "thought": thoughts(numbers),
+        "thought": thoughts(numbers, most=1 if streamed else 3),
         "served": served(numbers),
     }
     parts: list[Part] = []

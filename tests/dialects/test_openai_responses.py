@@ -51,8 +51,8 @@ STREAMS = {
         finish_reasons=["stop"],
         output_messages=[
             answer(
-                Reasoning(content="**Greeting** They say hi.", extra=own(id="rs_1")),
-                Reasoning(content="Answer."),
+                Reasoning(content="**Greeting** They say hi."),
+                Reasoning(content="Answer.", extra=own(id="rs_1")),
                 Text(content="Hi thère."),
                 finish_reason="stop",
             )

@@ -72,7 +72,7 @@ def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
 @given(st.data())
 def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
     """What is written of a stream, cut anywhere, is read as what it told."""
-    answered = data.draw(drawn.answered())
+    answered = data.draw(drawn.answered(streamed=True))
     stream, writer = written(RESPONSES_WRITER, ASKED, told_of(answered, data.draw(st.integers(1, 20))))
     assert writer.dropped == []
     reader, told = read(RESPONSES, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
