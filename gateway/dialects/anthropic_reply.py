@@ -63,7 +63,8 @@ def _block(part: Part, index: int, ident: str, dropped: Dropped) -> Json | None:
             citations = shown_citations(part.citations)
             if len(citations) < len(part.citations):
                 dropped.add(f"{path}.citations")
-            return {"type": "text", "text": part.content, "citations": citations or None}
+            # A null here is none that all clients take.
+            return {"type": "text", "text": part.content} | ({"citations": citations} if citations else {})
         case Refusal():
             return {"type": "text", "text": part.content, "citations": None}
         case ToolCall():
