@@ -213,8 +213,8 @@ class Recorder:
         """Take the oldest segments out of the view, by age and by size; their files go after the grace period."""
         if now < self._retention_at:
             return
-        self._retention_at = now + _RETENTION_SECONDS
         _, segments = self._listing()
+        self._retention_at = now + _RETENTION_SECONDS
         infos = _infos(segments)
         days = self._settings.max_age_days
         gone = expired(infos, now, None if days is None else days * 86400.0, self._settings.max_bytes)

@@ -52,6 +52,8 @@ def answer(question: Question) -> Answer:
         return Answer(error=_explained(error), refused=refused)
     except MemoryError:
         return Answer(error=f"the query needs more than {question.memory_mb} MB of memory (limit: $.sql.memory_mb)")
+    except OSError as error:
+        return Answer(error=f"the store cannot be read: {error}")
     except Exception as error:  # a value that Python's DuckDB cannot hold
         return Answer(error=f"the result cannot be shown ({type(error).__name__}: {error}); cast it to VARCHAR")
 

@@ -99,11 +99,19 @@ class SegmentInfo(Struct, frozen=True, kw_only=True):
 def store_files(data: Path) -> tuple[list[Path], list[Path]]:
     """Return the segments of a data folder, and the journals that have none yet: together they are the store."""
     # Listed in this order: a merged segment is there before those that it stands for are passed over, or gone.
-    there = sorted((data / "segments").glob("*.duckdb"))
+    there = _files(data / "segments", ".duckdb")
     merged = {name for path in there for name in replaced_by(path)}
     sealed = {path.stem for path in there} | {name.removesuffix(".duckdb") for name in merged}
     segments = [path for path in there if path.name not in merged]
-    return segments, sorted(path for path in (data / "live").glob("*.jsonl") if path.stem not in sealed)
+    return segments, [path for path in _files(data / "live", ".jsonl") if path.stem not in sealed]
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of a kind. Raises OSError where the folder cannot be read: that is not an empty store."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    except FileNotFoundError:
+        return []
 
 
 def replaced_by(segment: Path) -> list[str]:
