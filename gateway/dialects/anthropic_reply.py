@@ -66,7 +66,7 @@ def _block(part: Part, index: int, ident: str, dropped: Dropped) -> Json | None:
             # A null here is none that all clients take.
             return {"type": "text", "text": part.content} | ({"citations": citations} if citations else {})
         case Refusal():
-            return {"type": "text", "text": part.content, "citations": None}
+            return {"type": "text", "text": part.content}
         case ToolCall():
             part = msgspec.structs.replace(part, id=made_id(part, ident, index))
     block = write_block(part, path, dropped)

@@ -127,7 +127,7 @@ class MessageStream:
         start: Json | None
         match part:
             case Text() | Refusal():
-                delta, start = "text", {"type": "text", "text": "", "citations": None}
+                delta, start = "text", {"type": "text", "text": ""}
             case Reasoning() if "data" not in part.extra.get(NAME, {}):
                 delta, start = "thinking", {"type": "thinking", "thinking": "", "signature": ""}
             case Compaction():
