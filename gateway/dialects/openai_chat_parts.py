@@ -21,7 +21,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.lenient import objects
-from gateway.dialects.openai_request import NAME
+from gateway.dialects.openai_request import GAP, NAME
 from gateway.dialects.turns import word_of
 
 Json = dict[str, Any]
@@ -30,9 +30,6 @@ Placed = tuple[Part, str]
 """A part, and the path where it stands in the conversation."""
 
 _SOUNDS = {"audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
-
-GAP = "\n\n"
-"""What stands between texts that were apart, where the dialect has one text for all."""
 
 
 class Marks:
@@ -94,7 +91,8 @@ def write_thought(part: Reasoning, onto: Json, *, carries: bool) -> None:
     if len(told) == 1 and part.content:
         told[0].setdefault("text" if told[0]["type"] == "reasoning.text" else "summary", part.content)
     if carries and (others := foreign(part.extra, NAME)):
-        details.append({"type": "reasoning.encrypted", "data": carried(others)})
+        size = {NAME: {"size": len(part.content)}}
+        details.append({"type": "reasoning.encrypted", "data": carried(others | size)})
     if details:
         onto["reasoning_details"] = onto.get("reasoning_details", []) + details
 

@@ -21,9 +21,9 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.dropping import Dropped
-from gateway.dialects.openai_chat_parts import GAP, Json, annotations, uncited, unsigned, write_call, write_thought
+from gateway.dialects.openai_chat_parts import Json, annotations, uncited, unsigned, write_call, write_thought
 from gateway.dialects.openai_chat_write import write_request
-from gateway.dialects.openai_request import NAME
+from gateway.dialects.openai_request import GAP, NAME
 from gateway.dialects.turns import made_id, word_of
 from gateway.dialects.writing import Writer
 from gateway.errors import Kind
@@ -180,6 +180,7 @@ class ChatStream:
         self._roles: set[int] = set()
         self._said: dict[int, int] = {}  # how long the texts of a choice are so far
         self._cited: dict[int, int] = {}  # how many citations a choice has
+        self._proofs: dict[int, int] = {}  # how many details of its reasoning
         self._gaps: dict[tuple[int, int], str] = {}  # what stands before a part's first text
         self._names = Dropped()
 
@@ -270,7 +271,9 @@ class ChatStream:
                 said: Json = {}
                 write_thought(part, said, carries=True)
                 said.pop("reasoning_content", None)
-                numbered = [{"index": n, **each} for n, each in enumerate(said.get("reasoning_details", []))]
+                first = self._proofs.get(event.choice, 0)
+                numbered = [{"index": n, **each} for n, each in enumerate(said.get("reasoning_details", []), first)]
+                self._proofs[event.choice] = first + len(numbered)
                 return self._chunk(event.choice, {"reasoning_details": numbered}) if numbered else b""
             case Text():
                 before = self._said.get(event.choice, 0) - len(part.content)

@@ -33,6 +33,7 @@ from gateway.dialects.openai_chat_parts import (
     write_thought,
 )
 from gateway.dialects.openai_request import NAME
+from gateway.dialects.openai_schema import is_strict
 from gateway.dialects.turns import identified, one_prompt
 from gateway.dialects.writing import Written
 from gateway.semconv import TEXT_COMPLETION
@@ -206,7 +207,9 @@ def _tool(tool: Tool, dropped: Dropped, marks: Marks) -> Json | None:
     if tool.parameters is not None:
         said["parameters"] = tool.parameters
     if tool.strict is not None:
-        said["strict"] = tool.strict
+        said["strict"] = tool.strict and is_strict(tool.parameters)
+    if tool.strict and not said["strict"]:
+        dropped.add(f"tools.{tool.name}.strict")
     written: Json = {"type": "function", "function": said}
     marks.put(written, tool.cache)
     return written

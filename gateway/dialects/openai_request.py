@@ -29,6 +29,9 @@ from gateway.semconv import CHAT, EMBEDDINGS, TEXT_COMPLETION
 
 NAME = "openai-chat"
 
+GAP = "\n\n"
+"""What stands between texts that were apart, where the dialect has one text for all."""
+
 
 class _Request(Struct, gc=False):
     model: Any = None
@@ -157,7 +160,7 @@ def message_parts(message: dict[str, Any]) -> list[Part]:
     thought = text(message.get("reasoning_content")) or text(message.get("reasoning")) or ""
     details = list(objects(message.get("reasoning_details")))
     if thought or details:
-        parts.append(_thought(thought, details))
+        parts += _thoughts(thought, details)
     said = content_parts(message.get("content"))
     if said and isinstance(said[0], Text) and (citations := read_citations(message.get("annotations"))):
         said[0] = msgspec.structs.replace(said[0], citations=citations)
@@ -234,12 +237,24 @@ def cache_mark(value: dict[str, Any]) -> str | None:
     return (text(mark.get("ttl")) or "default") if isinstance(mark, dict) else None
 
 
-def _thought(thought: str, details: list[dict[str, Any]]) -> Reasoning:
-    """Read reasoning; OpenRouter's details, which have the signatures, tell its text once more."""
+def _thoughts(thought: str, details: list[dict[str, Any]]) -> list[Part]:
+    """Read reasoning; OpenRouter's details, which have the signatures, tell its text once more.
+
+    What details carry says of how much of the text it is.
+    """
+    parts: list[Part] = []
+    at = 0
+    for each in details:
+        if (found := uncarried(each.get("data"))) is not None:
+            size = count(fields(found.pop(NAME, None)).get("size")) or 0
+            parts.append(Reasoning(content=thought[at : at + size], extra=found))
+            at += size + (len(GAP) if size else 0)
+    if parts and len(parts) == len(details) and max(0, at - len(GAP)) == len(thought):
+        return parts
     told = "".join(t for each in details if (t := text(each.get("text")) or text(each.get("summary"))))
     if told == thought or not thought:
         details = [without_text(each) for each in details]
-    return Reasoning(content=thought or told, extra=proof_of(details))
+    return [Reasoning(content=thought or told, extra=proof_of(details))]
 
 
 def without_text(detail: dict[str, Any]) -> dict[str, Any]:
@@ -253,7 +268,7 @@ def proof_of(details: list[dict[str, Any]]) -> Extra:
     kept = []
     for each in details:
         if (found := uncarried(each.get("data"))) is not None:
-            extra |= found
+            extra |= {dialect: own for dialect, own in found.items() if dialect != NAME}
         elif each.keys() - {"type", "format", "index"}:
             kept.append(each)
     return extra | ({NAME: {"reasoning_details": kept}} if kept else {})

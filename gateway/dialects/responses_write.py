@@ -25,6 +25,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.custom_tools import sibling_format
 from gateway.dialects.dropping import Dropped
 from gateway.dialects.effort import level, lost
+from gateway.dialects.openai_schema import is_strict
 from gateway.dialects.responses_items import NAME
 from gateway.dialects.responses_request import LOGPROBS
 from gateway.dialects.responses_write_items import Json, forgo, result_of, write_content, write_item, write_reasoning
@@ -202,7 +203,10 @@ def _tool(tool: Tool, dropped: Dropped) -> Json | None:
         written["description"] = tool.description
     if tool.kind == "function":
         written["parameters"] = tool.parameters
-        written["strict"] = tool.strict or False  # unsaid it would be true, which other dialects' schemas need not fit
+        # unsaid it would be true, which other dialects' schemas need not fit
+        written["strict"] = bool(tool.strict) and is_strict(tool.parameters)
+        if tool.strict and not written["strict"]:
+            dropped.add(f"tools.{tool.name}.strict")
     return written | own
 
 

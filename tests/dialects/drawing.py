@@ -32,6 +32,8 @@ OUTPUT = {"text": "text", "json": "json", "json_schema": "json"}
 TOKENS = st.builds(TokenLogprob, token=WORDS, logprob=FLOATS)
 LIKELY = st.builds(TokenLogprob, token=WORDS, logprob=FLOATS, top=st.lists(TOKENS, max_size=2))
 
+STRICT = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+
 
 def of(dialect: str, fields: dict[str, Any]) -> Extra:
     """Make an `extra`."""

@@ -104,9 +104,9 @@ FUNCTIONS = st.builds(
     name=d.NAMES,
     description=st.none() | d.WORDS,
     parameters=st.none() | d.OBJECTS,
-    strict=st.none() | st.booleans(),
+    strict=st.sampled_from([None, False]),
     cache=st.none() | d.MARKS,
-)
+) | st.builds(Tool, name=d.NAMES, parameters=st.just(d.STRICT), strict=st.just(value=True))
 GRAMMAR = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: WORD"}}
 CUSTOM = st.builds(
     Tool,

@@ -156,9 +156,9 @@ FUNCTIONS = st.builds(
     name=d.NAMES,
     description=st.none() | d.WORDS,
     parameters=st.none() | d.OBJECTS,
-    strict=st.booleans(),
+    strict=st.just(value=False),
     extra=d.maybe(NAME, defer_loading=st.booleans()),
-)
+) | st.builds(Tool, name=d.NAMES, parameters=st.just(d.STRICT), strict=st.just(value=True))
 CUSTOM = st.builds(
     Tool,
     name=d.NAMES,

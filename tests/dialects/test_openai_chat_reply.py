@@ -232,18 +232,24 @@ def test_counts_that_are_unknown_are_left_out(usage: Usage | None, told: dict[st
 
 
 def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
-    """It goes out as a detail that clients of OpenRouter send back, and comes back as what it was."""
-    thought = Reasoning(content="Hm.", extra={"anthropic-messages": {"signature": "EqQB"}})
-    body, dropped = whole(answer(thought, Text(content="a")))
+    """It goes out as details that clients of OpenRouter send back, and comes back as what it was, text by text."""
+    thoughts: list[Part] = [
+        Reasoning(content="Hm.", extra={"anthropic-messages": {"signature": "EqQB"}}),
+        Reasoning(content="", extra={"anthropic-messages": {"data": "EmwK"}}),
+        Reasoning(content="So.", extra={"anthropic-messages": {"signature": "EqQC"}}),
+    ]
+    said = answer(*thoughts, Text(content="a"))
+    body, dropped = whole(said)
     message = body["choices"][0]["message"]
-    [detail] = message["reasoning_details"]
-    assert (detail["type"], dropped) == ("reasoning.encrypted", [])
-    chunks, dropped = streamed(answer(thought, Text(content="a")))
-    assert [d["reasoning_details"] for d in deltas(chunks) if "reasoning_details" in d] == [[{"index": 0, **detail}]]
+    assert [detail["type"] for detail in message["reasoning_details"]] == ["reasoning.encrypted"] * 3
     assert dropped == []
+    stream, writer = written(CHAT_WRITER, ASKED, told_of(said), NOW)
+    made = sdk_types.chat_message(stream).choices[0].message.to_dict()
+    assert writer.dropped == []
     assert CHAT_COMPLETIONS.read_conversation is not None
-    asked = CHAT_COMPLETIONS.read_conversation(json.dumps({"messages": [message]}).encode(), "/")
-    assert asked.input_messages == [Message(role="assistant", parts=[thought, Text(content="a")])]
+    for sent_back in (message, made):
+        asked = CHAT_COMPLETIONS.read_conversation(json.dumps({"messages": [sent_back]}).encode(), "/")
+        assert asked.input_messages == [Message(role="assistant", parts=[*thoughts, Text(content="a")])]
 
 
 def test_a_call_by_gemini_has_its_signature_as_googles_own_api_tells_it() -> None:

@@ -29,12 +29,13 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS
 from gateway.dialects.openai_chat_reply import CHAT_WRITER, MARKING_CHAT_WRITER
-from tests.dialects import sdk_types
+from tests.dialects import drawing, sdk_types
 from tests.dialects import strategies_chat as drawn
 from tests.dialects.telling import folded, read, told_of, written
 
 NOW = 1795162800.25
 ASKED = Asked(operation="chat", model="gpt-5.4", include_usage=True)
+STRICT = drawing.STRICT
 GRAMMAR = {"syntax": "lark", "definition": "s"}
 
 
@@ -155,7 +156,7 @@ def test_an_agents_session_as_it_is_written() -> None:
         system_instructions=[Text(content="You are an agent.", cache="1h"), Text(content="Be brief.")],
         stream=True,
         include_usage=True,
-        tools=[Tool(name="look", description="L", parameters={"type": "object"}, strict=True, cache="default")],
+        tools=[Tool(name="look", description="L", parameters=STRICT, strict=True, cache="default")],
         tool_choice=ToolChoice(mode="tool", name="look"),
         parallel_tool_calls=False,
         parameters={
@@ -200,7 +201,7 @@ def test_an_agents_session_as_it_is_written() -> None:
         "tools": [
             {
                 "type": "function",
-                "function": {"name": "look", "description": "L", "parameters": {"type": "object"}, "strict": True},
+                "function": {"name": "look", "description": "L", "parameters": STRICT, "strict": True},
             }
         ],
         "tool_choice": {"type": "function", "function": {"name": "look"}},
@@ -297,6 +298,22 @@ def test_parts_are_written_or_named(part: Part, content: Any, dropped: list[str]
             ],
         ),
         ({"tools": [Tool(name="w", kind="server", extra={"gemini": {"googleSearch": {}}})]}, {}, ["tools.w"]),
+        (
+            {"tools": [Tool(name="f", parameters={"type": "object", "properties": {"a": {}}}, strict=True)]},
+            {
+                "tools": [
+                    {
+                        "type": "function",
+                        "function": {
+                            "name": "f",
+                            "parameters": {"type": "object", "properties": {"a": {}}},
+                            "strict": False,
+                        },
+                    }
+                ]
+            },
+            ["tools.f.strict"],
+        ),
         (
             {"response_format": ResponseFormat(type="json_schema", schema={})},
             {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": {}}}},

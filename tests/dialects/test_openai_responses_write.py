@@ -27,7 +27,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.openai_responses import RESPONSES
 from gateway.dialects.responses_reply import RESPONSES_WRITER
-from tests.dialects import sdk_types
+from tests.dialects import drawing, sdk_types
 from tests.dialects import strategies_responses as drawn
 
 PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
@@ -94,7 +94,8 @@ def test_an_agents_session_as_it_is_written() -> None:
         include_usage=True,
         tools=[
             Tool(name="look", description="L", parameters={"type": "object"}, cache="1h"),
-            Tool(name="now", strict=True),
+            Tool(name="now", parameters=drawing.STRICT, strict=True),
+            Tool(name="old", strict=True, parameters={"type": "object"}),
         ],
         tool_choice=ToolChoice(mode="tool", name="look"),
         parallel_tool_calls=False,
@@ -149,7 +150,8 @@ def test_an_agents_session_as_it_is_written() -> None:
                     "parameters": {"type": "object"},
                     "strict": False,
                 },
-                {"type": "function", "name": "now", "parameters": None, "strict": True},
+                {"type": "function", "name": "now", "parameters": drawing.STRICT, "strict": True},
+                {"type": "function", "name": "old", "parameters": {"type": "object"}, "strict": False},
             ],
             "tool_choice": {"type": "function", "name": "look"},
             "parallel_tool_calls": False,
@@ -163,6 +165,7 @@ def test_an_agents_session_as_it_is_written() -> None:
             "stop_sequences",
             "top_k",
             "reasoning_budget",
+            "tools.old.strict",
         ],
     )
 
