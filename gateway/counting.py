@@ -11,10 +11,14 @@ from gateway.routing import Place, Route
 HEADER = {"x-gateway-usage": "estimated"}
 
 
+def counts(method: str, where: Place) -> bool:
+    """Whether a request asks for a count."""
+    return method == "POST" and where.path.rstrip("/").endswith("/messages/count_tokens")
+
+
 def asked_for(method: str, where: Place, route: Route) -> bool:
     """Whether a request asks a provider to count that does not speak the dialect."""
-    counts = method == "POST" and where.path.rstrip("/").endswith("/messages/count_tokens")
-    return counts and "anthropic-messages" not in route.provider.dialects
+    return counts(method, where) and "anthropic-messages" not in route.provider.dialects
 
 
 def count(body: bytes | None) -> bytes:

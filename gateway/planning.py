@@ -93,11 +93,12 @@ def _translated(config: Config, route: Route, method: str, path: str, headers: H
     translation = translate(route, decoded, path)
     written = translation.written
     query = f"?{written.query}" if written.query else ""
+    shown = translated(headers, route)  # by the client's own target, which may have a key
     route = structs.replace(route, target=route.provider.paths[translation.provider.name] + written.path + query)
     request = Request(
         method=method.encode(),
         target=route.target.encode("utf-8", "surrogateescape"),
-        headers=translated(headers, route),
+        headers=shown,
         body=written.body,
     )
     return Plan(

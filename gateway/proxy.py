@@ -214,9 +214,10 @@ def _decoded(request: web.Request, body: bytes, where: Place) -> bytes | None:
 
     Where a dialect is spoken it is JSON whatever its type says: Ollama's own examples send curl's default.
     """
-    if not body or (where.dialect is None and where.provider is not None):
+    reads = where.dialect is not None or counting.counts(request.method, where)
+    if not body or not (reads or where.provider is None):
         return None
-    if where.dialect is None and "json" not in request.headers.get("Content-Type", "json"):
+    if not reads and "json" not in request.headers.get("Content-Type", "json"):
         return None
     coding = request.headers.get("Content-Encoding")
     return decode(body, coding) if coding else body

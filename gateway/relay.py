@@ -231,9 +231,10 @@ def _ends_anywhere(upstream: Response, reply: Reply | None) -> bool:
 
 
 def _takes_events(tee: Tee, response: Relayed) -> bool:
-    """Whether an event of ours can be added to a stream: not into a coding, nor to make up an announced length."""
+    """Whether an event of ours can be added to a stream: not into a coding or an array, nor to an announced length."""
     coded = response.headers.get("Content-Encoding", "identity") != "identity"
-    return tee.streamed and not coded and "Content-Length" not in response.headers
+    array = response.headers.get("Content-Type", "").startswith("application/json")
+    return tee.streamed and not coded and not array and "Content-Length" not in response.headers
 
 
 async def _send_head(request: web.Request, response: Relayed) -> None:

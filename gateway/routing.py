@@ -144,7 +144,7 @@ def place(method: str, raw_target: str, anthropic_client: bool, providers: Mappi
     elif mounted is not None:
         path = slash + tail
         deployment = targets.deployment(path)
-    compatible = _COMPATIBLE.match(path) if mounted is None else None
+    compatible = _COMPATIBLE.match(path) if mounted is None or "gemini" in mounted.dialects else None
     if compatible is not None:
         path = path[compatible.end() :]
     named = in_path(method, path)

@@ -1,6 +1,7 @@
 import pytest
 
-from gateway.dialects.registry import DIALECTS, classify
+from gateway.dialects.edit import Peek
+from gateway.dialects.registry import DIALECTS, SPOKEN_AS, WRITERS, by_shape, classify, in_path
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,10 @@ from gateway.dialects.registry import DIALECTS, classify
         ("/v1/responses", "openai-responses"),
         ("/anthropic/v1/messages?beta=true", "anthropic-messages"),
         ("messages", "anthropic-messages"),
+        ("/api/chat", "ollama"),
+        ("/v1/api/generate", "ollama-generate"),
+        ("/ollama/api/embed", "ollama-embed"),
+        ("/api/embeddings", "ollama-embed"),
     ],
 )
 def test_a_path_names_its_dialect(path: str, name: str) -> None:
@@ -53,3 +58,86 @@ def test_other_methods_have_none(method: str) -> None:
 def test_dialects_are_found_by_their_own_names() -> None:
     """The table's keys are what the dialects call themselves."""
     assert {name: name for name in DIALECTS} == {name: d.name for name, d in DIALECTS.items()}
+
+
+def test_every_dialect_is_written_by_somebody() -> None:
+    """An operation that is part of a dialect has that one's writer, and a translation is possible either way."""
+    for name, dialect in DIALECTS.items():
+        assert SPOKEN_AS.get(name, name) in WRITERS
+        assert (dialect.read_conversation is None) == (name in {"openai-embeddings", "ollama-embed"})
+    assert {name: name for name in WRITERS} == {name: writer.name for name, writer in WRITERS.items()}
+
+
+@pytest.mark.parametrize(
+    ("path", "spoken", "dialect", "model", "stream"),
+    [
+        ("/v1beta/models/g:generateContent", "gemini", "gemini", "g", False),
+        ("/v1alpha/models/g:streamGenerateContent", "gemini", "gemini", "g", True),
+        ("/v1beta/tunedModels/mine:generateContent", "gemini", "gemini", "tunedModels/mine", False),
+        ("/v1beta/models/a/b%2Fc:generateContent", "gemini", "gemini", "a/b/c", False),
+        ("/v1/projects/p/locations/l/publishers/google/models/g:generateContent", "gemini", "gemini", "g", False),
+        ("/v1/projects/p/locations/l/publishers/meta/models/g:rawPredict", "gemini", None, "meta/g", False),
+        ("/v1/projects/p/locations/l/endpoints/7:predict", "gemini", None, "endpoints/7", False),
+        ("/v1beta/models/g:countTokens", "gemini", None, "g", False),
+        ("/v1beta/models/g:batchEmbedContents", "gemini", None, "g", False),
+        ("/model/us.nova%3A0/converse", "bedrock-converse", "bedrock-converse", "us.nova:0", False),
+        ("/model/us.nova:0/converse-stream", "bedrock-converse", "bedrock-converse", "us.nova:0", True),
+    ],
+)
+def test_some_paths_name_their_model(path: str, spoken: str, dialect: str | None, model: str, stream: bool) -> None:
+    """Google's and Bedrock's, and whether a stream is asked for; what is only relayed has a model too."""
+    told = in_path("POST", path)
+    assert told is not None
+    assert (told.spoken, told.model, told.stream) == (spoken, model, stream)
+    assert told.dialect is (None if dialect is None else DIALECTS[dialect])
+    listed = in_path("GET", path)
+    assert listed is not None
+    assert listed.dialect is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models/ft:gpt-5:acme::abc",
+        "/v1/models/llama3:latest",
+        "/v1/chat/completions",
+        "/v1beta/models",
+        "/v1beta/files/x:y",
+        "/model/x/invoke",
+        "/v1/conversations/conv:1",
+        ":generateContent",
+        "",
+    ],
+)
+def test_a_colon_in_anothers_path_names_none(path: str) -> None:
+    """It is part of a name there."""
+    assert in_path("POST", path) is None
+    assert in_path("GET", path) is None
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fields", "shape"),
+    [
+        ("openai-chat", {"messages"}, "openai-chat"),
+        ("openai-chat", {"messages", "input"}, "openai-chat"),
+        ("openai-chat", set(), "openai-chat"),
+        ("openai-chat", {"input"}, "openai-responses"),
+        ("openai-chat", {"contents"}, "gemini"),
+        ("openai-responses", {"messages"}, "openai-chat"),
+        ("openai-responses", {"messages", "system"}, "anthropic-messages"),
+        ("openai-responses", {"messages", "input"}, "openai-responses"),
+        ("openai-responses", {"contents"}, "gemini"),
+        ("anthropic-messages", {"messages", "system"}, "anthropic-messages"),
+        ("anthropic-messages", {"messages", "max_completion_tokens"}, "openai-chat"),
+        ("anthropic-messages", {"messages", "response_format"}, "openai-chat"),
+        ("anthropic-messages", {"input"}, "openai-responses"),
+        ("anthropic-messages", {"contents"}, "gemini"),
+        ("openai-embeddings", {"input"}, "openai-embeddings"),
+        ("openai-completions", {"input"}, "openai-completions"),
+        ("gemini", {"messages"}, "gemini"),
+        ("ollama", {"input"}, "ollama"),
+    ],
+)
+def test_a_body_is_known_by_its_fields(dialect: str, fields: set[str], shape: str) -> None:
+    """One that could be the path's own is; another's is told by what only that has."""
+    assert by_shape(DIALECTS[dialect], Peek(fields=frozenset(fields))) is DIALECTS[shape]
