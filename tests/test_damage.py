@@ -93,7 +93,7 @@ def test_a_damaged_journal_can_be_read_while_it_is_live(tmp_path, damage):
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(RAW) - 1), st.integers(1, 255))
 def test_one_wrong_byte_loses_one_line_at_most(tmp_path, position, flip):
     """Whatever byte is wrong: the segment has the rows that the ledger counts, and those of all other lines."""

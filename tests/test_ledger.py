@@ -104,7 +104,7 @@ _events = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @example(events=["start", "tick", "full", "end", "free", "start"], orderly=True)
 @example(events=["full", "crash", "start", "attempt", "free", "tick", "end", "start"], orderly=False)
 @given(events=_events, orderly=st.booleans())

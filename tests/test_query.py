@@ -9,13 +9,16 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 
 from gateway import query
 from gateway.journal import Journal
 from gateway.query import QueryError, QueryRefused, QueryTimeout, Result, run_sql, run_sql_async
+from tests.running import Process, to
 from tests.store import exchange, header, journal, small
+from tests.upstream import Upstream
 
 ENDLESS = "SELECT count(*) FROM range(10000000) a, range(10000000) b"
 GATEWAY = (sys.executable, "-m", "gateway")
@@ -199,6 +202,23 @@ def test_the_command_has_a_deadline(data):
     assert (process.returncode, out) == (1, "")
     assert "the query did not end within 1.5 s" in err
     assert "Traceback" not in err
+
+
+async def test_the_command_asks_a_gateway_that_runs_and_one_that_was_stopped(upstream: Upstream, tmp_path):
+    """It needs no server, and what was answered a moment ago is there."""
+    ask = ("sql", "--json", "--data", tmp_path / "data", "SELECT path, status_code, outcome FROM exchanges")
+    expected = '{"path":"/v1/models","status_code":200,"outcome":"ok"}\n'
+
+    def said() -> tuple[str, str]:
+        with _command(*ask) as process:
+            return process.communicate(timeout=40)
+
+    async with Process(tmp_path, to(upstream.url)) as gateway:
+        async with aiohttp.ClientSession() as session, session.get(f"{gateway.url}/v1/models") as response:
+            await response.read()
+        assert await asyncio.to_thread(said) == (expected, "")
+        assert await gateway.stop() == 0
+        assert await asyncio.to_thread(said) == (expected, "")
 
 
 def test_ctrl_c_ends_the_command_and_its_query(data):
