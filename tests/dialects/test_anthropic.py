@@ -116,6 +116,27 @@ STREAMS = {
             cache_write_tokens=0,
         ),
     ),
+    "messages_refusal.sse": Answered(
+        id="msg_06",
+        model="claude-sonnet-5-20260801",
+        finish_reasons=["content_filter"],
+        output_messages=[
+            Message(
+                role="assistant",
+                parts=[Text(content="First, take")],
+                finish_reason="content_filter",
+                finish_word="refusal",
+                extra=own(
+                    stop_details={
+                        "type": "refusal",
+                        "category": "bio",
+                        "explanation": "This request may lead to harm.",
+                    }
+                ),
+            )
+        ],
+        usage=Usage(input_tokens=30, output_tokens=4, total_tokens=34, cache_read_tokens=0, cache_write_tokens=0),
+    ),
     "messages_error.sse": Answered(
         id="msg_04",
         model="claude-sonnet-5-20260801",

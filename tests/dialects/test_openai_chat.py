@@ -98,6 +98,45 @@ STREAMS = {
         finish_reasons=["stop"],
         output_messages=[answer(Refusal(content="I can't help with that."), finish_reason="stop")],
     ),
+    "chat_cited.sse": Answered(
+        id="chatcmpl-cited",
+        model="gpt-5.4-search-preview",
+        created=1790000011,
+        finish_reasons=["stop"],
+        output_messages=[
+            answer(
+                Text(
+                    content="Twice a day.",
+                    citations=[Citation(uri="https://example.com/tides", title="Tides", start=0, end=12)],
+                    logprobs=[
+                        TokenLogprob(
+                            token="Twice",
+                            logprob=-0.1,
+                            top=[TokenLogprob(token="Twice", logprob=-0.1), TokenLogprob(token="Two", logprob=-2.5)],
+                        ),
+                        TokenLogprob(token=" a", logprob=-0.01, top=[TokenLogprob(token=" a", logprob=-0.01)]),
+                        TokenLogprob(token=" day.", logprob=-0.2, top=[TokenLogprob(token=" day.", logprob=-0.2)]),
+                    ],
+                ),
+                finish_reason="stop",
+            )
+        ],
+        usage=Usage(input_tokens=11, output_tokens=3, total_tokens=14, cache_read_tokens=0, reasoning_tokens=0),
+    ),
+    "chat_calls.sse": Answered(
+        id="chatcmpl-calls",
+        model="gpt-5.4-2026-03-05",
+        created=1790000012,
+        finish_reasons=["tool_calls"],
+        output_messages=[
+            answer(
+                ToolCall(id="call_w", name="get_weather", arguments={"city": "Paris"}),
+                ToolCall(id="call_t", name="get_time", arguments={}),
+                ToolCall(id="call_o", name="get_weather", arguments={"city": "Oslo"}),
+                finish_reason="tool_calls",
+            )
+        ],
+    ),
     "chat_error.sse": Answered(
         id="chatcmpl-bad",
         model="gpt-5.4-2026-03-05",

@@ -96,6 +96,32 @@ STREAMS = {
         ],
         usage=USAGE,
     ),
+    "responses_refusal.sse": Answered(
+        id="resp_7",
+        model=MODEL,
+        created=CREATED,
+        finish_reasons=["tool_calls"],
+        output_messages=[
+            answer(
+                Refusal(content="I won't delete that."),
+                ToolCall(
+                    id="call_p",
+                    name="apply_patch",
+                    arguments="*** Begin Patch\n*** End Patch\n",
+                    custom=True,
+                ),
+                finish_reason="tool_calls",
+            )
+        ],
+        usage=Usage(
+            input_tokens=40,
+            output_tokens=21,
+            total_tokens=61,
+            cache_read_tokens=0,
+            cache_write_tokens=0,
+            reasoning_tokens=0,
+        ),
+    ),
     "responses_failed.sse": Answered(
         id="resp_4",
         model=MODEL,

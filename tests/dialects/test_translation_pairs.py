@@ -62,6 +62,12 @@ def _odd(part: Part) -> bool:
     return not isinstance(part, Text | Refusal | Reasoning | ToolCall)
 
 
+def custom_in(said: Answered) -> frozenset[str]:
+    """Return the names of the custom tools that are called, whose text elsewhere is within a function's arguments."""
+    calls = (part for message in said.output_messages for part in message.parts if isinstance(part, ToolCall))
+    return frozenset(call.name for call in calls if call.custom)
+
+
 @pytest.mark.parametrize("stream", STREAMS)
 def test_what_a_reader_tells_is_what_it_keeps(stream: str) -> None:
     """Event by event, as the gateway takes it; a reader that nobody listens to keeps the same."""
@@ -95,10 +101,11 @@ def test_a_stream_says_the_same_in_every_dialect(stream: str, to: str) -> None:
             target.feed(writer.write(event))
         before, after = gist(reader.answered()), gist(target.answered())
         same = (before.text, before.reasoning) == (after.text, after.reasoning)
-        if not same or (to not in WHOLE_CALLS and before.calls != after.calls):
+        if not same or (to not in WHOLE_CALLS and not custom_in(reader.answered()) and before.calls != after.calls):
             behind.append(number)
     assert (target.ended, target.unread) == (True, 0)
-    compare(reader.answered(), target.answered(), writer.dropped, to)
+    said = reader.answered()
+    compare(said, restored(target.answered(), custom_in(said)), writer.dropped, to)
     if "two_c" not in stream:  # there the second choice comes first, which most have no place for
         assert behind == ([2] if (stream, to) == ("chat_tools.sse", "messages") else [])
 
@@ -108,8 +115,7 @@ def test_a_whole_response_says_the_same_in_every_dialect(body: str, to: str) -> 
     """The same of responses that were not streamed."""
     said = SPOKEN[family(body)].dialect.read_response((FIXTURES / body).read_bytes())
     written, dropped = SPOKEN[to].writer.response(said, replace(ASKED, stream=False), NOW)
-    custom = frozenset(part.name for m in said.output_messages for part in m.parts if getattr(part, "custom", False))
-    compare(said, restored(SPOKEN[to].dialect.read_response(written), custom), dropped, to)
+    compare(said, restored(SPOKEN[to].dialect.read_response(written), custom_in(said)), dropped, to)
 
 
 IDS = iter(range(10**9))
