@@ -174,10 +174,7 @@ async def relay(
         response.headers.popall("Content-Length", None)
     between_events = True
     try:
-        # A stream's client waits for the head; any other one waits for the body anyway, and while nothing was
-        # passed on a failure can still be mended.
-        if tee.streamed and body.waiting:
-            await _send_head(request, response)
+        await _send_head(request, response, tee, body)
         while True:
             data = await body.read()
             last = body.complete
@@ -194,8 +191,9 @@ async def relay(
                 outcome = attempt.end(None)
                 cut_off = last and outcome == Kind.CLOSED.value and _ends_anywhere(upstream, reply)
                 exchange.end(outcome, upstream.status, _CUT_OFF if cut_off else None)
-            if not (data or last):
-                continue  # held back for now
+            if not (data or last):  # held back for now
+                await _send_head(request, response, tee, body)
+                continue
             if not response.prepared:
                 await response.prepare(request)
             if cut_off:
@@ -237,7 +235,13 @@ def _takes_events(tee: Tee, response: Relayed) -> bool:
     return tee.streamed and not coded and not array and "Content-Length" not in response.headers
 
 
-async def _send_head(request: web.Request, response: Relayed) -> None:
+async def _send_head(request: web.Request, response: Relayed, tee: Tee, body: Body) -> None:
+    """Send the head alone, where the next bytes are not there yet and a stream's client waits for it.
+
+    Any other one waits for the body anyway, and while nothing was passed on a failure can still be mended.
+    """
+    if not tee.streamed or response.prepared or not body.waiting:
+        return
     writer = await response.prepare(request)
     if writer is not None:
         writer.send_headers()

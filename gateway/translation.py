@@ -13,7 +13,7 @@ from gateway.codings import decode
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.custom_tools import Restoring, names_of, restored
-from gateway.dialects.events import Broken
+from gateway.dialects.events import Broken, Ended
 from gateway.dialects.gemini_write import GEMINI_ARRAY_WRITER, GEMINI_WRITER
 from gateway.dialects.openai_chat_reply import MARKING_CHAT_WRITER
 from gateway.dialects.parameters import PREVIOUS_RESPONSE_ID
@@ -111,6 +111,7 @@ class StreamReply:
         self._writer = translation.client.stream(translation.asked, now)
         self._restoring = Restoring(names_of(translation.asked))
         self._tee = tee
+        self._ended = False
         self.content_type = self._writer.content_type
 
     @property
@@ -121,12 +122,18 @@ class StreamReply:
     def feed(self, data: bytes) -> bytes:  # noqa: ARG002  the tee has read it
         """Return what the client is told of the bytes that the tee has just read."""
         told = self._tee.told()
-        return b"".join([self._writer.write(event) for event in self._restoring.restore(told)]) if told else b""
+        if not told:
+            return b""
+        self._ended = self._ended or any(isinstance(event, Ended | Broken) for event in told)
+        return b"".join([self._writer.write(event) for event in self._restoring.restore(told)])
 
     def flush(self) -> bytes:
         """Return what is still to be said at the end. Raises ExchangeError for a whole response that is unreadable."""
         if self._tee.streamed:
-            return self.feed(b"")
+            rest, answered = self.feed(b""), self._tee.answered()
+            # Some providers stop after the reason why, without the event that ends their stream.
+            missing = not self._ended and answered is not None and answered.finish_reasons
+            return rest + self._writer.write(Ended()) if missing else rest
         answered = _readable(self._tee.answered(), self._provider)
         return b"".join([self._writer.write(event) for event in self._restoring.restore(replay(answered))])
 

@@ -148,6 +148,7 @@ PATHS = {
         ("/deepseek/anthropic/v1/messages", "/anthropic/v1/messages"),
         ("/deepseek/v1/messages", "/anthropic/v1/messages"),
         ("/deepseek/user/balance", "/user/balance"),
+        ("/deepseek/v1/user/balance", "/v1/user/balance"),
     ],
     "local": [
         ("/local/v1/anything//odd/", "/v1/anything//odd/"),
