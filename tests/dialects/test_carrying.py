@@ -29,6 +29,7 @@ def test_what_is_carried_comes_back_as_it_was(own: dict[str, Any]) -> None:
         b64encode(b'{"gateway":{').decode(),
         b64encode(b'{"gateway":{').decode() + "!",
         b64encode(b'{"gateway":{"a":{}}} more').decode(),
+        b64encode(b'{ "gateway":{"a":{}}}').decode(),
     ],
 )
 def test_what_a_provider_made_is_left(text: Any) -> None:

@@ -90,6 +90,15 @@ def test_text_leaves_as_soon_as_it_is_known() -> None:
     assert said == ["", "l", "s", " ", "\n", "👋", ""]
 
 
+def test_what_stands_beside_the_text_is_none_of_it() -> None:
+    """A model may add fields to its arguments."""
+    said = '{"input":"ls","input2":"rm","x":{"y":"z"}}'
+    told: list[events.Event] = [events.PartBegun(index=0, part=called(None))]
+    told += [events.PartGrown(index=0, text=letter) for letter in said]
+    grown = [event.text for event in restore(told) if isinstance(event, events.PartGrown)]
+    assert "".join(grown) == "ls"
+
+
 def test_other_events_pass_as_they_are() -> None:
     """Texts, other tools' calls and the ends."""
     message = Message(role="assistant", parts=[Text(content="a"), ToolCall(id="d", name="look", arguments={})])

@@ -283,6 +283,16 @@ def test_sources_of_a_streamed_text_are_kept() -> None:
     assert [answer(Text(content="So.", citations=[citation]), finish_reason=None)] == streamed(data).output_messages
 
 
+def test_places_of_sources_are_in_their_own_text() -> None:
+    """They are told in the whole text of the message, of which a later part is only the end."""
+    cited = {"url": "https://example.com/a", "title": "A", "start_index": 3, "end_index": 5}
+    data = delta(content="So.") + delta(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f"}}])
+    data += delta(content="Yes.") + delta(annotations=[{"type": "url_citation", "url_citation": cited}])
+    [message] = streamed(data).output_messages
+    citation = Citation(uri="https://example.com/a", title="A", start=0, end=2)
+    assert message.parts[2] == Text(content="Yes.", citations=[citation])
+
+
 def test_what_proves_reasoning_is_kept_once() -> None:
     """OpenRouter's details tell the text again: the signature stays, the text is not kept twice."""
     details = [

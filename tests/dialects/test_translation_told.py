@@ -187,6 +187,19 @@ def test_a_stream_that_is_resumed_near_its_end_is_told_from_its_last_event() -> 
     ]
 
 
+def test_a_call_that_comes_whole_grows_at_once() -> None:
+    """Some providers stream no deltas of a call's arguments, but tell them when it is done."""
+    pieces = [piece for piece in pieces_of("responses_tools.sse") if b"arguments.d" not in piece]
+    reader = SPOKEN["responses"].dialect.stream_reader()
+    reader.told = []
+    reader.feed(b"".join(pieces[:3]))
+    assert reader.told[1:] == [
+        begun(0, call("call_a", "get_weather")),
+        grown(0, '{"city":"Paris"}'),
+        done(0, call("call_a", "get_weather", {"city": "Paris"})),
+    ]
+
+
 def test_a_chat_without_an_end_of_its_choice_ends_with_the_stream() -> None:
     """Some providers tell no finish reason: what began is whole when the stream is."""
     reader = SPOKEN["chat"].dialect.stream_reader()
