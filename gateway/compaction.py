@@ -23,6 +23,9 @@ ENOUGH = 24
 _DAY = 86400.0
 _MEMORY = "1GiB"
 
+COLUMNS_MARK = f"{columns_of_spans()} {LEDGER}"
+"""Says which columns segments have: where the same stands in their folder, none needs to be looked at."""
+
 
 def due(segments: Iterable[SegmentInfo], now: float) -> list[SegmentInfo]:
     """Return the segments to merge next, oldest first; none where nothing is to be gained.

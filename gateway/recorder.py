@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from gateway.compaction import due, merge, modernize
+from gateway.compaction import COLUMNS_MARK, due, merge, modernize
 from gateway.config import Store
 from gateway.errors import GatewayError
 from gateway.journal import SUFFIX, locked
@@ -42,6 +42,7 @@ _TICK = 0.25
 _RETRY_SECONDS = 60.0
 _AFTER_FAILURE_SECONDS = 1.0
 _RETENTION_SECONDS = 60.0
+_PUBLISH_SECONDS = 2.0
 # A worker has a file of this name for a moment only; an older one is from a worker that was killed in that moment.
 _UNLOCKED_SECONDS = 60.0
 
@@ -74,6 +75,7 @@ class Recorder:
         self._retired: dict[Path, float] = {}
         self._retention_at = 0.0
         self._merge_at = 0.0
+        self._published_at = 0.0
         self._said: dict[str, str] = {}
         self.sealed = 0
         self.failures = 0
@@ -112,6 +114,7 @@ class Recorder:
         for part in (
             self._publish_what_changed,
             self._seal_journals,
+            self._publish_what_changed,
             self._remove_sealed_journals,
             self._retire_old_segments,
             self._remove_retired_segments,
@@ -149,10 +152,14 @@ class Recorder:
                 remove(leftover)
 
     def _modernize_segments(self, _now: float) -> None:
-        """Give segments of an older version the columns of this one."""
+        """Give segments of an older version the columns of this one. Whether there may be any, a file says."""
+        mark = self._data / "columns"
+        if mark.exists() and mark.read_text(encoding="utf-8") == COLUMNS_MARK:
+            return
         renewed = sum(modernize(segment) for segment in self._listing()[1])
         if renewed:
             log.info("%d segments of an older version were renewed", renewed)
+        mark.write_text(COLUMNS_MARK, encoding="utf-8")
 
     def _publish_what_changed(self, _now: float) -> None:
         """Publish where the files are others than those published, and where nobody could open what is."""
@@ -165,6 +172,9 @@ class Recorder:
         for journal in journals:
             if self._not_before.get(journal, 0.0) <= now and not locked(journal):
                 self._seal(journal, now)
+                # Until then the view reads the journal. With many to seal, each would be published for half a second.
+                if self._clock() - self._published_at >= _PUBLISH_SECONDS:
+                    self._publish()
 
     def _listing(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
         """Return the journals not yet sealed, and the segments that are not retired."""
@@ -175,7 +185,7 @@ class Recorder:
         journals, segments = self._listing()
         publish(self._data, segments, journals)
         self._published = (segments, journals)
-        now = self._clock()
+        self._published_at = now = self._clock()
         self._since = {path: self._since.get(path, now) for path in segments}
 
     def _seal(self, journal: Path, now: float) -> None:
@@ -194,7 +204,6 @@ class Recorder:
         self.sealed += 1
         self._not_before.pop(journal, None)
         log.info("sealed %s: %s", journal.name, sealed)
-        self._publish()
 
     def _remove_sealed_journals(self, now: float) -> None:
         """Remove journals whose segment has been published long enough, and whose spans are exported."""

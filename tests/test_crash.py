@@ -192,7 +192,7 @@ async def _asker(gateway: Gateway, until: float) -> int:
 
 async def _settled(gateway: Gateway) -> tuple[int, int, int, int]:
     """Wait until nothing is in flight, and return accepted, stored, interrupted, dropped."""
-    for _ in range(200):
+    for _ in range(1200):
         ((accepted, stored, interrupted, dropped, in_flight),) = await asyncio.to_thread(
             gateway.ask,
             "SELECT sum(accepted), sum(stored), sum(interrupted), sum(dropped), sum(in_flight) FROM ledger",

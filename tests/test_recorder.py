@@ -238,7 +238,7 @@ def test_what_a_killed_recorder_left_is_taken_away(data, clock):
     (data / "spans.duckdb.tmp").write_bytes(b"half")
     recorder = _recorder(data, clock)
     assert recorder.failures == 0
-    assert _names(data) == ["live", "segments", "spans.duckdb"]
+    assert _names(data) == ["columns", "live", "segments", "spans.duckdb"]
     assert _names(data / "segments") == []
     assert path.exists()
 
