@@ -139,7 +139,7 @@ def responses(draw: st.DrawFn) -> Answered:
 
 
 @pytest.mark.parametrize(("by", "to"), PAIRS)
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_any_plain_response_passes_from_each_to_each(by: str, to: str, data: st.DataObject) -> None:
     """A provider's stream and its whole response, cut anywhere, as a client of another dialect reads them."""
@@ -217,7 +217,7 @@ def requests(draw: st.DrawFn) -> Asked:
 
 
 @pytest.mark.parametrize(("by", "to"), PAIRS)
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(asked=requests())
 def test_any_plain_request_passes_from_each_to_each(by: str, to: str, asked: Asked) -> None:
     """What a client of one dialect asks is what a provider of another one is asked, or it is named."""
