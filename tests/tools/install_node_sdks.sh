@@ -11,7 +11,7 @@ cache=${GATEWAY_TEST_CACHE:-$here/../../.cache}
 target=$cache/node-sdks-$lock
 if [ -d "$target" ]; then echo "$target"; exit 0; fi
 mkdir -p "$cache"
-work=$(mktemp -d "$cache/node-new.XXXXXX")
+work=$(mktemp -d "$(cd "$cache" && pwd -P)/node-new.XXXXXX")  # npm takes a symbolic link for another package
 trap 'rm -rf "$work"' EXIT
 cp "$here/../node/package.json" "$here/../node/package-lock.json" "$work"
 npm ci --prefix "$work" --ignore-scripts --no-audit --no-fund >&2 \

@@ -1,0 +1,1 @@
+"""Every client's SDK against every dialect as upstream."""

@@ -1,0 +1,189 @@
+"""A provider's errors reach each SDK as the exceptions its users catch, in the provider's words."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import ollama
+import openai
+import pytest
+from google.genai import errors as google
+
+from tests.matrix import expected
+from tests.matrix.clients import Ask, FailedError
+from tests.matrix.node import NodeError
+from tests.matrix.scenes import CASES
+from tests.matrix.upstreams import UPSTREAMS, settings
+from tests.running import InProcess
+from tests.sdks import facts, recorded
+from tests.upstream import CLOSE, RESET, Step, Upstream, stream
+
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
+
+MESSAGE = "The model's kettle is über full."
+# What each provider calls its errors, by status.
+WORDS: dict[str, dict[int, str]] = {
+    "chat": {
+        400: "invalid_value",
+        401: "invalid_api_key",
+        404: "model_not_found",
+        429: "rate_limit_exceeded",
+        500: "server_error",
+        503: "overloaded",
+    },
+    "messages": {
+        400: "invalid_request_error",
+        401: "authentication_error",
+        404: "not_found_error",
+        429: "rate_limit_error",
+        500: "api_error",
+        529: "overloaded_error",
+    },
+    "gemini": {
+        400: "INVALID_ARGUMENT",
+        401: "UNAUTHENTICATED",
+        404: "NOT_FOUND",
+        429: "RESOURCE_EXHAUSTED",
+        500: "INTERNAL",
+        503: "UNAVAILABLE",
+    },
+    "converse": {
+        400: "ValidationException",
+        403: "AccessDeniedException",
+        404: "ResourceNotFoundException",
+        429: "ThrottlingException",
+        500: "InternalServerException",
+        503: "ServiceUnavailableException",
+    },
+}
+WORDS["responses"] = WORDS["chat"]
+WORDS["ollama"] = dict.fromkeys(WORDS["chat"], "")  # it has none
+
+_OPENAI: dict[int, type[Exception]] = {
+    400: openai.BadRequestError,
+    401: openai.AuthenticationError,
+    403: openai.PermissionDeniedError,
+    404: openai.NotFoundError,
+    429: openai.RateLimitError,
+}
+_ANTHROPIC: dict[int, type[Exception]] = {
+    400: anthropic.BadRequestError,
+    401: anthropic.AuthenticationError,
+    403: anthropic.PermissionDeniedError,
+    404: anthropic.NotFoundError,
+    429: anthropic.RateLimitError,
+}
+_OUTCOMES = {400: "bad_input", 401: "auth", 403: "auth", 404: "bad_input", 429: "rate_limit"}
+
+
+def thrown(client: str, status: int) -> tuple[type[Exception], str]:
+    """Return the exception's class, and its name in an npm package."""
+    match client:
+        case "chat" | "responses":
+            return _OPENAI.get(status, openai.InternalServerError), ""
+        case "messages":
+            return _ANTHROPIC.get(status, anthropic.InternalServerError), ""
+        case "google":
+            return (google.ClientError if status < 500 else google.ServerError), ""
+        case "ollama":
+            return ollama.ResponseError, ""
+        case "node openai":
+            return NodeError, _OPENAI.get(status, openai.InternalServerError).__name__
+    return NodeError, "AI_APICallError"
+
+
+def status_of(error: Any) -> int:
+    """Return the HTTP status that an exception tells."""
+    for name in ("status_code", "status", "code"):
+        if isinstance(status := getattr(error, name, None), int):
+            return status
+    raise AssertionError(f"{error!r} tells no status")
+
+
+@pytest.fixture(name="once")
+async def _once(upstream: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
+    """Start a worker that tries once."""
+    async with InProcess(tmp_path / "once", settings(upstream.url, tries=1)) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("provider", UPSTREAMS)
+@pytest.mark.parametrize("client", expected.SPEAKS)
+async def test_an_error_is_the_sdks_own(client: str, provider: str, ask: Ask, upstream: Upstream, once: InProcess):
+    """Its class is what the status means to the SDK, its message the provider's, and the row has them as they were."""
+    speaks = UPSTREAMS[provider]
+    for n, (status, word) in enumerate(WORDS[provider].items()):
+        upstream.answers(speaks.fails(status, word, MESSAGE, [("retry-after", "7")] if status == 429 else []))
+        with pytest.raises(Exception) as raised:  # noqa: PT011  the classes are the SDKs' own
+            [each async for each in ask(once.url, speaks.asked_for, CASES["text"], n % 2 == 1)]
+        # Only Anthropic's clients have a word for its status of an overload.
+        known = status if status != 529 or client in {"messages", "vercel anthropic"} else 503
+        kind, name = thrown(client, known)
+        assert isinstance(raised.value, kind), repr(raised.value)
+        assert getattr(raised.value, "name", None) == (name or None)
+        assert status_of(raised.value) == known
+        assert MESSAGE in str(raised.value)
+        if status == 429 and (response := getattr(raised.value, "response", None)) is not None:
+            assert response.headers["retry-after"] == "7"
+        root, (attempt,) = recorded(once, n)
+        outcome = _OUTCOMES.get(status, "server")
+        assert facts(root, "outcome", "http_status") == (outcome, known)
+        assert facts(attempt, "outcome", "http_status", "error_type") == (outcome, status, str(status))
+        assert MESSAGE in attempt["error"]
+
+
+BREAKS = {
+    "messages": "overloaded_error",
+    "gemini": "UNAVAILABLE",
+    "converse": "serviceUnavailableException",
+    "chat": "server_error",
+    "responses": "server_error",
+    "ollama": "",
+}
+# What an SDK raises where it is told of an error within a stream.
+_TOLD: dict[str, type[Exception]] = {
+    "chat": openai.APIError,
+    "responses": FailedError,
+    "messages": anthropic.APIStatusError,
+    "google": google.APIError,
+    "ollama": ollama.ResponseError,
+}
+
+
+@pytest.mark.parametrize("how", ["told", "closed", "reset"])
+@pytest.mark.parametrize("provider", UPSTREAMS)
+@pytest.mark.parametrize("client", expected.SPEAKS)
+async def test_a_broken_stream_never_looks_complete(
+    client: str, provider: str, how: str, ask: Ask, upstream: Upstream, once: InProcess
+):
+    """What came before is with the client; then its SDK raises, in the provider's words where it had some."""
+    speaks = UPSTREAMS[provider]
+    pieces: list[bytes] = []
+    for piece in speaks.streamed(CASES["text"].said, speaks.model):
+        pieces.append(piece.data)
+        if piece.tells:
+            break
+    end: Step = {"told": b"0\r\n\r\n", "closed": CLOSE, "reset": RESET}[how]
+    if how == "told":
+        pieces.append(speaks.broken(BREAKS[provider], MESSAGE))
+    upstream.answers(stream([*pieces[:-1], 0.05, pieces[-1], 0.05], content_type=speaks.content_type, end=end))
+    told = []
+    with pytest.raises(Exception) as raised:  # noqa: PT011, PT012
+        async with aclosing(ask(once.url, speaks.asked_for, CASES["text"], True)) as answers:
+            async for each in answers:
+                told.append(each)  # noqa: PERF401  what came before is kept
+    assert told == [("text", CASES["text"].said.text[0])]
+    await once.ended()
+    root, (attempt,) = recorded(once)
+    if how == "told":
+        assert isinstance(raised.value, _TOLD.get(client, NodeError))
+        assert MESSAGE in str(raised.value)
+        assert facts(root, "outcome", "error") == ("server", MESSAGE)
+        assert attempt["error_type"] == (BREAKS[provider] or "server")
+    else:
+        assert root["outcome"] == attempt["outcome"] == "upstream_abort"
+        assert f"The provider '{speaks.provider}' failed" in root["error"]
+        # The Vercel AI SDK has no words of its own for it; all others are told by the gateway.
+        assert "vercel" in client or f"The provider '{speaks.provider}' failed" in str(raised.value)

@@ -1,0 +1,66 @@
+"""The matrix: real SDKs as clients, each dialect as the provider's, and what is asked and answered.
+
+A table of its cells is printed at the end of a run.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.matrix import clients, expected
+from tests.matrix.clients import Ask
+from tests.matrix.scenes import CASES, Case
+from tests.matrix.upstreams import UPSTREAMS
+from tests.running import InProcess
+from tests.sdks import facts, recorded
+from tests.upstream import Upstream
+
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
+
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("provider", UPSTREAMS)
+@pytest.mark.parametrize("client", expected.SPEAKS)
+async def test_cell(
+    client: str, provider: str, name: str, stream: bool, ask: Ask, upstream: Upstream, gateway: InProcess, note
+):
+    """The provider is asked what the client asked, the client gets what was answered, and both are in the store."""
+    speaks, case = UPSTREAMS[provider], CASES[name]
+    upstream.answer = lambda asked: speaks.answer(case.said, asked)
+    got = await clients.got(ask(gateway.url, speaks.asked_for, case, stream))
+    (asked,) = upstream.asked
+    assert speaks.heard(asked) == expected.heard(client, provider, case, stream=stream)
+    assert got._replace(calls=expected.made_ids(got.calls)) == expected.got(client, provider, case)
+    root, (attempt,) = recorded(gateway)
+    lost = expected.short(attempt["attributes"].get("gateway.dropped", []))
+    assert lost == expected.lost(client, provider, case, stream=stream)
+    note(case=name, lost=lost)
+    check_rows(root, attempt, client, provider, case, stream=stream)
+
+
+def check_rows(
+    root: dict[str, Any], attempt: dict[str, Any], client: str, provider: str, case: Case, *, stream: bool
+) -> None:
+    """Require what the store must say of a cell."""
+    speaks = UPSTREAMS[provider]
+    assert facts(root, "outcome", "dialect", "stream", "provider") == (
+        "ok",
+        expected.SPEAKS[client],
+        stream,
+        speaks.provider,
+    )
+    assert root["request_model"] == speaks.asked_for
+    assert facts(attempt, "outcome", "dialect", "stream", "usage_source") == ("ok", speaks.dialect, stream, "reported")
+    assert attempt["request_model"] == speaks.model
+    assert facts(attempt, *TOKENS) == expected.tokens(provider, case)
+    assert attempt["finish_reasons"] == [case.said.finish]
+    (message,) = attempt["output_messages"]
+    said = [(part["type"], part.get("content") or part.get("arguments")) for part in message["parts"]]
+    thoughts = [("reasoning", "".join(case.said.thought))] if case.said.thought else []
+    texts = [("text", "".join(case.said.text))] if case.said.text else []
+    assert said == [*thoughts, *texts, *(("tool_call", call.arguments) for call in case.said.calls)]
+    roles = [each["role"] for each in attempt["input_messages"] if each["role"] not in {"system", "developer"}]
+    assert [role for n, role in enumerate(roles) if roles[n - 1 : n] != [role]] == [role for role, _ in case.turns]
