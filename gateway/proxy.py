@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ from gateway.upstream import Signer
 from gateway.wire import Client
 
 log = logging.getLogger("gateway.proxy")
+
+_WHOLE_URL = re.compile(r"https?://[^/?#]*(?:/([^?]*))?(.*)", re.IGNORECASE | re.DOTALL)
 
 NOTHING = Peek(model=None, stream=False)
 
@@ -169,12 +172,8 @@ async def _upload(content: StreamReader, limit: int, idle: float) -> bytes:
 
 def in_origin_form(request: web.Request) -> web.Request:
     """Return a request for a whole URL as one for what is below its host, as RFC 9112, section 3.2.2, has it."""
-    scheme, mark, rest = request.raw_path.partition("://")
-    if not mark or scheme.lower() not in {"http", "https"}:
-        return request
-    host, slash, below = rest.partition("/")
-    host, query, said = host.partition("?") if not slash else (host, "", "")
-    return request.clone(rel_url=URL(f"/{below}{query}{said}", encoded=True))
+    whole = _WHOLE_URL.fullmatch(request.raw_path)
+    return request if whole is None else request.clone(rel_url=URL(f"/{whole[1] or ''}{whole[2]}", encoded=True))
 
 
 def _readable(request: web.Request) -> Mapping[str, str]:

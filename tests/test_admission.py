@@ -7,13 +7,14 @@ import pytest
 
 from gateway.admission import Token
 from tests.raw import Answer, exchange, request
-from tests.running import InProcess, to
+from tests.running import InProcess, Process, to
 from tests.upstream import Upstream
 
 TOKEN = "the-gateways-token"
 CHAT = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}'
 CONTENTS = b'{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}'
 JSON = ("Content-Type", "application/json")
+KINDS = (("Authorization", f"Bearer {TOKEN}"), ("Authorization", "Bearer mine"))
 KEYS = {"authorization", "x-api-key", "api-key", "x-goog-api-key", "x-gateway-token"}
 
 
@@ -225,3 +226,21 @@ async def test_a_page_under_a_name_that_was_made_to_lead_here_reads_nothing(upst
             asked = request("GET", path).replace(b"Host: test", f"Host: {host}".encode())
             assert (await exchange(gateway.url, asked)).status == HOSTS[host]
         assert (await post(gateway, "/v1/chat/completions")).status == 200
+
+
+async def test_the_command_knows_its_token_where_it_needs_none(upstream: Upstream, tmp_path: Path):
+    """Of the environment, with the line's end of a file: a client that sends it by habit is let in, and nobody else."""
+    environ = {"GATEWAY_TOKEN": f"{TOKEN}\n", "OPENAI_API_KEY": "sk-ours"}
+    async with Process(tmp_path, to(upstream.url), environ=environ) as gateway:
+        asked = [request("POST", "/v1/chat/completions", [JSON, each], CHAT) for each in KINDS]
+        assert [(await exchange(gateway.url, each)).status for each in asked] == [200, 200]
+        assert TOKEN not in gateway.log.read_text()
+    assert [each.header("authorization") for each in upstream.asked] == ["Bearer sk-ours", "Bearer mine"]
+
+
+async def test_the_command_asks_for_its_token_where_that_is_said(upstream: Upstream, tmp_path: Path):
+    """Each worker knows it."""
+    toml = to(upstream.url, f'[auth]\nrequired = true\ntoken = "{TOKEN}"\n')
+    async with Process(tmp_path, toml, workers=2) as gateway:
+        asked = [request("POST", "/v1/chat/completions", [JSON, each], CHAT) for each in KINDS] * 4
+        assert [(await exchange(gateway.url, each)).status for each in asked] == [200, 401] * 4
