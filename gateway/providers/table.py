@@ -221,7 +221,7 @@ def _custom(name: str, settings: Settings) -> Provider:
         stream_usage=bool(settings.stream_usage),
         loose=not _versioned(base_path),
         set_up=True,
-        quirks=Quirks(max_tokens="max_tokens", developer=False),
+        quirks=Quirks(custom=False, max_tokens="max_tokens", developer=False),
     )
 
 
