@@ -5,6 +5,7 @@ A table of its cells is printed at the end of a run.
 
 from typing import Any
 
+import openai
 import pytest
 
 from tests.matrix import clients, expected
@@ -12,7 +13,7 @@ from tests.matrix.clients import Ask
 from tests.matrix.scenes import CASES, Case
 from tests.matrix.upstreams import UPSTREAMS
 from tests.running import InProcess
-from tests.sdks import facts, recorded
+from tests.sdks import KEY, facts, recorded
 from tests.upstream import Upstream
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
@@ -64,3 +65,24 @@ def check_rows(
     assert said == [*thoughts, *texts, *(("tool_call", call.arguments) for call in case.said.calls)]
     roles = [each["role"] for each in attempt["input_messages"] if each["role"] not in {"system", "developer"}]
     assert [role for n, role in enumerate(roles) if roles[n - 1 : n] != [role]] == [role for role, _ in case.turns]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_client_is_told_what_is_lost(stream: bool, upstream: Upstream, gateway: InProcess):
+    """A header names it, before the first byte of a stream as far as it is known by then; nothing lost, no header."""
+    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=KEY, max_retries=0) as client:
+        for provider in ("ollama", "messages"):
+            speaks, case = UPSTREAMS[provider], CASES["tools"]
+            upstream.answer = lambda asked, speaks=speaks, case=case: speaks.answer(case.said, asked)
+            function: Any = {"name": "f", "description": "F", "parameters": {"type": "object", "properties": {}}}
+            raw = await client.chat.completions.with_raw_response.create(
+                model=speaks.asked_for,
+                messages=[{"role": "user", "content": "Hello"}],
+                tools=[{"type": "function", "function": function}],
+                tool_choice="required",
+                stream=stream,
+            )
+            told = raw.headers.get("x-gateway-dropped", "").split(", ")
+            assert ("tool_choice" in told) == (provider == "ollama")
+            assert (told == [""]) == (provider == "messages")
+            await raw.http_response.aread()
