@@ -95,9 +95,9 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
     """Put the right key into headers. `in_place`: a client's key may stay where it is, in the provider's dialect."""
     provider = route.provider
     key, ours = payer(headers, route)
-    dropped = {name.lower().encode("latin-1") for name, _ in provider.headers}
+    dropped = configured = {name.lower().encode("latin-1") for name, _ in provider.headers}
     if ours or not provider.takes_client_keys or not (in_place and route.addressed):
-        dropped |= _SECRETS
+        dropped = configured | _SECRETS
     else:
         key = None
     kept = [
@@ -107,7 +107,8 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
     ]
     kept += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
     if key is not None:
-        kept.append(_KEY[provider.shown(route.understood)](key.encode("latin-1")))
+        shown = _KEY[provider.shown(route.understood)](key.encode("latin-1"))
+        kept += [shown] if shown[0] not in configured else []
     return tuple(kept)
 
 
@@ -120,7 +121,7 @@ def payer(headers: Iterable[tuple[bytes, bytes]], route: Route) -> tuple[str | N
     provider = route.provider
     shown, signs = provider.shown(route.understood), provider.signs(route.understood)
     brought = _brought(headers, route, bearer=shown == "sigv4") if provider.takes_client_keys else None
-    if provider.key is not None:
+    if provider.key is not None or any(name.lower().encode("latin-1") in KEY_HEADERS for name, _ in provider.headers):
         return provider.key, True
     if brought is not None and (route.addressed or not (signs or provider.environment_key)):
         return brought, False

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import unquote
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway import semconv, targets
 from gateway.dialects import Dialect
@@ -161,6 +161,8 @@ def place(method: str, raw_target: str, anthropic_client: bool, providers: Mappi
     usual = "vertex" if targets.in_project(path) else "gemini" if compatible is not None else family
     if deployment is not None:
         named = InPath("openai-chat", dialect, unquote(deployment[0]))
+    if named is not None and not named.model.isascii():  # bytes that are no text are no name either
+        named = structs.replace(named, model=named.model.encode("utf-8", "replace").decode())
     return Place(
         provider=mounted,
         path=path,
@@ -231,6 +233,11 @@ def choose(where: Place, seen: Peek, providers: Mapping[str, Provider]) -> Route
 
 def _target(where: Place, path: str, provider: Provider, dialect: Dialect | None) -> str:
     """Return the target of a request that is sent as it came."""
+    said = _joined(where, path, provider, dialect)
+    return said if said.startswith("/") else f"/{said}"  # the mount alone
+
+
+def _joined(where: Place, path: str, provider: Provider, dialect: Dialect | None) -> str:
     query = where.query
     base = provider.paths.get(_spoken(dialect) or SPOKEN_TO[where.family])
     if provider.name == "azure-openai" and path.startswith("/openai/") and not path.startswith("/openai/v1/"):

@@ -273,10 +273,22 @@ def test_configured_headers_replace_and_are_secret():
     """They go to their provider only, in place of the client's of that name, and are known as secrets of ours."""
     toml = CUSTOM + "api_key = 'k'\nheaders = {Authorization = 'Bearer set', X-Team = 't'}"
     request = sent("/v1/chat/completions", "local/m", [("x-team", "theirs"), ("X-Api-Key", "c")], toml)
-    said = [(n.decode().lower(), v.decode()) for n, v in request.headers if n.lower() in {b"x-team", b"authorization"}]
+    said = [(n.decode().lower(), v.decode()) for n, v in request.headers]
     assert said[:2] == [("authorization", "Bearer set"), ("x-team", "t")]
+    assert keys(request) == [("authorization", "Bearer set")]
     provider = table.build(parse(toml, {}, "t"), {})["local"]
     assert set(secrets_in(provider)) == {"k", "Bearer set", "t"}
+
+
+@pytest.mark.parametrize("environ", [{}, ENVIRON])
+@pytest.mark.parametrize("target", ["/v1/chat/completions", "/v1/messages"])
+def test_a_configured_header_that_shows_a_key_is_the_only_one(target, environ):
+    """Neither the environment's nor the client's goes beside it."""
+    toml = "[providers.openai]\nheaders = {authorization = 'Bearer set'}"
+    client = [("Authorization", "Bearer client"), ("x-api-key", "client"), ("Cookie", "c")]
+    request = sent(target, "openai/m", client, toml, environ)
+    assert keys(request) == [("authorization", "Bearer set")]
+    assert b"Cookie" not in {name for name, _ in request.headers}
 
 
 def test_small_things():

@@ -147,6 +147,8 @@ PATHS = {
         ("/deepseek/v1/chat/completions", "/chat/completions"),
         ("/deepseek/anthropic/v1/messages", "/anthropic/v1/messages"),
         ("/deepseek/v1/messages", "/anthropic/v1/messages"),
+        ("/deepseek", "/"),
+        ("/deepseek?a=1", "/?a=1"),
         ("/deepseek/user/balance", "/user/balance"),
         ("/deepseek/v1/user/balance", "/v1/user/balance"),
     ],
