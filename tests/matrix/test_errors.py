@@ -17,7 +17,7 @@ from tests.matrix.node import NodeError
 from tests.matrix.scenes import CASES
 from tests.matrix.upstreams import UPSTREAMS, settings
 from tests.running import InProcess
-from tests.sdks import facts, recorded
+from tests.sdks import KEY, TRIES, facts, recorded
 from tests.upstream import CLOSE, RESET, Step, Upstream, stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
@@ -187,3 +187,35 @@ async def test_a_broken_stream_never_looks_complete(
         assert f"The provider '{speaks.provider}' failed" in root["error"]
         # The Vercel AI SDK has no words of its own for it; all others are told by the gateway.
         assert "vercel" in client or f"The provider '{speaks.provider}' failed" in str(raised.value)
+
+
+# Where both speak one dialect the provider's own bytes are passed on, and look as they would without the gateway.
+TRANSLATED = [(c, p) for c in expected.SPEAKS for p in UPSTREAMS if not expected.same(c, p)]
+
+
+@pytest.mark.parametrize(("client", "provider"), TRANSLATED)
+async def test_a_stream_without_its_end_never_looks_complete(
+    provider: str, ask: Ask, upstream: Upstream, once: InProcess
+):
+    """A body that ends in order in the middle of an answer breaks off for a client of another dialect."""
+    speaks = UPSTREAMS[provider]
+    pieces = [piece.data for piece in speaks.streamed(CASES["text"].said, speaks.model)]
+    upstream.answers(stream(pieces[: len(pieces) // 2], content_type=speaks.content_type))
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        [each async for each in ask(once.url, speaks.asked_for, CASES["text"], True)]
+    root, (attempt,) = recorded(once)
+    assert root["outcome"] == attempt["outcome"] == "upstream_abort"
+
+
+async def test_an_overload_is_tried_again_by_the_gateway_alone(upstream: Upstream, gateway: InProcess):
+    """After its own tries a client of another dialect, with retries of its own, is told to make none."""
+    speaks = UPSTREAMS["messages"]
+    upstream.answers(speaks.fails(529, "overloaded_error", MESSAGE))
+    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=KEY) as client:
+        with pytest.raises(openai.InternalServerError, match=MESSAGE) as raised:
+            await client.chat.completions.create(model=speaks.asked_for, messages=[{"role": "user", "content": "Hi"}])
+    assert raised.value.response.headers["x-should-retry"] == "false"
+    root, attempts = recorded(gateway)
+    assert facts(root, "outcome", "http_status", "retries") == ("server", 503, TRIES - 1)
+    assert [facts(each, "http_status", "error_type") for each in attempts] == [(529, "529")] * TRIES
+    assert len(upstream.asked) == TRIES
