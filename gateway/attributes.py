@@ -36,6 +36,7 @@ _SECRET_HEADERS = (
     "x-goog-api-key",
     "x-gateway-token",
     "x-auth-token",
+    "x-amz-security-token",
     "ocp-apim-subscription-key",
     "cookie",
 )
