@@ -10,6 +10,7 @@ from time import perf_counter, time
 from aiohttp import web
 from msgspec import Struct, structs
 
+from gateway import attributes as seen
 from gateway import error_bodies
 from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.openai_chat import UsageFilter
@@ -92,6 +93,9 @@ async def _try_once(
             error_body = await body.whole(ERROR_BODY_MAX)
             if error_body is not None:
                 tee.feed(error_body)
+                attempt.span.set_attributes(
+                    seen.of_error_body(plain(error_body, coding), exchange.keys.all, exchange.capture)
+                )
                 if plan.route.provider.recovers and (answered := recovered(plain(error_body, coding))) is not None:
                     return await _recover(request, plan, exchange, attempt, upstream, answered)
                 return _Failed(kind=kind, response=upstream, body=error_body)

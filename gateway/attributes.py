@@ -11,6 +11,7 @@ from gateway.config import Capture
 from gateway.content import bounded
 from gateway.dialects.conversation import Answered, Asked, Usage
 from gateway.routing import Route
+from gateway.semconv import ERROR_BODY
 
 # Grouping headers, ours and those that agents already send, and the attribute each becomes; the first that is there.
 _GROUPING = (
@@ -51,6 +52,9 @@ OPAQUE = 20
 _JSON = frozenset(
     {"gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"}
 )
+
+# How many characters are kept of the body of a provider's error.
+ERROR_BODY_KEPT = 4096
 
 Attributes = dict[str, Any]
 
@@ -175,6 +179,20 @@ def of_answered(answered: Answered, capture: Capture) -> Attributes:
         attributes["gen_ai.response.finish_reasons"] = answered.finish_reasons
     attributes |= _content("gen_ai.output.messages", answered.output_messages, capture)
     return attributes
+
+
+def of_error_body(body: bytes, secrets: tuple[str, ...], capture: Capture) -> Attributes:
+    """Return the body of a provider's error as text, without secrets, where content is kept: it may repeat that."""
+    if not body or capture.store not in {"full", "truncated"}:
+        return {}
+    text = body.decode("utf-8", "replace")
+    for secret in secrets:
+        text = text.replace(secret, REDACTED)
+        if secret.isascii():
+            text = text.replace(_encoder.encode(secret)[1:-1].decode(), REDACTED)
+    limit = min(ERROR_BODY_KEPT, capture.store_bytes if capture.store == "full" else capture.otlp_bytes)
+    cut: Attributes = {"gateway.content.truncated": True} if len(text) > limit else {}
+    return {ERROR_BODY: text[:limit], **cut}
 
 
 def broken_off(answered: Answered) -> Answered:

@@ -114,6 +114,9 @@ COLUMNS = tuple(
     {c.name: c for c in (*SPAN_COLUMNS, *SHARED_COLUMNS, *EXCHANGE_COLUMNS, *ATTEMPT_COLUMNS, REST_COLUMN)}.values()
 )
 
+# The body of a provider's error, as text. No column; it may repeat content, and goes where that may.
+ERROR_BODY = "gateway.error.body"
+
 # Content: a JSON string on the span, a JSON value in the store.
 CONTENT_COLUMNS = ("system_instructions", "input_messages", "output_messages", "tool_definitions")
 

@@ -96,3 +96,23 @@ async def test_the_client_gets_the_same_in_every_mode(upstream: Upstream, tmp_pa
         assert (answer.body, answer.whole) == (read("chat_text.sse"), True)
         assert upstream.asked[0].body == asked
         assert gateway.exchange()["outcome"] == "ok"
+
+
+@pytest.mark.parametrize("store", ["full", "truncated", "metadata", "off"])
+async def test_the_body_of_a_providers_error_is_kept_where_content_is(upstream: Upstream, tmp_path, store):
+    """The attempt has it as it came, cut to fit and without the client's key."""
+    key = "sk-planted-0123456789abcdef"
+    body = json.dumps({"error": {"message": f"no such key: {key}", "detail": "x" * 9000}})
+    upstream.answers(reply(body.encode(), "401 Unauthorized"))
+    async with InProcess(tmp_path / "data", to(upstream.url, f'[capture]\nstore = "{store}"')) as gateway:
+        headers = [JSON, ("Authorization", f"Bearer {key}")]
+        asked = json.dumps({"model": "gpt-5", "messages": []}).encode()
+        answer = await exchange(gateway.url, request("POST", "/v1/chat/completions", headers, asked))
+        assert (answer.status, answer.body) == (401, body.encode())
+        kept = gateway.attempt()["attributes"]
+    if store in {"metadata", "off"}:
+        assert "gateway.error.body" not in kept
+        return
+    limit = 4096 if store == "full" else 2000
+    assert kept["gateway.error.body"] == body.replace(key, "[redacted]")[:limit]
+    assert kept["gateway.content.truncated"] is True

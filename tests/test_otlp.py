@@ -364,11 +364,23 @@ def test_full_content_is_sent_as_it_is(tmp_path, receiver, export):
 def test_content_stays_here_where_it_is_not_wanted(tmp_path, receiver, export, capture, environ):
     """Neither the setting nor the conventions' own switch lets content out; the rest is sent."""
     journal = journal_in(tmp_path)
-    exchange(journal, 0, input_messages=_messages(5), input_tokens=3)
+    said = {"gateway.error.body": "You said: hello"}
+    exchange(journal, 0, input_messages=_messages(5), input_tokens=3, attributes=said)
     journal.close()
     export(Capture(otlp=capture), **environ)
     until(lambda: receiver.names)
     assert attributes_of(receiver.batches[0][0]) == {"gen_ai.usage.input_tokens": 3}
+
+
+@pytest.mark.parametrize(("capture", "kept"), [("truncated", "You said"), ("full", "You said: hello")])
+def test_the_body_of_an_error_is_content(tmp_path, receiver, export, capture, kept):
+    """It is sent as content is: whole, or cut."""
+    journal = journal_in(tmp_path)
+    exchange(journal, 0, attributes={"gateway.error.body": "You said: hello"})
+    journal.close()
+    export(Capture(otlp=capture, otlp_bytes=8))
+    until(lambda: receiver.names)
+    assert attributes_of(receiver.batches[0][0]) == {"gateway.error.body": kept}
 
 
 def test_headers_path_and_compression_are_the_standard_ones(tmp_path, receiver, export):

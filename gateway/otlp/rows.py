@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from gateway.config import Capture
 from gateway.content import bounded
-from gateway.semconv import COLUMNS, CONTENT_COLUMNS, promoted
+from gateway.semconv import COLUMNS, CONTENT_COLUMNS, ERROR_BODY, promoted
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
@@ -95,6 +95,10 @@ def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
         attributes[_LANGFUSE_FIRST_CHUNK] = moment.isoformat()
     if capture.otlp in {"full", "truncated"}:
         _add_content(attributes, row, capture.otlp_bytes if capture.otlp == "truncated" else None)
+        if capture.otlp == "truncated" and ERROR_BODY in attributes:
+            attributes[ERROR_BODY] = attributes[ERROR_BODY][: capture.otlp_bytes]
+    else:
+        attributes.pop(ERROR_BODY, None)  # it may repeat content
     return attributes
 
 

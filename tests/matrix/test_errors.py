@@ -1,5 +1,6 @@
 """A provider's errors reach each SDK as the exceptions its users catch, in the provider's words."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -132,6 +133,9 @@ async def test_an_error_is_the_sdks_own(client: str, provider: str, ask: Ask, up
         assert facts(root, "outcome", "http_status") == (outcome, known)
         assert facts(attempt, "outcome", "http_status", "error_type") == (outcome, status, str(status))
         assert MESSAGE in attempt["error"]
+        body = attempt["attributes"]["gateway.error.body"]
+        assert MESSAGE in body or json.dumps(MESSAGE)[1:-1] in body
+        assert word in body or provider == "converse"  # whose word is a header
 
 
 BREAKS = {
