@@ -66,7 +66,8 @@ class UsageFilter:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those that may be passed on."""
-        if not self._held and not self._passing and data[-2:] == b"\n\n":
+        # After a third line end in a row it takes the whole run to say which of them end an event.
+        if not self._held and not self._passing and data[-2:] == b"\n\n" and data[-3:-2] not in b"\r\n":
             one = data.find(b"\n\n") == len(data) - 2
             if (one and _HAS_CHOICES in data and b"\r" not in data) or b'"usage"' not in data:
                 return data  # whole events, none of them the one

@@ -109,6 +109,15 @@ def test_only_the_usage_event_is_withheld(events: list[tuple[bytes, bytes]], tai
     assert relay.flush() == b""
 
 
+@pytest.mark.parametrize("run", [b"\n\n\n", b"\n\r\n\n\n", b"\r\n\n\n"])
+def test_a_run_of_blank_lines_may_be_cut_anywhere(run: bytes) -> None:
+    """What follows a piece that ends in blank lines is read as it would be uncut."""
+    data = b": c" + run + b"\n" + USAGE + b"\n\n" + b"data: b\n\n"
+    for cut in range(len(data)):
+        relay = UsageFilter()
+        assert relay.feed(data[:cut]) + relay.feed(data[cut:]) + relay.flush() == without_usage(data)
+
+
 @pytest.mark.parametrize("blank", BLANKS)
 def test_a_blank_line_may_be_cut_anywhere(blank: bytes) -> None:
     """Byte by byte, the line end that belongs to the withheld event goes with it."""
