@@ -14,10 +14,11 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.errors import ConfigError
-from gateway.retry import RetryPolicy
+from gateway.retry import RetryPolicy, policy_problem
 
 DialectName = Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini", "ollama", "bedrock-converse"]
 CaptureMode = Literal["full", "truncated", "metadata", "off"]
+Order = Literal["listed", "random", "weighted", "fastest"]
 
 MIB = 1024 * 1024
 
@@ -41,6 +42,7 @@ class Provider(Table, frozen=True):
         base_url: With or without a trailing `/v1`; requests are sent below it.
         dialect: What it speaks, one name or a list.
         api_key: Replaces the client's own key.
+        api_keys: Several of them, used in turn; one that was rate limited rests.
         prefix: A model `prefix + name` is sent here as `name`.
         headers: Added to every request, or replacing the client's.
         timeout: Seconds for one attempt as a whole, instead of `default_timeout`.
@@ -51,6 +53,7 @@ class Provider(Table, frozen=True):
     base_url: str | None = None
     dialect: DialectName | list[DialectName] | None = None
     api_key: str | None = None
+    api_keys: list[str] = []
     prefix: str | None = None
     headers: dict[str, str] = {}
     timeout: float | None = None
@@ -59,6 +62,73 @@ class Provider(Table, frozen=True):
     def __repr__(self) -> str:
         """Keys and headers may be secret."""
         return "<Provider>"
+
+
+class Candidate(Table, frozen=True):
+    """One of an alias's candidates.
+
+    Attributes:
+        model: As the provider knows it; without a `provider`, as a request would name it, which may be another alias.
+        provider: Its name.
+        api_key_name: Which of `[api_keys]` is shown to the provider, instead of the provider's own.
+        weight: How often it is taken first, beside the others, where the alias's order is "weighted".
+
+    """
+
+    model: str
+    provider: str | None = None
+    api_key_name: str | None = None
+    weight: float = 1.0
+
+
+class Alias(Table, frozen=True):
+    """`[aliases.NAME]`: a model's name that stands for candidates, tried one after the other.
+
+    Attributes:
+        candidates: Tables as above, or models as a request would name them (`"openai/gpt-5.4-mini"`).
+        order: "listed"; "random": begun at a random one; "weighted": shuffled by weight; "fastest": by the time to
+            first byte that was observed.
+
+    """
+
+    candidates: list[Candidate | str]
+    order: Order = "listed"
+
+
+class Circuit(Table, frozen=True):
+    """`[circuit]`: when a candidate that keeps failing is put behind the others, and when it is probed again.
+
+    Attributes:
+        failures: In a row, until it opens; 0 turns circuits off.
+        open_seconds: Until it is probed; each failed probe doubles that, up to `max_open_seconds`.
+
+    """
+
+    failures: int = 5
+    open_seconds: float = 30.0
+    max_open_seconds: float = 600.0
+
+
+class Hedge(Table, frozen=True):
+    """`[hedge]`: a second attempt where the first byte is late; the one that answers first wins. Off by default.
+
+    Attributes:
+        percentile: Late is later than this part (0.95) of the candidate's attempts so far; None turns hedging off.
+        min_ms: Never hedge earlier than this.
+        min_samples: Attempts that must have been seen before.
+
+    """
+
+    percentile: float | None = None
+    min_ms: float = 100.0
+    min_samples: int = 20
+
+
+class Requests(Table, frozen=True):
+    """`[requests]`: what a request may say for itself beyond its model: where it is sent, and with which key."""
+
+    override_url: bool = False
+    api_keys: bool = False
 
 
 class Usage(Table, frozen=True):
@@ -117,18 +187,39 @@ class Auth(Table, frozen=True):
 
 
 class Config(Table, frozen=True):
-    """The whole file. `default_timeout`, in seconds, bounds one attempt from its first to its last byte."""
+    """The whole file.
+
+    Attributes:
+        default_timeout: In seconds, bounds one attempt from its first to its last byte.
+        host: The address to listen on; `--host` wins.
+        port: Likewise.
+        dotenv: Whether the `.env` beside each configuration file is read.
+        api_keys: Keys by name, for candidates.
+
+    """
 
     default_timeout: float = 600.0
+    host: str = "127.0.0.1"
+    port: int = 4000
+    dotenv: bool = True
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
     providers: dict[str, Provider] = {}
+    aliases: dict[str, Alias] = {}
+    api_keys: dict[str, str] = {}
+    circuit: Circuit = Circuit()
+    hedge: Hedge = Hedge()
+    requests: Requests = Requests()
     usage: Usage = Usage()
     capture: Capture = Capture()
     store: Store = Store()
     limits: Limits = Limits()
     sql: Sql = Sql()
     auth: Auth = Auth()
+
+    def __repr__(self) -> str:
+        """Keys are secret."""
+        return f"<Config providers={sorted(self.providers)} aliases={sorted(self.aliases)}>"
 
 
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -168,9 +259,9 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
         raise ConfigError(f"{source}: {_with_suggestion(str(error))}") from None
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
-    problem = _problem(config)
-    if problem:
-        raise ConfigError(f"{source}: {problem}")
+    wrong = problem(config)
+    if wrong:
+        raise ConfigError(f"{source}: {wrong}")
     return config
 
 
@@ -196,10 +287,13 @@ def _with_suggestion(message: str) -> str:
     return f"{message}; did you mean `{near[0]}`?" if near else message
 
 
-def _problem(config: Config) -> str | None:
+def problem(config: Config) -> str | None:
     """Return what is wrong though each value has the right type."""
     positive = {
         "$.default_timeout": config.default_timeout,
+        "$.circuit.open_seconds": config.circuit.open_seconds,
+        "$.circuit.max_open_seconds": config.circuit.max_open_seconds,
+        "$.hedge.min_samples": config.hedge.min_samples,
         "$.timeouts.connect": config.timeouts.connect,
         "$.timeouts.idle": config.timeouts.idle,
         "$.limits.body_bytes": config.limits.body_bytes,
@@ -209,6 +303,19 @@ def _problem(config: Config) -> str | None:
     for path, value in positive.items():
         if not value > 0:
             return f"{path} must be more than 0, not {value}"
+    if not 0 <= config.port <= 65535:
+        return f"$.port must be from 0 to 65535, not {config.port}"
+    if config.circuit.failures < 0:
+        return f"$.circuit.failures must be 0 (off) or more, not {config.circuit.failures}"
+    percentile = config.hedge.percentile
+    if percentile is not None and not 0 < percentile < 1:
+        return f"$.hedge.percentile must be between 0 and 1, not {percentile}"
+    for name, alias in config.aliases.items():
+        for index, each in enumerate(alias.candidates):
+            if isinstance(each, Candidate) and not each.weight > 0:
+                return f"$.aliases.{name}.candidates[{index}].weight must be more than 0, not {each.weight}"
+    if wrong := policy_problem(config.retry):
+        return f"$.retry.{wrong}"
     prefixes: dict[str, str] = {}
     for name, provider in config.providers.items():
         where = f"$.providers.{name}"
