@@ -163,7 +163,7 @@ def target(headers: Headers, route: Route) -> bytes:
 
 def secrets_in(provider: Provider) -> tuple[str, ...]:
     """Return the secrets that are sent to a provider for the client, so that no text of ours repeats them."""
-    found = {provider.key, provider.environment_key, *(value for _, value in provider.headers)}
+    found = {provider.key, *provider.keys, provider.environment_key, *(value for _, value in provider.headers)}
     return tuple(each for each in found if each)
 
 

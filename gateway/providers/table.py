@@ -59,6 +59,8 @@ class Provider(Struct, frozen=True, kw_only=True):
         genai_name: The conventions' word for it (`gen_ai.provider.name`).
         prefixes: What a model's name begins with to be sent here; it is taken off.
         key: The configured key; it replaces the client's.
+        keys: Several of them, to be used in turn; `key` is the first.
+        key_name: What the key is called where there are several, for people.
         environment_key: The environment's key, used where the client brought none.
         key_sent: How a key of ours is sent, `key_sent_to` where that differs by dialect.
         takes_client_keys: Whether a key the client brought is passed on.
@@ -77,6 +79,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     genai_name: str
     prefixes: tuple[str, ...] = ()
     key: str | None = None
+    keys: tuple[str, ...] = ()
+    key_name: str | None = None
     environment_key: str | None = None
     key_sent: KeySent = "bearer"
     key_sent_to: dict[str, KeySent] = {}
@@ -183,8 +187,9 @@ def _known(
         paths=paths,
         genai_name=entry.genai_name,
         prefixes=(settings.prefix,) if settings.prefix else entry.prefixes,
-        key=_key(f"$.providers.{entry.name}.api_key", settings.api_key),
-        environment_key=next(filter(None, (_key(name, environ.get(name)) for name in entry.key_variables)), None),
+        key=next(iter(_keys(entry.name, settings)), None),
+        keys=_keys(entry.name, settings),
+        environment_key=next(filter(None, (key_of(name, environ.get(name)) for name in entry.key_variables)), None),
         key_sent=entry.key_sent,
         key_sent_to=entry.key_sent_to,
         headers=_headers(entry.name, settings),
@@ -214,7 +219,8 @@ def _custom(name: str, settings: Settings) -> Provider:
         paths={dialect: _below(base_path, _USUAL_PATHS[dialect]) for dialect in dialects},
         genai_name=name,
         prefixes=(settings.prefix or f"{name}/",),
-        key=_key(f"{where}.api_key", settings.api_key),
+        key=next(iter(_keys(name, settings)), None),
+        keys=_keys(name, settings),
         key_sent="x-api-key" if anthropic else "x-goog-api-key" if dialects == ("gemini",) else "bearer",
         headers=_headers(name, settings),
         timeout=settings.timeout,
@@ -244,7 +250,14 @@ def _urls(entry: Entry, environ: Mapping[str, str], ours: Collection[str] = ()) 
         raise ConfigError(f"OLLAMA_HOST, for the provider {entry.name!r}, is no host or URL") from None
 
 
-def _key(where: str, key: str | None) -> str | None:
+def _keys(name: str, settings: Settings) -> tuple[str, ...]:
+    """Return the configured keys, each once; empty ones are none."""
+    said = {f"$.providers.{name}.api_key": settings.api_key}
+    said |= {f"$.providers.{name}.api_keys[{index}]": key for index, key in enumerate(settings.api_keys)}
+    return tuple(dict.fromkeys(key for where, each in said.items() if (key := key_of(where, each)) is not None))
+
+
+def key_of(where: str, key: str | None) -> str | None:
     """Return a key without the white space that comes with it out of a file; None for an empty one."""
     key = key.strip() if key else None
     if key and _UNSENDABLE.search(key):
