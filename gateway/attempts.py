@@ -1,212 +1,280 @@
-"""The retry loop: one attempt after another until one is relayed or the policy says stop. One span per attempt.
+"""The attempts of an exchange, one after another until one is relayed or the policy says stop. One span per attempt.
 
-The loop only does; whether to try again, where and when is `retry.next_step`, a pure function.
+The loop only does; whom to ask, whether to try again and when is `course`, which does nothing. Where an attempt's first
+byte is late another may be made beside it (hedging): who answers first is relayed, the other one is given up.
 """
 
 import asyncio
 import random
-from time import perf_counter, time
+from collections.abc import Callable, Coroutine
+from time import monotonic, perf_counter, time
+from typing import Any, cast
 
 from aiohttp import web
 from msgspec import Struct, structs
 
 from gateway import attributes as seen
-from gateway import error_bodies
-from gateway.dialects.conversation import Answered, Asked
+from gateway.answering import Failed, give_up, recover
+from gateway.attempt import CLIENT_ABORT, HEDGE_LOST, Attempt
+from gateway.course import Course, Step
 from gateway.dialects.openai_chat import UsageFilter
-from gateway.dialects.registry import WRITERS
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.headers import lower, secrets_in
-from gateway.planning import Plan
+from gateway.planning import Plan, Planner
 from gateway.providers.groq import recovered
-from gateway.recording import OK, Attempt, Exchange
-from gateway.relay import Relayed, dropped_header, extra_headers, relay
-from gateway.retry import Again, Ended, next_step, retry_after
-from gateway.routing import Family
-from gateway.semconv import CHAT
-from gateway.translation import Translation, plain, told, translate_error
+from gateway.recording import Exchange
+from gateway.relay import relay
+from gateway.retry import Ended, Stop, retry_after
+from gateway.tee import Tee
+from gateway.translation import plain
 from gateway.upstream import Body, Signer, open_response
 from gateway.wire import Client, Response
 
 # An error body up to this is read whole before it is decided on; a larger one is relayed as it comes.
 ERROR_BODY_MAX = 1024 * 1024
 
-
-class _Failed(Struct, frozen=True, kw_only=True):
-    """A failed attempt: our error, or the provider's whole error response."""
-
-    kind: Kind
-    error: ExchangeError | None = None
-    response: Response | None = None
-    body: bytes = b""
+_KINDS = {kind.value: kind for kind in Kind}
 
 
-async def answer(
-    request: web.Request, client: Client, signer: Signer, plan: Plan, exchange: Exchange, rng: random.Random
-) -> web.StreamResponse:
-    """Answer the client's request by as many attempts as the policy allows."""
-    reason, wait, tries = "first", 0.0, 0
-    while True:
-        attempt = exchange.attempt(reason, wait)
-        tries += 1
-        outcome = await _try_once(request, client, signer, plan, exchange, attempt)
-        if not isinstance(outcome, _Failed):
-            return outcome
-        attempt.end(outcome.kind, outcome.error.message if outcome.error is not None else None)
-        step = next_step(
-            _ended(outcome),
-            tries=tries,
-            candidate=0,
-            candidates=1,
-            start=0,
-            policy=plan.policy,
-            jitter=rng.random(),
-        )
-        if not isinstance(step, Again):
-            return await _give_up(request, outcome, plan, exchange)
-        reason, wait = step.reason, step.wait
-        if wait:
-            await exchange.waiting(asyncio.sleep(wait))
+class _Opened(Struct, frozen=True, kw_only=True):
+    """An attempt whose response may be passed on: its head has come, and it is no error that could be mended.
+
+    `recovered`: what the response is, where an error had it.
+    """
+
+    step: Step
+    plan: Plan
+    attempt: Attempt
+    response: Response
+    body: Body
+    tee: Tee
+    coding: str
+    recovered: bytes | None = None
 
 
-async def _try_once(
-    request: web.Request, client: Client, signer: Signer, plan: Plan, exchange: Exchange, attempt: Attempt
-) -> web.StreamResponse | _Failed:
-    """Send once; relay what comes, or say how it failed while another try is still possible."""
-    upstream: Response | None = None
-    try:
-        # What was asked is read for the trace while the provider thinks.
-        asyncio.get_running_loop().call_soon(exchange.request_attributes)
+class _Missed(Struct, frozen=True, kw_only=True):
+    """An attempt that failed while another one is still possible. `plan`: None where it could not be planned."""
+
+    step: Step
+    plan: Plan | None
+    failed: Failed
+
+
+class Attempts:
+    """Makes the attempts of one exchange."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        client: Client,
+        signer: Signer,
+        planner: Planner,
+        course: Course,
+        exchange: Exchange,
+        decoded: bytes | None,
+    ) -> None:
+        self._request = request
+        self._client = client
+        self._signer = signer
+        self._planner = planner
+        self._course = course
+        self._exchange = exchange
+        self._decoded = decoded
+
+    async def answer(self, rng: random.Random) -> web.StreamResponse:
+        """Answer the client's request by as many attempts as the policy allows.
+
+        Raises ExchangeError where the only candidate cannot be told what the client asks for: nothing was sent then.
+        """
+        course, exchange = self._course, self._exchange
+        step = course.begin(monotonic())
+        while True:
+            if step.wait:
+                await exchange.waiting(asyncio.sleep(step.wait))
+            outcome = await self._tried(step)
+            if not isinstance(outcome, _Missed):
+                return outcome
+            then = course.failed(outcome.step, _ended(outcome.failed), monotonic(), rng.random())
+            if isinstance(then, Stop):
+                return await give_up(self._request, outcome.failed, outcome.plan, self._planner.family, exchange)
+            step = then
+
+    async def _tried(self, step: Step) -> web.StreamResponse | _Missed:
+        """Make one attempt, or two where the first is late, and relay what comes."""
+        opened = await (self._open(step) if step.late is None else self._hedged(step, step.late))
+        if isinstance(opened, _Missed):
+            return opened
+        course, attempt = self._course, opened.attempt
+        if attempt.first_byte is not None:
+            course.answered(opened.step, attempt.first_byte)
+        try:
+            response = await self._pass_on(opened)
+        except ExchangeError as error:  # before anything was passed on
+            return self._missed(opened.step, opened.plan, attempt, Failed(kind=error.kind, error=error))
+        finally:
+            opened.response.abort()
+            if attempt.outcome == CLIENT_ABORT or attempt.outcome is None:
+                course.left(opened.step)
+        course.note(opened.step, _kind(attempt), monotonic())
+        return response
+
+    async def _open(self, step: Step, begun: Callable[[Attempt], None] | None = None) -> _Opened | _Missed:
+        """Send once, and return the response once its head is here; or how it failed. `begun`: told of the attempt."""
+        exchange = self._exchange
+        model = step.candidate.model
+        try:
+            plan = self._planner.plan(step.provider, model)
+        except ExchangeError as error:
+            if len(self._course.candidates) == 1:
+                raise
+            attempt = exchange.attempt(step.reason, step.wait, self._planner.unplanned(step.provider, model))
+            return self._missed(step, None, attempt, Failed(kind=error.kind, error=error))
+        read = None if plan.translation is None else plan.translation.asked
+        exchange.routed(plan.route, self._decoded, secrets_in(step.provider), asked=read)
+        attempt = exchange.attempt(step.reason, step.wait, plan.route)
+        if begun is not None:
+            begun(attempt)
+        upstream: Response | None = None
+        kept = False
+        try:
+            # What was asked is read for the trace while the provider thinks.
+            asyncio.get_running_loop().call_soon(exchange.request_attributes)
+            upstream = await self._sent(plan)
+            opened = await self._headed(step, plan, attempt, upstream)
+            kept = isinstance(opened, _Opened)
+        except ExchangeError as error:
+            return self._missed(step, plan, attempt, Failed(kind=error.kind, error=error))
+        finally:
+            if upstream is not None and not kept:
+                upstream.abort()
+        return opened
+
+    async def _sent(self, plan: Plan) -> Response:
+        exchange, provider = self._exchange, plan.route.provider
         before = perf_counter()
         try:
-            upstream = await open_response(client, signer, plan.route, plan.request, plan.deadlines)
+            return await open_response(self._client, self._signer, plan.route, plan.request, plan.deadlines)
         finally:
             exchange.waited += perf_counter() - before
-            if plan.route.provider.signs(plan.route.understood):
-                exchange.keys.ours = (*secrets_in(plan.route.provider), *signer.secrets)
+            if provider.signs(plan.route.understood):
+                exchange.keys.ours = (*exchange.keys.ours, *self._signer.secrets)
+
+    async def _headed(self, step: Step, plan: Plan, attempt: Attempt, upstream: Response) -> _Opened | _Missed:
+        """Look at a response's head; the body of an error is read, as far as it is small."""
+        exchange = self._exchange
         headers = lower(upstream.headers)
         coding = headers.get("content-encoding", "")
         tee = attempt.head(upstream.status, content_type=headers.get("content-type", ""), coding=coding)
         body = Body(upstream, plan.route.provider, plan.deadlines, exchange)
+        opened = _Opened(step=step, plan=plan, attempt=attempt, response=upstream, body=body, tee=tee, coding=coding)
         kind = kind_of_status(upstream.status)
-        if kind is not None:
-            error_body = await body.whole(ERROR_BODY_MAX)
-            if error_body is not None:
-                tee.feed(error_body)
-                attempt.span.set_attributes(
-                    seen.of_error_body(plain(error_body, coding), exchange.keys.all, exchange.capture)
-                )
-                if plan.route.provider.recovers and (answered := recovered(plain(error_body, coding))) is not None:
-                    return await _recover(request, plan, exchange, attempt, upstream, answered)
-                return _Failed(kind=kind, response=upstream, body=error_body)
-        usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not coding else None
+        error_body = await body.whole(ERROR_BODY_MAX) if kind is not None else None
+        if kind is None or error_body is None:
+            return opened
+        tee.feed(error_body)
+        text = plain(error_body, coding)
+        attempt.span.set_attributes(seen.of_error_body(text, exchange.keys.all, exchange.capture))
+        if plan.route.provider.recovers and recovered(text) is not None:
+            return structs.replace(opened, recovered=text)
+        return self._missed(step, plan, attempt, Failed(kind=kind, response=upstream, body=error_body))
+
+    async def _pass_on(self, opened: _Opened) -> web.StreamResponse:
+        """Give the client the response."""
+        plan, tee = opened.plan, opened.tee
+        if opened.recovered is not None and (answered := recovered(opened.recovered)) is not None:
+            return await recover(self._request, plan, self._exchange, opened.attempt, opened.response, answered)
+        usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not opened.coding else None
         reply = None
         if plan.translation is not None:
-            attempt.dropped(plan.translation.dropped)
-            reply = plan.translation.reply(tee, coding, time())
-        return await relay(request, body, plan.route, exchange, attempt, usage_filter, reply)
-    except ExchangeError as error:
-        return _Failed(kind=error.kind, error=error)
-    finally:
-        if upstream is not None:
-            upstream.abort()
+            opened.attempt.dropped(plan.translation.dropped)
+            reply = plan.translation.reply(tee, opened.coding, time())
+        return await relay(self._request, opened.body, plan.route, self._exchange, opened.attempt, usage_filter, reply)
+
+    def _missed(self, step: Step, plan: Plan | None, attempt: Attempt, failed: Failed) -> _Missed:
+        attempt.end(failed.kind, failed.error.message if failed.error is not None else None)
+        return _Missed(step=step, plan=plan, failed=failed)
+
+    async def _hedged(self, step: Step, late: float) -> _Opened | _Missed:
+        """Send once, and once more where no first byte comes in time; return what answers first, or a failure."""
+        course, exchange = self._course, self._exchange
+        waited, before = exchange.waited, perf_counter()
+        racers = [_Racer(step)]
+        outcome: _Opened | _Missed | None = None
+        try:
+            racers[0].start(self._open)
+            if not await racers[0].done_within(late) and (beside := course.hedge(step, monotonic())) is not None:
+                racers.append(_Racer(beside))
+                racers[1].start(self._open)
+            while not isinstance(outcome, _Opened) and racers:
+                first = await _first_of(racers)
+                racers.remove(first)
+                outcome = first.outcome()
+                if isinstance(outcome, _Missed) and racers:
+                    course.note(outcome.step, outcome.failed.kind, monotonic())
+        finally:
+            for racer in racers:
+                lost = await racer.give_up(ended=outcome is not None)
+                if isinstance(lost, _Opened):
+                    lost.response.abort()
+                course.left(racer.step)
+            exchange.waited = waited + perf_counter() - before  # both waited, at the same time
+        if isinstance(outcome, _Opened):
+            exchange.won(outcome.attempt, outcome.plan.route)
+            outcome.attempt.waited_so_far()
+        return cast("_Opened | _Missed", outcome)
 
 
-async def _recover(
-    request: web.Request, plan: Plan, exchange: Exchange, attempt: Attempt, upstream: Response, answered: Answered
-) -> web.StreamResponse:
-    """Give the client the response that a provider's error has in it."""
-    translation, route = plan.translation, plan.route
-    asked = translation.asked if translation is not None else exchange.asked or Asked(operation=CHAT)
-    asked = structs.replace(asked, model=asked.model or route.model, stream=route.stream or asked.stream)
-    client = translation.client if translation is not None else WRITERS[route.spoken or "openai-chat"]
-    content_type, body = told(client, asked, answered, time())
-    attempt.recovered = answered
-    extra = extra_headers(exchange, streamed=asked.stream)
-    if translation is not None:
-        attempt.dropped(translation.dropped)
-        extra |= dropped_header(translation.dropped)
-    exchange.end(attempt.end(OK), 200)
-    response = Relayed(upstream, extra, content_type=content_type, status=200)
-    await response.prepare(request)
-    await response.write_eof(body)
-    return response
+class _Racer:
+    """One of the attempts that are made at once."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.attempt: Attempt | None = None
+
+    def start(
+        self, opening: Callable[[Step, Callable[[Attempt], None]], Coroutine[Any, Any, _Opened | _Missed]]
+    ) -> None:
+        """Begin it."""
+        self.task = asyncio.get_running_loop().create_task(opening(self.step, self._begun))
+
+    def _begun(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+
+    async def done_within(self, seconds: float) -> bool:
+        """Wait for it, but no longer than that; say whether it is done."""
+        return bool((await asyncio.wait({self.task}, timeout=seconds))[0])
+
+    def outcome(self) -> _Opened | _Missed:
+        """Return what came of it."""
+        return self.task.result()
+
+    async def give_up(self, *, ended: bool) -> _Opened | _Missed | None:
+        """Cancel it, and return what had come of it. `ended`: another one has won, which its span says."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+        if ended and self.attempt is not None:
+            self.attempt.apart = perf_counter() - self.attempt.started
+            self.attempt.end(HEDGE_LOST)
+        failed = self.task.cancelled() or self.task.exception() is not None
+        return None if failed else self.task.result()
 
 
-def _ended(failure: _Failed) -> Ended:
+async def _first_of(racers: list[_Racer]) -> _Racer:
+    await asyncio.wait({racer.task for racer in racers}, return_when=asyncio.FIRST_COMPLETED)
+    return next(racer for racer in racers if racer.task.done())
+
+
+def _kind(attempt: Attempt) -> Kind | None:
+    """Return the error kind that an attempt ended with; None where it did with none."""
+    return _KINDS.get(attempt.outcome or "")
+
+
+def _ended(failed: Failed) -> Ended:
     """Say how an attempt ended, in the policy's words."""
-    if failure.response is None:
-        return Ended(kind=failure.kind, retry_after=None, relayed=False, should_retry=None)
-    headers = lower(failure.response.headers)
+    if failed.response is None:
+        return Ended(kind=failed.kind, retry_after=None, relayed=False, should_retry=None)
+    headers = lower(failed.response.headers)
     told = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
     # The rate limits' reset times come with any response; they are the reason to wait only where a limit was hit.
-    wait = retry_after(headers, time(), resets=failure.kind is Kind.RATE_LIMIT)
-    return Ended(kind=failure.kind, retry_after=wait, relayed=False, should_retry=told)
-
-
-async def _give_up(request: web.Request, failure: _Failed, plan: Plan, exchange: Exchange) -> web.StreamResponse:
-    """Give the client the last failure: the provider's own bytes where it answered, else an error of ours.
-
-    Where we have tried again ourselves, the client's SDK is told not to, so that its retries do not multiply ours.
-    """
-    extra = extra_headers(exchange, streamed=False)
-    if plan.translation is not None:
-        extra |= dropped_header(plan.translation.dropped)
-    if exchange.attempts > 1:
-        extra["x-should-retry"] = "false"
-    if failure.response is not None and plan.translation is not None:
-        return await _tell(request, failure, failure.response, plan, plan.translation, exchange, extra)
-    if failure.response is not None:
-        exchange.end(failure.kind.value, failure.response.status)
-        response = Relayed(failure.response, extra)
-        await response.prepare(request)
-        await response.write_eof(failure.body)
-        return response
-    error = failure.error or ExchangeError(failure.kind, "The attempt failed.")
-    exchange.end(error.kind.value, error.status, error.message)
-    return await refuse(request, error, plan.route.family, exchange, extra)
-
-
-async def _tell(
-    request: web.Request,
-    failure: _Failed,
-    answered: Response,
-    plan: Plan,
-    translation: Translation,
-    exchange: Exchange,
-    extra: dict[str, str],
-) -> web.StreamResponse:
-    """Tell a client of another dialect of the provider's error."""
-    coding = lower(answered.headers).get("content-encoding", "")
-    status, body = translate_error(
-        translation, failure.kind, answered.status, failure.body, coding, exchange.trace_id, exchange.scrub
-    )
-    exchange.end(failure.kind.value, status)
-    extra |= error_bodies.headers(failure.kind, status, plan.route.family)
-    response = Relayed(answered, extra, content_type="application/json", status=status)
-    await response.prepare(request)
-    await response.write_eof(body)
-    return response
-
-
-async def refuse(
-    request: web.Request,
-    error: ExchangeError,
-    family: Family,
-    exchange: Exchange,
-    extra: dict[str, str] | None = None,
-) -> web.StreamResponse:
-    """Answer with an error of our own, in the client's dialect. The exchange has ended before."""
-    exchange.end(error.kind.value, error.status, error.message)
-    headers = extra or extra_headers(exchange, streamed=False)
-    headers |= error_bodies.headers(error.kind, error.status, family)
-    text = ExchangeError(error.kind, exchange.scrub(error.message), status=error.status, code=error.code)
-    response = web.Response(
-        status=error.status,
-        body=error_bodies.body(text, family, exchange.trace_id),
-        content_type="application/json",
-        headers=headers,
-    )
-    await response.prepare(request)
-    await response.write_eof()
-    return response
+    wait = retry_after(headers, time(), resets=failed.kind is Kind.RATE_LIMIT)
+    return Ended(kind=failed.kind, retry_after=wait, relayed=False, should_retry=told)

@@ -128,7 +128,7 @@ def of_client(method: str, target: str, headers: Mapping[str, str]) -> Attribute
 
 def is_retry(reason: str) -> bool:
     """Whether an attempt that is made for this reason sends again what was sent before."""
-    return reason not in {"first", "listing"}
+    return reason not in {"first", "listing", "probe"} and not reason.startswith("hedge")
 
 
 def of_attempt(route: Route, method: str, index: int, reason: str, backoff: float) -> Attributes:
@@ -143,6 +143,8 @@ def of_attempt(route: Route, method: str, index: int, reason: str, backoff: floa
         "server.port": provider.origin.port,
         "url.full": readable(provider.url + route.target.partition("?")[0]),
     }
+    if provider.key_name is not None:
+        attributes["gateway.attempt.key"] = provider.key_name
     if is_retry(reason):
         attributes["http.request.resend_count"] = index
         attributes["gateway.attempt.backoff_ms"] = round(backoff * 1000, 3)

@@ -12,16 +12,17 @@ from msgspec import structs
 
 from gateway import targets
 from gateway.admission import Admitted, refuse_pages
-from gateway.config import Config
+from gateway.attempt import CLIENT_ABORT, OK, Attempt
 from gateway.dialects import models
 from gateway.dialects.registry import DIALECTS
 from gateway.errors import ExchangeError, Kind
 from gateway.headers import Headers, forwarded, lower, secrets_in
 from gateway.providers.demo import MODELS as DEMO_MODELS
 from gateway.providers.table import Provider
-from gateway.recording import CLIENT_ABORT, OK, Attempt, Exchange
+from gateway.recording import Exchange
 from gateway.relay import extra_headers
 from gateway.routing import SPOKEN_TO, Place, Route, found
+from gateway.setup import Setup
 from gateway.upstream import Body, Deadlines, Request, Signer, open_response
 from gateway.wire import Client
 
@@ -76,19 +77,23 @@ def names(
 class Lister:
     """Asks providers for their models, for one worker."""
 
-    def __init__(self, config: Config, providers: Mapping[str, Provider], client: Client, signer: Signer) -> None:
-        self._config = config
-        self._providers = providers
+    def __init__(self, client: Client, signer: Signer) -> None:
         self._client = client
         self._signer = signer
 
-    def asked(self, method: str, where: Place) -> list[Provider]:
+    def asked(self, method: str, where: Place, setup: Setup) -> list[Provider]:
         """Return whom to ask for their models; none where a request does not ask for those of several providers."""
-        known = listed(self._providers, where.usual) if asked_for(method, where) else []
+        known = listed(setup.providers, where.usual) if asked_for(method, where) else []
         return known if len(known) > 1 else []
 
     async def answer(
-        self, request: web.Request, asked: list[Provider], let_in: Admitted, where: Place, exchange: Exchange
+        self,
+        request: web.Request,
+        asked: list[Provider],
+        let_in: Admitted,
+        where: Place,
+        setup: Setup,
+        exchange: Exchange,
     ) -> web.StreamResponse:
         """Ask all at once, and answer with what came in time; who did not answer is named in `x-gateway-unlisted`.
 
@@ -98,14 +103,20 @@ class Lister:
         asking = routes(asked, where)
         if not let_in.proven:
             for route in asking:
-                refuse_pages(request.method, let_in.headers, route, self._config.auth.origins)
+                refuse_pages(request.method, let_in.headers, route, setup.config.auth.origins)
         waited, before = exchange.waited, perf_counter()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._of(route, let_in.headers, exchange)) for route in asking]
+            tasks = [
+                group.create_task(self._of(route, let_in.headers, exchange, setup.config.default_timeout))
+                for route in asking
+            ]
         exchange.waited = waited + perf_counter() - before  # once, though for all of them
         came = {route.provider.name: task.result() for route, task in zip(asking, tasks, strict=True)}
-        told = [each for p in asked for each in names(p, came.get(p.name) or [], where, self._providers)]
+        told = [each for p in asked for each in names(p, came.get(p.name) or [], where, setup.providers)]
         told += [models.Listed(f"demo/{name}", "demo") for name in DEMO_MODELS]
+        told = [models.Listed(name, "gateway") for name in setup.aliases] + [
+            each for each in told if each.name not in setup.aliases
+        ]
         unlisted = [each.name for each in asked if came.get(each.name) is None]
         body = models.write_models(told, anthropic=where.family == "anthropic", now=time())
         extra = extra_headers(exchange, streamed=False)
@@ -117,19 +128,23 @@ class Lister:
         await response.write_eof()
         return response
 
-    async def _of(self, route: Route, headers: Headers, exchange: Exchange) -> list[models.Model] | None:
+    async def _of(
+        self, route: Route, headers: Headers, exchange: Exchange, longest: float
+    ) -> list[models.Model] | None:
         """Return a provider's models; None where it did not give them in time."""
         attempt = exchange.attempt("listing", 0.0, route)
         try:
-            return await self._list(route, headers, attempt)
+            return await self._list(route, headers, attempt, longest)
         except ExchangeError as error:
             attempt.end(error.kind, error.message)
             return None
         finally:
             attempt.end(CLIENT_ABORT, "the client left before the list was there")  # unless it has ended
 
-    async def _list(self, route: Route, headers: Headers, attempt: Attempt) -> list[models.Model] | None:
-        seconds = min(_SECONDS, self._config.default_timeout)
+    async def _list(
+        self, route: Route, headers: Headers, attempt: Attempt, longest: float
+    ) -> list[models.Model] | None:
+        seconds = min(_SECONDS, longest)
         deadlines = Deadlines(
             connect=seconds, first_byte=seconds, idle=seconds, total=seconds, total_setting="$.default_timeout"
         )

@@ -1,18 +1,21 @@
-"""What is sent upstream for one exchange, and within which deadlines. Pure.
+"""What is sent upstream for one exchange, to each of its candidates, and within which deadlines. Pure.
 
 The client's bytes go up as they came. Where a rule changes the body (a prefix renames the model, usage is asked for),
 only that changes; where the provider speaks another dialect, the body is written anew.
 """
 
+from collections.abc import Callable
+
 from msgspec import Struct, structs
 
 from gateway.config import Config
-from gateway.dialects.edit import rename_model
+from gateway.dialects.edit import Peek, rename_model
 from gateway.dialects.openai_chat import ask_for_usage
 from gateway.errors import ExchangeError, Kind
 from gateway.headers import Headers, forwarded, target, translated
-from gateway.retry import RetryPolicy
-from gateway.routing import Route
+from gateway.options import Options
+from gateway.providers.table import Provider
+from gateway.routing import Place, Route, asked_model, choose
 from gateway.translation import Translation, translate
 from gateway.upstream import Deadlines, Request
 
@@ -21,22 +24,101 @@ _TRANSLATED_MAX = 64 * 1024 * 1024
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """All that the attempts of one exchange need. `asked_usage`: the usage chunk is ours, and kept from the client."""
+    """All that one attempt needs. `asked_usage`: the usage chunk is ours, and kept from the client."""
 
     route: Route
     request: Request
     deadlines: Deadlines
-    policy: RetryPolicy
     asked_usage: bool = False
     translation: Translation | None = None
 
 
+class Planner:
+    """Plans the attempts of one exchange.
+
+    `decoded`: the body without its content coding, where it is JSON. `admit`: raises ExchangeError for a route that the
+    client may not use.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        where: Place,
+        seen: Peek,
+        options: Options,
+        *,
+        method: str,
+        headers: Headers,
+        body: bytes,
+        decoded: bytes | None,
+        admit: Callable[[Route], None],
+    ) -> None:
+        self._config = config
+        self._where = where
+        self._seen = seen
+        self._options = options
+        self._method = method
+        self._headers = headers
+        self._body = body
+        self._decoded = decoded
+        self._admit = admit
+        self.family = where.family
+        self._last: tuple[Provider, str | None, Plan] | None = None
+
+    def route(self, provider: Provider, model: str | None) -> Route:
+        """Return how a provider is asked. Raises ExchangeError where it cannot be."""
+        return choose(self._where, self._seen, provider, model)
+
+    def unplanned(self, provider: Provider, model: str | None) -> Route:
+        """Return what can be said of an attempt that could not be planned."""
+        where = self._where
+        return Route(
+            provider=provider,
+            target=where.path,
+            family=where.family,
+            dialect=where.dialect,
+            model=asked_model(where, self._seen),
+            rename=model,
+        )
+
+    def plan(self, provider: Provider, model: str | None) -> Plan:
+        """Say what is sent to a provider. Raises ExchangeError where it cannot be told what the client asks for."""
+        last = self._last
+        if last is not None and last[0] is provider and last[1] == model:
+            return last[2]
+        route = self.route(provider, model)
+        self._admit(route)
+        timeout = self._options.timeout
+        made = plan(
+            self._config,
+            route,
+            self._method,
+            self._where.path,
+            self._headers,
+            self._body,
+            self._decoded,
+            None if timeout is None else timeout / 1000,
+        )
+        self._last = provider, model, made
+        return made
+
+
 def plan(
-    config: Config, route: Route, method: str, path: str, headers: Headers, body: bytes, decoded: bytes | None
+    config: Config,
+    route: Route,
+    method: str,
+    path: str,
+    headers: Headers,
+    body: bytes,
+    decoded: bytes | None,
+    timeout: float | None = None,
 ) -> Plan:
-    """Say what is sent. `decoded`: the body without its content coding, where it is JSON. Raises ExchangeError."""
+    """Say what is sent. `decoded`: the body without its content coding, where it is JSON. Raises ExchangeError.
+
+    `timeout`: seconds that the request itself allows for an attempt.
+    """
     if route.sent is not None:
-        return _translated(config, route, method, path, headers, decoded)
+        return _translated(config, route, method, path, headers, decoded, timeout)
     sent, changed, asked_usage = body, False, False
     if decoded is not None and route.rename is not None and not _names_model(route):
         renamed = rename_model(decoded, route.rename)
@@ -64,8 +146,7 @@ def plan(
     return Plan(
         route=route,
         request=request,
-        deadlines=_deadlines(config, route),
-        policy=config.retry,
+        deadlines=_deadlines(config, route, timeout),
         asked_usage=asked_usage,
     )
 
@@ -75,7 +156,15 @@ def _names_model(route: Route) -> bool:
     return route.by_path and route.family != "azure-openai"
 
 
-def _translated(config: Config, route: Route, method: str, path: str, headers: Headers, decoded: bytes | None) -> Plan:
+def _translated(
+    config: Config,
+    route: Route,
+    method: str,
+    path: str,
+    headers: Headers,
+    decoded: bytes | None,
+    timeout: float | None,
+) -> Plan:
     if decoded is None:
         raise ExchangeError(
             Kind.BAD_INPUT,
@@ -94,7 +183,9 @@ def _translated(config: Config, route: Route, method: str, path: str, headers: H
     written = translation.written
     query = f"?{written.query}" if written.query else ""
     shown = translated(headers, route)  # by the client's own target, which may have a key
-    route = structs.replace(route, target=route.provider.paths[translation.provider.name] + written.path + query)
+    provider = route.provider
+    to = provider.only_target or provider.paths[translation.provider.name] + written.path + query
+    route = structs.replace(route, target=to)
     request = Request(
         method=method.encode(),
         target=route.target.encode("utf-8", "surrogateescape"),
@@ -104,20 +195,24 @@ def _translated(config: Config, route: Route, method: str, path: str, headers: H
     return Plan(
         route=route,
         request=request,
-        deadlines=_deadlines(config, route),
-        policy=config.retry,
+        deadlines=_deadlines(config, route, timeout),
         translation=translation,
     )
 
 
-def _deadlines(config: Config, route: Route) -> Deadlines:
+def _deadlines(config: Config, route: Route, timeout: float | None) -> Deadlines:
     provider = route.provider
-    total = provider.timeout or config.default_timeout
+    if timeout is not None:
+        total, setting = timeout, "the request's option timeout"
+    elif provider.timeout:
+        total, setting = provider.timeout, f"$.providers.{provider.name}.timeout"
+    else:
+        total, setting = config.default_timeout, "$.default_timeout"
     first_byte = config.timeouts.first_byte
     return Deadlines(
         connect=min(config.timeouts.connect, total),
         first_byte=min(first_byte, total) if first_byte is not None else total,
         idle=config.timeouts.idle,
         total=total,
-        total_setting=f"$.providers.{provider.name}.timeout" if provider.timeout else "$.default_timeout",
+        total_setting=setting,
     )

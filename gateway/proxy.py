@@ -5,6 +5,7 @@ import logging
 import random
 import re
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 from aiohttp import StreamReader, web
@@ -14,19 +15,24 @@ from opentelemetry.trace import Tracer
 from yarl import URL
 
 from gateway import counting
-from gateway.admission import Token, admitted, refuse_pages
-from gateway.attempts import answer, refuse
+from gateway.admission import Admitted, Token, admitted, refuse_pages
+from gateway.answering import refuse
+from gateway.attempt import CLIENT_ABORT, OK
+from gateway.attempts import Attempts
+from gateway.choosing import candidates
 from gateway.codings import decode, worth_reading
 from gateway.config import Config
+from gateway.course import Course
 from gateway.dialects.edit import Peek, peek
 from gateway.errors import ExchangeError, Kind
-from gateway.headers import secrets_in
+from gateway.health import Health
 from gateway.listing import Lister
-from gateway.planning import plan
-from gateway.providers.table import Provider
-from gateway.recording import CLIENT_ABORT, OK, Exchange
+from gateway.options import from_headers, said_in
+from gateway.planning import Planner
+from gateway.recording import Exchange
 from gateway.relay import extra_headers
-from gateway.routing import Family, Place, choose, place
+from gateway.routing import Family, Place, Route, asked_model, place
+from gateway.setup import Setup
 from gateway.upstream import Signer
 from gateway.wire import Client
 
@@ -43,24 +49,27 @@ class Proxy:
     def __init__(
         self,
         *,
-        config: Config,
-        providers: Mapping[str, Provider],
+        setup: Setup,
         client: Client,
         signer: Signer,
         tracer: Tracer,
         rng: random.Random,
         token: Token | None,
     ) -> None:
-        self._config = config
-        self._providers = providers
+        self._setup = setup
+        self._health = Health()
         self._client = client
         self._signer = signer
         self._tracer = tracer
         self._rng = rng
         self._token = token
-        self._lister = Lister(config, providers, client, signer)
+        self._lister = Lister(client, signer)
         self._handling: set[asyncio.Task[Any]] = set()
         self.stopping = False
+
+    def use(self, setup: Setup) -> None:
+        """Go on by another configuration; what is in flight keeps its own."""
+        self._setup = setup
 
     def cut_off(self) -> None:
         """End what is still in flight when the time to drain is over."""
@@ -73,9 +82,10 @@ class Proxy:
         if task is not None and task not in self._handling:  # one task handles all requests of a connection
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
+        setup = self._setup
         exchange = Exchange(
             self._tracer,
-            self._config.capture,
+            setup.config.capture,
             method=request.method,
             target=request.raw_path,
             headers=_readable(request),
@@ -84,31 +94,18 @@ class Proxy:
         family: Family = "anthropic" if anthropic else "openai"
         try:
             try:
-                where = self._placed(request, anthropic)
+                where = self._placed(request, anthropic, setup)
                 family = where.family
                 let_in = admitted(request.raw_headers, where, self._token)
-                headers, where = let_in.headers, structs.replace(where, query=let_in.query)
+                where = structs.replace(where, query=let_in.query)
                 if request.headers.get("Upgrade", "").lower() == "websocket":
                     return await _no_websocket(request, family, exchange)
-                if asked := self._lister.asked(request.method, where):
-                    return await self._lister.answer(request, asked, let_in, where, exchange)
-                body = await self._read(request, exchange)
-                decoded = _decoded(request, body, where)
-                seen = peek(decoded) if decoded else NOTHING
-                route = choose(where, seen, self._providers)
-                if counting.asked_for(request.method, where, route):
-                    return await _counted(request, decoded, exchange)
-                if not let_in.proven:
-                    refuse_pages(request.method, headers, route, self._config.auth.origins)
-                made = plan(self._config, route, request.method, where.path, headers, body, decoded)
+                if asked := self._lister.asked(request.method, where, setup):
+                    return await self._lister.answer(request, asked, let_in, where, setup, exchange)
+                body = await self._read(request, exchange, setup.config)
+                return await self._answer(request, where, let_in, body, setup, exchange)
             except ExchangeError as error:
                 return await refuse(request, error, family, exchange)
-            if decoded and not worth_reading(decoded):
-                exchange.span.set_attribute("gateway.request.unread", "too large")
-                decoded = None
-            read = None if made.translation is None else made.translation.asked
-            exchange.routed(made.route, decoded, secrets_in(route.provider), asked=read)
-            return await answer(request, self._client, self._signer, made, exchange, self._rng)
         except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
             if self.stopping:
                 exchange.abandon("shutdown", "the gateway stopped before the response was whole")
@@ -128,17 +125,54 @@ class Proxy:
             if not exchange.ended:
                 exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
 
-    def _placed(self, request: web.Request, anthropic: bool) -> Place:
+    async def _answer(
+        self, request: web.Request, where: Place, let_in: Admitted, body: bytes, setup: Setup, exchange: Exchange
+    ) -> web.StreamResponse:
+        """Answer a request that has been read. Raises ExchangeError where it can be sent to nobody."""
+        config = setup.config
+        options = from_headers(said_in(let_in.headers))
+        decoded = _decoded(request, body, where)
+        seen = peek(decoded) if decoded else NOTHING
+        asked = options.model or asked_model(where, seen)
+        chosen = candidates(where, seen, options, setup, lambda each: self._health.latency(each.id(asked)), self._rng)
+        course = Course(chosen, asked, config, options.policy(config.retry), self._health, monotonic())
+
+        def admit(route: Route) -> None:
+            if not let_in.proven:
+                refuse_pages(request.method, let_in.headers, route, config.auth.origins)
+
+        planner = Planner(
+            config,
+            where,
+            seen,
+            options,
+            method=request.method,
+            headers=let_in.headers,
+            body=body,
+            decoded=decoded,
+            admit=admit,
+        )
+        if counting.counts(request.method, where):
+            first = course.candidates[0]
+            if counting.asked_for(request.method, where, planner.route(first.provider, first.model)):
+                return await _counted(request, decoded, exchange)
+        if decoded and not worth_reading(decoded):
+            exchange.span.set_attribute("gateway.request.unread", "too large")
+            decoded = None
+        attempts = Attempts(request, self._client, self._signer, planner, course, exchange, decoded)
+        return await attempts.answer(self._rng)
+
+    def _placed(self, request: web.Request, anthropic: bool, setup: Setup) -> Place:
         """Read the path. Raises ExchangeError, which tells nothing of what there is to who may not ask."""
         try:
-            return place(request.method, request.raw_path, anthropic, self._providers)
+            return place(request.method, request.raw_path, anthropic, setup.providers)
         except ExchangeError:
             admitted(request.raw_headers, None, self._token)
             raise
 
-    async def _read(self, request: web.Request, exchange: Exchange) -> bytes:
+    async def _read(self, request: web.Request, exchange: Exchange, config: Config) -> bytes:
         """Return the request's body, in the coding it came in."""
-        limit = self._config.limits.body_bytes
+        limit = config.limits.body_bytes
         if (request.content_length or 0) > limit:
             raise _too_large(limit)
         if not request.body_exists:
@@ -147,7 +181,7 @@ class Proxy:
         if content.is_eof():  # it came with the head
             body = await content.readany()
         else:
-            body = await exchange.waiting(_upload(content, limit, self._config.timeouts.idle))
+            body = await exchange.waiting(_upload(content, limit, config.timeouts.idle))
         if len(body) > limit:
             raise _too_large(limit)
         return body

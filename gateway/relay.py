@@ -14,10 +14,11 @@ from aiohttp.http_writer import StreamWriter
 from multidict import CIMultiDict
 
 from gateway import error_bodies
+from gateway.attempt import Attempt
 from gateway.connection import ends_with_the_connection
 from gateway.errors import ExchangeError, Kind
 from gateway.headers import hop_by_hop
-from gateway.recording import Attempt, Exchange
+from gateway.recording import Exchange
 from gateway.routing import Route
 from gateway.tee import Tee
 from gateway.upstream import Body

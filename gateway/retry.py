@@ -5,7 +5,7 @@ with one candidate, only retryable kinds are tried again, after a backoff.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -96,41 +96,53 @@ class Stop(Struct, frozen=True):
 
 
 class Again(Struct, frozen=True, kw_only=True):
-    """Try `candidate` (an index) after `wait` seconds. `reason` says what the attempt is made for."""
+    """Try again after `wait` seconds. `reason` says what the attempt is made for.
 
-    candidate: int
+    `moves`: how many candidates further in the list that is; 0: the same one, with another key.
+    """
+
+    moves: int
     wait: float
     reason: str
 
 
 def next_step(
-    ended: Ended, *, tries: int, candidate: int, candidates: int, start: int, policy: RetryPolicy, jitter: float
+    ended: Ended,
+    *,
+    tries: int,
+    position: int,
+    rests: Sequence[float],
+    policy: RetryPolicy,
+    jitter: float,
+    other_key: bool = False,
 ) -> Stop | Again:
     """Say what follows a failed attempt.
 
-    `tries`: attempts made so far, at least 1. `candidate`: the one that failed, of `candidates`; `start`: where the
-    list was begun. `jitter`: a random number from 0 to 1.
+    `tries`: attempts made so far, at least 1. `position`: of the failed one, if the list of candidates were repeated
+    without end. `rests`: for each candidate the seconds for which it said to be left alone, 0 for none; a server
+    error's are bounded by `max_backoff` already, since it may pass sooner than it says. `jitter`: a random number from
+    0 to 1. `other_key`: the candidate has another key that may do.
     """
     if ended.relayed:
         return Stop("the client has had a part of the response")
     if tries >= policy.max_tries:
         return Stop(f"{tries} tries were made")
-    following = (candidate + 1) % candidates
-    first_round = tries < candidates
-    if first_round and following != start:
-        return Again(candidate=following, wait=0.0, reason=f"fallback after {ended.kind.value}")
+    why, count = ended.kind.value, len(rests)
+    if other_key:
+        return Again(moves=0, wait=0.0, reason=f"another key after {why}")
+    if position + 1 < count:
+        return Again(moves=1, wait=0.0, reason=f"fallback after {why}")
     if ended.should_retry is False:
         return Stop("the provider said not to try again")
     if not ended.kind.fact.retryable and ended.should_retry is not True:
-        return Stop(f"{ended.kind.value} does not get better by trying again")
-    wait, longest = backoff(policy, tries - max(candidates - 1, 0), jitter), policy.max_backoff / 1000
-    if ended.retry_after is not None:
-        limited = ended.kind is Kind.RATE_LIMIT
-        if limited and ended.retry_after > longest and policy.fail_if_rate_limit_exceeds_max_backoff:
-            return Stop(f"the provider said to wait {ended.retry_after:g} s, longer than max_backoff")
-        # A server error may pass sooner than it says; a rate limit does not.
-        wait = max(wait, ended.retry_after if limited else min(ended.retry_after, longest))
-    return Again(candidate=following, wait=wait, reason=f"retry after {ended.kind.value}")
+        return Stop(f"{why} does not get better by trying again")
+    wait, longest = backoff(policy, position - count + 2, jitter), policy.max_backoff / 1000
+    for moves in range(1, count + 1):
+        rest = rests[(position + moves) % count]
+        if rest <= round(longest, 6) or not policy.fail_if_rate_limit_exceeds_max_backoff:
+            again = "retry" if count == 1 else "another round"
+            return Again(moves=moves, wait=max(wait, rest), reason=f"{again} after {why}")
+    return Stop(f"the provider said to wait {min(rests):g} s, longer than max_backoff")
 
 
 def backoff(policy: RetryPolicy, failures: int, jitter: float) -> float:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from msgspec import Struct, structs
 
 from gateway import semconv, targets
+from gateway.candidates import claimed, prefixed
 from gateway.dialects import Dialect
 from gateway.dialects.edit import Peek
 from gateway.dialects.registry import DIALECTS, SPOKEN_AS, WRITERS, InPath, by_shape, classify, in_path
@@ -198,18 +199,14 @@ def _family(
     return "anthropic" if spoken is None and anthropic_client else "openai"
 
 
-def choose(where: Place, seen: Peek, providers: Mapping[str, Provider]) -> Route:
-    """Name the provider, the upstream target and the model. Raises ExchangeError where nothing fits."""
+def choose(where: Place, seen: Peek, provider: Provider, rename: str | None) -> Route:
+    """Say how a provider is asked. `rename`: the model there, where it is another than the request says.
+
+    Raises ExchangeError where the provider cannot be asked so.
+    """
     named = where.named
-    model = seen.model if named is None else named.model
-    provider, rename = (where.provider, None) if where.provider is not None else found(model, where, providers)
-    if rename == "":
-        raise ExchangeError(
-            Kind.BAD_INPUT,
-            f"The model {model!r} is only a prefix; write {model}NAME.",
-            status=400,
-            code="model_not_found",
-        )
+    model = asked_model(where, seen)
+    rename = None if rename == model else rename
     dialect = where.dialect if where.dialect is None else by_shape(where.dialect, seen)
     sent, reply = _translated(where, dialect, provider)
     by_path = named is not None and (where.family != "azure-openai" or provider.name == "azure-openai")
@@ -231,8 +228,15 @@ def choose(where: Place, seen: Peek, providers: Mapping[str, Provider]) -> Route
     )
 
 
+def asked_model(where: Place, seen: Peek) -> str | None:
+    """Return the model that a request names, in its path or its body."""
+    return seen.model if where.named is None else where.named.model
+
+
 def _target(where: Place, path: str, provider: Provider, dialect: Dialect | None) -> str:
     """Return the target of a request that is sent as it came."""
+    if provider.only_target is not None:
+        return provider.only_target
     said = _joined(where, path, provider, dialect)
     return said if said.startswith("/") else f"/{said}"  # the mount alone
 
@@ -262,14 +266,20 @@ def found(model: str | None, where: Place, providers: Mapping[str, Provider]) ->
     usual = providers.get(where.usual)
     # In a project's path that is only relayed the publisher's name is no prefix.
     if model and (where.dialect is not None or where.usual != "vertex"):
-        prefixed = [(p, each) for each in providers.values() for p in each.prefixes if model.startswith(p)]
-        if prefixed:
-            prefix, provider = max(prefixed, key=lambda pair: (len(pair[0]), not pair[1].as_built_in))
-            return provider, model.removeprefix(prefix)
+        by_prefix = prefixed(model, providers)
+        if by_prefix is not None:
+            if not by_prefix[1]:
+                raise ExchangeError(
+                    Kind.BAD_INPUT,
+                    f"The model {model!r} is only a prefix; write {model}NAME.",
+                    status=400,
+                    code="model_not_found",
+                )
+            return by_prefix
         if _may_be_claimed(model, where) and (usual is None or usual.as_built_in):
-            claimed = [each for each in providers.values() if each.claims(model)]
-            if claimed and usual not in claimed:
-                return claimed[0], None
+            claims = claimed(model, providers)
+            if claims and usual not in claims:
+                return claims[0], None
     if usual is None:
         variable = _SET_UP.get(where.usual)
         raise ExchangeError(
@@ -289,6 +299,11 @@ def _may_be_claimed(model: str, where: Place) -> bool:
     """
     if where.family == "azure-openai" or (where.family == "ollama" and ":" in model):
         return False
+    return names_a_model(where)
+
+
+def names_a_model(where: Place) -> bool:
+    """Whether the body of a request is known to name its model."""
     return where.dialect is not None or where.path.rstrip("/").endswith("/count_tokens")
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway import telemetry
+from gateway import setup, telemetry
 from gateway.admin.forward import Admin
 from gateway.admin.pages import socket_path
 from gateway.admission import Token
 from gateway.config import Config
 from gateway.journal import Journal
-from gateway.providers import table
 from gateway.providers.demo import DemoProvider
 from gateway.proxy import Proxy, in_origin_form
 from gateway.recorder import LIVE
@@ -81,10 +80,9 @@ class Worker:
         rng = random.Random(os.urandom(16))
         self._client = Client()
         self._demo = DemoProvider()
-        self._providers = table.build(config, environ, ours)
+        self._ours = ours
         self._proxy = Proxy(
-            config=config,
-            providers=self._providers,
+            setup=setup.build(config, environ, ours),
             client=self._client,
             signer=CloudSigner(self._client, environ, time.time),
             tracer=telemetry.JournalTracer(self.journal, source, time.time_ns, rng),
@@ -109,8 +107,13 @@ class Worker:
 
     async def start(self) -> None:
         """Start what requests may need."""
-        self._providers["demo"] = table.demo(await self._demo.start())
+        self._demo_url = await self._demo.start()
+        self.use(self._config, self._environ)
         await self.runner.setup()
+
+    def use(self, config: Config, environ: Mapping[str, str]) -> None:
+        """Go on by another configuration. Raises ConfigError for one that cannot work: the present one stays."""
+        self._proxy.use(setup.build(config, environ, self._ours, self._demo_url))
 
     async def stop(self) -> None:
         """Drain, and let go of everything."""

@@ -69,6 +69,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         set_up: Whether it can be reached without a key, since the configuration names it.
         recovers: Whether its errors may have the answer in them, as Groq's do.
         quirks: How its chat completions differ from OpenAI's.
+        only_target: Where a request is sent whatever its path: it has named a URL of its own.
 
     """
 
@@ -95,6 +96,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     quirks: Quirks = Quirks()
     names: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    only_target: str | None = None
 
     def __repr__(self) -> str:
         """Name it without its keys."""

@@ -1,0 +1,142 @@
+"""The course of one exchange: which candidate, and which of its keys, each attempt goes to, when, and why.
+
+`retry.next_step` has the rules; here is what they are asked with, and what is noted for other exchanges. It does
+nothing by itself, and reads no clock: who drives it makes the attempts and waits.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from gateway.candidates import Candidate, Id
+from gateway.config import Config
+from gateway.errors import Kind
+from gateway.health import OF_THE_KEY, Health
+from gateway.providers.table import Provider
+from gateway.retry import Ended, RetryPolicy, Stop, next_step
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """The next attempt: whom to ask (`provider` has the key to show), after how many seconds, and why.
+
+    `position`: of its candidate, if their list were repeated without end. `late`: after how many further seconds
+    another attempt is to be made beside it; None for never.
+    """
+
+    candidate: Candidate
+    provider: Provider
+    of: Id
+    position: int
+    wait: float
+    reason: str
+    late: float | None = None
+
+
+class Course:
+    """The attempts of one exchange. `asked`: the model that its request names; `now`: seconds of one clock."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        asked: str | None,
+        config: Config,
+        policy: RetryPolicy,
+        health: Health,
+        now: float,
+    ) -> None:
+        self._asked = asked
+        self._config = config
+        self._policy = policy
+        self._health = health
+        self.candidates = health.arranged(candidates, asked, config.circuit, now)
+        self._position = 0
+        self._tries = 0
+        self._hedged = False
+        self._keys: dict[int, list[Provider]] = {}
+        self._until = [0.0] * len(self.candidates)  # when each said that it can be asked again
+
+    def __repr__(self) -> str:
+        return f"<Course {self._tries} tries, at {self._position} of {len(self.candidates)} candidates>"
+
+    def begin(self, now: float) -> Step:
+        """Return the first attempt."""
+        return self._step(0.0, "first", now)
+
+    def failed(self, step: Step, ended: Ended, now: float, jitter: float) -> Step | Stop:
+        """Say what follows a failed attempt. `jitter`: a random number from 0 to 1."""
+        self.note(step, ended.kind, now, ended.retry_after)
+        longest = self._policy.max_backoff / 1000
+        if ended.retry_after is not None:
+            limited = ended.kind is Kind.RATE_LIMIT
+            rest = ended.retry_after if limited else min(ended.retry_after, longest)
+            self._until[step.position % len(self.candidates)] = now + rest
+        then = next_step(
+            ended,
+            tries=self._tries,
+            position=self._position,
+            rests=[round(max(0.0, until - now), 6) for until in self._until],  # a difference of clocks, not quite exact
+            policy=self._policy,
+            jitter=jitter,
+            other_key=ended.kind in OF_THE_KEY and self._has_fresh_key(now),
+        )
+        if isinstance(then, Stop):
+            return then
+        self._position += then.moves
+        return self._step(then.wait, then.reason, now)
+
+    def hedge(self, step: Step, now: float) -> Step | None:
+        """Return the attempt to make beside one that is late: the next candidate's; None where no try is left."""
+        if self._hedged or self._tries >= self._policy.max_tries:
+            return None
+        self._hedged = True
+        if self._position + 1 < len(self.candidates):
+            self._position += 1
+        return self._step(0.0, f"hedge after {round((step.late or 0.0) * 1000)} ms", now)
+
+    def note(self, step: Step, kind: Kind | None, now: float, retry_after: float | None = None) -> None:
+        """Note how an attempt ended, for other exchanges. None: it was answered."""
+        self._health.ended(step.of, kind, self._config.circuit, now)
+        if kind is not None:
+            self._health.rest(step.provider, kind, retry_after, now)
+
+    def answered(self, step: Step, seconds: float) -> None:
+        """Note how long the first byte of a good response took."""
+        self._health.first_byte(step.of, seconds)
+
+    def left(self, step: Step) -> None:
+        """Note that an attempt came to no end that says anything of its candidate."""
+        self._health.left(step.of)
+
+    def _step(self, wait: float, reason: str, now: float) -> Step:
+        index = self._position % len(self.candidates)
+        candidate = self.candidates[index]
+        of = candidate.id(self._asked)
+        self._tries += 1
+        if self._health.begins(of, now + wait) and reason == "first":
+            reason = "probe"
+        late = None if self._hedged else self._health.late(of, self._config.hedge)
+        provider = self._key(index, now)
+        return Step(
+            candidate=candidate,
+            provider=provider,
+            of=of,
+            position=self._position,
+            wait=wait,
+            reason=reason,
+            late=late,
+        )
+
+    def _key(self, index: int, now: float) -> Provider:
+        """Return the candidate with the next of its keys."""
+        candidate = self.candidates[index]
+        if len(candidate.providers) == 1:
+            return candidate.provider
+        left = self._keys.get(index)
+        if not left:
+            left = self._keys[index] = list(self._health.keys(candidate, now))
+        return left.pop(0)
+
+    def _has_fresh_key(self, now: float) -> bool:
+        """Whether the present candidate has a key that was not tried in this round, and does not rest."""
+        left = self._keys.get(self._position % len(self.candidates), [])
+        return bool(left) and not self._health.rests(left[0], now)

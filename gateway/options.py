@@ -1,0 +1,215 @@
+"""What a request says for itself, beyond its API: whom to ask, how often, how long, and what it belongs to. Pure.
+
+In headers `x-gateway-*`, or by the seed's names `x-chronicle-*`; on the seed's own routes in the body too, which goes
+before the headers.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+import msgspec
+from msgspec import Struct, structs
+
+from gateway.errors import ExchangeError, Kind
+from gateway.retry import RetryPolicy, policy_problem
+
+PREFIXES = (b"x-gateway-", b"x-chronicle-")
+_SHORTEST = min(map(len, PREFIXES))
+
+
+class Named(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the models that a request lists."""
+
+    model: str
+    provider: str | None = None
+    api_key: str | None = None
+    api_key_name: str | None = None
+
+    def __repr__(self) -> str:
+        """Keep the key out."""
+        return f"<Named {self.provider}/{self.model}>"
+
+
+class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a request belongs to. `extra` is a JSON object."""
+
+    application: str | None = None
+    environment: str | None = None
+    organization_id: str | None = None
+    project_id: str | None = None
+    user_id: str | None = None
+    workflow_id: str | None = None
+    workflow_name: str | None = None
+    run_id: str | None = None
+    step_id: str | None = None
+    step_index: int | None = None
+    prompt_id: str | None = None
+    prompt_version: int | None = None
+    extra: dict[str, Any] | None = None
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What one request says for itself.
+
+    Attributes:
+        model: Instead of the body's.
+        provider: Whom to ask, by name.
+        models: Whom to ask, one after the other; goes before model and provider, and has no aliases in it.
+        random_choice: Whether that list is begun at a random place.
+        override_url: Where to send it, instead of to the provider's own URL.
+        api_key: Shown to the provider, instead of any other.
+        timeout: In milliseconds, for one attempt.
+        retry: What is other than in the configuration, by the names of `[retry]`.
+
+    """
+
+    model: str | None = None
+    provider: str | None = None
+    models: tuple[Named, ...] = ()
+    random_choice: bool = False
+    override_url: str | None = None
+    api_key: str | None = None
+    timeout: float | None = None
+    retry: dict[str, Any] = {}
+    metadata: Metadata = Metadata()
+
+    def __repr__(self) -> str:
+        """Keep the key out."""
+        return f"<Options model={self.model!r} provider={self.provider!r}>"
+
+    def policy(self, configured: RetryPolicy) -> RetryPolicy:
+        """Return how to retry. Raises ExchangeError for what is no option of that."""
+        if not self.retry:
+            return configured
+        try:
+            policy = msgspec.convert({**msgspec.to_builtins(configured), **self.retry}, RetryPolicy)
+        except msgspec.ValidationError as error:
+            _refuse("retry", str(error))
+        if wrong := policy_problem(policy):
+            _refuse("retry", wrong)
+        return policy
+
+
+NONE = Options()
+
+# By the name that follows the prefix; `read` makes a value of the text.
+_STRINGS = {
+    "model": "model",
+    "provider": "provider",
+    "override-url": "override_url",
+    "provider-api-key": "api_key",
+}
+_METADATA = {
+    "application": "application",
+    "environment": "environment",
+    "organization-id": "organization_id",
+    "organization": "organization_id",
+    "project-id": "project_id",
+    "project": "project_id",
+    "user-id": "user_id",
+    "user": "user_id",
+    "workflow-id": "workflow_id",
+    "workflow-name": "workflow_name",
+    "run-id": "run_id",
+    "run": "run_id",
+    "step-id": "step_id",
+    "step": "step_id",
+    "prompt-id": "prompt_id",
+}
+_INTEGERS = {"step-index": "step_index", "prompt-version": "prompt_version"}
+# The seed's are UUIDs; ours are any text.
+_IDS = frozenset({"run-id", "step-id"})
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def said_in(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, tuple[str, str]]:
+    """Return the options among headers: by what follows the prefix, the header's name and its value.
+
+    Of a name under both prefixes ours counts. An empty value says nothing.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for name, value in raw_headers:
+        if len(name) < _SHORTEST or name[:2] not in (b"x-", b"X-"):
+            continue
+        lowered = name.lower()
+        for prefix in PREFIXES:
+            if lowered.startswith(prefix):
+                option = lowered[len(prefix) :].decode("latin-1")
+                if (value := value.strip()) and (option not in found or prefix == PREFIXES[0]):
+                    found[option] = lowered.decode("latin-1"), value.decode("utf-8", "replace")
+    return found
+
+
+def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
+    """Return what headers say (`said_in`). Raises ExchangeError that names the header, and what is expected."""
+    if not said:
+        return NONE
+    options: dict[str, Any] = {_STRINGS[name]: value for name, (_, value) in said.items() if name in _STRINGS}
+    for name, (header, value) in said.items():
+        match name:
+            case "models":
+                options["models"] = _json(header, value, tuple[Named, ...], "a JSON list of {model, provider}")
+            case "retry":
+                options["retry"] = _json(header, value, dict[str, Any], "a JSON object like [retry]")
+            case "random-choice":
+                if value.lower() not in _BOOLEANS:
+                    _refuse(header, "expected true or false")
+                options["random_choice"] = _BOOLEANS[value.lower()]
+            case "timeout":
+                options["timeout"] = _milliseconds(header, value)
+    metadata = metadata_of(said)
+    return Options(**options, metadata=metadata) if options or metadata != NONE.metadata else NONE
+
+
+def metadata_of(said: Mapping[str, tuple[str, str]]) -> Metadata:
+    """Return what headers say a request belongs to. Raises ExchangeError that names the header."""
+    metadata: dict[str, Any] = {}
+    for name, (header, value) in said.items():
+        if name in _METADATA:
+            if name in _IDS and header.startswith("x-chronicle-") and not _UUID.fullmatch(value):
+                _refuse(header, "expected a UUID")
+            metadata.setdefault(_METADATA[name], value)
+        elif name in _INTEGERS:
+            if not value.lstrip("-").isdecimal() or len(value) > 10:
+                _refuse(header, "expected a whole number")
+            metadata[_INTEGERS[name]] = int(value)
+        elif name == "extra-meta":
+            metadata["extra"] = _json(header, value, dict[str, Any], "a JSON object")
+    return Metadata(**metadata)
+
+
+def merged(first: Options, second: Options) -> Options:
+    """Return what `first` says, and what `second` says where that says nothing."""
+    if second is NONE:
+        return first
+    metadata = Metadata(**{**_told(second.metadata), **_told(first.metadata)})
+    return Options(**{**_told(second), **_told(first), "metadata": metadata})
+
+
+def _told(value: Options | Metadata) -> dict[str, Any]:
+    defaults = NONE if isinstance(value, Options) else NONE.metadata
+    return {name: each for name, each in structs.asdict(value).items() if each != getattr(defaults, name)}
+
+
+def _json(header: str, value: str, kind: Any, expected: str) -> Any:
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        _refuse(header, f"expected {expected}: {error}")
+
+
+def _milliseconds(header: str, value: str) -> float:
+    try:
+        said = float(value)
+    except ValueError:
+        said = math.nan
+    if not 0 < said < math.inf:
+        _refuse(header, "expected a number of milliseconds above 0")
+    return said
+
+
+def _refuse(where: str, why: str) -> NoReturn:
+    raise ExchangeError(Kind.BAD_INPUT, f"{where}: {why}", code="bad_option") from None
