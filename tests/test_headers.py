@@ -10,7 +10,8 @@ from gateway.dialects.edit import peek
 from gateway.headers import lower, secrets_in, without_scheme
 from gateway.planning import plan
 from gateway.providers import table
-from gateway.routing import choose, place
+from gateway.routing import place
+from tests.routes import first
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 CUSTOM = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\n"
@@ -45,7 +46,7 @@ def sent(target, model="m", headers=(), toml="", environ=None, *, anthropic=Fals
     elif "/converse" in target:
         body = b'{"messages": [{"role": "user", "content": [{"text": "hi"}]}]}'
     where = place("POST", target, anthropic, providers)
-    route = choose(where, peek(body), providers)
+    route = first(where, peek(body), providers)
     raw = tuple((name.encode(), value.encode()) for name, value in headers)
     return plan(config, route, "POST", where.path, raw, body, body).request
 

@@ -10,7 +10,8 @@ from gateway.dialects.edit import peek
 from gateway.errors import ExchangeError
 from gateway.planning import Plan, plan
 from gateway.providers import table
-from gateway.routing import choose, place
+from gateway.routing import place
+from tests.routes import first
 
 CUSTOM = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\n"
 ENVIRON = {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com", "AWS_REGION": "us-east-1"}
@@ -26,7 +27,7 @@ def planned(target: str, body: bytes, toml: str = "", *, decoded: bytes | None =
     providers = table.build(config, ENVIRON)
     where = place("POST", target, False, providers)
     seen = body if decoded == b"" else decoded
-    route = choose(where, peek(seen or b""), providers)
+    route = first(where, peek(seen or b""), providers)
     return plan(config, route, "POST", where.path, ((b"Content-Encoding", b"x"),), body, seen)
 
 

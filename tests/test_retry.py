@@ -50,48 +50,55 @@ jitters = st.floats(0, 1)
 @given(st.data(), policies, st.integers(1, 5))
 def test_a_run_of_failures_keeps_every_bound(data, policy, candidates):
     """However attempts fail: never more than max_tries, never after a relayed byte, no wait beyond the rules."""
-    start = candidate = data.draw(st.integers(0, candidates - 1))
-    tries, visited = 0, []
+    limit = policy.max_backoff / 1000
+    tries, position, rests = 0, 0, [0.0] * candidates
     while True:
         tries += 1
-        visited.append(candidate)
         assert tries <= policy.max_tries
         ended = data.draw(endings)
+        if ended.retry_after is not None:
+            limited = ended.kind is Kind.RATE_LIMIT
+            rests[position % candidates] = ended.retry_after if limited else min(ended.retry_after, limit)
+        other_key = data.draw(st.booleans())
         step = next_step(
             ended,
             tries=tries,
-            candidate=candidate,
-            candidates=candidates,
-            start=start,
+            position=position,
+            rests=rests,
             policy=policy,
             jitter=data.draw(jitters),
+            other_key=other_key,
         )
         if isinstance(step, Stop):
             break
         assert not ended.relayed
-        limit = policy.max_backoff / 1000
-        if ended.kind is Kind.RATE_LIMIT and ended.retry_after is not None:
+        if other_key or position + 1 < candidates:
+            assert (step.wait, step.moves) == (0.0, int(not other_key))
+        else:
+            rest = rests[(position + step.moves) % candidates]
+            assert 1 <= step.moves <= candidates
+            assert rest <= step.wait <= max(limit, rest)
             if policy.fail_if_rate_limit_exceeds_max_backoff:
-                assert step.wait == 0 or ended.retry_after <= limit
-            limit = max(limit, ended.retry_after)
-        assert 0 <= step.wait <= limit
-        assert step.candidate == (candidate + 1) % candidates
-        candidate = step.candidate
-    assert visited[:candidates] == [(start + n) % candidates for n in range(min(candidates, len(visited)))]
+                assert rest <= limit + 1e-6
+                passed = [rests[(position + n) % candidates] for n in range(1, step.moves)]
+                assert all(each > limit for each in passed)
+            else:
+                assert step.moves == 1
+        position += step.moves
 
 
 @given(endings, policies, jitters)
 def test_any_failure_moves_on_to_a_candidate_not_yet_tried_at_once(ended, policy, jitter):
     """In the first round of several candidates nothing is waited for, whatever the kind."""
     assume(not ended.relayed and policy.max_tries > 1)
-    step = next_step(ended, tries=1, candidate=0, candidates=3, start=0, policy=policy, jitter=jitter)
-    assert step == Again(candidate=1, wait=0.0, reason=f"fallback after {ended.kind.value}")
+    step = next_step(ended, tries=1, position=0, rests=[0.0] * 3, policy=policy, jitter=jitter)
+    assert step == Again(moves=1, wait=0.0, reason=f"fallback after {ended.kind.value}")
 
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_one_candidate_is_tried_again_for_retryable_kinds_only(kind):
     """Server, connection, parsing, rate limit and unclassified are retried; input, auth, credits, timeout never."""
-    step = next_step(Ended(kind=kind), tries=1, candidate=0, candidates=1, start=0, policy=RetryPolicy(), jitter=0.0)
+    step = next_step(Ended(kind=kind), tries=1, position=0, rests=[0.0], policy=RetryPolicy(), jitter=0.0)
     retryable = {"server", "sending", "parsing", "upstream_abort", "rate_limit", "generic"}
     assert isinstance(step, Again) == (kind.value in retryable)
 
@@ -114,7 +121,7 @@ def test_waits_grow_up_to_the_cap(policy, failures, jitter):
 def test_a_server_error_waits_as_long_as_it_is_told_up_to_the_cap(said, waited):
     """The longer of backoff and Retry-After, and never more than max_backoff."""
     ended = Ended(kind=Kind.SERVER, retry_after=said)
-    step = next_step(ended, tries=1, candidate=0, candidates=1, start=0, policy=RetryPolicy(), jitter=0.0)
+    step = next_step(ended, tries=1, position=0, rests=[min(said, 5.0)], policy=RetryPolicy(), jitter=0.0)
     assert isinstance(step, Again)
     assert step.wait == waited
 
@@ -126,13 +133,13 @@ def test_a_rate_limit_waits_as_long_as_it_is_told(retry_after, strict, expected)
     """The longer of backoff and Retry-After; above max_backoff it gives up, or waits where that is the setting."""
     policy = RetryPolicy(fail_if_rate_limit_exceeds_max_backoff=strict)
     ended = Ended(kind=Kind.RATE_LIMIT, retry_after=retry_after)
-    step = next_step(ended, tries=1, candidate=0, candidates=1, start=0, policy=policy, jitter=0.0)
+    step = next_step(ended, tries=1, position=0, rests=[retry_after], policy=policy, jitter=0.0)
     assert (step.wait if isinstance(step, Again) else None) == expected
 
 
 def test_a_provider_that_says_not_to_retry_is_believed():
     """x-should-retry: false stops a retryable kind; true permits one that is not."""
-    options = {"tries": 1, "candidate": 0, "candidates": 1, "start": 0, "policy": RetryPolicy(), "jitter": 0.0}
+    options = {"tries": 1, "position": 0, "rests": [0.0], "policy": RetryPolicy(), "jitter": 0.0}
     assert isinstance(next_step(Ended(kind=Kind.SERVER, should_retry=False), **options), Stop)
     assert isinstance(next_step(Ended(kind=Kind.BAD_INPUT, should_retry=True), **options), Again)
 

@@ -6,7 +6,8 @@ from gateway.config import parse
 from gateway.dialects.edit import Peek
 from gateway.errors import ExchangeError
 from gateway.providers import table
-from gateway.routing import choose, place
+from gateway.routing import place
+from tests.routes import first
 
 CONFIG = """
 [providers.local]
@@ -41,7 +42,7 @@ def _providers():
 
 def _route(providers, method, target, model=None, *, anthropic=False, fields=()):
     seen = Peek(model, fields=frozenset(fields))
-    return choose(place(method, target, anthropic, providers), seen, providers)
+    return first(place(method, target, anthropic, providers), seen, providers)
 
 
 # Where a path leads.

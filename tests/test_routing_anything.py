@@ -9,7 +9,8 @@ from gateway.dialects.edit import Peek
 from gateway.errors import ExchangeError
 from gateway.headers import forwarded, target, translated
 from gateway.providers import table
-from gateway.routing import SPOKEN_TO, choose, place
+from gateway.routing import SPOKEN_TO, place
+from tests.routes import first
 
 TOML = """
 [providers.local]
@@ -59,7 +60,7 @@ def routed(method, raw, anthropic, seen):
     """Return where a request goes; None where the client is told that it cannot."""
     try:
         where = place(method, raw, anthropic, PROVIDERS)
-        return where, choose(where, seen, PROVIDERS)
+        return where, first(where, seen, PROVIDERS)
     except ExchangeError as error:
         return None if error.status in {400, 404} else error
 
