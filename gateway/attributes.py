@@ -6,24 +6,50 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
+from msgspec import structs
 
 from gateway.config import Capture
 from gateway.content import bounded
 from gateway.dialects.conversation import Answered, Asked, Usage
+from gateway.options import Metadata
 from gateway.routing import Route
 from gateway.semconv import ERROR_BODY
 
-# Grouping headers, ours and those that agents already send, and the attribute each becomes; the first that is there.
-_GROUPING = (
-    ("x-gateway-session", "session.id"),
+# What a request belongs to, by the option that says it (`options.said_in`), and the attribute that becomes of it.
+_BELONGING = {
+    "session": "session.id",
+    "session-id": "session.id",
+    "user": "user.id",
+    "user-id": "user.id",
+    "application": "gateway.application",
+    "environment": "gateway.environment",
+    "organization": "gateway.organization.id",
+    "organization-id": "gateway.organization.id",
+    "project": "gateway.project.id",
+    "project-id": "gateway.project.id",
+    "workflow-id": "gateway.workflow.id",
+    "workflow-name": "gateway.workflow.name",
+    "run": "gateway.run.id",
+    "run-id": "gateway.run.id",
+    "step": "gateway.step.id",
+    "step-id": "gateway.step.id",
+    "step-index": "gateway.step.index",
+    "prompt-id": "gateway.prompt.id",
+    "prompt-version": "gateway.prompt.version",
+    "extra-meta": "gateway.extra",
+    "tags": "gateway.tags",
+}
+_INTEGERS = frozenset({"gateway.step.index", "gateway.prompt.version"})
+# The same by the field of `options.Metadata`.
+_FIELDS = {
+    "extra" if option == "extra-meta" else option.replace("-", "_"): attribute
+    for option, attribute in _BELONGING.items()
+}
+# Headers that agents already send.
+_OTHERS = (
     ("x-claude-code-session-id", "session.id"),
     ("helicone-session-id", "session.id"),
-    ("x-gateway-user", "user.id"),
     ("helicone-user-id", "user.id"),
-    ("x-gateway-application", "gateway.application"),
-    ("x-gateway-environment", "gateway.environment"),
-    ("x-gateway-run", "gateway.run.id"),
-    ("x-gateway-step", "gateway.step.id"),
     ("x-stainless-retry-count", "gateway.client.retry_count"),
     ("user-agent", "user_agent.original"),
 )
@@ -55,6 +81,10 @@ _JSON = frozenset(
 
 # How many characters are kept of the body of a provider's error.
 ERROR_BODY_KEPT = 4096
+
+# What a column of whole numbers holds.
+_DIGITS_MAX = 9
+_NOTHING: Mapping[str, tuple[str, str]] = {}
 
 Attributes = dict[str, Any]
 
@@ -112,17 +142,37 @@ def scrub(attributes: Attributes, secrets: tuple[str, ...]) -> None:
                 attributes[key] = value.replace(said, REDACTED)
 
 
-def of_client(method: str, target: str, headers: Mapping[str, str]) -> Attributes:
-    """Return what the request's head says. The query is left out, and a user: they may carry keys."""
+def of_client(
+    method: str, target: str, headers: Mapping[str, str], said: Mapping[str, tuple[str, str]] = _NOTHING
+) -> Attributes:
+    """Return what the request's head says. The query is left out, and a user: they may carry keys.
+
+    `said`: the options among its headers; a number that is none is left out.
+    """
     path = _USER.sub(r"\1", target.partition("?")[0])
     attributes: Attributes = {"http.request.method": method, "url.path": readable(path)}
-    for header, attribute in _GROUPING:
+    for option, (_, text) in said.items():
+        belonging = _BELONGING.get(option)
+        if belonging is not None and belonging not in attributes:
+            number = belonging in _INTEGERS
+            if not number or (text.lstrip("-").isdecimal() and len(text) <= _DIGITS_MAX):
+                attributes[belonging] = int(text) if number else text
+    for header, attribute in _OTHERS:
         value = headers.get(header)
         if value and attribute not in attributes:
             attributes[attribute] = readable(value)
     agent = attributes.get("user_agent.original")
     if agent:
         attributes["gateway.client"] = client_of(agent)
+    return attributes
+
+
+def of_metadata(metadata: Metadata) -> Attributes:
+    """Return what a request's body says that it belongs to."""
+    said = structs.asdict(metadata)
+    attributes = {_FIELDS[name]: value for name, value in said.items() if value is not None}
+    if metadata.extra is not None:
+        attributes["gateway.extra"] = _encoder.encode(metadata.extra).decode()
     return attributes
 
 
@@ -203,12 +253,10 @@ def broken_off(answered: Answered) -> Answered:
     Some consumers drop output messages without one.
     """
     messages = [
-        message if message.finish_reason else msgspec.structs.replace(message, finish_reason="error")
+        message if message.finish_reason else structs.replace(message, finish_reason="error")
         for message in answered.output_messages
     ]
-    return msgspec.structs.replace(
-        answered, output_messages=messages, finish_reasons=answered.finish_reasons or ["error"]
-    )
+    return structs.replace(answered, output_messages=messages, finish_reasons=answered.finish_reasons or ["error"])
 
 
 def of_usage(usage: Usage) -> Attributes:

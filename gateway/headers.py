@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from gateway import targets
+from gateway.options import PREFIXES
 from gateway.providers.entry import KeySent
 from gateway.providers.table import KEY_HEADERS, Provider
 from gateway.routing import Route
@@ -103,7 +104,7 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
     kept = [
         (name, value)
         for name, value in headers
-        if (lowered := name.lower()) not in dropped and not lowered.startswith(b"x-gateway-")
+        if (lowered := name.lower()) not in dropped and not lowered.startswith(PREFIXES)
     ]
     kept += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
     if key is not None:

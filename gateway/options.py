@@ -122,6 +122,7 @@ _INTEGERS = {"step-index": "step_index", "prompt-version": "prompt_version"}
 # The seed's are UUIDs; ours are any text.
 _IDS = frozenset({"run-id", "step-id"})
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_DIGITS_MAX = 9
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -173,7 +174,7 @@ def metadata_of(said: Mapping[str, tuple[str, str]]) -> Metadata:
                 _refuse(header, "expected a UUID")
             metadata.setdefault(_METADATA[name], value)
         elif name in _INTEGERS:
-            if not value.lstrip("-").isdecimal() or len(value) > 10:
+            if not value.lstrip("-").isdecimal() or len(value) > _DIGITS_MAX:
                 _refuse(header, "expected a whole number")
             metadata[_INTEGERS[name]] = int(value)
         elif name == "extra-meta":

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import StreamReader, web
 from msgspec import structs
 from multidict import CIMultiDict
-from opentelemetry.trace import Tracer
+from gateway.telemetry import JournalTracer
 from yarl import URL
 
 from gateway import counting
@@ -27,7 +27,7 @@ from gateway.dialects.edit import Peek, peek
 from gateway.errors import ExchangeError, Kind
 from gateway.health import Health
 from gateway.listing import Lister
-from gateway.options import from_headers, said_in
+from gateway.options import Options, from_headers, said_in
 from gateway.planning import Planner
 from gateway.recording import Exchange
 from gateway.relay import extra_headers
@@ -52,7 +52,7 @@ class Proxy:
         setup: Setup,
         client: Client,
         signer: Signer,
-        tracer: Tracer,
+        tracer: JournalTracer,
         rng: random.Random,
         token: Token | None,
     ) -> None:
@@ -82,13 +82,14 @@ class Proxy:
         if task is not None and task not in self._handling:  # one task handles all requests of a connection
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
-        setup = self._setup
+        setup, said = self._setup, said_in(request.raw_headers)
         exchange = Exchange(
             self._tracer,
             setup.config.capture,
             method=request.method,
             target=request.raw_path,
             headers=_readable(request),
+            said=said,
         )
         anthropic = "anthropic-version" in request.headers
         family: Family = "anthropic" if anthropic else "openai"
@@ -103,7 +104,8 @@ class Proxy:
                 if asked := self._lister.asked(request.method, where, setup):
                     return await self._lister.answer(request, asked, let_in, where, setup, exchange)
                 body = await self._read(request, exchange, setup.config)
-                return await self._answer(request, where, let_in, body, setup, exchange)
+                options = from_headers(said)
+                return await self._answer(request, where, let_in, body, options, setup, exchange)
             except ExchangeError as error:
                 return await refuse(request, error, family, exchange)
         except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
@@ -126,11 +128,17 @@ class Proxy:
                 exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
 
     async def _answer(
-        self, request: web.Request, where: Place, let_in: Admitted, body: bytes, setup: Setup, exchange: Exchange
+        self,
+        request: web.Request,
+        where: Place,
+        let_in: Admitted,
+        body: bytes,
+        options: Options,
+        setup: Setup,
+        exchange: Exchange,
     ) -> web.StreamResponse:
         """Answer a request that has been read. Raises ExchangeError where it can be sent to nobody."""
         config = setup.config
-        options = from_headers(said_in(let_in.headers))
         decoded = _decoded(request, body, where)
         seen = peek(decoded) if decoded else NOTHING
         asked = options.model or asked_model(where, seen)

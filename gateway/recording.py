@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import DefaultGetter
-from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gateway import attributes as seen
@@ -20,7 +20,10 @@ from gateway.attempt import CLIENT_ABORT, OK, Attempt
 from gateway.config import Capture
 from gateway.dialects.conversation import Asked
 from gateway.keys import Keys
+from gateway.options import Metadata
 from gateway.routing import Route
+from gateway.run_ids import known, run_span_id, step_span_id, trace_id
+from gateway.telemetry import JournalTracer
 
 log = logging.getLogger("gateway.recording")
 
@@ -28,7 +31,18 @@ T = TypeVar("T")
 
 _propagator = TraceContextTextMapPropagator()
 _getter: DefaultGetter = DefaultGetter()
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
+
+
+def _of_run(attributes: Mapping[str, Any]) -> SpanContext | None:
+    """Return the span of the run, or of its step, that an exchange belongs to; None where it says no run."""
+    run = known(attributes.get("gateway.run.id"))
+    if run is None:
+        return None
+    step = known(attributes.get("gateway.step.id"))
+    span = run_span_id(run) if step is None else step_span_id(step, run)
+    return SpanContext(int(trace_id(run), 16), int(span, 16), is_remote=True, trace_flags=_SAMPLED)
 
 
 class Exchange:
@@ -40,7 +54,14 @@ class Exchange:
     """
 
     def __init__(
-        self, tracer: Tracer, capture: Capture, *, method: str, target: str, headers: Mapping[str, str]
+        self,
+        tracer: JournalTracer,
+        capture: Capture,
+        *,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        said: Mapping[str, tuple[str, str]],
     ) -> None:
         self._tracer = tracer
         self.capture = capture
@@ -60,9 +81,13 @@ class Exchange:
         self._request: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
         self.keys = Keys(headers, target)
-        attributes = seen.of_client(method, target, headers)
+        attributes = seen.of_client(method, target, headers, said)
         self._says_user = "user.id" in attributes
         parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
+        self._continues = trace.get_current_span(parent).get_span_context().is_valid
+        run = _of_run(attributes) if not self._continues else None
+        if run is not None:
+            parent = trace.set_span_in_context(trace.NonRecordingSpan(run), Context())
         self.span = tracer.start_span(
             f"{method} {attributes['url.path']}", parent, SpanKind.SERVER, attributes, start_time=self.started_ns
         )
@@ -89,6 +114,16 @@ class Exchange:
             except Exception:
                 log.exception("a request could not be read")
         return self._asked
+
+    def told(self, metadata: Metadata) -> None:
+        """Take what the body says that the exchange belongs to; its headers say nothing else."""
+        attributes = seen.of_metadata(metadata)
+        self._says_user = self._says_user or "user.id" in attributes
+        self.span.set_attributes(attributes)
+        run = _of_run(attributes) if not self._continues else None
+        if run is not None:
+            self._tracer.move(self.span, run)
+            self.context = trace.set_span_in_context(self.span, Context())
 
     def routed(self, route: Route, body: bytes | None, keys: tuple[str, ...], *, asked: Asked | None = None) -> None:
         """Say where the exchange goes next, what its (decoded) body is, and which keys of ours no text may show.

@@ -28,7 +28,15 @@ SELECT
     environment,
     run_id,
     step_id,
-    error
+    error,
+    organization_id,
+    project_id,
+    workflow_id,
+    workflow_name,
+    step_index,
+    prompt_id,
+    prompt_version,
+    try_cast(extra AS JSON) AS extra
 FROM spans
 WHERE kind = 'SERVER';
 

@@ -171,6 +171,12 @@ class _Span(trace.Span):
     def get_span_context(self) -> SpanContext:
         return self._context
 
+    def move(self, parent: SpanContext) -> None:
+        """Go below another span, into its trace."""
+        own = self._context
+        self._context = SpanContext(parent.trace_id, own.span_id, own.is_remote, own.trace_flags, parent.trace_state)
+        self._parent = parent
+
     def is_recording(self) -> bool:
         return self._end_time is None
 
@@ -244,6 +250,11 @@ class JournalTracer(trace.Tracer):
         if kind is SpanKind.SERVER:
             self._journal.started(span.readable())
         return span
+
+    def move(self, span: trace.Span, parent: SpanContext) -> None:
+        """Put a span below another one, in that one's trace, before it has children. It keeps its own id."""
+        if isinstance(span, _Span):
+            span.move(parent)
 
     @_agnosticcontextmanager
     def start_as_current_span(
