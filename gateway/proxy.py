@@ -11,7 +11,6 @@ from typing import Any
 from aiohttp import StreamReader, web
 from msgspec import structs
 from multidict import CIMultiDict
-from gateway.telemetry import JournalTracer
 from yarl import URL
 
 from gateway import counting
@@ -33,6 +32,7 @@ from gateway.recording import Exchange
 from gateway.relay import extra_headers
 from gateway.routing import Family, Place, Route, asked_model, place
 from gateway.setup import Setup
+from gateway.telemetry import JournalTracer
 from gateway.upstream import Signer
 from gateway.wire import Client
 
