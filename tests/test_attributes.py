@@ -46,9 +46,9 @@ def test_a_client_has_a_short_name(agent, client):
 
 def test_of_several_grouping_headers_ours_counts():
     """Where an agent's own header and ours name a session, ours does."""
-    headers = {"helicone-session-id": "theirs", "x-claude-code-session-id": "theirs too", "x-gateway-session": "ours"}
-    assert seen.of_client("GET", "/", headers)["session.id"] == "ours"
-    del headers["x-gateway-session"]
+    headers = {"helicone-session-id": "theirs", "x-claude-code-session-id": "theirs too"}
+    said = {"session": ("x-gateway-session", "ours")}
+    assert seen.of_client("GET", "/", headers, said)["session.id"] == "ours"
     assert seen.of_client("GET", "/", headers)["session.id"] == "theirs too"
 
 

@@ -46,7 +46,8 @@ _rows = st.fixed_dictionaries(
 FIXED = {
     "exchanges": """trace_id, span_id, started_at, duration_ms, path, dialect, client, model, status_code, outcome,
         attempts, retries, rate_limited, provider, response_model, input_tokens, output_tokens, total_tokens, cost_usd,
-        session_id, user_id, application, environment, run_id, step_id, error""",
+        session_id, user_id, application, environment, run_id, step_id, error, organization_id, project_id, workflow_id,
+        workflow_name, step_index, prompt_id, prompt_version, extra""",
     "attempts": """trace_id, span_id, exchange_id, attempt, reason, started_at, duration_ms, backoff_ms, ttfb_ms,
         ttfc_ms, provider, operation, request_model, response_model, response_id, status_code, error_type, outcome,
         stream, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_tokens,
