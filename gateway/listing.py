@@ -82,9 +82,9 @@ class Lister:
         self._signer = signer
 
     def asked(self, method: str, where: Place, setup: Setup) -> list[Provider]:
-        """Return whom to ask for their models; none where a request does not ask for those of several providers."""
+        """Return whom to ask for their models; none where it is one provider, whose list passes as it is."""
         known = listed(setup.providers, where.usual) if asked_for(method, where) else []
-        return known if len(known) > 1 else []
+        return known if len(known) > 1 or setup.aliases else []
 
     async def answer(
         self,
