@@ -213,7 +213,7 @@ class Attempts:
                     course.note(outcome.step, outcome.failed.kind, monotonic())
         finally:
             for racer in racers:
-                lost = await racer.give_up(ended=outcome is not None)
+                lost = await racer.give_up(beaten=isinstance(outcome, _Opened))
                 if isinstance(lost, _Opened):
                     lost.response.abort()
                 course.left(racer.step)
@@ -248,11 +248,11 @@ class _Racer:
         """Return what came of it."""
         return self.task.result()
 
-    async def give_up(self, *, ended: bool) -> _Opened | _Missed | None:
-        """Cancel it, and return what had come of it. `ended`: another one has won, which its span says."""
+    async def give_up(self, *, beaten: bool) -> _Opened | _Missed | None:
+        """Cancel it, and return what had come of it. `beaten`: another one has won, which its span says."""
         self.task.cancel()
         await asyncio.wait({self.task})
-        if ended and self.attempt is not None:
+        if beaten and self.attempt is not None:
             self.attempt.apart = perf_counter() - self.attempt.started
             self.attempt.end(HEDGE_LOST)
         failed = self.task.cancelled() or self.task.exception() is not None
