@@ -25,7 +25,7 @@ CHAT = {"model": "gpt-5", "messages": [{"role": "user", "content": "How are you?
 TOML = "[store]\nrotate_bytes = 60000\ngrace_seconds = 2.0\n"
 COUNTS = """
     SELECT (SELECT count(*) FROM exchanges) AS a, (SELECT count(DISTINCT span_id) FROM attempts) AS b,
-        (SELECT count(*) FROM messages) AS c, (SELECT sum(accepted) FROM ledger) AS d,
+        (SELECT count(*) FROM messages) AS c, (SELECT coalesce(sum(accepted), 0) FROM ledger) AS d,
         (SELECT count(*) FROM otel_traces WHERE "SpanAttributes" ->> '$."gen_ai.request.model"' = 'gpt-5') AS e
 """
 IN_PYTHON = """
