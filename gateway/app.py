@@ -19,13 +19,12 @@ import uvloop
 from aiohttp import web
 from msgspec import Struct
 
-from gateway import telemetry
+from gateway import setup, telemetry
 from gateway.admin.pages import pages, socket_path
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.otlp.exporter import Exporter, wanted
-from gateway.providers import table
-from gateway.providers.aws_profiles import profile_name, read_profiles, region_of
+from gateway.providers.aws_profiles import with_region
 from gateway.recorder import Recorder
 from gateway.segments import VIEWS
 from gateway.supervisor import Lifeline, Role, Supervisor, listen
@@ -49,8 +48,8 @@ class Options(Struct, frozen=True, kw_only=True):
 
 def serve(options: Options, environ: Mapping[str, str]) -> int:
     """Run the gateway until it is told to stop; return the exit code. Raises ConfigError."""
-    environ = _with_region(environ)
-    table.build(options.config, environ)
+    environ = with_region(environ)
+    setup.build(options.config, environ)
     data = options.data.absolute()
     lock = _hold(data)
     try:
@@ -62,7 +61,7 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
 def _supervise(options: Options, data: Path, environ: Mapping[str, str]) -> int:
     """Listen, and run the recorder and the workers."""
     config = options.config
-    token, required = _token(options)
+    token, required = _token(options, environ)
     _open_many_files()
     sockets = listen(options.host, options.port, options.workers)
     recorder = Role(name="recorder", run=partial(_run, partial(_recorder, config, data, environ), sockets))
@@ -95,19 +94,6 @@ def _open_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _with_region(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with the AWS region that its profile names, where it names none itself."""
-    if environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"):
-        return environ
-    try:
-        profiles = read_profiles(environ, Path(environ.get("HOME") or "/")).profiles
-    except ConfigError as error:
-        log.warning("Bedrock is left out: %s", error)
-        return environ
-    region = region_of(environ, profiles.get(profile_name(environ), {}))
-    return {**environ, "AWS_REGION": region} if region else environ
-
-
 def _hold(data: Path) -> int:
     """Make the data folder and lock it, so that one gateway looks after it. Raises ConfigError."""
     try:
@@ -125,7 +111,7 @@ def _hold(data: Path) -> int:
     return lock
 
 
-def _token(options: Options) -> tuple[str | None, bool]:
+def _token(options: Options, environ: Mapping[str, str]) -> tuple[str | None, bool]:
     """Return our token, and whether clients and pages need it: off loopback, unless something else is asked for."""
     auth = options.config.auth
     try:
@@ -133,7 +119,7 @@ def _token(options: Options) -> tuple[str | None, bool]:
     except ValueError:
         local = False
     required = auth.required if auth.required is not None else not local
-    token = (auth.token or os.environ.get("GATEWAY_TOKEN") or "").strip() or None
+    token = (auth.token or environ.get("GATEWAY_TOKEN") or "").strip() or None
     if required and token is None:
         token = secrets.token_urlsafe(24)
     return token, required
@@ -159,7 +145,7 @@ def _announce(options: Options, sock: socket.socket, token: str | None, environ:
         f"  SQL      duckdb {data / VIEWS}",
         f"  OTLP     {'on' if exporting else 'off; set OTEL_EXPORTER_OTLP_ENDPOINT to send spans to a collector'}",
     ]
-    if token is not None and not (options.config.auth.token or os.environ.get("GATEWAY_TOKEN")):
+    if token is not None and not (options.config.auth.token or environ.get("GATEWAY_TOKEN")):
         lines += ["", f"  token    {token}   # made for this run; clients send it as x-gateway-token"]
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
 

@@ -45,6 +45,15 @@ def _data_option(function: F) -> F:
     )(function)
 
 
+def _config_option(function: F) -> F:
+    return click.option(
+        "-c",
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="A gateway.toml, which wins over those that are found; none is needed.",
+    )(function)
+
+
 @click.group(cls=_ServeByDefault, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tracing-gateway", prog_name="gateway")
 def main() -> None:
@@ -58,13 +67,16 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=4000, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
+@click.option("--host", help="The address to listen on.  [default: $.host, 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0: any free port.  [default: $.port, 4000]")
 @_data_option
-@click.option("-c", "--config", type=click.Path(path_type=Path, dir_okay=False), help="A gateway.toml; none is needed.")
+@_config_option
+@click.option("--bare", is_flag=True, help="Look for no gateway.toml; read the one named by -c only.")
 @click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Processes that proxy.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
-def serve(host: str, port: int, data: Path, config: Path | None, workers: str, verbose: bool) -> None:
+def serve(
+    host: str | None, port: int | None, data: Path, config: Path | None, bare: bool, workers: str, verbose: bool
+) -> None:
     """Proxy and trace (what a bare `gateway` does).
 
     \b
@@ -72,7 +84,8 @@ def serve(host: str, port: int, data: Path, config: Path | None, workers: str, v
     """
     from gateway.app import Options
     from gateway.app import serve as run
-    from gateway.config import load
+    from gateway.errors import ConfigError
+    from gateway.layers import load
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
@@ -82,8 +95,24 @@ def serve(host: str, port: int, data: Path, config: Path | None, workers: str, v
     if workers != "auto" and not (workers.isdigit() and int(workers) > 0):
         raise click.BadParameter("a number from 1, or auto", param_hint="--workers")
     count = _cores() if workers == "auto" else int(workers)
-    options = Options(host=host, port=port, data=data, workers=count, config=load(config, os.environ))
-    raise SystemExit(run(options, os.environ))
+    flags = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    loaded = load(named=config, data=data, environ=os.environ, cwd=_here(), flags=flags, search=not bare)
+    for warning in loaded.warnings:
+        logging.getLogger("gateway").warning("%s", warning)
+    said = loaded.config
+    options = Options(host=said.host, port=said.port, data=data, workers=count, config=said)
+    try:
+        raise SystemExit(run(options, loaded.environ))
+    except ConfigError as error:
+        raise loaded.blamed(error) from None
+
+
+def _here() -> Path:
+    """Return the working directory. Raises GatewayError where it has been removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        raise GatewayError("the working directory is gone; go to another one") from None
 
 
 def _cores() -> int:

@@ -4,17 +4,16 @@ No file is needed. Values may say `${env:NAME}` or `${env:NAME:-default}`. Secre
 `token`, which `repr` never shows.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from gateway.errors import ConfigError
 from gateway.retry import RetryPolicy, policy_problem
+from gateway.validation import convert
 
 DialectName = Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini", "ollama", "bedrock-converse"]
 CaptureMode = Literal["full", "truncated", "metadata", "off"]
@@ -222,8 +221,7 @@ class Config(Table, frozen=True):
         return f"<Config providers={sorted(self.providers)} aliases={sorted(self.aliases)}>"
 
 
-_VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_UNKNOWN_FIELD = re.compile(r"unknown field `([^`]+)`")
+VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -240,7 +238,7 @@ def expand(value: Any, environ: Mapping[str, str], path: str = "$") -> Any:
                 )
             return found
 
-        return _VARIABLE.sub(replace, value)
+        return VARIABLE.sub(replace, value)
     if isinstance(value, dict):
         return {key: expand(item, environ, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, list):
@@ -248,43 +246,22 @@ def expand(value: Any, environ: Mapping[str, str], path: str = "$") -> Any:
     return value
 
 
-def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
-    """Return the configuration in `text`. Raises ConfigError naming `source`, the path in it and what to change."""
-    try:
-        raw = expand(tomllib.loads(text), environ)
-        config = msgspec.convert(raw, Config)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: not valid TOML: {error}") from None
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_with_suggestion(str(error))}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{source}: {error}") from None
-    wrong = problem(config)
-    if wrong:
-        raise ConfigError(f"{source}: {wrong}")
+def made(raw: Mapping[str, Any]) -> Config:
+    """Return the configuration in expanded tables. Raises ConfigError, which begins with the path of what is wrong."""
+    config = convert(raw, Config)
+    if wrong := problem(config):
+        raise ConfigError(wrong)
     return config
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Read the file at `path`, or give the defaults for None. Raises ConfigError."""
-    if path is None:
-        return Config()
+def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
+    """Return the configuration in `text`. Raises ConfigError naming `source`, the path in it and what to change."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    return parse(text, environ, str(path))
-
-
-def _with_suggestion(message: str) -> str:
-    """Add the nearest known key to msgspec's word on an unknown one."""
-    match = _UNKNOWN_FIELD.search(message)
-    if match is None:
-        return message
-    known = [field for table in Table.__subclasses__() for field in table.__struct_fields__]
-    known += RetryPolicy.__struct_fields__
-    near = difflib.get_close_matches(match.group(1), known, n=1)
-    return f"{message}; did you mean `{near[0]}`?" if near else message
+        return made(expand(tomllib.loads(text), environ))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
 
 
 def problem(config: Config) -> str | None:

@@ -16,6 +16,9 @@ from tests.upstream import Upstream
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+# The gateways of tests are configured by the tests alone; set here, so that modules and children have it too.
+os.environ["XDG_CONFIG_HOME"] = os.devnull
+
 FIXTURES = Path(__file__).parent / "dialects" / "fixtures"
 _CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 # What may block: the journal's appends and what comes with them, a look at the store before it is asked, which the

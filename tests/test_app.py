@@ -27,25 +27,25 @@ BEYOND = ("0.0.0.0", "::", "192.0.2.1", "example.com", "")
 
 
 @pytest.mark.parametrize("host", LOOPBACK)
-def test_on_loopback_no_token_is_needed(tmp_path, host, monkeypatch):
+def test_on_loopback_no_token_is_needed(tmp_path, host):
     """Unless it is asked for."""
-    assert _token(options(tmp_path, host)) == (None, False)
-    token, required = _token(options(tmp_path, host, toml="[auth]\nrequired = true"))
+    assert _token(options(tmp_path, host), {}) == (None, False)
+    token, required = _token(options(tmp_path, host, toml="[auth]\nrequired = true"), {})
     assert (len(token) >= 24, required) == (True, True)
-    monkeypatch.setenv("GATEWAY_TOKEN", "from-the-environment\n")
-    assert _token(options(tmp_path, host)) == ("from-the-environment", False)
+    said = {"GATEWAY_TOKEN": "from-the-environment\n"}
+    assert _token(options(tmp_path, host), said) == ("from-the-environment", False)
 
 
 @pytest.mark.parametrize("host", BEYOND)
-def test_beyond_loopback_a_token_is_needed(tmp_path, host, monkeypatch):
+def test_beyond_loopback_a_token_is_needed(tmp_path, host):
     """The file's, else the environment's, else a new one each time; unless it is said that none is."""
-    (first, needed), (second, _) = (_token(options(tmp_path, host)) for _ in range(2))
+    (first, needed), (second, _) = (_token(options(tmp_path, host), {}) for _ in range(2))
     assert (len(first) >= 24, needed) == (True, True)
     assert first != second
-    monkeypatch.setenv("GATEWAY_TOKEN", "from-the-environment")
-    assert _token(options(tmp_path, host)) == ("from-the-environment", True)
-    assert _token(options(tmp_path, host, toml='[auth]\ntoken = "from-the-file"')) == ("from-the-file", True)
-    assert _token(options(tmp_path, host, toml="[auth]\nrequired = false")) == ("from-the-environment", False)
+    said = {"GATEWAY_TOKEN": "from-the-environment"}
+    assert _token(options(tmp_path, host), said) == ("from-the-environment", True)
+    assert _token(options(tmp_path, host, toml='[auth]\ntoken = "from-the-file"'), said) == ("from-the-file", True)
+    assert _token(options(tmp_path, host, toml="[auth]\nrequired = false"), said) == ("from-the-environment", False)
 
 
 def test_one_gateway_looks_after_a_data_folder(tmp_path):

@@ -2,14 +2,14 @@
 
 import pytest
 
-from gateway.config import Config, load, parse
+from gateway.config import Config, parse
 from gateway.errors import ConfigError
 from gateway.providers.table import build
 
 
 def test_no_file_is_needed():
     """Without a file all settings have their defaults."""
-    config = load(None, {})
+    config = parse("", {}, "gateway.toml")
     assert config == Config()
     assert config.default_timeout == 600.0
     assert config.retry.max_tries == 4
@@ -39,7 +39,7 @@ def test_a_file_sets_what_it_says_and_leaves_the_rest():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("default_timeout = 'x'", "Expected `float`, got `str` - at `$.default_timeout`"),
+        ("default_timeout = 'x'", "$.default_timeout: Expected `float`, got `str`"),
         ("[retry]\nmax_tires = 1", "did you mean `max_tries`?"),
         ("[providers.a]\nbase_ulr = 'http://x'", "did you mean `base_url`?"),
         ("default_timeout = ", "not valid TOML"),
@@ -49,7 +49,10 @@ def test_a_file_sets_what_it_says_and_leaves_the_rest():
             "$.providers.a.api_key: the environment variable NO_SUCH",
         ),
         ("[providers.'A b']\nbase_url='http://x'", "lower-case"),
-        ("[providers.a]\ndialect = 'klingon'", "$.providers[...].dialect"),
+        (
+            "[providers.a]\ndialect = 'klingon'",
+            "$.providers.a.dialect: not a value that this can have; there are openai-chat, ",
+        ),
     ],
 )
 def test_a_wrong_file_says_where_and_what(text, said):

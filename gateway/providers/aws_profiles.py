@@ -3,6 +3,7 @@
 Source: the "Configuration and credential file settings" pages of the AWS SDKs and tools reference guide.
 """
 
+import logging
 from collections.abc import Mapping
 from configparser import Error, RawConfigParser
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from gateway.errors import ConfigError
+
+log = logging.getLogger("gateway")
 
 Section = Mapping[str, str]
 
@@ -61,6 +64,19 @@ def read_profiles(environ: Mapping[str, str], home: Path) -> Profiles:
 def region_of(environ: Mapping[str, str], profile: Section) -> str | None:
     """Return the region that the environment, else the profile, names."""
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or profile.get("region")
+
+
+def with_region(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment with the AWS region that its profile names, where it names none itself. Blocks."""
+    if environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"):
+        return environ
+    try:
+        profiles = read_profiles(environ, Path(environ.get("HOME") or "/")).profiles
+    except ConfigError as error:
+        log.warning("Bedrock is left out: %s", error)
+        return environ
+    region = region_of(environ, profiles.get(profile_name(environ), {}))
+    return {**environ, "AWS_REGION": region} if region else environ
 
 
 def _path(told: str | None, usual: Path, home: Path) -> Path:

@@ -1,0 +1,97 @@
+"""Reads configuration files. What can go wrong with one is an error that names it and says what to change."""
+
+import errno
+import os
+import stat
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.errors import ConfigError
+
+LARGEST = 1024 * 1024
+"""Bytes. A larger file is another one than was meant."""
+
+Warn = Callable[[str], None]
+
+
+def read_toml(path: Path, shown: str, *, named: bool, warn: Warn) -> dict[str, Any] | None:
+    """Return a file's tables, None where it is not there. `shown`: what it is called in errors. Raises ConfigError."""
+    text = read_text(path, shown, named=named, instead="name it with -c", warn=warn)
+    if text is None:
+        return None
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{shown}: not valid TOML: it is nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits is one of Python's own
+        raise ConfigError(f"{shown}: not valid TOML: {error}") from None
+
+
+def read_json(path: Path, shown: str, *, warn: Warn) -> dict[str, Any] | None:
+    """Return a file's JSON object, None where it is not there. Raises ConfigError."""
+    text = read_text(path, shown, named=False, instead="choose another folder with --data", warn=warn)
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except RecursionError:
+        raise ConfigError(f"{shown}: not a JSON object: it is nested too deeply") from None
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{shown}: not a JSON object: {error}; correct it, or remove it") from None
+
+
+def read_text(path: Path, shown: str, *, named: bool, instead: str, warn: Warn) -> str | None:
+    """Return a file's text, None where it is not there.
+
+    `named`: whether somebody asked for this very file; else it was looked for, and must be one that can be trusted.
+    `instead`: what to do where it is not to be changed. Raises ConfigError.
+    """
+    try:
+        about = path.stat()
+    except OSError as error:
+        _missing(path, shown, error, named=named, warn=warn)
+        return None
+    if stat.S_ISDIR(about.st_mode):
+        raise ConfigError(f"{shown}: is a directory, and a file of this name is read; rename it")
+    if not named:
+        _check(path, shown, about, instead)
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(f"{shown}: cannot be read: {error.strerror}; change its permissions, or move it") from None
+    if len(content) > LARGEST:
+        raise ConfigError(f"{shown}: has more than {LARGEST // 1024 // 1024} MiB, which is no configuration; move it")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def _missing(path: Path, shown: str, error: OSError, *, named: bool, warn: Warn) -> None:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR} and not path.is_symlink():
+        if named:
+            raise ConfigError(f"{shown}: there is no such file; name one that is there, or leave -c out")
+        return
+    if error.errno == errno.EACCES and not named:  # a folder above the working one, which only others may look into
+        warn(f"{shown}: cannot be looked for: {error.strerror}")
+        return
+    why = "a link to nothing" if error.errno == errno.ENOENT else error.strerror or str(error)
+    raise ConfigError(f"{shown}: cannot be read: {why}; correct the link or its folder's permissions, or move it")
+
+
+def _check(path: Path, shown: str, about: os.stat_result, instead: str) -> None:
+    """Refuse what could hang us, and what somebody else put where anybody may write: it could lead our keys away."""
+    if not stat.S_ISREG(about.st_mode):
+        raise ConfigError(f"{shown}: is no regular file; move it, or {instead}")
+    if about.st_uid in {0, os.geteuid()}:
+        return
+    if path.parent.stat().st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"{shown}: belongs to another user, in a folder that anybody may write to; "
+            f"move it, take it over (chown), or {instead}"
+        )
