@@ -115,6 +115,28 @@ def _here() -> Path:
         raise GatewayError("the working directory is gone; go to another one") from None
 
 
+@main.command()
+@_config_option
+@_data_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def check(config: Path | None, data: Path, as_json: bool) -> None:
+    """Show the configuration that would be in force, every value with its origin and no secret; fail if it cannot work.
+
+    \b
+    gateway check -c gateway.toml
+    gateway check --json
+    """
+    from gateway.check import check as checked
+    from gateway.check import write
+
+    report = checked(config, data, os.environ, _here())
+    write(report, _here(), as_json=as_json)
+    for warning in report.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if report.error is not None:
+        raise click.ClickException(report.error)
+
+
 def _cores() -> int:
     """Return how many cores this process may use, or, where a system does not tell, how many there are."""
     if hasattr(os, "sched_getaffinity"):
