@@ -137,6 +137,44 @@ def check(config: Path | None, data: Path, as_json: bool) -> None:
         raise click.ClickException(report.error)
 
 
+@main.group(name="import")
+def import_() -> None:
+    """Make a gateway.toml of another tool's configuration.
+
+    \b
+    gateway import litellm config.yaml --output gateway.toml
+    """
+
+
+@import_.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file, instead of stdout.")
+@click.option("--json", "as_json", is_flag=True, help="The TOML, the warnings and the variables as one JSON object.")
+def litellm(file: Path, output: Path | None, as_json: bool) -> None:
+    """Read LiteLLM's config.yaml: models, keys, fallbacks. What cannot be taken over is said on stderr.
+
+    \b
+    gateway import litellm config.yaml
+    gateway import litellm config.yaml --output gateway.toml && gateway check
+    """
+    from gateway.importing import source, toml
+    from gateway.importing.litellm import convert
+    from gateway.printing import on_one_line, print_rows
+
+    found = convert(source.read(file))
+    text = f"# From {on_one_line(file.name)}, by gateway import litellm\n{toml.write(found.tables)}"
+    if output is not None:
+        source.write(output, text)
+    if as_json:
+        print_rows(("toml", "warnings", "variables"), [(text, found.warnings, found.variables)], "json")
+    elif output is None:
+        click.echo(text, nl=False)
+    for warning in found.warnings:
+        click.echo(f"Warning: {on_one_line(warning)}", err=True)
+    for name, what in found.variables.items():
+        click.echo(f"Set {name}: {on_one_line(what)}", err=True)
+
+
 def _cores() -> int:
     """Return how many cores this process may use, or, where a system does not tell, how many there are."""
     if hasattr(os, "sched_getaffinity"):
