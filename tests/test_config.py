@@ -1,10 +1,14 @@
 """The configuration: defaults without a file, and errors that say where and what to change."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from gateway.config import Config, parse
 from gateway.errors import ConfigError
 from gateway.providers.table import build
+from gateway.setup import build as build_all
 
 
 def test_no_file_is_needed():
@@ -85,6 +89,15 @@ def test_variables_come_from_the_environment_or_their_default():
     text = "[providers.a]\nbase_url = 'http://${env:HOST:-127.0.0.1}:${env:PORT}/v1'"
     provider = build(parse(text, {"PORT": "81"}, "t"), {})["a"]
     assert (provider.origin.host, provider.origin.port) == ("127.0.0.1", 81)
+
+
+def test_the_readmes_example_is_valid():
+    """All of it can be read, it works together, and no table is missing in it."""
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    example = text.partition("## Configure")[2].partition("```toml")[2].partition("```")[0]
+    config = parse(example, {}, "README.md")
+    assert set(build_all(config, {}).aliases) == {"smart"}
+    assert set(tomllib.loads(example)) == set(Config.__struct_fields__)
 
 
 def test_no_repr_shows_a_key():
