@@ -193,13 +193,15 @@ def load(
     cwd: Path,
     flags: Mapping[str, Any] | None = None,
     search: bool = True,
+    kept: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """Find, read and merge all layers. Blocks. Raises ConfigError, naming file, path and what to change.
 
     `named`: the file given by `-c`, which must be there. `data`: the data folder. `flags`: settings by their key, which
-    win over all. `search`: whether the user's folder and the working directory's are looked into.
+    win over all. `search`: whether the user's folder and the working directory's are looked into. `kept`: what the data
+    folder's file would say, to try it before it is written.
     """
-    beyond = _Files(environ)
+    beyond = _Files()
     wanted = [(path, str(path)) for path in (places(environ, cwd) if search else ())]
     if named is not None:
         wanted = [each for each in wanted if not _same(each[0], cwd / named)]
@@ -209,7 +211,7 @@ def load(
         beyond.add(cwd / named, str(named), named=True)
     tree = beyond.tree
     if data is not None:
-        tree = replaced(tree, beyond.kept(cwd / data / SETTINGS))
+        tree = replaced(tree, beyond.kept(cwd / data / SETTINGS, kept))
     tree = merged(tree, marked(flags or {}, "flag"))
     known = {**beyond.values, **environ}
     plain = expanded(tree, known)
@@ -242,8 +244,7 @@ def _same(one: Path, other: Path) -> bool:
 class _Files:
     """Reads files one after the other, and keeps what they say."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+    def __init__(self) -> None:
         self.tree: Tree = {}
         self.values: dict[str, str] = {}
         self.sources: dict[str, Path] = {}
@@ -278,15 +279,16 @@ class _Files:
             lines = ", ".join(map(str, found.unread[:5]))
             self.warnings.append(f"{path}: line {lines} is not KEY=VALUE, and is passed over")
 
-    def kept(self, path: Path) -> Tree:
+    def kept(self, path: Path, instead: Mapping[str, Any] | None) -> Tree:
         """Read what was set while running."""
         self.files.append(path)
-        table = read_json(path, str(path), warn=self.warnings.append)
+        table = read_json(path, str(path), warn=self.warnings.append) if instead is None else instead
         if table is None:
             return {}
         self.read.append(path)
         for key in table:
             if key not in KEPT:
                 raise ConfigError(f"{path}: $.{key}: only {', '.join(KEPT)} are kept here; take it out")
-        return {key: marked(value, "file", str(path)) if isinstance(value, dict) else Said(value, "file", str(path))
-                for key, value in table.items()}  # fmt: skip
+        tables = {key: value for key, value in table.items() if isinstance(value, dict)}
+        others = {key: Said(value, "file", str(path)) for key, value in table.items() if key not in tables}
+        return others | {key: marked(value, "file", str(path)) for key, value in tables.items()}

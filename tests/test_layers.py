@@ -109,6 +109,15 @@ def test_what_was_set_while_running_replaces_whole_entries(tree: Tree):
     assert "$.providers.a.prefix" not in loaded.origins
 
 
+def test_what_would_be_kept_can_be_tried(tree: Tree):
+    """In the place of the data folder's file, which is neither read nor written."""
+    write(tree.data / "config.json", "{")
+    assert tree.load(kept={"api_keys": {"k": "v"}}).config.api_keys == {"k": "v"}
+    said = tree.refused(kept={"providers": {"a": {"prot": 1}}})
+    assert said.startswith(f"{tree.data}/config.json: $.providers.a.prot: there is no such key")
+    assert (tree.data / "config.json").read_text() == "{"
+
+
 def test_an_increase_of_another_type_is_replaced(tree: Tree):
     """Its keys are those of its type, and none of the outer one's are left."""
     write(tree.outer, "[retry.increase]\ntype = 'exponential'\nmultiplier = 3.0")
