@@ -11,7 +11,7 @@ import duckdb
 import msgspec
 
 from gateway.segments import CONFIG, SOURCES, STORAGE, SegmentInfo, clean, replace_by, sync
-from gateway.views import LEDGER, columns_of_spans, quoted
+from gateway.views import quoted, tables, typed
 
 MIB = 1024 * 1024
 SMALL_BYTES = 64 * MIB
@@ -23,7 +23,7 @@ ENOUGH = 24
 _DAY = 86400.0
 _MEMORY = "1GiB"
 
-COLUMNS_MARK = f"{columns_of_spans()} {LEDGER}"
+COLUMNS_MARK = str(tables())
 """Says which columns segments have: where the same stands in their folder, none needs to be looked at."""
 
 
@@ -66,16 +66,25 @@ def merge(sources: Sequence[Path], merged: Path) -> None:
 
 def modernize(segment: Path) -> bool:
     """Give a segment of an older version the columns of this one; say whether it wanted any. Raises as `merge` does."""
-    wanted = list(columns_of_spans())
     unfinished = segment.with_suffix(".tmp")
     with clean(unfinished):
         with duckdb.connect(":memory:", config=CONFIG) as con:
-            found = con.execute(f"DESCRIBE FROM read_duckdb({quoted(segment)}, table_name = 'spans')").fetchall()
-        if [row[0] for row in found] == wanted:
-            return False
+            if _tables_of(con, segment) == {table: list(columns) for table, columns in tables().items()}:
+                return False
         _copy([segment], unfinished)
         replace_by(unfinished, segment)
     return True
+
+
+def _tables_of(con: duckdb.DuckDBPyConnection, segment: Path) -> dict[str, list[str]]:
+    """Return the tables that a segment has, and their columns in order."""
+    con.execute(f"ATTACH {quoted(segment)} AS looked_at (READ_ONLY)")
+    found = con.execute(
+        "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns() "
+        "WHERE database_name = 'looked_at' GROUP BY table_name"
+    ).fetchall()
+    con.execute("DETACH looked_at")
+    return dict(found)
 
 
 def _copy(sources: Sequence[Path], unfinished: Path) -> None:
@@ -84,11 +93,12 @@ def _copy(sources: Sequence[Path], unfinished: Path) -> None:
     with duckdb.connect(":memory:", config=CONFIG | {"memory_limit": _MEMORY}) as con:
         con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
         con.execute(f"ATTACH {quoted(unfinished)} AS segment {STORAGE}")
-        for table, columns in (("spans", columns_of_spans()), ("ledger", LEDGER)):
-            con.execute(
-                f"CREATE TABLE segment.{table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
-            )
+        there = {source: _tables_of(con, source) for source in sources}
+        for table, columns in tables().items():
+            con.execute(f"CREATE TABLE segment.{table} ({typed(columns)})")
             for source in sources:
+                if table not in there[source]:
+                    continue
                 rows = f"FROM read_duckdb({quoted(source)}, table_name = '{table}')"
                 con.execute(f"INSERT INTO segment.{table} BY NAME SELECT * {rows}")
                 con.execute("CHECKPOINT segment")

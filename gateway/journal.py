@@ -1,5 +1,7 @@
 """The write-ahead log of the store: one JSON line per finished span, appended before the client has the last byte.
 
+What clients tell of their runs is a line each as well (`gateway.workflows`), written before they are told that it is.
+
 A line is in the kernel once `os.write` returns, so it survives `kill -9` of this process. All lines of one exchange go
 to the file in which it started: a file that is full takes no new exchange, and is closed when the last of its own has
 ended. So each file can be sealed by itself, and a start without an end in a file nobody holds is an exchange that was
@@ -11,7 +13,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +69,9 @@ class _File:
 class Journal:
     """A worker's journal: the file that takes new exchanges, and the older ones whose exchanges are still in flight.
 
-    Never raises from `start` and `end`: what cannot be written is counted in `dropped`, by reason, and said in the
-    journal itself as soon as it can be written again. Nor does it need a file to begin with: without one, all is
-    dropped until `tick` can make one.
+    Never raises from `start`, `end` and `events`: what cannot be written is counted in `dropped` (`events_dropped`), by
+    reason, and said in the journal itself as soon as it can be written again. Nor does it need a file to begin with:
+    without one, all is dropped until `tick` can make one.
     """
 
     def __init__(
@@ -91,12 +93,15 @@ class Journal:
         # An exchange whose start could not be written has no file of its own.
         self._by_exchange: dict[int, _File | None] = {}
         self._unsaid: list[dict[str, str]] = []
+        self._unsaid_events: dict[str, int] = {}
         self._rotate_floor = 0
         self._outage: str | None = None
         self._stuck = False  # no new file can be made; `tick` tries again
         self.accepted = 0
         self.stored = 0
         self.dropped: dict[str, int] = {}
+        self.events_stored = 0
+        self.events_dropped: dict[str, int] = {}
         self._current: _File | None = None
         self.rotate()
 
@@ -111,9 +116,7 @@ class Journal:
     def start(self, exchange: int, line: Mapping[str, Any]) -> None:
         """Say that an exchange was accepted; its later lines go to the same file."""
         self.accepted += 1
-        if self._current is not None and self._current.size >= self._rotate_bytes and not self._stuck:
-            self.rotate()
-        file = self._current
+        file = self._with_room()
         self._by_exchange[exchange] = None
         if file is not None and self._append(file, None, {"t": "start", **line}):
             self._by_exchange[exchange] = file
@@ -135,6 +138,26 @@ class Journal:
             if own.retired and not own.open:
                 self._close(own)
 
+    def events(self, lines: Sequence[Mapping[str, Any]]) -> str | None:
+        """Append what a client told of its runs, all of it or nothing; return the reason where it is nothing.
+
+        One write: a reader sees whole lines, and who was told that all is stored loses none of it.
+        """
+        file = self._with_room()
+        try:
+            encoded = [_encoder.encode({"t": "event", **line}) + b"\n" for line in lines]
+        except Exception:
+            log.exception("an event could not be encoded")
+            return self._refuse_events(len(lines), "encoding")
+        if any(len(data) > LINE_BYTES for data in encoded):
+            return self._refuse_events(len(lines), "too_long")
+        if file is None:
+            return self._refuse_events(len(lines), self._outage or "write_error")
+        if (reason := self._put(file, b"".join(encoded))) is not None:
+            return self._refuse_events(len(lines), reason)
+        self.events_stored += len(lines)
+        return None
+
     def tick(self) -> None:
         """Rotate by age, and where there is no file, or somebody removed it. Called about once a second."""
         self._stuck = False
@@ -146,7 +169,7 @@ class Journal:
             self.rotate()
             return
         age = self._clock() / 1e9 - current.started
-        if age >= self._rotate_seconds and self.accepted and current.size > self._rotate_floor:
+        if age >= self._rotate_seconds and (self.accepted or self.events_stored) and current.size > self._rotate_floor:
             self.rotate()
 
     def rotate(self) -> None:
@@ -168,6 +191,12 @@ class Journal:
         for file in self._files():
             self._close(file)
         self._by_exchange.clear()
+
+    def _with_room(self) -> _File | None:
+        """Return the file that takes what is new, None where there is none; one that is full is rotated first."""
+        if self._current is not None and self._current.size >= self._rotate_bytes and not self._stuck:
+            self.rotate()
+        return self._current
 
     def _files(self) -> list[_File]:
         files = {id(file): file for file in (self._current, *self._by_exchange.values()) if file is not None}
@@ -214,20 +243,36 @@ class Journal:
         if file is None:
             self._drop(unsaid, line, self._outage or "write_error")
             return False
-        before = b"".join(_encoder.encode(each) + b"\n" for each in (*file.unsaid, *self._unsaid))
+        if (reason := self._put(file, data)) is not None:
+            self._drop(unsaid, line, reason)
+            return False
+        return True
+
+    def _put(self, file: _File, data: bytes) -> str | None:
+        """Append whole lines, and before them what was dropped; return the reason where that cannot be done."""
+        before = b"".join(_encoder.encode(each) + b"\n" for each in (*file.unsaid, *self._unsaid, *self._lost_events()))
         data = (b"\n" if file.half else b"") + before + data
         try:
             _write(file.fd, data)
         except OSError as error:
             self._undo(file)
-            self._drop(unsaid, line, self._failed(error, str(file.path)))
-            return False
+            return self._failed(error, str(file.path))
         file.size += len(data)
         file.half = False
         file.unsaid.clear()
         self._unsaid.clear()
+        self._unsaid_events.clear()
         self._outage = None
-        return True
+        return None
+
+    def _lost_events(self) -> Iterator[dict[str, Any]]:
+        for reason, count in self._unsaid_events.items():
+            yield {"t": "events_dropped", "reason": reason, "count": count}
+
+    def _refuse_events(self, count: int, reason: str) -> str:
+        for counts in (self.events_dropped, self._unsaid_events):
+            counts[reason] = counts.get(reason, 0) + count
+        return reason
 
     def _failed(self, error: OSError, what: str) -> str:
         """Return the reason for which lines are dropped, and log it once per outage."""

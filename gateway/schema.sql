@@ -1,5 +1,188 @@
--- What people query. Published over two relations that list the store's files: `spans` (gateway/semconv.py has its
--- columns, `started_at` is UTC) and `ledger`. Unknown is NULL, never 0.
+-- What people query. Published over three relations that list the store's files: `recorded_spans` (gateway/semconv.py has
+-- its columns, `started_at` is UTC), `events_raw` and `ledger` (gateway/views.py). Unknown is NULL, never 0.
+
+-- What clients told of their runs, folded. Events come in any order, repeated, by way of several workers. What happened
+-- last by its own time counts; at one moment an end comes after a beginning, and else the event's id decides.
+CREATE VIEW runs AS
+SELECT
+    run_id,
+    arg_min(name, place) AS name,
+    arg_max(status, place) AS status,
+    arg_min(application, place) AS application,
+    arg_min(environment, place) AS environment,
+    coalesce(arg_min(trace_id, place) FILTER (phase = 0), min(trace_id)) AS trace_id,
+    make_timestamp(min(time_ns) FILTER (phase = 0) // 1000) AS started_at,
+    arg_min(input, place) AS input,
+    arg_max(output, place) AS output,
+    list_reduce(list(info ORDER BY place) FILTER (info IS NOT NULL), lambda a, b: json_merge_patch(a, b), '{}'::JSON)
+        AS info,
+    arg_min(description, place) AS description,
+    arg_min(tags, place) AS tags,
+    coalesce(arg_min(span_id, place) FILTER (phase = 0), min(span_id)) AS span_id,
+    make_timestamp(max(time_ns) // 1000) AS updated_at,
+    -- One that was begun again, or went on, has not ended.
+    CASE WHEN arg_max(phase, place) = 2 THEN make_timestamp(max(time_ns) // 1000) END AS ended_at,
+    CASE WHEN arg_max(phase, place) = 2 THEN (max(time_ns) - min(time_ns) FILTER (phase = 0)) / 1e6 END AS duration_ms,
+    min(service_name) AS service_name
+FROM (SELECT *, row(time_ns, phase, event_id) AS place FROM events_raw WHERE type IN ('run:start', 'run:update'))
+WHERE run_id IS NOT NULL
+GROUP BY run_id;
+
+CREATE VIEW steps AS
+WITH told AS (
+    SELECT *, row(time_ns, phase, event_id) AS place
+    FROM events_raw
+    WHERE type IN ('step:start', 'step:state', 'step:end', 'step:error') AND step_id IS NOT NULL
+), folded AS (
+    SELECT
+        run_id,
+        step_id,
+        arg_min(parent_step_id, place) AS parent_step_id,
+        arg_min(step_type, place) AS type,
+        arg_min(name, place) AS name,
+        arg_max(status, place) AS status,
+        coalesce(arg_min(span_id, place) FILTER (phase = 0), min(span_id)) AS span_id,
+        make_timestamp(min(time_ns) FILTER (phase = 0) // 1000) AS started_at,
+        arg_min(input, place) AS input,
+        arg_max(output, place) AS output,
+        list_reduce(
+            list(info ORDER BY place) FILTER (info IS NOT NULL), lambda a, b: json_merge_patch(a, b), '{}'::JSON
+        ) AS info,
+        arg_max(error, place) AS error,
+        arg_min(tags, place) AS tags,
+        coalesce(arg_min(parent_span_id, place) FILTER (phase = 0), min(parent_span_id)) AS parent_span_id,
+        min(trace_id) AS trace_id,
+        make_timestamp(max(time_ns) // 1000) AS updated_at,
+        make_timestamp(max(time_ns) FILTER (phase = 2) // 1000) AS ended_at,
+        -- Two machines' clocks may say that it ended before it began.
+        greatest(0, max(time_ns) FILTER (phase = 2) - min(time_ns) FILTER (phase = 0)) / 1e6 AS duration_ms,
+        min(service_name) AS service_name
+    FROM told
+    GROUP BY run_id, step_id
+), run_starts AS (
+    SELECT
+        run_id,
+        arg_min(trace_id, row(time_ns, phase, event_id)) AS trace_id,
+        arg_min(span_id, row(time_ns, phase, event_id)) AS span_id
+    FROM events_raw
+    WHERE type = 'run:start' AND run_id IS NOT NULL
+    GROUP BY run_id
+)
+SELECT s.* REPLACE (
+    coalesce(r.trace_id, s.trace_id) AS trace_id,
+    coalesce(CASE WHEN s.parent_step_id IS NULL THEN r.span_id ELSE p.span_id END, s.parent_span_id) AS parent_span_id
+)
+FROM folded s
+LEFT JOIN run_starts r ON r.run_id = s.run_id
+LEFT JOIN folded p ON p.run_id IS NOT DISTINCT FROM s.run_id AND p.step_id = s.parent_step_id;
+
+-- What the requests of each step came to; of a run as a whole where `step_id` is summed over.
+CREATE VIEW run_usage AS
+SELECT
+    run_id,
+    step_id,
+    count(*) AS exchanges,
+    sum(attempts)::BIGINT AS attempts,
+    sum(input_tokens)::BIGINT AS input_tokens,
+    sum(output_tokens)::BIGINT AS output_tokens,
+    sum(total_tokens)::BIGINT AS total_tokens
+FROM recorded_spans
+WHERE kind = 'SERVER' AND run_id IS NOT NULL
+GROUP BY run_id, step_id;
+
+-- All that was told, each event once; `data` is what else it said.
+CREATE VIEW events AS
+SELECT
+    run_id,
+    step_id,
+    type,
+    make_timestamp(time_ns // 1000) AS time,
+    data,
+    error,
+    event_id,
+    make_timestamp(received_ns // 1000) AS received_at,
+    status,
+    name,
+    input,
+    output,
+    info,
+    tags
+FROM events_raw
+QUALIFY row_number() OVER (PARTITION BY run_id, step_id, type, event_id ORDER BY received_ns) = 1;
+
+-- The spans that were recorded, and those that runs and steps are; where a client exported such a span itself, its own.
+CREATE VIEW spans AS
+WITH r AS MATERIALIZED (FROM runs), told AS (
+    SELECT
+        trace_id,
+        span_id,
+        NULL::VARCHAR AS parent_span_id,
+        coalesce(name, 'run') AS name,
+        service_name,
+        coalesce(started_at, updated_at) AS started_at,
+        CASE WHEN ended_at IS NOT NULL THEN coalesce(duration_ms, 0) END AS duration_ms,
+        status,
+        NULL::JSON AS error,
+        application,
+        environment,
+        run_id,
+        NULL::VARCHAR AS step_id,
+        NULL::VARCHAR AS step_type,
+        tags,
+        input,
+        output
+    FROM r
+    UNION ALL BY NAME
+    SELECT
+        s.trace_id,
+        s.span_id,
+        s.parent_span_id,
+        coalesce(s.name, s.type, 'step') AS name,
+        s.service_name,
+        coalesce(s.started_at, s.ended_at, s.updated_at) AS started_at,
+        CASE WHEN s.ended_at IS NOT NULL THEN coalesce(s.duration_ms, 0) END AS duration_ms,
+        s.status,
+        s.error,
+        r.application,
+        r.environment,
+        s.run_id,
+        s.step_id,
+        s.type AS step_type,
+        s.tags,
+        s.input,
+        s.output
+    FROM steps s
+    LEFT JOIN r ON r.run_id = s.run_id
+), exported AS (
+    SELECT trace_id, span_id FROM recorded_spans WHERE kind NOT IN ('SERVER', 'CLIENT')
+)
+FROM recorded_spans
+UNION ALL BY NAME
+SELECT
+    trace_id,
+    span_id,
+    parent_span_id,
+    name,
+    'INTERNAL' AS kind,
+    service_name,
+    started_at,
+    epoch_us(started_at) * 1000 AS start_ns,
+    (duration_ms * 1e6)::BIGINT AS duration_ns,
+    CASE status WHEN 'error' THEN 'ERROR' END AS status,
+    CASE status WHEN 'error' THEN coalesce(error ->> '$.message', error ->> '$') END AS status_message,
+    application,
+    environment,
+    run_id,
+    step_id,
+    json_merge_patch('{}'::JSON, json_object(
+        'gateway.step.type', step_type,
+        'gateway.status', status,
+        'gateway.tags', tags,
+        'input.value', input::VARCHAR,
+        'output.value', output::VARCHAR
+    )) AS attributes
+FROM told
+WHERE NOT EXISTS (FROM exported WHERE exported.trace_id = told.trace_id AND exported.span_id = told.span_id);
 
 CREATE VIEW exchanges AS
 SELECT
@@ -37,7 +220,7 @@ SELECT
     prompt_id,
     prompt_version,
     try_cast(extra AS JSON) AS extra
-FROM spans
+FROM recorded_spans
 WHERE kind = 'SERVER';
 
 CREATE VIEW attempts AS
@@ -74,16 +257,16 @@ SELECT
     output_messages,
     overhead_us,
     attributes
-FROM spans
+FROM recorded_spans
 WHERE kind = 'CLIENT';
 
 CREATE VIEW messages AS
 WITH each AS (
     SELECT trace_id, span_id, started_at, 'input' AS direction, json_extract(input_messages, '$[*]') AS list
-    FROM spans WHERE input_messages IS NOT NULL
+    FROM recorded_spans WHERE input_messages IS NOT NULL
     UNION ALL
     SELECT trace_id, span_id, started_at, 'output', json_extract(output_messages, '$[*]')
-    FROM spans WHERE output_messages IS NOT NULL
+    FROM recorded_spans WHERE output_messages IS NOT NULL
 ), numbered AS (
     SELECT * EXCLUDE (list), generate_subscripts(list, 1) - 1 AS position, unnest(list) AS message FROM each
 )
@@ -132,43 +315,3 @@ LEFT JOIN prices p
     AND p.model = coalesce(a.response_model, a.request_model)
     AND a.started_at >= p.valid_from
     AND (p.valid_to IS NULL OR a.started_at < p.valid_to);
-
--- Filled by what clients tell of their runs; none can do so yet.
-CREATE VIEW runs AS
-SELECT
-    NULL::VARCHAR AS run_id,
-    NULL::VARCHAR AS name,
-    NULL::VARCHAR AS status,
-    NULL::VARCHAR AS application,
-    NULL::VARCHAR AS environment,
-    NULL::VARCHAR AS trace_id,
-    NULL::TIMESTAMP AS started_at,
-    NULL::JSON AS input,
-    NULL::JSON AS output,
-    NULL::JSON AS info
-WHERE false;
-
-CREATE VIEW steps AS
-SELECT
-    NULL::VARCHAR AS run_id,
-    NULL::VARCHAR AS step_id,
-    NULL::VARCHAR AS parent_step_id,
-    NULL::VARCHAR AS type,
-    NULL::VARCHAR AS name,
-    NULL::VARCHAR AS status,
-    NULL::VARCHAR AS span_id,
-    NULL::TIMESTAMP AS started_at,
-    NULL::JSON AS input,
-    NULL::JSON AS output,
-    NULL::JSON AS info
-WHERE false;
-
-CREATE VIEW events AS
-SELECT
-    NULL::VARCHAR AS run_id,
-    NULL::VARCHAR AS step_id,
-    NULL::VARCHAR AS type,
-    NULL::TIMESTAMP AS time,
-    NULL::JSON AS data,
-    NULL::JSON AS error
-WHERE false;

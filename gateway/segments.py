@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from gateway.config import MIB
 from gateway.errors import GatewayError
-from gateway.views import LEDGER, quoted, rows_of, statements
+from gateway.views import EVENTS, LEDGER, events_of, quoted, rows_of, statements, typed
 
 VIEWS = "spans.duckdb"
 # A merged segment's name begins so; a file beside it, of this ending, lists the segments it stands for.
@@ -61,11 +61,21 @@ class _Dropped(_Span, gc=False, tag="dropped"):
     reason: str = ""
 
 
+class _Event(_Line, gc=False, tag="event"):
+    event_id: str
+    type: str
+    time_ns: int
+
+
+class _EventsDropped(_Line, gc=False, tag="events_dropped"):
+    count: int
+
+
 class _Closed(_Line, gc=False, tag="closed"):
     pass
 
 
-_line_decoder = msgspec.json.Decoder(_Journal | _Start | _Span | _Dropped | _Closed)
+_line_decoder = msgspec.json.Decoder(_Journal | _Start | _Span | _Dropped | _Event | _EventsDropped | _Closed)
 
 
 class StoreError(GatewayError):
@@ -73,7 +83,10 @@ class StoreError(GatewayError):
 
 
 class Ledger(Struct):
-    """What a journal says of itself. accepted = stored + interrupted + dropped, once nobody writes to it."""
+    """What a journal says of itself. accepted = stored + interrupted + dropped, once nobody writes to it.
+
+    Of what clients tell of their runs, `events` is what was stored, `events_dropped` what was refused for want of disk.
+    """
 
     journal: str
     worker: str | None = None
@@ -85,6 +98,8 @@ class Ledger(Struct):
     dropped_by_reason: dict[str, int] = {}
     attempts: int = 0
     damaged_lines: int = 0
+    events: int = 0
+    events_dropped: int = 0
     longest_line: int = 0
 
 
@@ -143,6 +158,10 @@ def read_ledger(journal: Path) -> tuple[Ledger, list[dict[str, Any]]]:
                 starts[line.span_id] = raw
             case _Dropped(kind="SERVER"):
                 dropped[line.span_id] = line.reason
+            case _Event():
+                ledger.events += 1
+            case _EventsDropped():
+                ledger.events_dropped += line.count
             case _Dropped() | _Closed():
                 pass
             case _Span(kind="SERVER"):
@@ -213,7 +232,11 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
         con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
         con.execute(f"ATTACH {quoted(unfinished)} AS segment {STORAGE}")
         con.execute(f"CREATE TABLE segment.spans AS {rows_of(sources, longest)}")
-        con.execute(f"CREATE TABLE segment.ledger ({', '.join(f'{name} {kind}' for name, kind in LEDGER.items())})")
+        if ledger.events:
+            con.execute(f"CREATE TABLE segment.events_raw AS {events_of(sources, longest)}")
+        else:  # as in most journals: they need not be read again
+            con.execute(f"CREATE TABLE segment.events_raw ({typed(EVENTS)})")
+        con.execute(f"CREATE TABLE segment.ledger ({typed(LEDGER)})")
         values = [getattr(ledger, name) for name in LEDGER]
         values[list(LEDGER).index("dropped_by_reason")] = msgspec.json.encode(ledger.dropped_by_reason).decode()
         con.execute(f"INSERT INTO segment.ledger VALUES ({', '.join('?' * len(values))})", values)

@@ -18,6 +18,36 @@ LEDGER = {
     "dropped_by_reason": "JSON",
     "attempts": "BIGINT",
     "damaged_lines": "BIGINT",
+    "events": "BIGINT",
+    "events_dropped": "BIGINT",
+}
+
+# Columns of the relation `events_raw`: one row a line that says what a client told of a run or a step, repeated or not.
+EVENTS = {
+    "event_id": "VARCHAR",  # the same for the same event
+    "type": "VARCHAR",
+    "phase": "INTEGER",  # of a run or a step: 0 it begins, 1 it goes on, 2 it ends; NULL: a plain event
+    "run_id": "VARCHAR",
+    "step_id": "VARCHAR",
+    "time_ns": "BIGINT",
+    "received_ns": "BIGINT",
+    "trace_id": "VARCHAR",  # of the run, and where a run's own start says no other, made of its id
+    "span_id": "VARCHAR",  # of the step, or of the run; likewise
+    "parent_step_id": "VARCHAR",
+    "parent_span_id": "VARCHAR",  # made of the parent step's id, or the run's
+    "status": "VARCHAR",
+    "name": "VARCHAR",
+    "description": "VARCHAR",
+    "step_type": "VARCHAR",
+    "application": "VARCHAR",
+    "environment": "VARCHAR",
+    "service_name": "VARCHAR",
+    "tags": "VARCHAR[]",
+    "info": "JSON",
+    "input": "JSON",
+    "output": "JSON",
+    "error": "JSON",
+    "data": "JSON",
 }
 
 # In a line that says another kind, a byte is wrong.
@@ -35,11 +65,26 @@ _SCHEMA = _read_schema()
 
 def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[str]:
     """Give the statements that make the views over these files."""
-    live = rows_of(journals) if journals else ""
-    yield f"CREATE VIEW spans AS {_union(_empty(columns_of_spans()), _sealed('spans', segments), live)}"
-    yield f"CREATE VIEW ledger AS {_union(_empty(LEDGER), _sealed('ledger', segments), _live_ledger(journals))}"
+    live = {
+        "spans": rows_of(journals) if journals else "",
+        "events_raw": events_of(journals) if journals else "",
+        "ledger": _live_ledger(journals),
+    }
+    for table, columns in tables().items():
+        view = "recorded_spans" if table == "spans" else table  # `spans` has those of runs and steps besides
+        yield f"CREATE VIEW {view} AS {_union(_empty(columns), _sealed(table, segments), live[table])}"
     yield from _SCHEMA
     yield _otel_traces()
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Return the tables that every segment has: their columns, in order, and the columns' types."""
+    return {"spans": columns_of_spans(), "events_raw": EVENTS, "ledger": LEDGER}
+
+
+def typed(columns: Mapping[str, str]) -> str:
+    """Return columns as a CREATE TABLE has them."""
+    return ", ".join(f"{name} {kind}" for name, kind in columns.items())
 
 
 def columns_of_spans() -> dict[str, str]:
@@ -59,10 +104,19 @@ def rows_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
     )
 
 
-def _read(journals: Sequence[Path], columns: dict[str, str], longest: int = LINE_BYTES, more: str = "") -> str:
-    typed = ", ".join(f"{name}: {quoted(kind)}" for name, kind in columns.items())
+def events_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
+    """Return the SELECT that reads what clients told of their runs out of journals, as `rows_of` reads spans."""
+    columns = {"t": "VARCHAR"} | EVENTS
     return (
-        f"read_json({_listed(journals)}, columns = {{{typed}}}, format = 'newline_delimited', ignore_errors = true, "
+        f"SELECT * EXCLUDE (t) FROM {_read(journals, columns, longest)} "
+        "WHERE t = 'event' AND event_id IS NOT NULL AND type IS NOT NULL AND time_ns IS NOT NULL"
+    )
+
+
+def _read(journals: Sequence[Path], columns: dict[str, str], longest: int = LINE_BYTES, more: str = "") -> str:
+    types = ", ".join(f"{name}: {quoted(kind)}" for name, kind in columns.items())
+    return (
+        f"read_json({_listed(journals)}, columns = {{{types}}}, format = 'newline_delimited', ignore_errors = true, "
         # A folder named `name=x` is no column.
         f"hive_partitioning = false, maximum_object_size = {longest}{more})"
     )
@@ -77,7 +131,7 @@ def _sealed(table: str, segments: Sequence[Path]) -> str:
 def _live_ledger(journals: Sequence[Path]) -> str:
     if not journals:
         return ""
-    columns = dict.fromkeys(("t", "kind", "span_id", "reason", "worker"), "VARCHAR")
+    columns = dict.fromkeys(("t", "kind", "span_id", "reason", "worker", "event_id"), "VARCHAR") | {"count": "BIGINT"}
     return f"""
         SELECT *, accepted - stored - dropped AS in_flight, 0::BIGINT AS interrupted, NULL::BIGINT AS damaged_lines
         FROM (
@@ -87,9 +141,12 @@ def _live_ledger(journals: Sequence[Path]) -> str:
                 count(*) FILTER (t = 'dropped' AND kind = 'SERVER') AS dropped,
                 to_json(histogram(coalesce(reason, '')) FILTER (t = 'dropped' AND kind = 'SERVER'))
                     AS dropped_by_reason,
-                count(*) FILTER (t = 'span' AND kind <> 'SERVER') AS attempts
+                count(*) FILTER (t = 'span' AND kind <> 'SERVER') AS attempts,
+                count(*) FILTER (t = 'event') AS events,
+                coalesce(sum("count") FILTER (t = 'events_dropped'), 0)::BIGINT AS events_dropped
             FROM {_read(journals, columns, more=", filename = 'journal_file'")}
-            WHERE t = 'journal' OR (t IN ('start', 'span', 'dropped') AND span_id IS NOT NULL AND kind IN {_KINDS})
+            WHERE t IN ('journal', 'events_dropped') OR (t = 'event' AND event_id IS NOT NULL)
+                OR (t IN ('start', 'span', 'dropped') AND span_id IS NOT NULL AND kind IN {_KINDS})
             GROUP BY journal_file
         )"""
 
