@@ -94,6 +94,21 @@ def refuse_pages(method: str, headers: Headers, route: Route, allowed: Collectio
     )
 
 
+def refuse_foreign_page(headers: Headers, allowed: Collection[str]) -> None:
+    """Raise ExchangeError for what another site's page sends, whoever would pay. `allowed` as for `refuse_pages`.
+
+    For what a browser sends as POST: then it says the origin, under a name of the page's own as well.
+    """
+    origin = _first(headers, b"origin")
+    if origin is not None and origin not in allowed and _elsewhere(origin):
+        raise ExchangeError(
+            Kind.AUTH,
+            f"A web page of {origin!r} may not use this gateway; if it is yours, add it to $.auth.origins.",
+            status=403,
+            code="origin_refused",
+        )
+
+
 def _first(headers: Headers, wanted: bytes) -> str | None:
     return next((value.decode("latin-1") for name, value in headers if name.lower() == wanted), None)
 

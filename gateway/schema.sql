@@ -55,7 +55,11 @@ WITH told AS (
         make_timestamp(max(time_ns) // 1000) AS updated_at,
         make_timestamp(max(time_ns) FILTER (phase = 2) // 1000) AS ended_at,
         -- Two machines' clocks may say that it ended before it began.
-        greatest(0, max(time_ns) FILTER (phase = 2) - min(time_ns) FILTER (phase = 0)) / 1e6 AS duration_ms,
+        if(
+            max(time_ns) FILTER (phase = 2) < min(time_ns) FILTER (phase = 0),
+            0,
+            max(time_ns) FILTER (phase = 2) - min(time_ns) FILTER (phase = 0)
+        ) / 1e6 AS duration_ms,
         min(service_name) AS service_name
     FROM told
     GROUP BY run_id, step_id

@@ -16,6 +16,7 @@ from gateway.admin.forward import Admin
 from gateway.admin.pages import socket_path
 from gateway.admission import Token
 from gateway.config import Config
+from gateway.intake import Intake
 from gateway.journal import Journal
 from gateway.providers.demo import DemoProvider
 from gateway.proxy import Proxy, in_origin_form
@@ -89,6 +90,13 @@ class Worker:
             rng=rng,
             token=None if token is None else Token(token, required),
         )
+        self._intake = Intake(
+            config,
+            self.journal,
+            None if token is None else Token(token, required),
+            str(source.attributes.get("service.name") or "") or None,
+            time.time_ns,
+        )
         self._admin = Admin(socket_path(data), token if required else None, self.health)
         app = web.Application(client_max_size=config.limits.body_bytes)
         app.router.add_route("*", "/{path:.*}", self._front)
@@ -114,6 +122,7 @@ class Worker:
     def use(self, config: Config, environ: Mapping[str, str]) -> None:
         """Go on by another configuration. Raises ConfigError for one that cannot work: the present one stays."""
         self._proxy.use(setup.build(config, environ, self._ours, self._demo_url))
+        self._intake.use(config)
 
     async def stop(self) -> None:
         """Drain, and let go of everything."""
@@ -138,10 +147,13 @@ class Worker:
             "stored": journal.stored,
             "in_flight": journal.in_flight,
             "dropped": journal.dropped,
+            "events": {"stored": journal.events_stored, "dropped": journal.events_dropped},
         }
 
     async def _front(self, request: web.Request) -> web.StreamResponse:
         if not request.raw_path.startswith("/"):
             request = in_origin_form(request)
+        if self._intake.takes(request):
+            return await self._intake.handle(request)
         ours = request.raw_path.startswith("/-/")
         return await (self._admin.handle(request) if ours else self._proxy.handle(request))

@@ -26,7 +26,7 @@ _CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", "HTTP_PROXY", "HT
 _MAY_BLOCK = {
     "gateway/journal.py": {"__init__", "_append", "_create", "_close", "close", "events", "rotate", "tick"},
     "gateway/query.py": {"_question"},
-    "tests/running.py": {"__init__", "ask", "rows", "sealed"},
+    "tests/running.py": {"__init__", "_lines", "ask", "sealed"},
 }
 
 

@@ -70,9 +70,16 @@ class InProcess:
 
     def rows(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return the journal's finished spans in the order they ended: SERVER, CLIENT, or both."""
+        return [row for row in self._lines("span") if kind in {None, row["kind"]}]
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the journal's lines about what clients told of their runs."""
+        return self._lines("event")
+
+    def _lines(self, what: str) -> list[dict[str, Any]]:
         _, journals = store_files(self.data)
         lines = [msgspec.json.decode(line) for path in journals for line in path.read_bytes().splitlines()]
-        return [row for row in lines if row["t"] == "span" and kind in {None, row["kind"]}]
+        return [line for line in lines if line["t"] == what]
 
     def exchange(self) -> dict[str, Any]:
         """Return the only exchange."""
@@ -91,6 +98,10 @@ class InProcess:
                 return
             await asyncio.sleep(0.01)
         raise AssertionError(f"{len(self.rows(kind))} spans of kind {kind} have ended, not {count}")
+
+    def health(self) -> dict[str, Any]:
+        """Return what the worker says of itself."""
+        return self._worker.health()
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """Publish the view file and ask."""

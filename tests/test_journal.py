@@ -255,3 +255,56 @@ def test_what_is_in_flight_in_a_removed_file_ends_in_the_next(tmp_path, clock):
     assert [line.get("span_id") for line in _lines(path)] == [None, "11", "01", "12", "02"]
     assert (journal.stored, journal.in_flight, journal.dropped) == (2, 0, {})
     journal.close()
+
+
+def test_events_are_written_at_once_or_not_at_all(tmp_path, clock):
+    """A batch that does not fit leaves nothing behind, is counted, and said in the file once there is room again."""
+    journal = _journal(tmp_path, clock)
+    batch = [{"event_id": str(number), "type": "x", "time_ns": 1} for number in range(3)]
+    assert journal.events(batch) is None
+    (path,) = tmp_path.glob("*.jsonl")
+    whole = path.stat().st_size
+    with no_file_may_grow(beyond=whole + 120):
+        assert journal.events(batch) == "disk_full"
+        assert journal.events(batch[:1]) is None
+        assert journal.events(batch) == "disk_full"
+    assert journal.events([{"event_id": "x", "bad": object()}]) == "encoding"
+    assert journal.events([*batch, {"event_id": "x" * LINE_BYTES}]) == "too_long"
+    assert (journal.events_stored, journal.events_dropped) == (4, {"disk_full": 6, "encoding": 1, "too_long": 4})
+    assert journal.events([]) is None
+    journal.close()
+    lines = _lines(path)
+    assert [line["t"] for line in lines[:4]] == ["journal", *["event"] * 3]
+    assert [(line["t"], line.get("reason"), line.get("count")) for line in lines[4:]] == [
+        ("events_dropped", "disk_full", 3),
+        ("event", None, None),
+        ("events_dropped", "disk_full", 3),
+        ("events_dropped", "encoding", 1),
+        ("events_dropped", "too_long", 4),
+        ("closed", None, None),
+    ]
+
+
+def test_events_alone_rotate_a_file(tmp_path, clock):
+    """A gateway that is told of runs and of nothing else has its journals sealed as well: by age, and by size."""
+    journal = _journal(tmp_path, clock, rotate_seconds=0.5, rotate_bytes=300)
+    assert journal.events([{"event_id": "1", "type": "x"}]) is None
+    journal.tick()
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+    assert journal.events([{"event_id": "2" * 300, "type": "x"}]) is None
+    assert journal.events([{"event_id": "3", "type": "x"}]) is None
+    assert len(list(tmp_path.glob("*.jsonl"))) == 3
+    assert journal.in_flight == 0
+    journal.close()
+
+
+def test_a_worker_without_a_file_refuses_events(tmp_path, clock):
+    """They are not promised to anybody; once there is a file, it says how many were refused."""
+    with no_file_may_grow():
+        journal = _journal(tmp_path, clock)
+        assert journal.events([{"event_id": "1", "type": "x"}]) == "disk_full"
+    journal.tick()
+    assert journal.events([{"event_id": "1", "type": "x"}]) is None
+    journal.close()
+    (path,) = tmp_path.glob("*.jsonl")
+    assert [line["t"] for line in _lines(path)] == ["journal", "events_dropped", "event", "closed"]

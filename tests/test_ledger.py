@@ -12,7 +12,7 @@ from gateway.journal import Journal
 from gateway.segments import Ledger, seal, store_files
 from tests.store import START_NS, exchange, header, journal, no_file_may_grow, over, sealed
 
-COUNTS = ("accepted", "stored", "in_flight", "interrupted", "dropped", "attempts")
+COUNTS = ("accepted", "stored", "in_flight", "interrupted", "dropped", "attempts", "events", "events_dropped")
 
 
 class History:
@@ -28,6 +28,7 @@ class History:
         self.stored = 0
         self.accepted = 0
         self.dropped: Counter[str] = Counter()
+        self.told = self.refused = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -60,6 +61,13 @@ class History:
             case "unencodable" if self.open:
                 number = self.open.pop()
                 self.journal.end(number, exchange(number)[2] | {"attributes": object()})
+            case "tell":
+                number = next(self._numbers)
+                told = [{"event_id": f"{number}-{each}", "type": "x", "time_ns": number} for each in range(3)]
+                if self.journal.events(told) is None:
+                    self.told += 3
+                else:
+                    self.refused += 3
             case "tick":
                 self.journal.tick()
             case "crash":
@@ -99,13 +107,16 @@ def _seal_all(data: Path) -> list[Ledger]:
 
 
 _events = st.lists(
-    st.sampled_from(["start", "start", "attempt", "end", "end", "unencodable", "tick", "crash", "full", "free"]),
+    st.sampled_from(
+        ["start", "start", "attempt", "end", "end", "unencodable", "tell", "tick", "crash", "full", "free"]
+    ),
     max_size=20,
 )
 
 
 @settings(max_examples=12, deadline=None)
 @example(events=["start", "tick", "full", "end", "free", "start"], orderly=True)
+@example(events=["tell", "full", "tell", "start", "tell", "free", "tell", "tick"], orderly=True)
 @example(events=["full", "crash", "start", "attempt", "free", "tick", "end", "start"], orderly=False)
 @given(events=_events, orderly=st.booleans())
 def test_every_accepted_exchange_is_accounted_for(tmp_path_factory, events, orderly):
@@ -122,11 +133,15 @@ def test_every_accepted_exchange_is_accounted_for(tmp_path_factory, events, orde
     assert sums == live | {"in_flight": 0, "interrupted": live["in_flight"]}
     assert sum(each.damaged_lines for each in ledgers) == 0
     assert sums["stored"] == history.stored
+    assert sums["events"] == history.told
+    assert sums["events_dropped"] <= history.refused
+    assert over("SELECT count(*) FROM events", *store_files(history.data))[1] == [(history.told,)]
     assert sums["accepted"] <= history.accepted
     if not history.ever_full and "unencodable" not in events:
         assert sums["accepted"] == history.accepted
     if orderly and "crash" not in events:
         assert sums["accepted"] == history.accepted
+        assert sums["events_dropped"] == history.refused
         # One whose file was closed before its loss could be said there is interrupted.
         assert sums["dropped"] + sums["interrupted"] == history.dropped.total()
     _, rows = over("SELECT count(*), count(DISTINCT span_id) FROM exchanges", *store_files(history.data))
@@ -145,7 +160,7 @@ def test_drops_are_counted_by_reason_the_same_live_and_sealed(tmp_path):
     found = dict(zip(columns, live, strict=True))
     assert found | {"damaged_lines": 0} == dict(zip(columns, at_rest, strict=True))
     assert found["dropped_by_reason"] == '{"disk_full":2,"encoding":1}'
-    assert tuple(found[name] for name in ("journal", "worker", *COUNTS)) == ("w0-1", "w3", 4, 1, 0, 0, 3, 1)
+    assert tuple(found[name] for name in ("journal", "worker", *COUNTS)) == ("w0-1", "w3", 4, 1, 0, 0, 3, 1, 0, 0)
 
 
 @pytest.mark.parametrize("ended", [True, False])

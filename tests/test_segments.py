@@ -17,6 +17,7 @@ from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE
 from gateway.telemetry import row_of
 from tests.running import ask
 from tests.store import encoded, exchange, header, journal, over, sealed, small, span
+from tests.told_events import lines_of, whole_run
 
 # Each example writes its files anew, and takes as long as a disk does.
 _files = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -53,7 +54,10 @@ FIXED = {
         stream, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_tokens,
         usage_source, cost_usd, finish_reasons, input_messages, output_messages, overhead_us, attributes""",
 }
-VIEWS = (*FIXED, "spans", "ledger", "messages", "prices", "costs", "runs", "steps", "events", "otel_traces")
+VIEWS = (
+    *FIXED, "spans", "recorded_spans", "ledger", "messages", "prices", "costs", "otel_traces", "runs", "steps",
+    "events", "events_raw", "run_usage",
+)  # fmt: skip
 
 
 @_files
@@ -165,11 +169,16 @@ def test_an_older_segment_has_fewer_columns_and_is_renewed(tmp_path):
             con.execute("CREATE TABLE ledger AS SELECT 'old' AS journal, 1::BIGINT AS accepted")
         assert modernize(path)
         assert not modernize(path)
+    told = sealed(tmp_path, [header(), *lines_of(whole_run())], "w2-3")
+    with duckdb.connect(str(told)) as con:
+        con.execute("ALTER TABLE events_raw DROP COLUMN service_name")
+    assert modernize(told)
+    assert over("SELECT name, status FROM runs", store_files(tmp_path)[0])[1] == [("answer a ticket", "finished")]
     segments, _ = store_files(tmp_path)
     assert new in segments
     _, rows = over("SELECT span_id, outcome FROM exchanges ORDER BY ALL", segments)
     assert rows == [("0000000000000002", "ok"), ("aa", None), ("aa", None)]
-    assert over("SELECT sum(accepted), sum(stored) FROM ledger", segments)[1] == [(3, 1)]
+    assert over("SELECT sum(accepted), sum(stored), sum(events) FROM ledger", segments)[1] == [(3, 1, 8)]
     assert over("SELECT count(*) FROM exchanges", segments[:1])[1] == [(1,)]
 
 

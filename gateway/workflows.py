@@ -1,0 +1,218 @@
+"""What clients tell of their runs and steps, as the lines that a journal keeps. Pure.
+
+A run is an application's own unit of work, a step a part of it; both are folded from their events where those are read
+(`schema.sql`, `otlp.folding`), since events come in any order, repeated, by way of several workers.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from gateway import run_ids
+from gateway.config import Capture
+from gateway.content import bounded
+from gateway.options import Metadata
+from gateway.workflow_events import (
+    Event,
+    Plain,
+    RunStart,
+    RunUpdate,
+    Step,
+    StepEnd,
+    StepError,
+    StepStart,
+    StepState,
+    event_in,
+    nanoseconds,
+    text_of,
+)
+
+# A status that a run is updated to while it goes on; any other ends it.
+_GOING_ON = frozenset({"started", "running", "pending", "queued", "waiting", "paused", "suspended", "resumed"})
+
+_encoder = msgspec.json.Encoder()
+
+Line = dict[str, Any]
+
+
+class Arrival(NamedTuple):
+    """How a batch came: when (Unix nanoseconds), at which gateway (`service.name`), with what its headers say."""
+
+    received_ns: int
+    service_name: str | None = None
+    metadata: Metadata = Metadata()
+
+
+def line_of(raw: Raw, path: str, index: int, arrival: Arrival, capture: Capture) -> Line:
+    """Return an event as a journal's line; what is unknown is not in it. Raises EventError, which names the field."""
+    kind, event = event_in(raw, path, index)
+    time_ns = arrival.received_ns if event.time is None else nanoseconds(event.time, f"{path}.time", index)
+    line = {
+        "event_id": event.event_id or _identity(kind, event, time_ns),
+        "type": kind,
+        "time_ns": time_ns,
+        "received_ns": arrival.received_ns,
+        "service_name": arrival.service_name,
+        **_TOLD[type(event)](event, arrival.metadata),
+    }
+    return {name: value for name, value in _captured(line, capture).items() if value is not None}
+
+
+def _run_start(event: RunStart, metadata: Metadata) -> Line:
+    run_id = run_ids.known(event.id)
+    trace_id, span_id = run_ids.valid_trace_id(event.trace_id), run_ids.valid_span_id(event.span_id)
+    unusable = {
+        name: given
+        for name, given, taken in (("trace_id", event.trace_id, trace_id), ("span_id", event.span_id, span_id))
+        if given and taken is None
+    }
+    return {
+        "phase": 0,
+        "run_id": run_id,
+        "trace_id": trace_id or (run_id and run_ids.trace_id(run_id)),
+        "span_id": span_id or (run_id and run_ids.run_span_id(run_id)),
+        "status": event.status or "started",
+        "name": event.name or None,
+        "description": event.description,
+        "application": event.application or metadata.application,
+        "environment": event.environment or metadata.environment,
+        "tags": event.tags or None,
+        "info": {**(event.info or {}), **_info_of(metadata)} or None,
+        "input": event.input,
+        "data": unusable or None,
+    }
+
+
+def _run_update(event: RunUpdate, _: Metadata) -> Line:
+    run_id = run_ids.known(event.id)
+    status = event.status or "finished"
+    return {
+        "phase": 1 if status.lower() in _GOING_ON else 2,
+        "run_id": run_id,
+        "trace_id": run_id and run_ids.trace_id(run_id),
+        "span_id": run_id and run_ids.run_span_id(run_id),
+        "status": status,
+        "info": event.info or None,
+        "output": event.output,
+    }
+
+
+def _step_start(event: StepStart, _: Metadata) -> Line:
+    data, line = event.data, _of_step(event)
+    parent = run_ids.known(data.parent_step)
+    if parent is not None:
+        line["parent_step_id"] = parent
+        line["parent_span_id"] = run_ids.step_span_id(parent, line["run_id"])
+    span_id = run_ids.valid_span_id(data.span_id)
+    return {
+        **line,
+        "phase": 0,
+        "span_id": span_id or line["span_id"],
+        "status": "started",
+        "name": data.name or None,
+        "step_type": data.type,
+        "tags": data.tags or None,
+        "info": data.info or None,
+        "input": data.input,
+        "data": {"span_id": data.span_id} if data.span_id and span_id is None else None,
+    }
+
+
+def _step_end(event: StepEnd, _: Metadata) -> Line:
+    data = event.data
+    return {
+        **_of_step(event),
+        "phase": 2,
+        "status": "finished",
+        "info": data.info or None,
+        "output": data.output,
+    }
+
+
+def _step_error(event: StepError, _: Metadata) -> Line:
+    return {**_of_step(event), "phase": 2, "status": "error", "error": event.data.error}
+
+
+def _step_state(event: StepState, _: Metadata) -> Line:
+    return {**_of_step(event), "phase": 1, "status": event.data.state}
+
+
+def _plain(event: Plain, _: Metadata) -> Line:
+    line = _of_step(event)
+    line["parent_span_id"] = None
+    return {**line, "data": event.data, "error": event.error}
+
+
+def _of_step(event: Step | Plain) -> Line:
+    """Return where a step is: its ids, and those of its spans as far as it says them itself."""
+    run_id, step_id = run_ids.known(event.run_id), run_ids.known(event.step_id)
+    own = run_id or step_id
+    run_span = run_id and run_ids.run_span_id(run_id)
+    return {
+        "run_id": run_id,
+        "step_id": step_id,
+        "trace_id": own and run_ids.trace_id(own),
+        "span_id": run_ids.step_span_id(step_id, run_id) if step_id else run_span,
+        "parent_span_id": run_span,
+    }
+
+
+_TOLD: dict[type[Event], Callable[[Any, Metadata], Line]] = {
+    RunStart: _run_start,
+    RunUpdate: _run_update,
+    StepStart: _step_start,
+    StepEnd: _step_end,
+    StepError: _step_error,
+    StepState: _step_state,
+    Plain: _plain,
+}
+
+
+def _info_of(metadata: Metadata) -> dict[str, Any]:
+    """Return what headers say of a run beyond its application and environment.
+
+    They go before what the event itself says under the same name. Source: the seed.
+    """
+    told = {name: getattr(metadata, name) for name in _INFO if getattr(metadata, name) is not None}
+    return {**told, **(metadata.extra or {})}
+
+
+_INFO = (
+    "organization_id",
+    "project_id",
+    "user_id",
+    "workflow_id",
+    "workflow_name",
+    "step_index",
+    "prompt_id",
+    "prompt_version",
+)
+
+
+def _captured(line: Line, capture: Capture) -> Line:
+    """Take out, or cut, what `[capture] store` says, and let nothing stand for JSON's null."""
+    kept = capture.store in {"full", "truncated"}
+    limit = capture.store_bytes if capture.store == "full" else capture.otlp_bytes
+    for name in ("input", "output", "error", "data"):
+        value = line.get(name)
+        if value is not None:
+            line[name] = Raw(_fitted(_encoder.encode(value), limit)) if kept else None
+    if capture.store == "off":
+        line["info"] = None
+    return line
+
+
+def _fitted(encoded: bytes, limit: int) -> bytes:
+    """Return a JSON value in about `limit` bytes: its texts are cut, and where that is not enough it becomes one."""
+    if len(encoded) <= limit:
+        return encoded
+    cut = bounded(encoded, limit).encode()
+    return cut if cut != b"[]" else text_of(encoded, limit // 2)
+
+
+def _identity(kind: str, event: Event, time_ns: int) -> str:
+    """Return an id that a repeated event has again: the same type, run, step, time and content."""
+    return hashlib.blake2b(_encoder.encode([kind, time_ns, event]), digest_size=16).hexdigest()
