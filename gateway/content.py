@@ -42,6 +42,19 @@ def bounded(encoded: bytes, limit: int) -> str:
     return "[]"
 
 
+def fitted(encoded: bytes, limit: int) -> bytes:
+    """Return any JSON value in about `limit` bytes: its texts are cut, and where that is not enough it becomes one."""
+    if len(encoded) <= limit:
+        return encoded
+    cut = bounded(encoded, limit).encode()
+    return cut if cut != b"[]" else text_of(encoded, limit // 2)
+
+
+def text_of(encoded: bytes, kept: int) -> bytes:
+    """Return the first `kept` bytes of a JSON value as a string of JSON, which says how much is missing."""
+    return msgspec.json.encode(f"{encoded[:kept].decode(errors='ignore')}… [{len(encoded) - kept} more bytes]")
+
+
 def _emptied(value: Any, sizes: list[int]) -> Any:
     """Return a JSON value without its texts, and add their lengths to `sizes`."""
     if isinstance(value, str):

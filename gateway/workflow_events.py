@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from gateway.codings import worth_reading
+from gateway.content import text_of
 from gateway.errors import GatewayError
 
 MAX_EVENTS = 20_000
@@ -227,11 +228,6 @@ def _mended(body: bytes) -> bytes:
         raise ValueError(f"a text in it cannot be read, and more than {_MENDED_MAX} bytes are not searched for it")
     value = json.loads(body, parse_constant=lambda _: None)
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def text_of(encoded: bytes, kept: int) -> bytes:
-    """Return the beginning of a JSON value as a string of JSON, which says how much is missing."""
-    return _encoder.encode(f"{encoded[:kept].decode(errors='ignore')}… [{len(encoded) - kept} more bytes]")
 
 
 def _lightened(raw: bytes) -> bytes:

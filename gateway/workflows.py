@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from gateway import run_ids
 from gateway.config import Capture
-from gateway.content import bounded
+from gateway.content import fitted
 from gateway.options import Metadata
 from gateway.workflow_events import (
     Event,
@@ -27,7 +27,6 @@ from gateway.workflow_events import (
     StepState,
     event_in,
     nanoseconds,
-    text_of,
 )
 
 # A status that a run is updated to while it goes on; any other ends it.
@@ -199,18 +198,10 @@ def _captured(line: Line, capture: Capture) -> Line:
     for name in ("input", "output", "error", "data"):
         value = line.get(name)
         if value is not None:
-            line[name] = Raw(_fitted(_encoder.encode(value), limit)) if kept else None
+            line[name] = Raw(fitted(_encoder.encode(value), limit)) if kept else None
     if capture.store == "off":
         line["info"] = None
     return line
-
-
-def _fitted(encoded: bytes, limit: int) -> bytes:
-    """Return a JSON value in about `limit` bytes: its texts are cut, and where that is not enough it becomes one."""
-    if len(encoded) <= limit:
-        return encoded
-    cut = bounded(encoded, limit).encode()
-    return cut if cut != b"[]" else text_of(encoded, limit // 2)
 
 
 def _identity(kind: str, event: Event, time_ns: int) -> str:

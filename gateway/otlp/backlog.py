@@ -1,7 +1,7 @@
 """How far each journal has been exported: read on from there, a batch at a time, and remember it across `kill -9`.
 
-Nothing is held between two batches: what a collector did not take is read again. The cursor is written after a batch
-was taken, so that a span is sent at least once.
+Nothing is held between two batches but the runs and steps that have not ended: what a collector did not take is read
+again. The cursor is written after a batch was taken, so that a span is sent at least once.
 """
 
 import logging
@@ -17,6 +17,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.config import Capture
 from gateway.journal import SUFFIX, locked
+from gateway.otlp.folding import Folding, Told, Turn
+from gateway.otlp.memory import Memory
 from gateway.otlp.rows import row_in, span_of, weight
 from gateway.segments import interrupted, read_ledger
 from gateway.telemetry import SCOPE, VERSION
@@ -24,6 +26,9 @@ from gateway.telemetry import SCOPE, VERSION
 log = logging.getLogger("gateway.otlp")
 
 _SPAN = b'{"t":"span"'
+_EVENT = b'{"t":"event"'
+# No more are read for one batch: what they come to is held until it was taken.
+_EVENTS_MAX = 5_000
 
 
 class Cursor(Struct, frozen=True, omit_defaults=True):
@@ -35,10 +40,11 @@ class Cursor(Struct, frozen=True, omit_defaults=True):
 
 
 class Batch(Struct):
-    """Spans to send as one, and where that leaves each journal."""
+    """Spans to send as one, and where that leaves each journal, and each run and step."""
 
     spans: list[ReadableSpan]
     reached: dict[str, Cursor]
+    changed: dict[str, Told]
     damaged: int = 0
     full: bool = False
 
@@ -53,6 +59,9 @@ class Backlog:
     def __init__(self, data: Path) -> None:
         self._live = data / "live"
         self._file = data / "otlp" / "cursor.json"
+        self._memory = Memory(data / "otlp" / "open.jsonl")
+        self._folding = Folding(self._memory.read())
+        self._folding.given_up = 0  # they were counted when they were
         self._scope = InstrumentationScope(SCOPE, VERSION)
         self._resources: dict[str, Resource] = {}
         self._lock = threading.Lock()
@@ -89,10 +98,46 @@ class Backlog:
         self.bytes = sum(max(0, sizes[path] - cursor.offset) for path, cursor in pending.items())
         return sorted(pending, key=_age)
 
-    def batch(self, max_spans: int, max_bytes: int, capture: Capture) -> Batch:
-        """Return the next spans in order, with as much content as `capture` says; one at least, however long it is."""
-        batch = Batch([], {})
+    @property
+    def open(self) -> int:
+        """How many runs and steps have begun and are not sent."""
+        return len(self._folding)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a run or a step ended that waits for nothing any more."""
+        return self._folding.any_due()
+
+    def given_up(self) -> int:
+        """Return how many runs and steps were given up since this was asked last."""
+        count, self._folding.given_up = self._folding.given_up, 0
+        return count
+
+    def batch(self, max_spans: int, max_bytes: int, capture: Capture, now_ns: int) -> Batch:
+        """Return the next spans in order, with as much content as `capture` says; one at least, however long it is.
+
+        Runs and steps that have ended come first: their events were read for a batch before. `now_ns`: Unix time.
+        """
+        turn = Turn(self._folding)
+        batch = Batch([], {}, turn.changed)
         held = 0
+        for told in self._folding.due(now_ns):
+            try:
+                row = self._folding.row_of(told)
+                span = span_of(row, Resource(told.resource), self._scope, capture)
+                held += weight(span)
+            except Exception:
+                batch.damaged += 1
+            else:
+                if batch.spans and held > max_bytes:
+                    batch.full = True
+                    return batch
+                batch.spans.append(span)
+            turn.sent(told)
+            if len(batch.spans) >= max_spans:
+                batch.full = True
+                return batch
+        events = 0
         for journal in self.scan():
             for line, behind in self._lines(journal):
                 if line.startswith(_SPAN):
@@ -106,43 +151,65 @@ class Backlog:
                             batch.full = True
                             return batch
                         batch.spans.append(span)
+                elif line.startswith(_EVENT):
+                    events += 1
+                    batch.damaged += self._told(turn, line, journal, capture)
                 elif line and not (line.startswith(b"{") and line.endswith(b"\n")):
                     batch.damaged += 1
                 batch.reached[journal.name] = behind
-                if len(batch.spans) >= max_spans:
+                if len(batch.spans) >= max_spans or events >= _EVENTS_MAX:
                     batch.full = True
                     return batch
         return batch
 
-    def settle(self, reached: dict[str, Cursor]) -> None:
-        """Move the cursors, and write them down."""
+    def _told(self, turn: Turn, line: bytes, journal: Path, capture: Capture) -> int:
+        """Take an event; return how many lines were damaged."""
+        try:
+            turn.take(line, self._resource(journal).attributes, capture)
+        except Exception:  # as for a span
+            return 1
+        return 0
+
+    def settle(self, reached: dict[str, Cursor], changed: dict[str, Told]) -> None:
+        """Move the cursors, and take what changed of runs and steps; write both down.
+
+        The cursor comes last: after a kill between the two, events are read again, which changes nothing.
+        """
+        self._folding.keep(changed)
         with self._lock:
             self._cursors.update(reached)
             cursors = dict(self._cursors)
-        if cursors == self._saved:
+        if cursors == self._saved and not changed:
             return
         unfinished = self._file.with_suffix(".tmp")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._memory.write(changed.values(), self._folding)
             unfinished.write_bytes(msgspec.json.encode(cursors))
             unfinished.replace(self._file)
         except OSError as error:  # the worst of it: a restart sends some spans again
-            log.warning("cannot write %s: %s", self._file, error)
+            log.warning("cannot write in %s: %s", self._file.parent, error)
         else:
             self._saved = cursors
 
-    def give_up(self, max_bytes: int) -> int:
-        """Pass over the oldest journals until no more than `max_bytes` wait; return how many spans that loses."""
+    def give_up(self, max_bytes: int, capture: Capture) -> int:
+        """Pass over the oldest journals until no more than `max_bytes` wait; return how many spans that loses.
+
+        What they tell of runs and steps is taken: it is small.
+        """
         lost = 0
         for journal in self.scan() if self.bytes > max_bytes else ():
             if self.bytes <= max_bytes:
                 break
             before = reached = self._cursor(journal)
+            turn = Turn(self._folding)
             for line, behind in self._lines(journal):
                 lost += line.startswith(_SPAN)
+                if line.startswith(_EVENT):
+                    self._told(turn, line, journal, capture)
                 reached = behind
             self.bytes -= reached.offset - before.offset
-            self.settle({journal.name: reached})
+            self.settle({journal.name: reached}, turn.changed)
         return lost
 
     def _cursor(self, journal: Path) -> Cursor:

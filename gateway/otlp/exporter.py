@@ -115,6 +115,7 @@ class Exporter:
             "dropped": dict(self._dropped),
             "retries": self._retries,
             "lag_bytes": self._backlog.bytes,
+            "open_steps": self._backlog.open,
             "last_error": self._last_error,
         }
 
@@ -136,12 +137,12 @@ class Exporter:
 
     def _turn(self) -> float:
         """Send one batch; return the seconds to wait before the next."""
-        self._drop("otlp_backlog", self._backlog.give_up(self._max_backlog_bytes))
+        self._drop("otlp_backlog", self._backlog.give_up(self._max_backlog_bytes, self._capture))
         capture = _METADATA if self._without_content else self._capture
-        batch = self._backlog.batch(self._limit, self._batch_bytes, capture)
+        batch = self._backlog.batch(self._limit, self._batch_bytes, capture, time.time_ns())
         if not batch.spans:
             self._settle(batch)
-            return self._delay
+            return self._pause(batch)
         reply = self._sender.send(batch.spans)
         match reply:
             case Later(error, after):
@@ -162,7 +163,11 @@ class Exporter:
         self._without_content = False
         self._limit = min(self._batch_spans, self._limit + max(1, self._limit // 8))
         self._settle(batch)
-        return 0.0 if batch.full else self._delay
+        return self._pause(batch)
+
+    def _pause(self, batch: Batch) -> float:
+        """Return the seconds until the next batch after one that is settled."""
+        return 0.0 if batch.full or self._backlog.ready else self._delay
 
     def _narrowed(self, batch: Batch) -> bool:
         """Make the next batch half of one that was refused, then a span without content; False where it was that."""
@@ -174,7 +179,8 @@ class Exporter:
 
     def _settle(self, batch: Batch) -> None:
         self._drop("damaged", batch.damaged)
-        self._backlog.settle(batch.reached)
+        self._backlog.settle(batch.reached, batch.changed)
+        self._drop("never_ended", self._backlog.given_up())
 
     def _failed(self, error: str, after: float | None) -> float:
         """Return the seconds to wait after a failure: what the collector asks for, or more each time."""

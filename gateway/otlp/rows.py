@@ -1,6 +1,7 @@
 """A journal's line back to the span it came from, as far as the collector may see it. Pure.
 
-The inverse of `telemetry.row_of`, plus the older names that some consumers still read.
+The inverse of `telemetry.row_of`, plus the older names that some consumers still read. A run or a step comes as a row
+of the same form (`folding.row_of`), with what it was given and gave under `told`.
 """
 
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from gateway.config import Capture
-from gateway.content import bounded
+from gateway.content import bounded, fitted
 from gateway.semconv import COLUMNS, CONTENT_COLUMNS, ERROR_BODY, promoted
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -104,13 +105,17 @@ def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
 
 def _add_content(attributes: dict[str, Any], row: dict[str, Any], limit: int | None) -> None:
     """Add the content, each attribute in at most `limit` bytes; where that cuts, say so and where the rest is."""
-    for attribute, column in promoted(row["kind"]).items():
-        encoded = bytes(row.get(column) or b"") if column in CONTENT_COLUMNS else b""
+    content = {
+        attribute: bytes(row.get(column) or b"")
+        for attribute, column in promoted(row["kind"]).items()
+        if column in CONTENT_COLUMNS
+    }
+    for attribute, encoded in (content | row.get("told", {})).items():
         if encoded in {b"", b"null"}:
             continue
         if limit is None or len(encoded) <= limit:
             attributes[attribute] = encoded.decode()
             continue
-        attributes[attribute] = bounded(encoded, limit)
+        attributes[attribute] = bounded(encoded, limit) if attribute in content else fitted(encoded, limit).decode()
         attributes["gateway.content.truncated"] = True
         attributes["gateway.content.full"] = f"SELECT * FROM spans WHERE span_id = '{row['span_id']}'"  # noqa: S608
