@@ -1,0 +1,99 @@
+"""Functions of any kind, each call of which is a run or a step."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, cast
+
+from gateway.client.generators import Begin, Scope, of_async_generator, of_generator
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def decorated(
+    function: Callable[P, R], made: Callable[[str, Mapping[str, Any] | None], Scope], *, capture: bool
+) -> Callable[P, R]:
+    """Return a function of the same kind and signature. `made`: a new scope, of a name and of arguments."""
+    name = getattr(function, "__name__", type(function).__name__)
+    signature = _signature(function) if capture else None
+
+    def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Scope:
+        scope = made(name, _arguments(signature, args, kwargs) if capture else None)
+        scope.open()
+        return scope
+
+    wrapper = _kind(function)(function, begin, capture)
+    return cast("Callable[P, R]", functools.wraps(function)(wrapper))
+
+
+def _kind(function: Callable[..., Any]) -> Callable[[Callable[..., Any], Begin, bool], Callable[..., Any]]:
+    """Return what wraps functions of this kind."""
+    inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if not inspect.isroutine(inner) and not inspect.isclass(inner):
+        inner = type(inner).__call__
+    if inspect.isasyncgenfunction(inner):
+        return of_async_generator
+    if inspect.isgeneratorfunction(inner):
+        return of_generator
+    return _of_coroutine if inspect.iscoroutinefunction(inner) else _of_function
+
+
+def _of_coroutine(function: Callable[..., Any], begin: Begin, capture: bool) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        scope = begin(args, kwargs)
+        try:
+            scope.enter()
+            try:
+                output = await function(*args, **kwargs)
+            finally:
+                scope.leave()
+        except BaseException as error:
+            scope.close(error)
+            raise
+        scope.returned(output if capture else None)
+        return output
+
+    return wrapper
+
+
+def _of_function(function: Callable[..., Any], begin: Begin, capture: bool) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        scope = begin(args, kwargs)
+        try:
+            scope.enter()
+            try:
+                output = function(*args, **kwargs)
+            finally:
+                scope.leave()
+        except BaseException as error:
+            scope.close(error)
+            raise
+        scope.returned(output if capture else None)
+        return output
+
+    return wrapper
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def _arguments(
+    signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return arguments by their names, without the object that a method is of."""
+    try:
+        if signature is None:
+            raise TypeError
+        named = dict(signature.bind(*args, **kwargs).arguments)
+    except TypeError:  # the function will say so itself
+        return {"args": args, "kwargs": kwargs}
+    if (first := next(iter(signature.parameters), "")) in {"self", "cls"}:
+        named.pop(first, None)
+    return named

@@ -1,0 +1,107 @@
+"""Generators whose every step is made within a run or a step, and nothing that their caller does between.
+
+A generator shares its caller's context: what it would enter by `with`, its caller would stand in too.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from typing import Any, Protocol
+
+
+class Scope(Protocol):
+    """What a call begins, stands in, and ends."""
+
+    def open(self) -> None:
+        """Begin."""
+
+    def enter(self) -> None:
+        """Stand in it."""
+
+    def leave(self) -> None:
+        """Stand where it was before."""
+
+    def close(self, error: BaseException | None) -> None:
+        """End."""
+
+    def returned(self, output: object) -> None:
+        """End, and what came out is this where nothing else was said."""
+
+
+Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Scope]
+
+
+def of_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> Callable[..., Any]:
+    """Return a generator function like another one, in a scope."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        scope = begin(args, kwargs)
+        try:
+            generator = function(*args, **kwargs)
+            sent, thrown = None, None
+            while True:
+                try:
+                    item = _in(scope, generator.throw, thrown) if thrown else _in(scope, generator.send, sent)
+                except StopIteration as stop:
+                    output = stop.value
+                    break
+                sent, thrown = None, None
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    _in(scope, generator.close)
+                    raise
+                except BaseException as error:
+                    thrown = error
+        except BaseException as error:
+            scope.close(error)
+            raise
+        scope.returned(output if capture else None)
+        return output
+
+    return wrapper
+
+
+def of_async_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> Callable[..., Any]:  # noqa: ARG001
+    """Return an asynchronous generator function like another one, in a scope. Such a one returns nothing."""
+
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        scope = begin(args, kwargs)
+        try:
+            generator = function(*args, **kwargs)
+            sent, thrown = None, None
+            while True:
+                try:
+                    item = await (
+                        _within(scope, generator.athrow, thrown) if thrown else _within(scope, generator.asend, sent)
+                    )
+                except StopAsyncIteration:
+                    break
+                sent, thrown = None, None
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    await _within(scope, generator.aclose)
+                    raise
+                except BaseException as error:
+                    thrown = error
+        except BaseException as error:
+            scope.close(error)
+            raise
+        scope.returned(None)
+
+    return wrapper
+
+
+def _in(scope: Scope, function: Callable[..., Any], *args: Any) -> Any:
+    scope.enter()
+    try:
+        return function(*args)
+    finally:
+        scope.leave()
+
+
+async def _within(scope: Scope, function: Callable[..., Any], *args: Any) -> Any:
+    scope.enter()
+    try:
+        return await function(*args)
+    finally:
+        scope.leave()

@@ -1,0 +1,200 @@
+"""The one thread that sends events: in order, in batches, again and again while the gateway is away."""
+
+import http.client
+import logging
+import random
+import re
+import ssl
+import time
+from collections.abc import Callable
+from enum import Enum
+
+from msgspec import Struct
+
+from gateway.client.outbox import Outbox
+from gateway.client.settings import Address, Settings
+
+log = logging.getLogger("gateway.client")
+
+# One batch: so many events, so many bytes, and how long it waits for more of them.
+_EVENTS = 500
+_BYTES = 1 << 20
+_LINGER = 0.05
+# Seconds between tries: from, to, and at most while somebody waits for the queue to be empty.
+_SHORTEST, _LONGEST, _HURRIED = 0.1, 10.0, 0.25
+_REPLY = 1 << 16
+# The gateway names the event that it refuses: `$.events[2].data.output`.
+_REFUSED = re.compile(rb"\$(?:\.events)?\[(\d+)\]")
+
+_FAILURES = (OSError, http.client.HTTPException)
+
+
+class Do(Enum):
+    """What to do with a batch."""
+
+    NEXT = "it was received"
+    AGAIN = "try again later"
+    SMALLER = "send fewer at once"
+    WITHOUT = "send it without one of its events"
+    GIVE_UP = "nobody will take it"
+
+
+class Verdict(Struct, frozen=True):
+    """What an answer means; `index` is the event to leave out."""
+
+    do: Do
+    index: int = 0
+
+
+def verdict(status: int, body: bytes, count: int) -> Verdict:
+    """Return what an answer to a batch of `count` events means."""
+    if 200 <= status < 300:
+        return Verdict(Do.NEXT)
+    if status in {408, 425, 429} or status >= 500:
+        return Verdict(Do.AGAIN)
+    if status == 413 and count > 1:
+        return Verdict(Do.SMALLER)
+    if status == 422 and (found := _REFUSED.search(body)) and int(found[1]) < count:
+        return Verdict(Do.WITHOUT, int(found[1]))
+    return Verdict(Do.GIVE_UP)
+
+
+def backoff(failures: int, fraction: float) -> float:
+    """Return how many seconds to wait after so many failures; `fraction` is random, from 0 to 1."""
+    return min(_LONGEST, _SHORTEST * 2.0 ** min(failures - 1, 20)) * (0.5 + fraction / 2)
+
+
+class Sender:
+    """Sends what is in an outbox to wherever the settings say. `away`: the last try failed."""
+
+    def __init__(
+        self, outbox: Outbox, settings: Callable[[], Settings], chance: Callable[[], float] = random.random
+    ) -> None:
+        self._outbox = outbox
+        self._settings = settings
+        self._chance = chance
+        self._most = _EVENTS
+        self._failures = 0
+        self._said: set[str] = set()
+        self._connection: http.client.HTTPConnection | None = None
+        self._address: Address | None = None
+
+    def __repr__(self) -> str:
+        return f"<Sender {self._outbox!r} failures={self._failures}>"
+
+    @property
+    def away(self) -> bool:
+        """Whether the last try failed."""
+        return self._failures > 0
+
+    def run(self) -> None:
+        """Send until the outbox is closed."""
+        while events := self._outbox.batch(self._most, _BYTES, _LINGER):
+            self._shielded(events)
+        self._close()
+
+    def drain(self, seconds: float) -> None:
+        """Send what is there, where no thread does; not longer than that, and a request."""
+        until = time.monotonic() + seconds
+        while len(self._outbox) and time.monotonic() < until:
+            self._shielded(self._outbox.batch(self._most, _BYTES, 0.0))
+
+    def _shielded(self, events: list[bytes]) -> None:
+        try:
+            self._try(events)
+        except Exception:
+            self._close()
+            self._say("broken", "events could not be sent; %d are dropped", len(events), exc_info=True)
+            self._outbox.drop(0, len(events))
+
+    def _try(self, events: list[bytes]) -> None:
+        settings = self._settings()
+        where = f"{settings.address.shown}/events"
+        try:
+            status, body = self._post(settings, b'{"events":[' + b",".join(events) + b"]}")
+        except _FAILURES as error:
+            self._close()
+            self._failed(where, f"{type(error).__name__}: {error}")
+            return
+        found = verdict(status, body, len(events))
+        if found.do is Do.AGAIN:
+            self._failed(where, f"status {status}")
+            return
+        self._failures = 0
+        self._said.discard("away")
+        match found.do:
+            case Do.NEXT:
+                self._outbox.received(len(events))
+                self._most = _EVENTS
+            case Do.SMALLER:
+                self._most = len(events) // 2
+            case Do.WITHOUT:
+                self._refused(where, status, body, 1)
+                self._outbox.drop(found.index)
+            case _:
+                self._refused(where, status, body, len(events))
+                self._outbox.drop(0, len(events))
+                self._most = _EVENTS
+
+    def _post(self, settings: Settings, body: bytes) -> tuple[int, bytes]:
+        """Post a batch. A connection that was left open may have been closed by the other side: then by a new one."""
+        headers = {"Content-Type": "application/json"}
+        if settings.token:
+            headers["x-gateway-token"] = settings.token
+        connection, again = self._connected(settings)
+        while True:
+            try:
+                connection.request("POST", f"{settings.address.path}/events", body, headers)
+                response = connection.getresponse()
+                said = response.read(_REPLY)
+                if not response.isclosed():
+                    self._close()
+            except (ConnectionError, http.client.BadStatusLine):
+                if not again:
+                    raise
+                again = False
+                connection.close()
+            else:
+                return response.status, said
+
+    def _connected(self, settings: Settings) -> tuple[http.client.HTTPConnection, bool]:
+        """Return a connection, and whether it has been used."""
+        address = settings.address
+        if self._connection is not None and self._address == address:
+            return self._connection, True
+        self._close()
+        self._address = address
+        if address.scheme == "https":
+            context = ssl.create_default_context()
+            self._connection = http.client.HTTPSConnection(
+                address.host, address.port, timeout=settings.timeout, context=context
+            )
+        else:
+            self._connection = http.client.HTTPConnection(address.host, address.port, timeout=settings.timeout)
+        return self._connection, False
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._address = None
+
+    def _failed(self, where: str, why: str) -> None:
+        self._failures += 1
+        self._say(
+            "away",
+            "events cannot be sent to %s now (%s). Up to %d wait for it, later ones are dropped. Does the gateway run"
+            " there? configure(url=...) or GATEWAY_URL says where it is.",
+            where, why, self._outbox.most,
+        )  # fmt: skip
+        self._outbox.pause(backoff(self._failures, self._chance()), _HURRIED)
+
+    def _refused(self, where: str, status: int, body: bytes, count: int) -> None:
+        hint = "; configure(token=...) or GATEWAY_TOKEN is its token" if status in {401, 403} else ""
+        said = body[:300].decode("utf-8", "replace")
+        self._say(f"status {status}", "%s refused %d events with status %d: %s%s", where, count, status, said, hint)
+
+    def _say(self, kind: str, message: str, *values: object, exc_info: bool = False) -> None:
+        """Log a kind of problem once."""
+        if kind not in self._said:
+            self._said.add(kind)
+            log.warning(message, *values, exc_info=exc_info)

@@ -1,0 +1,129 @@
+"""Where the gateway is, and what all runs of this process belong to. Pure."""
+
+from collections.abc import Mapping
+from typing import TypedDict
+from urllib.parse import urlsplit
+
+from msgspec import Struct, structs
+
+DEFAULT_URL = "http://127.0.0.1:4000"
+
+
+class Metadata(TypedDict, total=False):
+    """What runs, steps and requests belong to: columns of the store, by these names."""
+
+    application: str
+    environment: str
+    session: str
+    user: str
+    organization_id: str
+    project_id: str
+    workflow_id: str
+    workflow_name: str
+    step_index: int
+    prompt_id: str
+    prompt_version: int
+    extra: Mapping[str, object]
+
+
+class Address(Struct, frozen=True):
+    """A URL's parts. `path` is what comes before `/events`."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def shown(self) -> str:
+        """The URL again."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What `configure` sets. `timeout` in seconds; `queue_events` is how many events may wait."""
+
+    url: str = DEFAULT_URL
+    token: str | None = None
+    enabled: bool = True
+    queue_events: int = 10_000
+    timeout: float = 10.0
+    metadata: Metadata = {}
+
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        return address_of(self.url)
+
+    def __repr__(self) -> str:
+        """Keep the token out."""
+        return f"<Settings {self.url!r} token={'***' if self.token else None} metadata={self.metadata!r}>"
+
+
+def address_of(url: str) -> Address:
+    """Return a URL's parts. Raises ValueError that says what is wrong, without showing what may be secret."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"the gateway's url is no URL: {error}") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the gateway's url must have no user and no password in it; give token=... (GATEWAY_TOKEN)")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"the gateway's url must be like {DEFAULT_URL}, not {url!r}")
+    if parts.query or parts.fragment:
+        raise ValueError("the gateway's url must have no query and no fragment")
+    return Address(
+        parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), parts.path.rstrip("/")
+    )
+
+
+def from_environ(environ: Mapping[str, str]) -> Settings:
+    """Return what GATEWAY_URL and GATEWAY_TOKEN say. Raises ValueError for what is no URL."""
+    settings = Settings(url=environ.get("GATEWAY_URL") or DEFAULT_URL, token=environ.get("GATEWAY_TOKEN") or None)
+    address_of(settings.url)
+    return settings
+
+
+def changed(
+    settings: Settings,
+    *,
+    url: str | None,
+    token: str | None,
+    enabled: bool | None,
+    queue_events: int | None,
+    timeout: float | None,
+    metadata: Metadata,
+) -> Settings:
+    """Return settings with what is given here. Raises ValueError, and TypeError for metadata of another name."""
+    if url is not None:
+        address_of(url)
+    if queue_events is not None and queue_events < 1:
+        raise ValueError(f"queue_events must be at least 1, not {queue_events!r}")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+    given = {
+        "url": url,
+        "token": token or settings.token,
+        "enabled": enabled,
+        "queue_events": queue_events,
+        "timeout": timeout,
+        "metadata": merged(settings.metadata, known(metadata)),
+    }
+    return structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def known(metadata: Metadata) -> Metadata:
+    """Return it. Raises TypeError for a name that is none of `Metadata`'s."""
+    for name in metadata:
+        if name not in Metadata.__annotations__:
+            raise TypeError(f"unexpected keyword argument {name!r}; metadata is {', '.join(Metadata.__annotations__)}")
+    return metadata
+
+
+def merged(outer: Metadata, inner: Metadata) -> Metadata:
+    """Return both; the inner one's values count, and None says nothing."""
+    both: Metadata = {**outer}
+    both.update({name: value for name, value in inner.items() if value is not None})  # type: ignore[typeddict-item]
+    return both
