@@ -31,6 +31,7 @@ _WHOLE = frozenset({"step_index", "prompt_version"})
 # Characters of one header's value: servers take some 8,000.
 _LONGEST, _LONGEST_EXTRA = 1024, 4096
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_ASCII = "".join(map(chr, range(32, 127)))
 # What a hook has added to a request, in the request's extensions, which go with it where it is redirected.
 _ADDED = "gateway.client"
 
@@ -44,10 +45,7 @@ def headers() -> dict[str, str]:
     The current step's `traceparent`, the ids of the run and the step, and the metadata. What is not ASCII is
     percent-encoded. The token is not among them. Send them to the gateway only.
     """
-    return {name: quote(value, safe=_ASCII) for name, value in _said().items()}
-
-
-_ASCII = "".join(map(chr, range(32, 127)))
+    return _said()
 
 
 def httpx_hook_for(url: str) -> Hook:
@@ -136,5 +134,6 @@ def _said() -> dict[str, str]:
 
 
 def _line(value: str, longest: int) -> str:
-    """Return what can be a header's value: one line."""
-    return "".join(each if each.isprintable() else " " for each in text(value)[:longest]).strip()
+    """Return what any library sends as a header's value: one line of ASCII."""
+    line = "".join(each if each.isprintable() else " " for each in text(value)[:longest]).strip()
+    return line if line.isascii() else quote(line, safe=_ASCII)

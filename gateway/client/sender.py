@@ -98,6 +98,7 @@ class Sender:
         until = time.monotonic() + seconds
         while len(self._outbox) and time.monotonic() < until:
             self._shielded(self._outbox.batch(self._most, _BYTES, 0.0))
+        self._close()
 
     def _shielded(self, events: list[bytes]) -> None:
         try:

@@ -11,7 +11,6 @@ LARGEST = 1 << 20
 _REPR = 4096
 _DEPTH = 16
 _ITEMS = 10_000
-_INTEGERS = range(-(1 << 63), 1 << 64)
 
 
 def encoded(value: object, largest: int = LARGEST) -> msgspec.Raw:
@@ -40,7 +39,7 @@ def texts(values: Iterable[object]) -> list[str]:
 def _json(value: object) -> bytes:
     try:
         return _encoder.encode(value)
-    except Exception:  # a circle, keys that are no text, half a surrogate pair, a number too large
+    except Exception:  # a circle, keys that are no text, half a surrogate pair
         return _encoder.encode(_plain(value, _DEPTH, [_ITEMS]))
 
 
@@ -62,8 +61,6 @@ def _plain(value: object, depth: int, left: list[int]) -> object:
     left[0] -= 1
     if value is None or isinstance(value, bool | float):
         return value
-    if isinstance(value, int):
-        return int(value) if value in _INTEGERS else _shown(value)
     if depth and isinstance(value, Mapping):
         return {text(key): _plain(each, depth - 1, left) for key, each in value.items() if left[0] > 0}
     if depth and isinstance(value, list | tuple | set | frozenset):
