@@ -18,7 +18,7 @@ from gateway.client.calls import headers, httpx_async_hook, httpx_async_hook_for
 from gateway.client.delivery import configure, dropped, flush, this_process
 from gateway.client.raised import told
 from gateway.client.runs import Run, Step
-from gateway.client.scopes import time_of
+from gateway.client.scopes import LONGEST_ID, time_of
 from gateway.client.settings import Metadata
 from gateway.client.values import encoded, text
 
@@ -69,7 +69,7 @@ def event(type: str, data: Mapping[str, Any] | None = None, *, error: object = N
     try:
         here = place.here()
         said: dict[str, Any] = {
-            "type": text(type),
+            "type": text(type)[:LONGEST_ID] or "event",
             "run_id": run_ids.NIL if here is None else here.run.id,
             "step_id": run_ids.NIL if here is None or here.step is None else here.step.id,
             "time": time_of(time.time_ns()),

@@ -18,6 +18,9 @@ from gateway.client.place import Place
 from gateway.client.settings import Metadata, known
 from gateway.client.values import text
 
+# Characters of an id, or of an event's type: the gateway takes no more.
+LONGEST_ID = 256
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -47,7 +50,7 @@ class Scope:
 
     def __init__(self, name: str, own_id: str | UUID | None, given: dict[str, Any], metadata: Metadata) -> None:
         self.name = text(name)
-        self.id = text(str(own_id)) if own_id else new_id()
+        self.id = text(str(own_id))[:LONGEST_ID] if own_id else new_id()
         self._given = {**given, **known(metadata)}
         self._metadata = metadata
         self._info: dict[str, Any] = {}
