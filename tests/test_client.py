@@ -466,6 +466,8 @@ async def test_one_object_is_one_run(gateway):
         ("ftp://host", "must be like http://127.0.0.1:4000"),
         ("http://", "must be like http://127.0.0.1:4000"),
         ("http://host:port", "is no URL"),
+        ("http://host/a b", "ASCII without spaces"),
+        ("http://hôst", "ASCII without spaces"),
         ("http://me:hunter2@host", "no user and no password"),
         ("http://host/?token=hunter2", "no query"),
     ],
@@ -483,6 +485,10 @@ def test_the_environment_says_where_the_gateway_is():
     said = from_environ({"GATEWAY_URL": "https://gw.example/llm/", "GATEWAY_TOKEN": "s3cret"})
     assert (said.address.shown, said.token) == ("https://gw.example:443/llm", "s3cret")
     assert "s3cret" not in repr(said)
+    assert from_environ({"GATEWAY_URL": " ", "GATEWAY_TOKEN": "s3cret\n"}) == Settings(token="s3cret")
+    with pytest.raises(ValueError, match="token must be ASCII without spaces") as caught:
+        from_environ({"GATEWAY_TOKEN": "s3cret\nX: 1"})
+    assert "s3cret" not in str(caught.value)
     assert from_environ({"GATEWAY_URL": "http://[::1]:81"}).address.shown == "http://[::1]:81"
 
 
@@ -496,7 +502,7 @@ def test_a_wrong_environment_is_told_and_costs_nothing_but_the_events():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "True 0\n"
-    assert done.stderr.count("GATEWAY_URL: the gateway's url must be like http://") == 1
+    assert done.stderr.count("GATEWAY_URL, GATEWAY_TOKEN: the gateway's url must be like http://") == 1
 
 
 async def test_a_run_may_go_on_by_its_id(gateway):

@@ -212,6 +212,18 @@ def test_the_queue_is_bounded_in_bytes():
     assert repr(outbox) == "<Outbox waiting=2 dropped=2>"
 
 
+def test_who_flushes_does_not_wait_for_a_backoff():
+    """Neither for more events to come, nor for the next try of a gateway that has long been away."""
+    outbox = Outbox(10)
+    outbox.put(b"1")
+    for waiting in (lambda: outbox.pause(600.0, 0.0), lambda: outbox.batch(10, 100, 600.0)):
+        thread = threading.Thread(target=waiting, daemon=True)
+        thread.start()
+        assert not outbox.flush(0.2)
+        thread.join(30.0)
+        assert not thread.is_alive()
+
+
 @given(st.lists(st.sampled_from(["put", "received", "drop"]), max_size=60), st.integers(1, 8))
 def test_the_queue_keeps_order_and_count(doings, most):
     """What was put in is in it, received, or dropped; what is handed out comes in the order in which it came."""

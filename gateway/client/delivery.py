@@ -83,7 +83,7 @@ def _made() -> Delivery:
     try:
         return Delivery(from_environ(os.environ))
     except ValueError as error:
-        log.warning("GATEWAY_URL: %s. No events are sent.", error)
+        log.warning("GATEWAY_URL, GATEWAY_TOKEN: %s. Nothing is sent.", error)
         return Delivery(Settings(enabled=False))
 
 

@@ -63,6 +63,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def address_of(url: str) -> Address:
     """Return a URL's parts. Raises ValueError that says what is wrong, without showing what may be secret."""
+    if not _is_word(url):
+        raise ValueError("the gateway's url must be ASCII without spaces")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -80,25 +82,26 @@ def address_of(url: str) -> Address:
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
-    """Return what GATEWAY_URL and GATEWAY_TOKEN say. Raises ValueError for what is no URL."""
-    settings = Settings(url=environ.get("GATEWAY_URL") or DEFAULT_URL, token=environ.get("GATEWAY_TOKEN") or None)
-    address_of(settings.url)
-    return settings
+    """Return what GATEWAY_URL and GATEWAY_TOKEN say. Raises ValueError for what cannot be."""
+    url, token = environ.get("GATEWAY_URL", "").strip(), environ.get("GATEWAY_TOKEN", "").strip()
+    return changed(Settings(), url=url or None, token=token or None)
 
 
 def changed(
     settings: Settings,
     *,
-    url: str | None,
-    token: str | None,
-    enabled: bool | None,
-    queue_events: int | None,
-    timeout: float | None,
-    metadata: Metadata,
+    url: str | None = None,
+    token: str | None = None,
+    enabled: bool | None = None,
+    queue_events: int | None = None,
+    timeout: float | None = None,
+    metadata: Metadata | None = None,
 ) -> Settings:
     """Return settings with what is given here. Raises ValueError, and TypeError for metadata of another name."""
     if url is not None:
         address_of(url)
+    if token and not _is_word(token):
+        raise ValueError("the gateway's token must be ASCII without spaces")
     if queue_events is not None and queue_events < 1:
         raise ValueError(f"queue_events must be at least 1, not {queue_events!r}")
     if timeout is not None and not timeout > 0:
@@ -109,7 +112,7 @@ def changed(
         "enabled": enabled,
         "queue_events": queue_events,
         "timeout": timeout,
-        "metadata": merged(settings.metadata, known(metadata)),
+        "metadata": merged(settings.metadata, known(metadata or {})),
     }
     return structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
 
@@ -127,3 +130,8 @@ def merged(outer: Metadata, inner: Metadata) -> Metadata:
     both: Metadata = {**outer}
     both.update({name: value for name, value in inner.items() if value is not None})  # type: ignore[typeddict-item]
     return both
+
+
+def _is_word(value: str) -> bool:
+    """Whether it can stand in a request's head."""
+    return value.isascii() and value.isprintable() and " " not in value
