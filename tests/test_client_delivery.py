@@ -291,9 +291,9 @@ class Mapped(Mapping):
 
 
 def circle() -> list:
-    """Return a list that has itself in it, twice."""
+    """Return a list that has itself in it, many times."""
     made: list = [1]
-    made += [made, {"again": made}]
+    made += [made, {"again": made}, (made, made)] * 20
     return made
 
 
@@ -375,9 +375,22 @@ async def test_odd_texts_do_no_harm(gateway):
         r.status = Odd()
         s.state("\ud800")
         event("\ud800", {"\ud800": Odd()}, error=Odd())
-        raise UnsayableError("\ud800" * 10_000)
+        raise UnsayableError
+    with contextlib.suppress(ValueError), run("r"):
+        raise ValueError("\ud800" * 10_000)
     said = await gateway.events()
-    assert [each["type"] for each in said] == ["run:start", "step:start", "step:state", "?", "step:error", "run:update"]
+    types = [each["type"] for each in said]
+    assert types == [
+        "run:start",
+        "step:start",
+        "step:state",
+        "?",
+        "step:error",
+        "run:update",
+        "run:start",
+        "run:update",
+    ]
+    assert said[7]["output"]["error"]["message"] == "?" * 4096 + "…"
     assert (said[0]["name"], said[0]["description"], said[0]["tags"]) == ("?", "1", ["1", "?"])
     assert said[0]["info"] == {"1": "<Odd>"}
     assert (said[3]["data"], said[3]["error"]) == ({"?": "<Odd>"}, "<Odd>")

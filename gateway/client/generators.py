@@ -46,10 +46,7 @@ def of_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> C
                 sent, thrown = None, None
                 try:
                     sent = yield item
-                except GeneratorExit:
-                    _in(scope, generator.close)
-                    raise
-                except BaseException as error:
+                except BaseException as error:  # what is thrown in, which closing does too
                     thrown = error
         except BaseException as error:
             scope.close(error)
@@ -78,9 +75,6 @@ def of_async_generator(function: Callable[..., Any], begin: Begin, capture: bool
                 sent, thrown = None, None
                 try:
                     sent = yield item
-                except GeneratorExit:
-                    await _within(scope, generator.aclose)
-                    raise
                 except BaseException as error:
                     thrown = error
         except BaseException as error:
