@@ -28,13 +28,14 @@ SELECT path FROM tree ORDER BY path
 """
 
 
-async def told(gateway: Process, count: int) -> None:
-    """Wait until the store shows so many events: a journal is listed soon after it is begun."""
+async def told(gateway: Process, events: int, exchanges: int = 0) -> None:
+    """Wait until the store shows so many events and exchanges: a journal is listed soon after it is begun."""
     for _ in range(400):
-        if gateway.ask("SELECT count(*) FROM events") == [(count,)]:
+        found = gateway.ask("SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM exchanges)")
+        if found == [(events, exchanges)]:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(gateway.ask("SELECT type, run_id, time FROM events"), gateway.log.read_text())
+    raise AssertionError(found, gateway.ask("SELECT type, run_id, time FROM events"), gateway.log.read_text())
 
 
 @pytest.fixture(name="gateway")
@@ -89,7 +90,7 @@ async def test_runs_steps_exchanges_and_attempts_are_one_tree(gateway):
             r.output = "done"
     assert await asyncio.to_thread(flush, 10.0)
     assert dropped() == 0
-    await told(gateway, 11)
+    await told(gateway, 11, 4)
     chat, claude = "SERVER POST /v1/chat/completions", "SERVER POST /v1/messages"
     below = "INTERNAL answer > INTERNAL retrieve"
     assert [path for (path,) in gateway.ask(TREE)] == sorted(
@@ -186,7 +187,7 @@ async def test_the_example_of_the_readme_works(tmp_path):
             env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
         )  # fmt: skip
         assert await process.wait() == 0
-        await told(gateway, 7)
+        await told(gateway, 7, 1)
         assert [path for (path,) in gateway.ask(TREE)] == [
             "INTERNAL answer a ticket",
             "INTERNAL answer a ticket > INTERNAL retrieve",
