@@ -44,4 +44,12 @@ async def listening(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> Asyn
     try:
         yield Listening(upstream)
     finally:
-        delivery.this_process().outbox.close()
+        await ended()
+
+
+async def ended() -> None:
+    """End this test's sender, so that it has no word in the next one."""
+    mine = delivery.this_process()
+    mine.outbox.close()
+    if mine._thread is not None:
+        await asyncio.to_thread(mine._thread.join, 10.0)

@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from gateway.client import configure, delivery, dropped, event, flush, headers, httpx_async_hook, run, step
+from tests.listening import ended
 from tests.running import Process, to
 from tests.sdks import CHAT, HELLO, KEY, MESSAGE
 from tests.upstream import Asked, Upstream, reply
@@ -54,7 +55,7 @@ async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream, tmp_path
         monkeypatch.setattr(delivery, "_delivery", None)
         configure(url=gateway.url, token="s3cret-of-the-gateway", application="shop", environment="prod")
         yield gateway
-        delivery.this_process().outbox.close()
+        await ended()
 
 
 async def test_runs_steps_exchanges_and_attempts_are_one_tree(gateway):
