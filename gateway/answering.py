@@ -5,7 +5,7 @@ from time import time
 from aiohttp import web
 from msgspec import Struct, structs
 
-from gateway import error_bodies
+from gateway import chronicle_errors, chronicle_reply, error_bodies
 from gateway.attempt import OK, Attempt
 from gateway.dialects.conversation import Answered, Asked
 from gateway.dialects.registry import WRITERS
@@ -16,7 +16,7 @@ from gateway.recording import Exchange
 from gateway.relay import Relayed, dropped_header, extra_headers
 from gateway.routing import Family
 from gateway.semconv import CHAT
-from gateway.translation import Translation, told, translate_error
+from gateway.translation import Translation, plain, told, translate_error
 from gateway.wire import Response
 
 
@@ -38,6 +38,8 @@ async def recover(
     asked = structs.replace(asked, model=asked.model or route.model, stream=route.stream or asked.stream)
     client = translation.client if translation is not None else WRITERS[route.spoken or "openai-chat"]
     content_type, body = told(client, asked, answered, time())
+    if route.family == "chronicle":
+        body = chronicle_reply.finished(body, chronicle_reply.meta_of(exchange, route), streamed=asked.stream)
     attempt.recovered = answered
     extra = extra_headers(exchange, streamed=asked.stream)
     if translation is not None:
@@ -62,6 +64,8 @@ async def give_up(
         extra |= dropped_header(plan.translation.dropped)
     if exchange.attempts > 1:
         extra["x-should-retry"] = "false"
+    if failure.response is not None and plan is not None and plan.route.family == "chronicle":
+        return await _tell_chronicle(request, failure, failure.response, plan, exchange, extra)
     if failure.response is not None and plan is not None and plan.translation is not None:
         return await _tell(request, failure, failure.response, plan, plan.translation, exchange, extra)
     if failure.response is not None:
@@ -92,6 +96,29 @@ async def _tell(
     exchange.end(failure.kind.value, status)
     extra |= error_bodies.headers(failure.kind, status, plan.route.family)
     response = Relayed(answered, extra, content_type="application/json", status=status)
+    await response.prepare(request)
+    await response.write_eof(body)
+    return response
+
+
+async def _tell_chronicle(
+    request: web.Request,
+    failure: Failed,
+    answered: Response,
+    plan: Plan,
+    exchange: Exchange,
+    extra: dict[str, str],
+) -> web.StreamResponse:
+    """Tell a client of chronicle's of the provider's error, whose body it gets within ours."""
+    text = plain(failure.body, lower(answered.headers).get("content-encoding", ""))
+    heard = plan.route.heard
+    said = heard.read_response(text).error_message if heard is not None else None
+    message = f"The provider {plan.route.provider.name!r} answered {answered.status}" + (f": {said}" if said else ".")
+    body = chronicle_errors.providers(
+        failure.kind, exchange.scrub(message), exchange.scrub(text.decode("utf-8", "replace"))
+    )
+    exchange.end(failure.kind.value, answered.status)
+    response = Relayed(answered, extra, content_type="application/json")
     await response.prepare(request)
     await response.write_eof(body)
     return response

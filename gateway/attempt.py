@@ -102,9 +102,9 @@ class Attempt:
         self.status = status
         if status == 429:
             self._exchange.rate_limited = True
-        # A translation hears what the reader reads, kept or not.
+        # A translation hears what the reader reads, kept or not; chronicle's clients hear whether a stream is whole.
         translated = self._route.sent is not None
-        read = translated or self._exchange.capture.store != "off"
+        read = translated or self._route.family == "chronicle" or self._exchange.capture.store != "off"
         heard = self._route.heard
         if heard is None and status >= 400:
             heard = _ERRORS

@@ -14,6 +14,7 @@ from aiohttp import web
 from msgspec import Struct, structs
 
 from gateway import attributes as seen
+from gateway import chronicle_reply
 from gateway.answering import Failed, give_up, recover
 from gateway.attempt import CLIENT_ABORT, HEDGE_LOST, Attempt
 from gateway.course import Course, Step
@@ -23,7 +24,7 @@ from gateway.headers import lower, secrets_in
 from gateway.planning import Plan, Planner
 from gateway.providers.groq import recovered
 from gateway.recording import Exchange
-from gateway.relay import relay
+from gateway.relay import Reply, relay
 from gateway.retry import Ended, Stop, retry_after
 from gateway.tee import Tee
 from gateway.translation import plain
@@ -183,11 +184,15 @@ class Attempts:
         plan, tee = opened.plan, opened.tee
         if opened.recovered is not None and (answered := recovered(opened.recovered)) is not None:
             return await recover(self._request, plan, self._exchange, opened.attempt, opened.response, answered)
-        usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not opened.coding else None
-        reply = None
+        chronicles = plan.route.family == "chronicle"  # who gets the usage, too
+        hides = plan.asked_usage and tee.streamed and not opened.coding and not chronicles
+        usage_filter = UsageFilter() if hides else None
+        reply: Reply | None = None
         if plan.translation is not None:
             opened.attempt.dropped(plan.translation.dropped)
             reply = plan.translation.reply(tee, opened.coding, time())
+        if chronicles and 200 <= opened.response.status < 300:
+            reply = chronicle_reply.reply(plan.route, self._exchange, tee, opened.coding, reply, time())
         return await relay(self._request, opened.body, plan.route, self._exchange, opened.attempt, usage_filter, reply)
 
     def _missed(self, step: Step, plan: Plan | None, attempt: Attempt, failed: Failed) -> _Missed:

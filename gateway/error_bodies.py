@@ -1,5 +1,6 @@
 """Errors born in the gateway, as each dialect's clients expect them. Pure."""
 
+from gateway import chronicle_errors
 from gateway.dialects.bedrock_write import error_type
 from gateway.dialects.conversation import Asked
 from gateway.dialects.events import Broken
@@ -11,6 +12,8 @@ from gateway.semconv import CHAT
 
 def body(error: ExchangeError, family: Family, request_id: str) -> bytes:
     """Return the body of an error response."""
+    if family == "chronicle":
+        return chronicle_errors.ours(error)
     writer = WRITERS[SPOKEN_TO[family]]
     return writer.error(error.kind, error.status, error.message, error.code, request_id)
 
@@ -22,6 +25,8 @@ def headers(kind: Kind, status: int, family: Family) -> dict[str, str]:
 
 def event(error: ExchangeError, family: Family, request_id: str) -> bytes:
     """Return what tells a client of an error in the middle of a stream."""
+    if family == "chronicle":
+        return chronicle_errors.event(error.message)
     if family == "aws-bedrock":
         stream = WRITERS[SPOKEN_TO[family]].stream(Asked(operation=CHAT, stream=True), 0.0)
         return stream.write(Broken(type=error.code, message=error.message))

@@ -121,7 +121,7 @@ _METADATA = {
 _INTEGERS = {"step-index": "step_index", "prompt-version": "prompt_version"}
 # The seed's are UUIDs; ours are any text.
 _IDS = frozenset({"run-id", "step-id"})
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DIGITS_MAX = 9
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -170,7 +170,7 @@ def metadata_of(said: Mapping[str, tuple[str, str]]) -> Metadata:
     metadata: dict[str, Any] = {}
     for name, (header, value) in said.items():
         if name in _METADATA:
-            if name in _IDS and header.startswith("x-chronicle-") and not _UUID.fullmatch(value):
+            if name in _IDS and header.startswith("x-chronicle-") and not UUID.fullmatch(value):
                 _refuse(header, "expected a UUID")
             metadata.setdefault(_METADATA[name], value)
         elif name in _INTEGERS:

@@ -139,8 +139,8 @@ def plan(
     request = Request(
         method=method.encode(),
         target=target(headers, route),
-        # A response whose extra chunk is kept from the client must come in no coding.
-        headers=forwarded(headers, route, decoded=changed, identity=asked_usage),
+        # A response that is changed on its way to the client must come in no coding.
+        headers=forwarded(headers, route, decoded=changed, identity=asked_usage or route.family == "chronicle"),
         body=sent,
     )
     return Plan(

@@ -5,7 +5,7 @@ import logging
 import random
 import re
 from collections.abc import Mapping
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from aiohttp import StreamReader, web
@@ -13,7 +13,7 @@ from msgspec import structs
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway import counting
+from gateway import chronicle, counting
 from gateway.admission import Admitted, Token, admitted, refuse_pages
 from gateway.answering import refuse
 from gateway.attempt import CLIENT_ABORT, OK
@@ -95,7 +95,9 @@ class Proxy:
         family: Family = "anthropic" if anthropic else "openai"
         try:
             try:
-                where = self._placed(request, anthropic, setup)
+                where = self._placed(
+                    request, anthropic, setup, chronicles=bool(said) and chronicle.speaks(request.raw_headers)
+                )
                 family = where.family
                 let_in = admitted(request.raw_headers, where, self._token)
                 where = structs.replace(where, query=let_in.query)
@@ -139,7 +141,14 @@ class Proxy:
     ) -> web.StreamResponse:
         """Answer a request that has been read. Raises ExchangeError where it can be sent to nobody."""
         config = setup.config
-        decoded = _decoded(request, body, where)
+        decoded, headers = _decoded(request, body, where), let_in.headers
+        if where.family == "chronicle":
+            exchange.called(chronicle.uuid7(time(), self._rng))
+            chat = chronicle.read(decoded, headers, request.raw_path, options)
+            body = decoded = chat.body
+            headers, options = chat.headers, chat.options
+            if chat.metadata:
+                exchange.told(options.metadata)
         seen = peek(decoded) if decoded else NOTHING
         asked = options.model or asked_model(where, seen)
         chosen = candidates(where, seen, options, setup, lambda each: self._health.latency(each.id(asked)), self._rng)
@@ -147,7 +156,7 @@ class Proxy:
 
         def admit(route: Route) -> None:
             if not let_in.proven:
-                refuse_pages(request.method, let_in.headers, route, config.auth.origins)
+                refuse_pages(request.method, headers, route, config.auth.origins)
 
         planner = Planner(
             config,
@@ -155,7 +164,7 @@ class Proxy:
             seen,
             options,
             method=request.method,
-            headers=let_in.headers,
+            headers=headers,
             body=body,
             decoded=decoded,
             admit=admit,
@@ -170,10 +179,10 @@ class Proxy:
         attempts = Attempts(request, self._client, self._signer, planner, course, exchange, decoded)
         return await attempts.answer(self._rng)
 
-    def _placed(self, request: web.Request, anthropic: bool, setup: Setup) -> Place:
+    def _placed(self, request: web.Request, anthropic: bool, setup: Setup, *, chronicles: bool) -> Place:
         """Read the path. Raises ExchangeError, which tells nothing of what there is to who may not ask."""
         try:
-            return place(request.method, request.raw_path, anthropic, setup.providers)
+            return place(request.method, request.raw_path, anthropic, setup.providers, chronicles=chronicles)
         except ExchangeError:
             admitted(request.raw_headers, None, self._token)
             raise

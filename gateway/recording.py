@@ -49,6 +49,7 @@ class Exchange:
     """One client request and what it got back: the root span, from acceptance to just before the last byte.
 
     Attributes:
+        chat_id: What chronicle's clients are told to call it; empty for others.
         waited: Seconds spent waiting for others (the client's bytes, the provider, a backoff), which are not overhead.
 
     """
@@ -68,6 +69,7 @@ class Exchange:
         self.method = method
         self.started = perf_counter()
         self.started_ns = time_ns()
+        self.chat_id = ""
         self.waited = 0.0
         self.attempts = 0
         self._retries = 0
@@ -114,6 +116,11 @@ class Exchange:
             except Exception:
                 log.exception("a request could not be read")
         return self._asked
+
+    def called(self, chat_id: str) -> None:
+        """Say what chronicle's clients are told to call this exchange, by which it is found."""
+        self.chat_id = chat_id
+        self.span.set_attribute("gateway.chat.id", chat_id)
 
     def told(self, metadata: Metadata) -> None:
         """Take what the body says that the exchange belongs to; its headers say nothing else."""

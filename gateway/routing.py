@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct, structs
 
-from gateway import semconv, targets
+from gateway import chronicle, semconv, targets
 from gateway.candidates import claimed, prefixed
 from gateway.dialects import Dialect
 from gateway.dialects.edit import Peek
@@ -20,8 +20,8 @@ from gateway.dialects.registry import DIALECTS, SPOKEN_AS, WRITERS, InPath, by_s
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.table import Provider
 
-Family = Literal["openai", "anthropic", "gemini", "ollama", "aws-bedrock", "azure-openai"]
-"""Whose API a path belongs to."""
+Family = Literal["openai", "anthropic", "gemini", "ollama", "aws-bedrock", "azure-openai", "chronicle"]
+"""Whose API a path belongs to; chronicle's is OpenAI's chat, with options and errors of its own."""
 
 # In whose words a client of each family is told of an error.
 SPOKEN_TO = {
@@ -31,6 +31,7 @@ SPOKEN_TO = {
     "ollama": "ollama",
     "aws-bedrock": "bedrock-converse",
     "azure-openai": "openai-chat",
+    "chronicle": "openai-chat",
 }
 _FAMILY_OF: dict[str, Family] = {
     "anthropic-messages": "anthropic",
@@ -134,10 +135,15 @@ def _spoken(dialect: Dialect | None) -> str | None:
     return SPOKEN_AS.get(dialect.name, dialect.name) if dialect else None
 
 
-def place(method: str, raw_target: str, anthropic_client: bool, providers: Mapping[str, Provider]) -> Place:
-    """Read the path. Raises ExchangeError for one that belongs to no provider."""
+def place(
+    method: str, raw_target: str, anthropic_client: bool, providers: Mapping[str, Provider], chronicles: bool = False
+) -> Place:
+    """Read the path. Raises ExchangeError for one that belongs to no provider. `chronicles`: its client says so."""
     path, mark, query = raw_target.partition("?")
     head, slash, tail = path.lstrip("/").partition("/")
+    if head not in providers and chronicle.is_chat(method, path, speaks=chronicles):
+        chat = DIALECTS["openai-chat"]
+        return Place(provider=None, path=chronicle.PATH, query="", family="chronicle", usual="openai", dialect=chat)
     deployment = targets.deployment(targets.bare(path))
     mounted = providers.get(head) if deployment is None else None
     if deployment is not None:

@@ -53,6 +53,8 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
         raise RuntimeError("only a route with another dialect is translated")
     asked = dialect.read_conversation(body, path)
     asked = msgspec.structs.replace(asked, model=route.model, stream=route.stream or asked.stream)
+    if route.family == "chronicle":  # whose streams always tell the usage
+        asked = msgspec.structs.replace(asked, include_usage=True)
     if not asked.input_messages and not asked.system_instructions:
         raise ExchangeError(
             Kind.BAD_INPUT,

@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway import setup, telemetry
+from gateway import chronicle, setup, telemetry
 from gateway.admin.forward import Admin
 from gateway.admin.pages import socket_path
 from gateway.admission import Token
@@ -155,5 +155,7 @@ class Worker:
             request = in_origin_form(request)
         if self._intake.takes(request):
             return await self._intake.handle(request)
+        if chronicle.healthy(request.method, request.raw_path):
+            return web.Response(body=chronicle.HEALTHY, content_type="application/json")
         ours = request.raw_path.startswith("/-/")
         return await (self._admin.handle(request) if ours else self._proxy.handle(request))

@@ -40,7 +40,7 @@ _LONGEST = 64 * 1024
 _HAS_CHOICES = b'"choices":[{'
 
 # A blank line, in any mix of line ends, and the line end before it.
-_EVENT_END = re.compile(rb"(?:\r\n|\r(?!\n)|\n){2}")
+EVENT_END = re.compile(rb"(?:\r\n|\r(?!\n)|\n){2}")
 
 
 class _Chunk(Struct, gc=False):
@@ -80,7 +80,7 @@ class UsageFilter:
     def _pass(self, data: bytes, *, last: bool) -> bytes:
         passed = []
         start = 0
-        for end in _EVENT_END.finditer(data):
+        for end in EVENT_END.finditer(data):
             if not last and end.end() == len(data) and data.endswith(b"\r"):
                 break  # its line end may not be whole
             event = data[start : end.end()]
