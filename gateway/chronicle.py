@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Raw, Struct
 
+from gateway.dialects.lenient import decode
 from gateway.errors import ExchangeError, Kind
 from gateway.options import NONE, UUID, Metadata, Named, Options, merged
 from gateway.retry import RetryPolicy
@@ -27,6 +28,8 @@ _OPENAIS = re.compile(r"/+(?:v1/+)?chat/+completions(?:/.*)?", re.DOTALL)
 _HEADER = b"x-chronicle-"
 # On chronicle's routes this is for who guards the gateway; providers' keys are options, or the gateway's own.
 _NOT_FOR_PROVIDERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+
+_FIELDS = msgspec.json.Decoder(dict[str, Raw])
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -67,13 +70,14 @@ def read(decoded: bytes | None, headers: Headers, raw_target: str, said: Options
 
     Raises ExchangeError, which names the field and what was expected there.
     """
-    try:
-        fields = msgspec.json.decode(decoded or b"", type=dict[str, Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        said_why = "it is in a coding that cannot be read" if decoded is None else str(error)
+    fields = None if decoded is None else decode(decoded, _FIELDS)
+    if fields is None:
         raise ExchangeError(
-            Kind.BAD_INPUT, f"The body must be a JSON object: {said_why}.", status=400, code="bad_body"
-        ) from None
+            Kind.BAD_INPUT,
+            "The body is no JSON object, or in a coding that cannot be read.",
+            status=400,
+            code="bad_body",
+        )
     taken = {name: bytes(fields.pop(name)) for name in _READ if name in fields}
     asked = Options(**{name: _READ[name](name, value) for name, value in taken.items() if value != b"null"})
     model = _model(fields.get("model"))

@@ -110,7 +110,8 @@ class MetaStream:
 
     def broken(self, message: str) -> bytes:
         """Return what tells that no more will come."""
-        return (b"\n\n" if self._passing else b"") + chronicle_errors.event(message)
+        # Chronicle's own client takes an event only when a byte has come after its blank line.
+        return (b"\n\n" if self._passing else b"") + chronicle_errors.event(message) + b"\n"
 
     def _pass(self, data: bytes, *, last: bool) -> bytes:
         passed: list[bytes] = []

@@ -4,6 +4,7 @@ The span ends before the last byte leaves: whoever got a whole response finds it
 carries the stream's own last event, the one that completes the body, or else the end of the body itself.
 """
 
+import asyncio
 import socket
 import struct
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ _OF_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding
 _DROPPED_MOST = 40
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 _NO_LINGERING = struct.pack("ii", 1, 0)
+# Seconds that a client has to read the last it is told: Node's fetch throws away what was not read when it breaks off.
+_READING = 0.05
 _CUT_OFF = "its connection ended before the stream's last event"
 
 
@@ -198,8 +201,7 @@ async def relay(
             if not response.prepared:
                 await response.prepare(request)
             if cut_off:
-                await response.write(data if reply is None else data + reply.broken(_CUT_OFF))
-                response.break_off(request)
+                await _break_off(request, response, data if reply is None else data + reply.broken(_CUT_OFF))
                 return response
             if last:
                 await response.write_eof(data)
@@ -212,13 +214,22 @@ async def relay(
         already_whole = attempt.ended
         attempt.end(failure.kind, failure.message)
         exchange.end(failure.kind.value, response.status, failure.message)
+        told = b""
         if not already_whole:
             if reply is not None:
-                await response.write(reply.broken(exchange.scrub(failure.message)))
+                told = reply.broken(exchange.scrub(failure.message))
             elif between_events and _takes_events(tee, response):
-                await response.write(error_bodies.event(failure, route.family, exchange.trace_id))
-        response.break_off(request)
+                told = error_bodies.event(failure, route.family, exchange.trace_id)
+        await _break_off(request, response, told)
         return response
+
+
+async def _break_off(request: web.Request, response: Relayed, told: bytes) -> None:
+    """End a client's connection before the response is whole, having told it why, as far as that can be said."""
+    if told:
+        await response.write(told)
+        await asyncio.sleep(_READING)
+    response.break_off(request)
 
 
 def _ends_anywhere(upstream: Response, reply: Reply | None) -> bool:

@@ -282,7 +282,8 @@ def found(model: str | None, where: Place, providers: Mapping[str, Provider]) ->
                     code="model_not_found",
                 )
             return by_prefix
-        if _may_be_claimed(model, where) and (usual is None or usual.as_built_in):
+        its_own = usual is not None and not usual.as_built_in and where.family != "chronicle"
+        if _may_be_claimed(model, where) and not its_own:
             claims = claimed(model, providers)
             if claims and usual not in claims:
                 return claims[0], None
@@ -301,7 +302,8 @@ def found(model: str | None, where: Place, providers: Mapping[str, Provider]) ->
 def _may_be_claimed(model: str, where: Place) -> bool:
     """Whether a model that is another maker's by its name is meant to be that.
 
-    A provider whose address was set knows its own models, Azure's deployments have any name, and so have Ollama's tags.
+    A provider whose address was set knows its own models, except to chronicle's clients, who always mean the claimant.
+    Azure's deployments have any name, and so have Ollama's tags.
     """
     if where.family == "azure-openai" or (where.family == "ollama" and ":" in model):
         return False
