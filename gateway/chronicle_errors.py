@@ -31,6 +31,7 @@ _BEFORE = {
     "bad_option": "invalid_proxy_headers",
     "bad_body": "invalid_request",
     "option_not_allowed": "invalid_request",
+    "unknown_key": "invalid_request",
 }
 _REFUSALS = {
     Kind.AUTH: "auth_missing",
