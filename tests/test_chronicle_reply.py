@@ -74,12 +74,13 @@ EVENTS = st.sampled_from(
 )
 
 
-@given(st.lists(EVENTS, max_size=6).map(b"".join), st.data())
-@example(FIRST + b"\n", None)
-def test_a_stream_cut_anywhere_gives_the_same(stream: bytes, data: Any):
-    """However its bytes come, the client gets the same ones; and none is held that ends an event."""
-    cuts = [*range(len(stream))] if data is None else data.draw(st.lists(st.integers(0, len(stream)), max_size=8))
-    at = sorted({0, len(stream), *cuts})
+@given(st.lists(EVENTS, max_size=6).map(b"".join), st.lists(st.integers(0, 1000), max_size=8))
+@example(b"data: x\r\r\n" + FIRST, [9])
+@example(FIRST + NEXT + b"\n" + ERROR, [len(FIRST), len(FIRST + NEXT) + 1])
+@example(FIRST + ERROR + DONE, list(range(300)))
+def test_a_stream_cut_anywhere_gives_the_same(stream: bytes, cuts: list[int]):
+    """However its bytes come, the client gets the same ones."""
+    at = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
     assert passed([stream[a:b] for a, b in pairwise(at)]) == passed([stream])
 
 

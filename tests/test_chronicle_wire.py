@@ -91,7 +91,7 @@ STREAMED = {
 async def test_whole_chats(gateway: InProcess, upstream: Upstream, read: Read, dialect: str):
     """Whatever the provider speaks, the client gets a chat completion with `meta`, and the id leads to the trace."""
     upstream.answers(reply(read(WHOLE[dialect])))
-    answer = await post(gateway, {"model": "big", "provider": dialect, "timeout": 9000})
+    answer = await post(gateway, {"model": "big", "provider": dialect, "timeout": 9000}, ("Accept-Encoding", "gzip"))
     assert (answer.status, answer.values(b"content-type")) == (200, [b"application/json"])
     said = json.loads(answer.body)
     told = said.pop("meta")
@@ -104,6 +104,7 @@ async def test_whole_chats(gateway: InProcess, upstream: Upstream, read: Read, d
     assert row["attributes"]["gateway.chat.id"] == told["id"]
     assert (row["outcome"], row["path"], row["dialect"], row["provider"]) == ("ok", "/chat", "openai-chat", dialect)
     assert not {"provider", "timeout", "meta"} & upstream.asked[0].json.keys()
+    assert upstream.asked[0].header("Accept-Encoding") == "identity"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -235,6 +236,14 @@ async def test_an_answer_of_the_other_kind(gateway: InProcess, upstream: Upstrea
         assert whole["choices"][0]["message"]["content"] == "Grüß dich 👋 東京"
         assert whole["meta"]["model"] == "gpt-5"
     assert gateway.exchange()["outcome"] == "ok"
+
+
+async def test_a_stream_for_who_wanted_none_that_stops(gateway: InProcess, upstream: Upstream):
+    """What came of it is not put together as if it were whole."""
+    upstream.answers(stream([CHUNK]))
+    answer = await post(gateway, {"retry": {"max_tries": 1}})
+    assert not (answer.status == 200 and answer.whole)
+    assert gateway.exchange()["outcome"] == "upstream_abort"
 
 
 @pytest.mark.parametrize("capture", ["off", "full"])
