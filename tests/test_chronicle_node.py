@@ -137,3 +137,37 @@ async def test_our_calls_are_the_packages(tmp_path: Path, upstream: Upstream, th
         await drive(tmp_path, thing, upstream.url, each)
     ours, theirs = map(comparable, upstream.asked)
     assert ours == theirs
+
+
+async def test_a_run_is_one_tree(do: Do, upstream: Upstream, gateway: InProcess):
+    """What startRun and runStep tell is read back by SQL: steps below their run, and attempts below their steps."""
+    upstream.answers(reply(CHAT))
+    (said,) = await do("run")
+    run = said["id"]
+    assert gateway.ask("SELECT run_id, name, status, application, input, output FROM runs") == [
+        (run, "night", "finished", "shop", '{"a":1}', json.dumps(said["chats"], separators=(",", ":")))
+    ]
+    assert gateway.ask("SELECT name, type, status, error ->> '$.message' FROM steps ORDER BY started_at, name") == [
+        ("outer", "task", "finished", None),
+        ("fails", "check", "error", "not today"),
+        ("inner", "ask", "finished", None),
+    ]
+    tree = gateway.ask(
+        "WITH RECURSIVE tree AS ("
+        " SELECT span_id, trace_id, name AS path FROM spans WHERE parent_span_id IS NULL UNION ALL"
+        " SELECT s.span_id, s.trace_id, t.path || ' > ' || s.name FROM spans s JOIN tree t"
+        " ON s.parent_span_id = t.span_id AND s.trace_id = t.trace_id) SELECT path FROM tree ORDER BY path"
+    )
+    chat = "POST /chat"
+    assert [path for (path,) in tree] == [
+        "night",
+        "night > outer",
+        f"night > outer > {chat}",
+        f"night > outer > {chat} > chat gpt-5.4-mini",
+        "night > outer > fails",
+        "night > outer > inner",
+        f"night > outer > inner > {chat}",
+        f"night > outer > inner > {chat} > chat gpt-5.4-mini",
+    ]
+    assert [each["attributes"]["gateway.chat.id"] for each in gateway.rows("SERVER")] == said["chats"]
+    assert gateway.ask("SELECT count(DISTINCT trace_id), count(DISTINCT run_id) FROM exchanges") == [(1, 1)]
