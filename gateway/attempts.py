@@ -128,7 +128,9 @@ class Attempts:
         except ExchangeError as error:
             if len(self._course.candidates) == 1:
                 raise
-            attempt = exchange.attempt(step.reason, step.wait, self._planner.unplanned(step.provider, model))
+            # What was asked is known of this attempt too, though nothing is sent.
+            exchange.routed(self._planner.unplanned(step.provider, model), self._decoded, secrets_in(step.provider))
+            attempt = exchange.attempt(step.reason, step.wait)
             return self._missed(step, None, attempt, Failed(kind=error.kind, error=error))
         read = None if plan.translation is None else plan.translation.asked
         exchange.routed(plan.route, self._decoded, secrets_in(step.provider), asked=read)

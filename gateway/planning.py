@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from gateway.config import Config
 from gateway.dialects.edit import Peek, rename_model
 from gateway.dialects.openai_chat import ask_for_usage
+from gateway.dialects.registry import by_shape
 from gateway.errors import ExchangeError, Kind
 from gateway.headers import Headers, forwarded, target, translated
 from gateway.options import Options
@@ -76,7 +77,7 @@ class Planner:
             provider=provider,
             target=where.path,
             family=where.family,
-            dialect=where.dialect,
+            dialect=None if where.dialect is None else by_shape(where.dialect, self._seen),
             model=asked_model(where, self._seen),
             rename=model,
         )
