@@ -137,12 +137,14 @@ def next_step(
     if not ended.kind.fact.retryable and ended.should_retry is not True:
         return Stop(f"{why} does not get better by trying again")
     wait, longest = backoff(policy, position - count + 2, jitter), policy.max_backoff / 1000
-    for moves in range(1, count + 1):
-        rest = rests[(position + moves) % count]
-        if rest <= round(longest, 6) or not policy.fail_if_rate_limit_exceeds_max_backoff:
-            again = "retry" if count == 1 else "another round"
-            return Again(moves=moves, wait=max(wait, rest), reason=f"{again} after {why}")
-    return Stop(f"the provider said to wait {min(rests):g} s, longer than max_backoff")
+    to_come = [(moves, rests[(position + moves) % count]) for moves in range(1, count + 1)]
+    soonest = min(to_come, key=lambda each: each[1])
+    # Times are differences of a clock's, and not quite exact.
+    moves, rest = next((each for each in to_come if each[1] <= longest + 1e-6), soonest)
+    if rest > longest + 1e-6 and policy.fail_if_rate_limit_exceeds_max_backoff:
+        return Stop(f"the provider said to wait {rest:g} s, longer than max_backoff")
+    again = "retry" if count == 1 else "another round"
+    return Again(moves=moves, wait=max(wait, rest), reason=f"{again} after {why}")
 
 
 def backoff(policy: RetryPolicy, failures: int, jitter: float) -> float:
