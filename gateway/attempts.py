@@ -89,35 +89,44 @@ class Attempts:
         """
         course, exchange = self._course, self._exchange
         step = course.begin(monotonic())
-        while True:
-            if step.wait:
-                await exchange.waiting(asyncio.sleep(step.wait))
-            outcome = await self._tried(step)
-            if not isinstance(outcome, _Missed):
-                return outcome
-            then = course.failed(outcome.step, _ended(outcome.failed), monotonic(), rng.random())
-            if isinstance(then, Stop):
-                return await give_up(self._request, outcome.failed, outcome.plan, self._planner.family, exchange)
-            step = then
+        try:
+            while True:
+                if step.wait:
+                    await exchange.waiting(asyncio.sleep(step.wait))
+                outcome = await self._tried(step)
+                if not isinstance(outcome, _Missed):
+                    return outcome
+                then = course.failed(outcome.step, _ended(outcome.failed), monotonic(), rng.random())
+                if isinstance(then, Stop):
+                    return await give_up(self._request, outcome.failed, outcome.plan, self._planner.family, exchange)
+                step = then
+        finally:
+            course.over()
 
     async def _tried(self, step: Step) -> web.StreamResponse | _Missed:
         """Make one attempt, or two where the first is late, and relay what comes."""
         opened = await (self._open(step) if step.late is None else self._hedged(step, step.late))
         if isinstance(opened, _Missed):
             return opened
-        course, attempt = self._course, opened.attempt
+        attempt = opened.attempt
         if attempt.first_byte is not None:
-            course.answered(opened.step, attempt.first_byte)
+            self._course.answered(opened.step, attempt.first_byte)
         try:
             response = await self._pass_on(opened)
         except ExchangeError as error:  # before anything was passed on
             return self._missed(opened.step, opened.plan, attempt, Failed(kind=error.kind, error=error))
+        except BaseException:  # the client left, though it may have been when all had come
+            self._note(opened)
+            raise
         finally:
             opened.response.abort()
-            if attempt.outcome == CLIENT_ABORT or attempt.outcome is None:
-                course.left(opened.step)
-        course.note(opened.step, _kind(attempt), monotonic())
+        self._note(opened)
         return response
+
+    def _note(self, opened: _Opened) -> None:
+        """Note how an attempt ended, where it has come to an end of its own."""
+        if opened.attempt.outcome not in {None, CLIENT_ABORT}:
+            self._course.note(opened.step, _KINDS.get(opened.attempt.outcome or ""), monotonic())
 
     async def _open(self, step: Step, begun: Callable[[Attempt], None] | None = None) -> _Opened | _Missed:
         """Send once, and return the response once its head is here; or how it failed. `begun`: told of the attempt."""
@@ -131,6 +140,7 @@ class Attempts:
             # What was asked is known of this attempt too, though nothing is sent.
             exchange.routed(self._planner.unplanned(step.provider, model), self._decoded, secrets_in(step.provider))
             attempt = exchange.attempt(step.reason, step.wait)
+            self._course.left(step)
             return self._missed(step, None, attempt, Failed(kind=error.kind, error=error))
         read = None if plan.translation is None else plan.translation.asked
         exchange.routed(plan.route, self._decoded, secrets_in(step.provider), asked=read)
@@ -269,11 +279,6 @@ class _Racer:
 async def _first_of(racers: list[_Racer]) -> _Racer:
     await asyncio.wait({racer.task for racer in racers}, return_when=asyncio.FIRST_COMPLETED)
     return next(racer for racer in racers if racer.task.done())
-
-
-def _kind(attempt: Attempt) -> Kind | None:
-    """Return the error kind that an attempt ended with; None where it did with none."""
-    return _KINDS.get(attempt.outcome or "")
 
 
 def _ended(failed: Failed) -> Ended:

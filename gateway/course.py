@@ -19,8 +19,9 @@ from gateway.retry import Ended, RetryPolicy, Stop, next_step
 class Step(Struct, frozen=True, kw_only=True):
     """The next attempt: whom to ask (`provider` has the key to show), after how many seconds, and why.
 
-    `position`: of its candidate, if their list were repeated without end. `late`: after how many further seconds
-    another attempt is to be made beside it; None for never.
+    `position`: of its candidate, if their list were repeated without end. `probe`: whether its candidate's circuit
+    waits for what comes of it. `late`: after how many further seconds another attempt is to be made beside it; None
+    for never.
     """
 
     candidate: Candidate
@@ -29,6 +30,7 @@ class Step(Struct, frozen=True, kw_only=True):
     position: int
     wait: float
     reason: str
+    probe: bool = False
     late: float | None = None
 
 
@@ -54,6 +56,7 @@ class Course:
         self._hedged = False
         self._keys: dict[int, list[Provider]] = {}
         self._until = [0.0] * len(self.candidates)  # when each said that it can be asked again
+        self._underway: list[Step] = []
 
     def __repr__(self) -> str:
         return f"<Course {self._tries} tries, at {self._position} of {len(self.candidates)} candidates>"
@@ -65,11 +68,6 @@ class Course:
     def failed(self, step: Step, ended: Ended, now: float, jitter: float) -> Step | Stop:
         """Say what follows a failed attempt. `jitter`: a random number from 0 to 1."""
         self.note(step, ended.kind, now, ended.retry_after)
-        longest = self._policy.max_backoff / 1000
-        if ended.retry_after is not None:
-            limited = ended.kind is Kind.RATE_LIMIT
-            rest = ended.retry_after if limited else min(ended.retry_after, longest)
-            self._until[step.position % len(self.candidates)] = now + rest
         then = next_step(
             ended,
             tries=self._tries,
@@ -77,11 +75,11 @@ class Course:
             rests=[round(max(0.0, until - now), 6) for until in self._until],  # a difference of clocks, not quite exact
             policy=self._policy,
             jitter=jitter,
-            other_key=ended.kind in OF_THE_KEY and self._has_fresh_key(now),
+            other_key=ended.kind in OF_THE_KEY and step.position == self._position and self._has_fresh_key(now),
         )
         if isinstance(then, Stop):
             return then
-        self._position += then.moves
+        self._move(then.moves, now)
         return self._step(then.wait, then.reason, now)
 
     def hedge(self, step: Step, now: float) -> Step | None:
@@ -90,53 +88,81 @@ class Course:
             return None
         self._hedged = True
         if self._position + 1 < len(self.candidates):
-            self._position += 1
+            self._move(1, now)
         return self._step(0.0, f"hedge after {round((step.late or 0.0) * 1000)} ms", now)
 
     def note(self, step: Step, kind: Kind | None, now: float, retry_after: float | None = None) -> None:
-        """Note how an attempt ended, for other exchanges. None: it was answered."""
+        """Note how an attempt ended, once. None: it was answered. `retry_after`: seconds it said to wait."""
+        if not self._settled(step):
+            return
         self._health.ended(step.of, kind, self._config.circuit, now)
-        if kind is not None:
-            self._health.rest(step.provider, kind, retry_after, now)
+        if kind is None:
+            return
+        self._health.rest(step.provider, kind, retry_after, now)
+        if retry_after is not None:
+            longest = self._policy.max_backoff / 1000
+            until = now + (retry_after if kind is Kind.RATE_LIMIT else min(retry_after, longest))
+            if kind in OF_THE_KEY:  # then whichever of the keys is free first
+                others = [each for each in step.candidate.providers if each is not step.provider]
+                until = min([until, *(self._health.rests_until(each) for each in others)])
+            self._until[step.position % len(self.candidates)] = until
 
     def answered(self, step: Step, seconds: float) -> None:
-        """Note how long the first byte of a good response took."""
+        """Note how long the first byte of a good response took, or for how long there was none."""
         self._health.first_byte(step.of, seconds)
 
     def left(self, step: Step) -> None:
         """Note that an attempt came to no end that says anything of its candidate."""
-        self._health.left(step.of)
+        if self._settled(step) and step.probe:
+            self._health.left(step.of)
+
+    def over(self) -> None:
+        """Say that no more comes of what is still under way: the exchange is over."""
+        for step in self._underway:
+            self.left(step)
+
+    def _settled(self, step: Step) -> bool:
+        """Whether this is the first word on how an attempt ended."""
+        before = len(self._underway)
+        self._underway = [each for each in self._underway if each is not step]
+        return len(self._underway) < before
+
+    def _move(self, moves: int, now: float) -> None:
+        """Go on in the list. What it has seen of those that were not asked yet may be other than at the beginning."""
+        self._position += moves
+        head, rest = self.candidates[: self._position], self.candidates[self._position :]
+        self.candidates = head + self._health.arranged(rest, self._asked, self._config.circuit, now)
 
     def _step(self, wait: float, reason: str, now: float) -> Step:
         index = self._position % len(self.candidates)
         candidate = self.candidates[index]
         of = candidate.id(self._asked)
         self._tries += 1
-        if self._health.begins(of, now + wait) and reason == "first":
-            reason = "probe"
-        late = None if self._hedged else self._health.late(of, self._config.hedge)
-        provider = self._key(index, now)
-        return Step(
+        probe = self._health.begins(of, self._config.circuit, now + wait)
+        step = Step(
             candidate=candidate,
-            provider=provider,
+            provider=self._key(index, now + wait),
             of=of,
             position=self._position,
             wait=wait,
-            reason=reason,
-            late=late,
+            reason="probe" if probe and reason == "first" else reason,
+            probe=probe,
+            late=None if self._hedged else self._health.late(of, self._config.hedge),
         )
+        self._underway.append(step)
+        return step
 
     def _key(self, index: int, now: float) -> Provider:
-        """Return the candidate with the next of its keys."""
+        """Return the candidate with the next of its keys: of those not tried in this round, one that does not rest."""
         candidate = self.candidates[index]
         if len(candidate.providers) == 1:
             return candidate.provider
-        left = self._keys.get(index)
-        if not left:
-            left = self._keys[index] = list(self._health.keys(candidate, now))
-        return left.pop(0)
+        left = [each for each in self._keys.get(index, []) if not self._health.rests(each, now)]
+        left = left or list(self._health.keys(candidate, now))
+        self._keys[index] = left[1:]
+        return left[0]
 
     def _has_fresh_key(self, now: float) -> bool:
         """Whether the present candidate has a key that was not tried in this round, and does not rest."""
         left = self._keys.get(self._position % len(self.candidates), [])
-        return bool(left) and not self._health.rests(left[0], now)
+        return not all(self._health.rests(each, now) for each in left)

@@ -5,6 +5,7 @@ end closes or opens it again. An open one is only put behind the others: what ha
 Pure but for what it remembers: times are arguments, in seconds of any one clock.
 """
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
@@ -56,10 +57,10 @@ class Health:
         probing = seen.probed_at is not None and now - seen.probed_at < circuit.open_seconds
         return now < seen.until or probing
 
-    def begins(self, of: Id, now: float) -> bool:
-        """Say that an attempt is made; return whether it probes a circuit that was open."""
+    def begins(self, of: Id, circuit: Circuit, now: float) -> bool:
+        """Say that an attempt is made; return whether it probes a circuit that was open: one at a time does."""
         seen = self._seen.get(of)
-        if seen is None or seen.until is None or now < seen.until:
+        if seen is None or seen.until is None or not circuit.failures or self.is_open(of, circuit, now):
             return False
         seen.probed_at = now
         return True
@@ -80,7 +81,7 @@ class Health:
             seen.until = now + seen.open_for
 
     def left(self, of: Id) -> None:
-        """Say that an attempt came to no end that says anything: its client left, or another one won."""
+        """Say that a probe came to no end that says anything: its client left, or another attempt won."""
         seen = self._seen.get(of)
         if seen is not None:
             seen.probed_at = None
@@ -113,7 +114,11 @@ class Health:
 
     def rests(self, provider: Provider, now: float) -> bool:
         """Whether the key of a provider rests."""
-        return self._rests.get(_key(provider), now) > now
+        return self.rests_until(provider) > now
+
+    def rests_until(self, provider: Provider) -> float:
+        """Return until when the key of a provider rests; a time gone by where it does not."""
+        return self._rests.get(_key(provider), -math.inf)
 
     def keys(self, candidate: Candidate, now: float) -> tuple[Provider, ...]:
         """Return a candidate's keys in the order to use them: in turn, and those last that rest."""
@@ -123,7 +128,7 @@ class Health:
         name = candidate.provider.name
         turn = self._turn[name] = (self._turn.get(name, -1) + 1) % len(providers)
         in_turn = providers[turn:] + providers[:turn]
-        return tuple(sorted(in_turn, key=lambda each: self._rests.get(_key(each), 0.0) if self.rests(each, now) else 0))
+        return tuple(sorted(in_turn, key=lambda each: max(self.rests_until(each), now)))
 
     def arranged(
         self, candidates: Sequence[Candidate], asked: str | None, circuit: Circuit, now: float
