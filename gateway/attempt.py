@@ -78,7 +78,7 @@ class Attempt:
         self.usage_source: str | None = None
         self.recovered: Answered | None = None
         self._dropped: list[str] = []
-        self.apart: float | None = None  # seconds waited for others, where several attempts are made at once
+        self.apart: float | None = None  # seconds that it waited itself, where several are made at once
         model = route.rename or route.model
         name = f"{route.operation} {model}" if model else route.operation
         attributes = seen.of_attempt(route, exchange.method, index, reason, backoff)
@@ -123,8 +123,20 @@ class Attempt:
         """Seconds until the response's head had come; None where none has."""
         return None if self._head_at is None else self._head_at - self.started
 
+    @property
+    def waited(self) -> float:
+        """Seconds that the exchange spent waiting; what is added was waited for this attempt."""
+        return self._exchange.waited
+
+    @waited.setter
+    def waited(self, seconds: float) -> None:
+        if self.apart is not None:
+            self.apart += seconds - self._exchange.waited
+        self._exchange.waited = seconds
+
     def waited_so_far(self) -> None:
         """Say that all the time since it began was spent waiting for the provider, beside another attempt."""
+        self.apart = None
         self._waited_before = self._exchange.waited - (perf_counter() - self.started)
 
     def dropped(self, names: Sequence[str]) -> None:
@@ -187,7 +199,7 @@ class Attempt:
             word = answered.error_type if answered is not None else None
             attributes["error.type"] = str(status) if status and status >= 400 else word or outcome
             self.span.set_status(StatusCode.ERROR, outcome)
-        if outcome == HEDGE_LOST and answered is None and exchange.asked is not None:
+        if outcome == HEDGE_LOST and "gen_ai.usage.input_tokens" not in attributes and exchange.asked is not None:
             attributes |= self._spent(structs.replace(estimate(exchange.asked, Answered()), output_tokens=None))
         if error:
             self.error = attributes["gateway.error"] = exchange.scrub(error)

@@ -146,13 +146,14 @@ class Attempts:
         exchange.routed(plan.route, self._decoded, secrets_in(step.provider), asked=read)
         attempt = exchange.attempt(step.reason, step.wait, plan.route)
         if begun is not None:
+            attempt.apart = 0.0
             begun(attempt)
         upstream: Response | None = None
         kept = False
         try:
             # What was asked is read for the trace while the provider thinks.
             asyncio.get_running_loop().call_soon(exchange.request_attributes)
-            upstream = await self._sent(plan)
+            upstream = await self._sent(plan, attempt)
             opened = await self._headed(step, plan, attempt, upstream)
             kept = isinstance(opened, _Opened)
         except ExchangeError as error:
@@ -162,13 +163,13 @@ class Attempts:
                 upstream.abort()
         return opened
 
-    async def _sent(self, plan: Plan) -> Response:
+    async def _sent(self, plan: Plan, attempt: Attempt) -> Response:
         exchange, provider = self._exchange, plan.route.provider
         before = perf_counter()
         try:
             return await open_response(self._client, self._signer, plan.route, plan.request, plan.deadlines)
         finally:
-            exchange.waited += perf_counter() - before
+            attempt.waited += perf_counter() - before
             if provider.signs(plan.route.understood):
                 exchange.keys.ours = (*exchange.keys.ours, *self._signer.secrets)
 
@@ -178,7 +179,7 @@ class Attempts:
         headers = lower(upstream.headers)
         coding = headers.get("content-encoding", "")
         tee = attempt.head(upstream.status, content_type=headers.get("content-type", ""), coding=coding)
-        body = Body(upstream, plan.route.provider, plan.deadlines, exchange)
+        body = Body(upstream, plan.route.provider, plan.deadlines, attempt)
         opened = _Opened(step=step, plan=plan, attempt=attempt, response=upstream, body=body, tee=tee, coding=coding)
         kind = kind_of_status(upstream.status)
         error_body = await body.whole(ERROR_BODY_MAX) if kind is not None else None
@@ -227,18 +228,29 @@ class Attempts:
                 racers.remove(first)
                 outcome = first.outcome()
                 if isinstance(outcome, _Missed) and racers:
-                    course.note(outcome.step, outcome.failed.kind, monotonic())
+                    ended = _ended(outcome.failed)
+                    course.note(outcome.step, ended.kind, monotonic(), ended.retry_after)
         finally:
-            for racer in racers:
-                lost = await racer.give_up(beaten=isinstance(outcome, _Opened))
-                if isinstance(lost, _Opened):
-                    lost.response.abort()
-                course.left(racer.step)
+            await self._given_up(racers, beaten=isinstance(outcome, _Opened))
             exchange.waited = waited + perf_counter() - before  # both waited, at the same time
         if isinstance(outcome, _Opened):
             exchange.won(outcome.attempt, outcome.plan.route)
             outcome.attempt.waited_so_far()
         return cast("_Opened | _Missed", outcome)
+
+    async def _given_up(self, racers: list["_Racer"], *, beaten: bool) -> None:
+        """Cancel attempts. `beaten`: another one has won, and what is known of these is that they were slower."""
+        for racer in racers:
+            racer.task.cancel()
+        for racer in racers:
+            lost = await racer.given_up(beaten=beaten)
+            if isinstance(lost, _Opened):
+                lost.response.abort()
+            if isinstance(lost, _Missed):
+                self._course.note(lost.step, lost.failed.kind, monotonic())
+            elif beaten and racer.attempt is not None:
+                self._course.answered(racer.step, perf_counter() - racer.attempt.started)
+            self._course.left(racer.step)
 
 
 class _Racer:
@@ -265,12 +277,10 @@ class _Racer:
         """Return what came of it."""
         return self.task.result()
 
-    async def give_up(self, *, beaten: bool) -> _Opened | _Missed | None:
-        """Cancel it, and return what had come of it. `beaten`: another one has won, which its span says."""
-        self.task.cancel()
+    async def given_up(self, *, beaten: bool) -> _Opened | _Missed | None:
+        """Wait until it has been cancelled, and return what had come of it. `beaten`: its span says that."""
         await asyncio.wait({self.task})
         if beaten and self.attempt is not None:
-            self.attempt.apart = perf_counter() - self.attempt.started
             self.attempt.end(HEDGE_LOST)
         failed = self.task.cancelled() or self.task.exception() is not None
         return None if failed else self.task.result()
