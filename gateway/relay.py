@@ -32,7 +32,6 @@ _ADVICE = frozenset({"X-Accel-Buffering", "Cache-Control"})
 # What says how a body was written, and is not true of one that we have written instead.
 _OF_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"etag", b"digest"})
 _DROPPED_MOST = 40
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 _NO_LINGERING = struct.pack("ii", 1, 0)
 # Seconds that a client has to read the last it is told: Node's fetch throws away what was not read when it breaks off.
 _READING = 0.05
@@ -207,7 +206,7 @@ async def relay(
                 await response.write_eof(data)
                 return response
             await exchange.waiting(response.write(data))
-            between_events = data.endswith(_EVENT_ENDS if tee.events else b"\n")
+            between_events = tee.between_events(data)
     except ExchangeError as failure:
         if not response.prepared:
             raise

@@ -12,6 +12,7 @@ log = logging.getLogger("gateway.tee")
 
 # Content types of streams: server-sent events, lines of JSON, AWS's event stream.
 _STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 
 # Of a whole body no more than this is kept to be read; one beyond it is relayed and not read.
 KEPT_MAX = MAX_DECODED
@@ -48,6 +49,7 @@ class Tee:
         kind = content_type.lower()
         self.streamed = kind.startswith(_STREAMS) or (streams and kind.startswith("application/json"))
         self.events = kind.startswith(_STREAMS[0])
+        self._frames = kind.startswith(_STREAMS[2])
         self.chunks = 0
         self.first_output_at: float | None = None
         self._dialect = dialect
@@ -69,6 +71,12 @@ class Tee:
     def ended(self) -> bool:
         """Whether a stream's own last event has passed."""
         return self._reader is not None and self._reader.ended
+
+    def between_events(self, data: bytes) -> bool:
+        """Whether an event of ours can follow. `data`: the last that was passed on."""
+        if self._frames:
+            return self._reader is not None and self._reader.between
+        return data.endswith(_EVENT_ENDS if self.events else b"\n")
 
     def told(self) -> list[Event]:
         """Return what happened in the stream since the last call, for a translation."""

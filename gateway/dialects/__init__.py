@@ -24,6 +24,10 @@ class StreamReader(Protocol):
     def unread(self) -> int:
         """How many events could not be read."""
 
+    @property
+    def between(self) -> bool:
+        """Whether all that came are whole frames, where the stream has frames."""
+
     told: list[Event] | None
 
     def feed(self, data: bytes) -> None:

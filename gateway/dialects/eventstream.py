@@ -47,6 +47,11 @@ class EventStreamDecoder:
     def __repr__(self) -> str:
         return f"<EventStreamDecoder pending={len(self._pending)} dropped={self.dropped}>"
 
+    @property
+    def between(self) -> bool:
+        """Whether all that came are whole frames."""
+        return not (self._pending or self._skip or self._lost)
+
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes; return the events that end in them."""
         if self._lost:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from gateway.dialects import events
+from gateway.dialects.eventstream import EventStreamDecoder
 from gateway.dialects.framing import Decoder, Event, SseDecoder
 
 # What is kept of one stream, in bytes of content and, roughly, of the objects that hold it. No model says as
@@ -36,6 +37,11 @@ class EventReader(ABC):
     def unread(self) -> int:
         """How many events could not be read."""
         return self._unread + self._decoder.dropped
+
+    @property
+    def between(self) -> bool:
+        """Whether all that came are whole frames, where the stream has frames."""
+        return isinstance(self._decoder, EventStreamDecoder) and self._decoder.between
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
