@@ -11,7 +11,7 @@ from msgspec import structs
 from gateway.config import Capture
 from gateway.content import bounded
 from gateway.dialects.conversation import Answered, Asked, Usage
-from gateway.options import Metadata
+from gateway.options import Metadata, whole_number
 from gateway.routing import Route
 from gateway.semconv import ERROR_BODY
 
@@ -82,8 +82,6 @@ _JSON = frozenset(
 # How many characters are kept of the body of a provider's error.
 ERROR_BODY_KEPT = 4096
 
-# What a column of whole numbers holds.
-_DIGITS_MAX = 9
 _NOTHING: Mapping[str, tuple[str, str]] = {}
 
 Attributes = dict[str, Any]
@@ -154,9 +152,9 @@ def of_client(
     for option, (_, text) in said.items():
         belonging = _BELONGING.get(option)
         if belonging is not None and belonging not in attributes:
-            number = belonging in _INTEGERS
-            if not number or (text.lstrip("-").isdecimal() and len(text) <= _DIGITS_MAX):
-                attributes[belonging] = int(text) if number else text
+            value = whole_number(text) if belonging in _INTEGERS else text
+            if value is not None:
+                attributes[belonging] = value
     for header, attribute in _OTHERS:
         value = headers.get(header)
         if value and attribute not in attributes:

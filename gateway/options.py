@@ -81,15 +81,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     def policy(self, configured: RetryPolicy) -> RetryPolicy:
         """Return how to retry. Raises ExchangeError for what is no option of that."""
-        if not self.retry:
-            return configured
-        try:
-            policy = msgspec.convert({**msgspec.to_builtins(configured), **self.retry}, RetryPolicy)
-        except msgspec.ValidationError as error:
-            _refuse("retry", str(error))
-        if wrong := policy_problem(policy):
-            _refuse("retry", wrong)
-        return policy
+        return _policy("retry", self.retry, configured) if self.retry else configured
 
 
 NONE = Options()
@@ -122,7 +114,7 @@ _INTEGERS = {"step-index": "step_index", "prompt-version": "prompt_version"}
 # The seed's are UUIDs; ours are any text.
 _IDS = frozenset({"run-id", "step-id"})
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_DIGITS_MAX = 9
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -155,6 +147,7 @@ def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
                 options["models"] = _json(header, value, tuple[Named, ...], "a JSON list of {model, provider}")
             case "retry":
                 options["retry"] = _json(header, value, dict[str, Any], "a JSON object like [retry]")
+                _policy(header, options["retry"], RetryPolicy())
             case "random-choice":
                 if value.lower() not in _BOOLEANS:
                     _refuse(header, "expected true or false")
@@ -174,12 +167,17 @@ def metadata_of(said: Mapping[str, tuple[str, str]]) -> Metadata:
                 _refuse(header, "expected a UUID")
             metadata.setdefault(_METADATA[name], value)
         elif name in _INTEGERS:
-            if not value.lstrip("-").isdecimal() or len(value) > _DIGITS_MAX:
+            if (number := whole_number(value)) is None:
                 _refuse(header, "expected a whole number")
-            metadata[_INTEGERS[name]] = int(value)
+            metadata[_INTEGERS[name]] = number
         elif name == "extra-meta":
             metadata["extra"] = _json(header, value, dict[str, Any], "a JSON object")
     return Metadata(**metadata)
+
+
+def whole_number(text: str) -> int | None:
+    """Return a number as a column of whole numbers holds it; None for what is none."""
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 def merged(first: Options, second: Options) -> Options:
@@ -200,6 +198,16 @@ def _json(header: str, value: str, kind: Any, expected: str) -> Any:
         return msgspec.json.decode(value, type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         _refuse(header, f"expected {expected}: {error}")
+
+
+def _policy(where: str, said: Mapping[str, Any], configured: RetryPolicy) -> RetryPolicy:
+    try:
+        policy = msgspec.convert({**msgspec.to_builtins(configured), **said}, RetryPolicy)
+    except msgspec.ValidationError as error:
+        _refuse(where, str(error))
+    if wrong := policy_problem(policy):
+        _refuse(where, wrong)
+    return policy
 
 
 def _milliseconds(header: str, value: str) -> float:
