@@ -15,6 +15,9 @@ from gateway.config import Candidate as Settings
 from gateway.errors import ConfigError
 from gateway.providers.table import Provider
 
+OF_THE_REQUEST = "of the request"
+"""The name of a key that a request brought as an option."""
+
 Id = tuple[str, str | None]
 """Who a candidate is, whatever key it is shown: its provider's name and its model."""
 
@@ -39,7 +42,10 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
     def id(self, asked: str | None) -> Id:
         """Say who this is. `asked`: the model that the request names."""
-        return self.provider.name, self.model or asked
+        own = self.provider
+        # What a request has sent elsewhere says nothing of the provider.
+        name = own.name if own.only_target is None else f"{own.name} at {own.url}{own.only_target}"
+        return name, self.model or asked
 
 
 class Listed(Struct, frozen=True, kw_only=True):
@@ -131,6 +137,8 @@ def _made(where: str, said: Settings, keys: Mapping[str, str], providers: Mappin
                 f'{{provider = "...", model = "{said.model}"}}, or a name with a prefix'
             )
         provider, model = by_prefix or (claims[0], said.model)
+        if not model:
+            raise ConfigError(f"{where}: {said.model!r} is only a prefix; write {said.model}NAME")
     if said.api_key_name is None:
         return Candidate(providers=keyed(provider), model=model, weight=said.weight)
     if said.api_key_name not in keys:

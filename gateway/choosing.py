@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from gateway.candidates import Candidate, keyed, ordered, prefixed, unknown, with_key
+from gateway.candidates import OF_THE_REQUEST, Candidate, keyed, ordered, prefixed, unknown, with_key
 from gateway.dialects.edit import Peek
 from gateway.errors import ExchangeError, Kind
 from gateway.options import NONE, Named, Options
@@ -38,11 +38,15 @@ def _plainly(
     """Return whom a model and a path lead to."""
     if where.provider is not None:
         return (Candidate(providers=keyed(where.provider)),)
-    if model is not None and model in setup.aliases and names_a_model(where):
+    if model is not None and _is_alias(model, where, setup):
         alias = setup.aliases[model]
         return ordered(alias.candidates, alias.order, latency, rng)
     provider, rename = found(model, where, setup.providers)
     return (Candidate(providers=keyed(provider), model=rename),)
+
+
+def _is_alias(model: str | None, where: Place, setup: Setup) -> bool:
+    return model in setup.aliases and where.provider is None and names_a_model(where)
 
 
 def _check(options: Options, where: Place, setup: Setup) -> None:
@@ -72,19 +76,19 @@ def _refused(option: str, what: str, setting: str) -> ExchangeError:
 def _asked_for(
     where: Place, seen: Peek, options: Options, setup: Setup, latency: Latency, rng: random.Random
 ) -> tuple[Candidate, ...]:
-    """Return whom the options ask for."""
+    """Return whom the options ask for: `models`, else an alias, else the named provider, else whose the model is."""
+    asked = options.model or asked_model(where, seen)
     if options.models:
         made = tuple(_named(each, options, setup) for each in options.models)
         chosen = ordered(made, "random" if options.random_choice else "listed", latency, rng)
-    elif options.provider is not None:
+    elif options.provider is not None and not _is_alias(asked, where, setup):
         provider = _known(options.provider, setup)
-        model = options.model or asked_model(where, seen)
         # As the provider's own prefix would be taken off where the model alone leads to it.
-        by_prefix = prefixed(model, {provider.name: provider}) if model else None
+        by_prefix = prefixed(asked, {provider.name: provider}) if asked else None
         rename = by_prefix[1] if by_prefix is not None and by_prefix[1] else options.model
         chosen = (Candidate(providers=keyed(provider), model=rename),)
     elif options.model is None:
-        chosen = _plainly(asked_model(where, seen), where, setup, latency, rng)
+        chosen = _plainly(asked, where, setup, latency, rng)
     else:
         chosen = tuple(
             each if each.model is not None else structs.replace(each, model=options.model)
@@ -115,7 +119,7 @@ def _named(said: Named, options: Options, setup: Setup) -> Candidate:
             )
         provider, model = claims[0], said.model
     if said.api_key is not None:
-        return Candidate(providers=(with_key(provider, "of the request", said.api_key),), model=model)
+        return Candidate(providers=(with_key(provider, OF_THE_REQUEST, said.api_key),), model=model)
     if said.api_key_name is None:
         return Candidate(providers=keyed(provider), model=model)
     if said.api_key_name not in setup.keys:
@@ -137,7 +141,7 @@ def _known(name: str, setup: Setup) -> Provider:
 
 
 def _shown(candidate: Candidate, key: str) -> Candidate:
-    return structs.replace(candidate, providers=(with_key(candidate.provider, "of the request", key),))
+    return structs.replace(candidate, providers=(with_key(candidate.provider, OF_THE_REQUEST, key),))
 
 
 def _moved(candidate: Candidate, options: Options) -> Candidate:
@@ -148,13 +152,15 @@ def _moved(candidate: Candidate, options: Options) -> Candidate:
     except ValueError as error:
         raise ExchangeError(Kind.BAD_INPUT, f"The option 'override_url': {error}.", code="bad_option") from None
     own = candidate.provider
+    key = options.api_key or (own.key if own.key_name == OF_THE_REQUEST else None)
     provider = structs.replace(
         own,
         origin=origin,
         only_target=(path or "/") + mark + query,
         headers=(),
-        key=options.api_key,
+        key=key,
         keys=(),
+        key_name=None if key is None else OF_THE_REQUEST,
         environment_key=None,
         key_sent="bearer" if own.key_sent in {"sigv4", "google"} else own.key_sent,
         key_sent_to={},

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from gateway.candidates import Candidate, Id
+from gateway.candidates import OF_THE_REQUEST, Candidate, Id
 from gateway.config import Circuit, Hedge
 from gateway.errors import Kind
 from gateway.providers.table import Provider
@@ -91,9 +91,11 @@ class Health:
         self._of(of).first_bytes.append(seconds)
 
     def latency(self, of: Id) -> float | None:
-        """Return the mean seconds to first byte of the latest attempts; None where there were none."""
+        """Return the mean seconds to the latest first bytes: inf where none came, None where nobody was asked."""
         seen = self._seen.get(of)
-        return sum(seen.first_bytes) / len(seen.first_bytes) if seen is not None and seen.first_bytes else None
+        if seen is None:
+            return None
+        return sum(seen.first_bytes) / len(seen.first_bytes) if seen.first_bytes else math.inf
 
     def late(self, of: Id, hedge: Hedge) -> float | None:
         """Return after how many seconds a first byte is late; None where nobody hedges, or too little was seen."""
@@ -105,7 +107,7 @@ class Health:
 
     def rest(self, provider: Provider, kind: Kind, retry_after: float | None, now: float) -> None:
         """Let the key that a provider was shown rest, where it was one of ours, and the failure was about it."""
-        if provider.key is None or kind not in OF_THE_KEY:
+        if provider.key is None or provider.key_name == OF_THE_REQUEST or kind not in OF_THE_KEY:
             return
         usual = _LIMITED_SECONDS if kind is Kind.RATE_LIMIT else _REFUSED_SECONDS
         self._rests[_key(provider)] = now + (usual if retry_after is None else retry_after)
