@@ -19,9 +19,9 @@ from gateway.retry import Ended, RetryPolicy, Stop, next_step
 class Step(Struct, frozen=True, kw_only=True):
     """The next attempt: whom to ask (`provider` has the key to show), after how many seconds, and why.
 
-    `position`: of its candidate, if their list were repeated without end. `probe`: whether its candidate's circuit
-    waits for what comes of it. `late`: after how many further seconds another attempt is to be made beside it; None
-    for never.
+    `position`: of its candidate, if their list were repeated without end. `probe`: since when its candidate's circuit
+    waits for what comes of it; None where it does not. `late`: after how many further seconds another attempt is to be
+    made beside it; None for never.
     """
 
     candidate: Candidate
@@ -30,7 +30,7 @@ class Step(Struct, frozen=True, kw_only=True):
     position: int
     wait: float
     reason: str
-    probe: bool = False
+    probe: float | None = None
     late: float | None = None
 
 
@@ -113,8 +113,8 @@ class Course:
 
     def left(self, step: Step) -> None:
         """Note that an attempt came to no end that says anything of its candidate."""
-        if self._settled(step) and step.probe:
-            self._health.left(step.of)
+        if self._settled(step) and step.probe is not None:
+            self._health.left(step.of, step.probe)
 
     def over(self) -> None:
         """Say that no more comes of what is still under way: the exchange is over."""
@@ -146,7 +146,7 @@ class Course:
             position=self._position,
             wait=wait,
             reason="probe" if probe and reason == "first" else reason,
-            probe=probe,
+            probe=now + wait if probe else None,
             late=None if self._hedged else self._health.late(of, self._config.hedge),
         )
         self._underway.append(step)
@@ -157,10 +157,12 @@ class Course:
         candidate = self.candidates[index]
         if len(candidate.providers) == 1:
             return candidate.provider
-        left = [each for each in self._keys.get(index, []) if not self._health.rests(each, now)]
-        left = left or list(self._health.keys(candidate, now))
-        self._keys[index] = left[1:]
-        return left[0]
+        left = self._keys.get(index, [])
+        free = [each for each in left if not self._health.rests(each, now)]
+        if not free:
+            left = free = list(self._health.keys(candidate, now))
+        self._keys[index] = [each for each in left if each is not free[0]]
+        return free[0]
 
     def _has_fresh_key(self, now: float) -> bool:
         """Whether the present candidate has a key that was not tried in this round, and does not rest."""

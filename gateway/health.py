@@ -80,10 +80,10 @@ class Health:
             seen.open_for = min(circuit.open_seconds, circuit.max_open_seconds)
             seen.until = now + seen.open_for
 
-    def left(self, of: Id) -> None:
+    def left(self, of: Id, began: float) -> None:
         """Say that a probe came to no end that says anything: its client left, or another attempt won."""
         seen = self._seen.get(of)
-        if seen is not None:
+        if seen is not None and seen.probed_at == began:  # one that took too long has given way to another
             seen.probed_at = None
 
     def first_byte(self, of: Id, seconds: float) -> None:

@@ -78,11 +78,13 @@ def test_one_probe_at_a_time():
     assert health.begins(A, CIRCUIT, 10.0)
     assert health.is_open(A, CIRCUIT, 11.0)
     assert not health.begins(A, CIRCUIT, 11.0)
-    health.left(A)
+    health.left(A, 10.0)
     assert not health.is_open(A, CIRCUIT, 12.0)
     assert health.begins(A, CIRCUIT, 12.0)
     assert not health.begins(A, CIRCUIT, 21.9)
     assert health.begins(A, CIRCUIT, 22.0)
+    health.left(A, 12.0)  # which had taken too long
+    assert not health.begins(A, CIRCUIT, 23.0)
 
 
 def test_what_fails_while_it_is_open_does_not_prolong_it():
