@@ -1,89 +1,103 @@
 """The composition root: puts the parts together, and is the only file that knows them all."""
 
-import asyncio
+import contextlib
 import fcntl
-import gc
 import ipaddress
-import logging
 import os
 import resource
 import secrets
-import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-import uvloop
-from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from gateway import setup, telemetry
-from gateway.admin.pages import pages, socket_path
-from gateway.config import Config
+from gateway import running, telemetry
+from gateway.current import Current, Published
 from gateway.errors import ConfigError
-from gateway.otlp.exporter import Exporter, wanted
-from gateway.providers.aws_profiles import with_region
-from gateway.recorder import Recorder
+from gateway.layers import Loaded
+from gateway.otlp.exporter import wanted
+from gateway.reload import Reloader
 from gateway.segments import VIEWS
-from gateway.supervisor import Lifeline, Role, Supervisor, listen
-from gateway.worker import Worker
+from gateway.source import Source
+from gateway.supervisor import Hooks, Role, Supervisor, listen
 
-log = logging.getLogger("gateway")
-
-_TICK = 1.0
 _OPEN_FILES = 65_536
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What the command line says."""
+    """What the command line says, and where the configuration comes from."""
 
-    host: str
-    port: int
-    data: Path
+    source: Source
     workers: int
-    config: Config
 
 
-def serve(options: Options, environ: Mapping[str, str]) -> int:
+def serve(options: Options) -> int:
     """Run the gateway until it is told to stop; return the exit code. Raises ConfigError."""
-    environ = with_region(environ)
-    setup.build(options.config, environ)
-    data = options.data.absolute()
-    lock = _hold(data)
+    data = (options.source.cwd / options.source.data).absolute()
+    options = structs.replace(options, source=structs.replace(options.source, data=data))
+    gateway = _Gateway(options, data)
+    lock = hold(data)
     try:
-        return _supervise(options, data, environ)
+        return gateway.run()
     finally:
         os.close(lock)
 
 
-def _supervise(options: Options, data: Path, environ: Mapping[str, str]) -> int:
-    """Listen, and run the recorder and the workers."""
-    config = options.config
-    token, required = _token(options, environ)
-    _open_many_files()
-    sockets = listen(options.host, options.port, options.workers)
-    recorder = Role(name="recorder", run=partial(_run, partial(_recorder, config, data, environ), sockets))
-    workers = [
-        Role(
-            name=f"w{index}",
-            run=partial(
-                _run,
-                partial(_worker, config, data, environ, token, required, f"w{index}", own),
-                [sock for sock in sockets if sock is not own],
+class _Gateway:
+    """One gateway: its listening sockets, its children, and what they are told. Raises ConfigError."""
+
+    def __init__(self, options: Options, data: Path) -> None:
+        self._data = data
+        self._tokens = Tokens()
+        self._published = Published(options.workers)
+        self._reloader = Reloader(
+            options.source, self._published, self._tokens.of, time.time, changed=self._changed, say=_say
+        )
+        self._current = self._reloader.start()
+        self._workers = options.workers
+
+    def run(self) -> int:
+        """Listen, and run until told to stop; return the exit code. Raises ConfigError."""
+        config = self._current.loaded.config
+        _open_many_files()
+        sockets = listen(config.host, config.port, self._workers)
+        recorder = partial(running.recorder, self._published, self._data)
+        self._supervisor = Supervisor(
+            Role(name="recorder", run=partial(running.run, recorder, sockets)),
+            [self._role(slot, sockets) for slot in range(self._workers)],
+            drain_seconds=config.limits.drain_seconds,
+            hooks=Hooks(
+                ready=lambda: announce(self._current, sockets[0], self._data, self._tokens.made),
+                tick=lambda: self._reloader.tick(time.monotonic()),
+                hangup=self._reloader.hangup,
+                stop=partial(_close, sockets),
             ),
         )
-        for index, own in enumerate(sockets)
-    ]
-    supervisor = Supervisor(
-        recorder,
-        workers,
-        drain_seconds=config.limits.drain_seconds,
-        on_ready=lambda: _announce(options, sockets[0], token if required else None, environ),
-        on_stop=partial(_close, sockets),
-    )
-    return supervisor.run()
+        return self._supervisor.run()
+
+    def _role(self, slot: int, sockets: list[socket.socket]) -> Role:
+        """Return a worker, which has one of the sockets for its own."""
+        own = sockets[slot]
+        main = partial(running.worker, self._published, slot, self._data, own)
+        return Role(name=f"w{slot}", run=partial(running.run, main, [sock for sock in sockets if sock is not own]))
+
+    def _changed(self, old: Loaded, new: Loaded) -> None:
+        """Have the children go on by what has just been published."""
+        self._supervisor.drain_seconds = new.config.limits.drain_seconds
+        self._supervisor.tell_workers()
+        if _of_the_recorder(old) != _of_the_recorder(new):
+            self._supervisor.renew_first()
+
+
+def _of_the_recorder(loaded: Loaded) -> tuple[object, ...]:
+    """Return what the recorder goes by, which it reads once, when it starts."""
+    config, environ = loaded.config, loaded.environ
+    exporting = sorted((name, value) for name, value in environ.items() if name.startswith("OTEL_"))
+    return config.store, config.sql, config.capture.otlp, config.capture.otlp_bytes, exporting
 
 
 def _open_many_files() -> None:
@@ -94,7 +108,7 @@ def _open_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _hold(data: Path) -> int:
+def hold(data: Path) -> int:
     """Make the data folder and lock it, so that one gateway looks after it. Raises ConfigError."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -111,30 +125,50 @@ def _hold(data: Path) -> int:
     return lock
 
 
-def _token(options: Options, environ: Mapping[str, str]) -> tuple[str | None, bool]:
-    """Return our token, and whether clients and pages need it: off loopback, unless something else is asked for."""
-    auth = options.config.auth
+class Tokens:
+    """Our own token: the file's, else the environment's, else one that is made when the gateway starts."""
+
+    def __init__(self) -> None:
+        self.made: str | None = None
+        self._started = False
+
+    def __repr__(self) -> str:
+        """Keep it out."""
+        return f"<Tokens made: {self.made is not None}>"
+
+    def of(self, loaded: Loaded) -> tuple[str | None, bool]:
+        """Return our token, and whether clients and pages need it: off loopback, unless something else is asked for.
+
+        Raises ConfigError where one is needed all at once: one that is made is told at the start only.
+        """
+        auth, started = loaded.config.auth, self._started
+        self._started = True
+        required = auth.required if auth.required is not None else not _local(loaded.config.host)
+        token = (auth.token or loaded.environ.get("GATEWAY_TOKEN") or "").strip() or None
+        if not required or token is not None:
+            return token, required
+        if self.made is None:
+            if started:
+                raise ConfigError("$.auth.required: it needs a token; set $.auth.token or GATEWAY_TOKEN too")
+            self.made = secrets.token_urlsafe(24)
+        return self.made, required
+
+
+def _local(host: str) -> bool:
     try:
-        local = options.host == "localhost" or ipaddress.ip_address(options.host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        local = False
-    required = auth.required if auth.required is not None else not local
-    token = (auth.token or environ.get("GATEWAY_TOKEN") or "").strip() or None
-    if required and token is None:
-        token = secrets.token_urlsafe(24)
-    return token, required
+        return False
 
 
-def _announce(options: Options, sock: socket.socket, token: str | None, environ: Mapping[str, str]) -> None:
-    """Say where we are, and what to paste for each client."""
+def announce(current: Current, sock: socket.socket, data: Path, made: str | None) -> None:
+    """Say where we are, and what to paste for each client. `made`: the token that was made for this run."""
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     url = f"http://{shown}:{port}"
-    exporting = wanted(environ) and options.config.capture.otlp != "off"
-    try:
-        data = options.data.absolute().relative_to(Path.cwd())
-    except ValueError:
-        data = options.data.absolute()
+    exporting = wanted(current.loaded.environ) and current.loaded.config.capture.otlp != "off"
+    with contextlib.suppress(ValueError):
+        data = data.relative_to(Path.cwd())
     lines = [
         f"gateway {telemetry.VERSION} is listening on {url}",
         "",
@@ -145,104 +179,15 @@ def _announce(options: Options, sock: socket.socket, token: str | None, environ:
         f"  SQL      duckdb {data / VIEWS}",
         f"  OTLP     {'on' if exporting else 'off; set OTEL_EXPORTER_OTLP_ENDPOINT to send spans to a collector'}",
     ]
-    if token is not None and not (options.config.auth.token or environ.get("GATEWAY_TOKEN")):
-        lines += ["", f"  token    {token}   # made for this run; clients send it as x-gateway-token"]
-    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
+    if made is not None:
+        lines += ["", f"  token    {made}   # made for this run; clients send it as x-gateway-token"]
+    _say("\n".join(lines))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
-
-
-def _run(
-    main: Callable[[Lifeline, asyncio.Event], Awaitable[None]], others: Iterable[socket.socket], lifeline: Lifeline
-) -> None:
-    """Run a child's main coroutine on its own event loop until SIGTERM, or until the parent is gone.
-
-    `others`: listening sockets of its siblings. Held open here, they would take connections that nobody answers while
-    those drain.
-    """
-    _close(others)
-
-    async def until_stopped() -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        loop.add_reader(lifeline.alive, stop.set)
-        await main(lifeline, stop)
-        loop.remove_reader(lifeline.alive)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(until_stopped())
-
-
-def _ready(lifeline: Lifeline) -> None:
-    os.write(lifeline.ready, f"{os.getpid()} ".encode())
-
-
-def _urls(sock: socket.socket) -> list[str]:
-    """Return the URLs that a variable may tell clients of us by."""
-    port = sock.getsockname()[1]
-    return [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
-
-
-async def _worker(
-    config: Config,
-    data: Path,
-    environ: Mapping[str, str],
-    token: str | None,
-    required: bool,
-    name: str,
-    sock: socket.socket,
-    lifeline: Lifeline,
-    stop: asyncio.Event,
-) -> None:
-    """Proxy until told to stop, then drain."""
-    worker = Worker(config, data, environ, token=token, required=required, name=name, ours=_urls(sock))
-    await worker.start()
-    await web.SockSite(worker.runner, sock).start()
-    # What is alive now stays alive; the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    _ready(lifeline)
-    try:
-        while not stop.is_set():
-            worker.journal.tick()
-            try:
-                await asyncio.wait_for(stop.wait(), _TICK)
-            except TimeoutError:
-                continue
-    finally:
-        await worker.stop()
-
-
-async def _recorder(
-    config: Config, data: Path, environ: Mapping[str, str], lifeline: Lifeline, stop: asyncio.Event
-) -> None:
-    """Look after the store, export, and answer queries until told to stop."""
-    exporter = Exporter.from_environment(environ, data, config.capture)
-    recorder = Recorder(data, config.store, exporter)
-    await asyncio.to_thread(recorder.prepare)
-
-    def health() -> dict[str, object]:
-        return {
-            "sealed": recorder.sealed,
-            "failures": recorder.failures,
-            "otlp": exporter.counters() if exporter is not None else None,
-        }
-
-    runner = web.AppRunner(pages(data, config.sql, health), access_log=None, handler_cancellation=True)
-    await runner.setup()
-    path = socket_path(data)
-    path.unlink(missing_ok=True)
-    await web.UnixSite(runner, str(path)).start()
-    if exporter is not None:
-        exporter.start()
-    _ready(lifeline)
-    try:
-        await recorder.run(stop)
-    finally:
-        if exporter is not None:
-            await asyncio.to_thread(exporter.stop)
-        await runner.cleanup()
-        path.unlink(missing_ok=True)

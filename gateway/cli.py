@@ -84,8 +84,7 @@ def serve(
     """
     from gateway.app import Options
     from gateway.app import serve as run
-    from gateway.errors import ConfigError
-    from gateway.layers import load
+    from gateway.source import Source
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
@@ -96,15 +95,8 @@ def serve(
         raise click.BadParameter("a number from 1, or auto", param_hint="--workers")
     count = _cores() if workers == "auto" else int(workers)
     flags = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    loaded = load(named=config, data=data, environ=os.environ, cwd=_here(), flags=flags, search=not bare)
-    for warning in loaded.warnings:
-        logging.getLogger("gateway").warning("%s", warning)
-    said = loaded.config
-    options = Options(host=said.host, port=said.port, data=data, workers=count, config=said)
-    try:
-        raise SystemExit(run(options, loaded.environ))
-    except ConfigError as error:
-        raise loaded.blamed(error) from None
+    source = Source(data=data, environ=dict(os.environ), cwd=_here(), named=config, flags=flags, search=not bare)
+    raise SystemExit(run(Options(source=source, workers=count)))
 
 
 def _here() -> Path:

@@ -44,9 +44,9 @@ class Intake:
     def __repr__(self) -> str:
         return f"<Intake {self._journal!r}>"
 
-    def use(self, config: Config) -> None:
+    def use(self, config: Config, token: Token | None) -> None:
         """Go on by another configuration."""
-        self._config = config
+        self._config, self._token = config, token
 
     @staticmethod
     def takes(request: web.Request) -> bool:

@@ -87,8 +87,8 @@ class Journal:
         self._folder = folder
         self._worker = worker
         self._resource = dict(resource)
-        self._rotate_bytes = rotate_bytes
-        self._rotate_seconds = rotate_seconds
+        self.rotate_bytes = rotate_bytes
+        self.rotate_seconds = rotate_seconds
         self._clock = clock
         # An exchange whose start could not be written has no file of its own.
         self._by_exchange: dict[int, _File | None] = {}
@@ -169,7 +169,8 @@ class Journal:
             self.rotate()
             return
         age = self._clock() / 1e9 - current.started
-        if age >= self._rotate_seconds and (self.accepted or self.events_stored) and current.size > self._rotate_floor:
+        stored = self.accepted or self.events_stored
+        if age >= self.rotate_seconds and stored and current.size > self._rotate_floor:
             self.rotate()
 
     def rotate(self) -> None:
@@ -194,7 +195,7 @@ class Journal:
 
     def _with_room(self) -> _File | None:
         """Return the file that takes what is new, None where there is none; one that is full is rotated first."""
-        if self._current is not None and self._current.size >= self._rotate_bytes and not self._stuck:
+        if self._current is not None and self._current.size >= self.rotate_bytes and not self._stuck:
             self.rotate()
         return self._current
 

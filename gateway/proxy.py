@@ -67,9 +67,13 @@ class Proxy:
         self._handling: set[asyncio.Task[Any]] = set()
         self.stopping = False
 
-    def use(self, setup: Setup) -> None:
-        """Go on by another configuration; what is in flight keeps its own."""
+    def use(self, setup: Setup, token: Token | None, signer: Signer | None = None) -> None:
+        """Go on by another configuration; what is in flight keeps its own. `signer`: None where it stays as it is."""
         self._setup = setup
+        self._token = token
+        if signer is not None:
+            self._signer = signer
+            self._lister = Lister(self._client, signer)
 
     def cut_off(self) -> None:
         """End what is still in flight when the time to drain is over."""

@@ -24,6 +24,9 @@ BACKLOG = 1024
 # A child that keeps dying this young this often will not come up by trying again.
 _YOUNG_SECONDS = 2.0
 _YOUNG_DEATHS = 5
+_TICK = 1.0
+# What the recorder may take to end.
+_END_SECONDS = 5.0
 # A terminal and a wrapper (npm, timeout) both pass a signal on: what comes so close together is one wish.
 _TOGETHER_SECONDS = 0.5
 
@@ -36,7 +39,10 @@ class Lifeline(Struct, frozen=True):
 
 
 class Role(Struct, kw_only=True):
-    """One child: its name and what it runs, which returns when it was told to stop (SIGTERM) or its parent is gone."""
+    """One child: its name and what it runs, which returns when it was told to stop (SIGTERM) or its parent is gone.
+
+    `end_by`: when it is killed, where it was told to end so that it is started again.
+    """
 
     name: str
     run: Callable[[Lifeline], None]
@@ -44,6 +50,7 @@ class Role(Struct, kw_only=True):
     born: float = 0.0
     young_deaths: int = 0
     ready: bool = False
+    end_by: float = 0.0
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:
@@ -78,6 +85,15 @@ def _bind(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -
     return sock
 
 
+def _has_terminal() -> bool:
+    """Whether we run in a terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def _pipe() -> tuple[int, int]:
     ends = os.pipe()
     for end in ends:
@@ -85,10 +101,27 @@ def _pipe() -> tuple[int, int]:
     return ends
 
 
+class Hooks(Struct, frozen=True, kw_only=True):
+    """What the supervisor calls.
+
+    Attributes:
+        ready: Once all serve.
+        tick: About once a second; it returns after how many seconds it is to be called again.
+        hangup: On SIGHUP, but for one that says that the terminal we were started in is gone: that is a stop.
+        stop: Before the children are told to stop: then nobody is to come any more.
+
+    """
+
+    ready: Callable[[], None]
+    tick: Callable[[], float]
+    hangup: Callable[[], None]
+    stop: Callable[[], None]
+
+
 class Supervisor:
     """Runs the roles until SIGINT or SIGTERM. `first` (the recorder) starts first and stops last.
 
-    `on_ready` is called once all serve, `on_stop` before they are told to stop: then nobody is to come any more.
+    `drain_seconds` is how long the workers may take to stop; it may be changed at any time.
     """
 
     def __init__(
@@ -97,14 +130,13 @@ class Supervisor:
         workers: list[Role],
         *,
         drain_seconds: float,
-        on_ready: Callable[[], None],
-        on_stop: Callable[[], None],
+        hooks: Hooks,
     ) -> None:
         self._first = first
         self._workers = workers
-        self._drain_seconds = drain_seconds
-        self._on_ready = on_ready
-        self._on_stop = on_stop
+        self.drain_seconds = drain_seconds
+        self._hooks = hooks
+        self._hung_up = False
         self._stops = 0
         self._stopped_at = 0.0
         self._failed: str | None = None
@@ -116,18 +148,26 @@ class Supervisor:
         """Run until told to stop; return the exit code."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
+        self._terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        signal.signal(signal.SIGHUP, self._on_hangup)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake_write)
         for role in (self._first, *self._workers):
             self._fork(role)
-        announced = False
+        announced, seconds = False, _TICK
         while not self._stops and self._failed is None:
-            self._wait(1.0)
+            self._wait(seconds)
             self._reap(restart=True)
+            if self._first.pid and 0.0 < self._first.end_by < time.monotonic():
+                os.kill(self._first.pid, signal.SIGKILL)
             if not announced and all(role.ready for role in (self._first, *self._workers)):
                 announced = True
-                self._on_ready()
-        self._on_stop()
+                self._hooks.ready()
+            if self._hung_up:
+                self._hung_up = False
+                self._hooks.hangup()
+            seconds = self._hooks.tick()
+        self._hooks.stop()
         self._stop_all()
         if self._failed is not None:
             log.error("%s", self._failed)
@@ -139,6 +179,24 @@ class Supervisor:
         if not self._stops or now - self._stopped_at > _TOGETHER_SECONDS:
             self._stops += 1
             self._stopped_at = now
+
+    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+        if self._terminal and not _has_terminal():
+            self._on_signal(number, frame)
+        else:
+            self._hung_up = True
+
+    def tell_workers(self) -> None:
+        """Have the workers look at what was published, by SIGHUP."""
+        for role in self._workers:
+            if role.pid:
+                os.kill(role.pid, signal.SIGHUP)
+
+    def renew_first(self) -> None:
+        """Have the recorder end as at a stop, and start it again; one that does not end in time is killed."""
+        if self._first.pid:
+            self._first.end_by = time.monotonic() + _END_SECONDS
+            os.kill(self._first.pid, signal.SIGTERM)
 
     def _wait(self, seconds: float) -> None:
         """Sleep until a signal, a child's word, or the time is over."""
@@ -152,6 +210,7 @@ class Supervisor:
 
     def _fork(self, role: Role) -> None:
         role.ready = False
+        role.end_by = 0.0
         role.born = time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -165,6 +224,8 @@ class Supervisor:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # Ctrl-C reaches the whole terminal group; only the parent acts on it.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # Whoever looks at what is published on SIGHUP looks once more when it can.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.close(self._alive_write)
             role.run(Lifeline(self._ready_write, self._alive_read))
@@ -193,6 +254,9 @@ class Supervisor:
             self._again(role, os.waitstatus_to_exitcode(status))
 
     def _again(self, role: Role, code: int) -> None:
+        if role.end_by:
+            self._fork(role)
+            return
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         young = time.monotonic() - role.born < _YOUNG_SECONDS and not role.ready
         role.young_deaths = role.young_deaths + 1 if young else 0
@@ -206,8 +270,8 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Workers first, which drain, so that the recorder sees their last lines. A second signal hurries."""
-        self._stop(self._workers, self._drain_seconds + 2.0)
-        self._stop([self._first], 5.0)
+        self._stop(self._workers, self.drain_seconds + 2.0)
+        self._stop([self._first], _END_SECONDS)
 
     def _stop(self, roles: list[Role], seconds: float) -> None:
         stops = self._stops

@@ -5,8 +5,9 @@ import logging
 import os
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -26,6 +27,7 @@ from gateway.wire import Client
 
 # Larger than aiohttp's 8 KiB: beta headers and cookies of real clients go beyond it.
 _HEADER_BYTES = 64 * 1024
+_LONGEST_DRAIN = 86_400.0
 
 
 class _Unrepeated(logging.Filter):
@@ -52,8 +54,8 @@ for _name in (_http_log.name, _OTEL_HEADERS):
 class Worker:
     """Answers requests. Needs a running event loop.
 
-    `token` is our own, `required`: whether clients need it. `start` it, let `runner` serve on a site, and `stop` it:
-    that drains for at most `limits.drain_seconds`.
+    `token` is our own, `required`: whether clients need it. `status` says how the configuration is. `start` it, let
+    `runner` serve on a site, and `stop` it: that drains for at most `limits.drain_seconds`.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class Worker:
         required: bool = True,
         name: str = "w0",
         ours: Collection[str] = (),
+        status: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         source = telemetry.resource(environ)
         self._config = config
         self._environ = environ
         self._name = name
+        self._status = status
         self.journal = Journal(
             data / LIVE,
             name,
@@ -82,18 +86,20 @@ class Worker:
         self._client = Client()
         self._demo = DemoProvider()
         self._ours = ours
+        self._token = None if token is None else Token(token, required)
+        self._pages: set[asyncio.Task[Any]] = set()
         self._proxy = Proxy(
             setup=setup.build(config, environ, ours),
             client=self._client,
             signer=CloudSigner(self._client, environ, time.time),
             tracer=telemetry.JournalTracer(self.journal, source, time.time_ns, rng),
             rng=rng,
-            token=None if token is None else Token(token, required),
+            token=self._token,
         )
         self._intake = Intake(
             config,
             self.journal,
-            None if token is None else Token(token, required),
+            self._token,
             str(source.attributes.get("service.name") or "") or None,
             time.time_ns,
         )
@@ -109,20 +115,30 @@ class Worker:
             max_line_size=_HEADER_BYTES,
             max_field_size=_HEADER_BYTES,
             max_headers=1024,
-            # Twice this is waited at most; what is in flight after the time to drain we cut off ourselves.
-            shutdown_timeout=config.limits.drain_seconds + 1.0,
+            # What is in flight after the time to drain we cut off ourselves; how long that is may change.
+            shutdown_timeout=_LONGEST_DRAIN,
         )
 
     async def start(self) -> None:
         """Start what requests may need."""
         self._demo_url = await self._demo.start()
-        self.use(self._config, self._environ)
+        self._proxy.use(setup.build(self._config, self._environ, self._ours, self._demo_url), self._token)
         await self.runner.setup()
 
-    def use(self, config: Config, environ: Mapping[str, str]) -> None:
-        """Go on by another configuration. Raises ConfigError for one that cannot work: the present one stays."""
-        self._proxy.use(setup.build(config, environ, self._ours, self._demo_url))
-        self._intake.use(config)
+    async def use(self, config: Config, environ: Mapping[str, str], token: str | None, *, required: bool) -> None:
+        """Go on by another configuration. Raises ConfigError for one that cannot work: the present one stays.
+
+        What is in flight goes on by the one that it began with.
+        """
+        made = await asyncio.to_thread(setup.build, config, environ, self._ours, self._demo_url)
+        signer = None if environ == self._environ else CloudSigner(self._client, environ, time.time)
+        self._token = None if token is None else Token(token, required)
+        self._proxy.use(made, self._token, signer)
+        self._intake.use(config, self._token)
+        self._admin.token = token if required else None
+        self.journal.rotate_bytes = config.store.rotate_bytes
+        self.journal.rotate_seconds = config.store.rotate_seconds
+        self._config, self._environ = config, environ
 
     async def stop(self) -> None:
         """Drain, and let go of everything."""
@@ -130,6 +146,8 @@ class Worker:
         draining = asyncio.ensure_future(self.runner.cleanup())
         await asyncio.wait({draining}, timeout=self._config.limits.drain_seconds)
         self._proxy.cut_off()
+        for task in self._pages:
+            task.cancel()
         await draining
         await self._client.close()
         await self._demo.stop()
@@ -143,6 +161,7 @@ class Worker:
             "status": "ok",
             "version": telemetry.VERSION,
             "worker": self._name,
+            "config": None if self._status is None else self._status(),
             "accepted": journal.accepted,
             "stored": journal.stored,
             "in_flight": journal.in_flight,
@@ -157,5 +176,10 @@ class Worker:
             return await self._intake.handle(request)
         if chronicle.healthy(request.method, request.raw_path):
             return web.Response(body=chronicle.HEALTHY, content_type="application/json")
-        ours = request.raw_path.startswith("/-/")
-        return await (self._admin.handle(request) if ours else self._proxy.handle(request))
+        if not request.raw_path.startswith("/-/"):
+            return await self._proxy.handle(request)
+        task = asyncio.current_task()
+        if task is not None and task not in self._pages:  # one task handles all requests of a connection
+            self._pages.add(task)
+            task.add_done_callback(self._pages.discard)
+        return await self._admin.handle(request)

@@ -9,17 +9,23 @@ from typing import Any
 
 import pytest
 
-from gateway.app import Options, _hold, _token, serve
-from gateway.config import parse
+from gateway.app import Options, Tokens, hold, serve
 from gateway.errors import ConfigError
+from gateway.source import Source
 from tests.raw import exchange, request
 from tests.running import InProcess, to
 from tests.upstream import Upstream
 
 
-def options(data: Path, host: str = "127.0.0.1", port: int = 0, toml: str = "") -> Options:
-    """Return what a command line might say."""
-    return Options(host=host, port=port, data=data, workers=1, config=parse(toml, {}, "gateway.toml"))
+def source(folder: Path, toml: str = "", environ: dict[str, str] | None = None, **flags: Any) -> Source:
+    """Return where a configuration comes from that is one file, its data folder beside it."""
+    (folder / "gateway.toml").write_text(toml)
+    return Source(data=folder / "data", environ=environ or {}, cwd=folder, flags={"port": 0, **flags})
+
+
+def token(folder: Path, host: str, toml: str = "", environ: dict[str, str] | None = None) -> tuple[str | None, bool]:
+    """Return the token of a gateway that is started, and whether it is needed."""
+    return Tokens().of(source(folder, toml, environ, host=host).load())
 
 
 LOOPBACK = ("127.0.0.1", "127.0.0.2", "::1", "localhost")
@@ -29,34 +35,48 @@ BEYOND = ("0.0.0.0", "::", "192.0.2.1", "example.com", "")
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_on_loopback_no_token_is_needed(tmp_path, host):
     """Unless it is asked for."""
-    assert _token(options(tmp_path, host), {}) == (None, False)
-    token, required = _token(options(tmp_path, host, toml="[auth]\nrequired = true"), {})
-    assert (len(token) >= 24, required) == (True, True)
+    assert token(tmp_path, host) == (None, False)
+    made, required = token(tmp_path, host, "[auth]\nrequired = true")
+    assert (len(made or ""), required) == (32, True)
     said = {"GATEWAY_TOKEN": "from-the-environment\n"}
-    assert _token(options(tmp_path, host), said) == ("from-the-environment", False)
+    assert token(tmp_path, host, environ=said) == ("from-the-environment", False)
 
 
 @pytest.mark.parametrize("host", BEYOND)
 def test_beyond_loopback_a_token_is_needed(tmp_path, host):
     """The file's, else the environment's, else a new one each time; unless it is said that none is."""
-    (first, needed), (second, _) = (_token(options(tmp_path, host), {}) for _ in range(2))
-    assert (len(first) >= 24, needed) == (True, True)
+    (first, needed), (second, _) = (token(tmp_path, host) for _ in range(2))
+    assert (len(first or ""), needed) == (32, True)
     assert first != second
     said = {"GATEWAY_TOKEN": "from-the-environment"}
-    assert _token(options(tmp_path, host), said) == ("from-the-environment", True)
-    assert _token(options(tmp_path, host, toml='[auth]\ntoken = "from-the-file"'), said) == ("from-the-file", True)
-    assert _token(options(tmp_path, host, toml="[auth]\nrequired = false"), said) == ("from-the-environment", False)
+    assert token(tmp_path, host, environ=said) == ("from-the-environment", True)
+    assert token(tmp_path, host, '[auth]\ntoken = "from-the-file"', said) == ("from-the-file", True)
+    assert token(tmp_path, host, "[auth]\nrequired = false", said) == ("from-the-environment", False)
+
+
+def test_a_token_is_made_at_the_start_only(tmp_path):
+    """Where one is needed all at once, nobody would be told it; the one that was made and told stays."""
+    open_, closed = source(tmp_path).load(), source(tmp_path, "[auth]\nrequired = true").load()
+    tokens = Tokens()
+    assert tokens.of(open_) == (None, False)
+    with pytest.raises(ConfigError, match=r"^\$\.auth\.required: .*GATEWAY_TOKEN"):
+        tokens.of(closed)
+    tokens = Tokens()
+    first, _ = tokens.of(closed)
+    assert tokens.of(open_) == (None, False)
+    assert tokens.of(closed) == (first, True)
+    assert (first or "nothing") not in repr(tokens)
 
 
 def test_one_gateway_looks_after_a_data_folder(tmp_path):
     """The folder is made for its owner alone; a second gateway is refused until the first has ended."""
     data = tmp_path / "a" / "b"
-    lock = _hold(data)
+    lock = hold(data)
     assert data.stat().st_mode & 0o777 == 0o700
     with pytest.raises(ConfigError, match="another gateway is using"):
-        _hold(data)
+        hold(data)
     os.close(lock)
-    os.close(_hold(data))
+    os.close(hold(data))
 
 
 @pytest.fixture(name="taken")
@@ -78,15 +98,15 @@ CANNOT: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_cannot_work_ends_before_anything_is_started(tmp_path, said, error):
     """A configuration error is raised in the parent, and nothing is left held."""
     with pytest.raises(ConfigError, match=error):
-        serve(options(tmp_path / "data", **said), {})
-    os.close(_hold(tmp_path / "data"))
+        serve(Options(source=source(tmp_path, **said), workers=1))
+    os.close(hold(tmp_path / "data"))
 
 
 def test_a_port_that_is_taken_leaves_the_folder_free(tmp_path, taken):
     """The next try with another port finds the folder as it was."""
     with pytest.raises(ConfigError, match=f"port {taken}"):
-        serve(options(tmp_path / "data", port=taken), {})
-    os.close(_hold(tmp_path / "data"))
+        serve(Options(source=source(tmp_path, port=taken), workers=1))
+    os.close(hold(tmp_path / "data"))
 
 
 async def test_a_worker_counts_what_it_does(upstream: Upstream, gateway: InProcess):

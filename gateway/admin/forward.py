@@ -22,7 +22,7 @@ class Admin:
 
     def __init__(self, socket: Path, token: str | None, health: Callable[[], dict[str, Any]]) -> None:
         self._socket = socket
-        self._token = token
+        self.token = token
         self._health = health
         self._session: aiohttp.ClientSession | None = None
 
@@ -66,9 +66,9 @@ class Admin:
         return web.json_response(health)
 
     def _refuse(self, request: web.Request) -> web.Response | None:
-        if self._token is not None:
+        if self.token is not None:
             given = (request.headers.get("Authorization", "").removeprefix("Bearer "), _own_token(request))
-            if not any(hmac.compare_digest(_raw(each), _raw(self._token)) for each in given):
+            if not any(hmac.compare_digest(_raw(each), _raw(self.token)) for each in given):
                 return problem(401, "this page needs the header Authorization: Bearer TOKEN (setting: $.auth.token)")
             return None
         # A page of somebody else's in a browser here may reach us under a name of its own (DNS rebinding), or send
