@@ -38,8 +38,7 @@ class Options(Struct, frozen=True, kw_only=True):
 def serve(options: Options) -> int:
     """Run the gateway until it is told to stop; return the exit code. Raises ConfigError."""
     data = (options.source.cwd / options.source.data).absolute()
-    options = structs.replace(options, source=structs.replace(options.source, data=data))
-    gateway = _Gateway(options, data)
+    gateway = _Gateway(structs.replace(options.source, data=data), options.workers)
     lock = hold(data)
     try:
         return gateway.run()
@@ -50,28 +49,26 @@ def serve(options: Options) -> int:
 class _Gateway:
     """One gateway: its listening sockets, its children, and what they are told. Raises ConfigError."""
 
-    def __init__(self, options: Options, data: Path) -> None:
-        self._data = data
+    def __init__(self, source: Source, workers: int) -> None:
+        self._source = source
+        self._workers = workers
         self._tokens = Tokens()
-        self._published = Published(options.workers)
-        self._reloader = Reloader(
-            options.source, self._published, self._tokens.of, time.time, changed=self._changed, say=_say
-        )
+        self._published = Published(workers)
+        self._reloader = Reloader(source, self._published, self._tokens.of, time.time, changed=self._changed, say=_say)
         self._current = self._reloader.start()
-        self._workers = options.workers
 
     def run(self) -> int:
         """Listen, and run until told to stop; return the exit code. Raises ConfigError."""
         config = self._current.loaded.config
         _open_many_files()
         sockets = listen(config.host, config.port, self._workers)
-        recorder = partial(running.recorder, self._published, self._data)
+        recorder = partial(running.recorder, self._published, self._source)
         self._supervisor = Supervisor(
             Role(name="recorder", run=partial(running.run, recorder, sockets)),
             [self._role(slot, sockets) for slot in range(self._workers)],
             drain_seconds=config.limits.drain_seconds,
             hooks=Hooks(
-                ready=lambda: announce(self._current, sockets[0], self._data, self._tokens.made),
+                ready=lambda: announce(self._current, sockets[0], self._source.data, self._tokens.made),
                 tick=lambda: self._reloader.tick(time.monotonic()),
                 hangup=self._reloader.hangup,
                 stop=partial(_close, sockets),
@@ -82,7 +79,7 @@ class _Gateway:
     def _role(self, slot: int, sockets: list[socket.socket]) -> Role:
         """Return a worker, which has one of the sockets for its own."""
         own = sockets[slot]
-        main = partial(running.worker, self._published, slot, self._data, own)
+        main = partial(running.worker, self._published, slot, self._source.data, own)
         return Role(name=f"w{slot}", run=partial(running.run, main, [sock for sock in sockets if sock is not own]))
 
     def _changed(self, old: Loaded, new: Loaded) -> None:

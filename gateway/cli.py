@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 import click
 
+from gateway.arguments import config_option, data_option, here
+from gateway.configuring import config as config_group
 from gateway.errors import GatewayError
 from gateway.printing import Format
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-DATA = Path("gateway-data")
 
 
 class _ServeByDefault(click.Group):
@@ -35,25 +35,6 @@ class _ServeByDefault(click.Group):
             raise click.ClickException(str(error)) from None
 
 
-def _data_option(function: F) -> F:
-    return click.option(
-        "--data",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=DATA,
-        show_default=True,
-        help="The folder the traces are kept in.",
-    )(function)
-
-
-def _config_option(function: F) -> F:
-    return click.option(
-        "-c",
-        "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="A gateway.toml, which wins over those that are found; none is needed.",
-    )(function)
-
-
 @click.group(cls=_ServeByDefault, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tracing-gateway", prog_name="gateway")
 def main() -> None:
@@ -66,11 +47,14 @@ def main() -> None:
     """
 
 
+main.add_command(config_group)
+
+
 @main.command()
 @click.option("--host", help="The address to listen on.  [default: $.host, 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="0: any free port.  [default: $.port, 4000]")
-@_data_option
-@_config_option
+@data_option
+@config_option
 @click.option("--bare", is_flag=True, help="Look for no gateway.toml; read the one named by -c only.")
 @click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Processes that proxy.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
@@ -95,21 +79,13 @@ def serve(
         raise click.BadParameter("a number from 1, or auto", param_hint="--workers")
     count = _cores() if workers == "auto" else int(workers)
     flags = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    source = Source(data=data, environ=dict(os.environ), cwd=_here(), named=config, flags=flags, search=not bare)
+    source = Source(data=data, environ=dict(os.environ), cwd=here(), named=config, flags=flags, search=not bare)
     raise SystemExit(run(Options(source=source, workers=count)))
 
 
-def _here() -> Path:
-    """Return the working directory. Raises GatewayError where it has been removed."""
-    try:
-        return Path.cwd()
-    except OSError:
-        raise GatewayError("the working directory is gone; go to another one") from None
-
-
 @main.command()
-@_config_option
-@_data_option
+@config_option
+@data_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def check(config: Path | None, data: Path, as_json: bool) -> None:
     """Show the configuration that would be in force, every value with its origin and no secret; fail if it cannot work.
@@ -121,8 +97,8 @@ def check(config: Path | None, data: Path, as_json: bool) -> None:
     from gateway.check import check as checked
     from gateway.check import write
 
-    report = checked(config, data, os.environ, _here())
-    write(report, _here(), as_json=as_json)
+    report = checked(config, data, os.environ, here())
+    write(report, here(), as_json=as_json)
     for warning in report.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if report.error is not None:
@@ -182,7 +158,7 @@ def _format_options(function: F) -> F:
 
 @main.command()
 @click.argument("query")
-@_data_option
+@data_option
 @_format_options
 @click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most this many rows.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds.")
@@ -204,7 +180,7 @@ def sql(query: str, data: Path, form: Format | None, limit: int, timeout: float)
 
 
 @main.command()
-@_data_option
+@data_option
 @click.option("-n", "count", default=10, show_default=True, type=click.IntRange(0), help="How many of the last.")
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on as new ones end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -234,7 +210,7 @@ def tail(data: Path, count: int, following: bool, as_json: bool) -> None:
 
 
 @main.command()
-@_data_option
+@data_option
 @click.option("--rounds", default=9, show_default=True, type=click.IntRange(1, 1000), help="Five requests a round.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def demo(data: Path, rounds: int, as_json: bool) -> None:

@@ -66,6 +66,14 @@ def settings(loaded: Loaded) -> list[Setting]:
     return list(_settings(loaded))
 
 
+def entry(loaded: Loaded, table: str, name: str) -> list[Setting]:
+    """Return what was set of one provider, alias or key; nothing where it was not."""
+    entries: Mapping[str, Any] = getattr(loaded.config, table)
+    if name not in entries:
+        return []
+    return list(_entry(loaded, f"$.{table}.{name}", entries[name], secret=table == "api_keys"))
+
+
 def _settings(loaded: Loaded) -> Iterator[Setting]:
     for name in Config.__struct_fields__:
         value = getattr(loaded.config, name)

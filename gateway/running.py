@@ -13,11 +13,14 @@ import uvloop
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.admin.pages import pages, socket_path
+from gateway.admin.configuration import ConfigPages, Control
+from gateway.admin.pages import pages
+from gateway.admin.sockets import socket_path
 from gateway.current import Current, Published
 from gateway.errors import ConfigError
 from gateway.otlp.exporter import Exporter
 from gateway.recorder import Recorder
+from gateway.source import Source
 from gateway.supervisor import Lifeline
 from gateway.worker import Worker
 
@@ -127,9 +130,15 @@ async def _followed(one: Worker, published: Published, slot: int, generation: in
     return newest
 
 
-async def recorder(published: Published, data: Path, lifeline: Lifeline, wishes: Wishes) -> None:
+async def recorder(published: Published, source: Source, lifeline: Lifeline, wishes: Wishes) -> None:
     """Look after the store, export, and answer queries until told to stop."""
     _, current = _begin(published)
+    data, parent = source.data, os.getppid()
+
+    def reload() -> None:
+        if os.getppid() == parent:
+            os.kill(parent, signal.SIGHUP)
+
     config = current.loaded.config
     exporter = Exporter.from_environment(current.loaded.environ, data, config.capture)
     one = Recorder(data, config.store, exporter)
@@ -142,7 +151,10 @@ async def recorder(published: Published, data: Path, lifeline: Lifeline, wishes:
             "otlp": exporter.counters() if exporter is not None else None,
         }
 
-    runner = web.AppRunner(pages(data, config.sql, health), access_log=None, handler_cancellation=True)
+    configuration = ConfigPages(Control(source=source, published=published, reload=reload))
+    runner = web.AppRunner(
+        pages(data, config.sql, health, configuration.routes()), access_log=None, handler_cancellation=True
+    )
     await runner.setup()
     path = socket_path(data)
     path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway import chronicle, setup, telemetry
 from gateway.admin.forward import Admin
-from gateway.admin.pages import socket_path
+from gateway.admin.sockets import socket_path
 from gateway.admission import Token
 from gateway.config import Config
 from gateway.intake import Intake

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.admin.pages import pages, socket_path
+from gateway.admin.pages import pages
+from gateway.admin.sockets import socket_path
 from gateway.config import Sql
 from tests.raw import Answer, exchange, request
 from tests.running import InProcess, to

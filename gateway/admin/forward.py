@@ -13,6 +13,7 @@ from gateway.admin.pages import problem
 
 # What the recorder's answer says of its body, and of what may be asked.
 _PASSED_ON = ("Content-Type", "Allow")
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEALTH_SECONDS = 1.0
 _PAGE_SECONDS = 120.0
 
@@ -33,9 +34,9 @@ class Admin:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for a page below /-/."""
-        if request.path == "/-/health":
-            return await self._show_health()
         refused = self._refuse(request)
+        if request.path == "/-/health":
+            return await self._show_health(told=refused is None)
         if refused is not None:
             return refused
         try:
@@ -54,9 +55,15 @@ class Admin:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return problem(503, "the recorder is not answering (it may be starting again); try once more")
 
-    async def _show_health(self) -> web.Response:
-        """Say how we are. The proxy works without its recorder, so that is no failure of ours."""
+    async def _show_health(self, *, told: bool) -> web.Response:
+        """Say how we are. The proxy works without its recorder, so that is no failure of ours.
+
+        `told`: whether who asks may read our other pages too; else files and paths are not named.
+        """
         health = self._health()
+        config = health.get("config")
+        if config and config["error"] and not told:
+            health["config"] = {**config, "error": "see the gateway's log"}
         try:
             async with self._recorder().get("http://recorder/-/health", timeout=_seconds(_HEALTH_SECONDS)) as answer:
                 health["recorder"] = await answer.json()
@@ -75,14 +82,24 @@ class Admin:
         # a form; both are refused by what such a request cannot forge.
         if not _is_local(request.host):
             return problem(403, f"pages below /-/ are served under a loopback name only, not {request.host!r}")
-        if request.method == "POST" and request.content_type != "application/json":
+        if request.method in _READING:
+            return None
+        if request.content_type != "application/json":
             return problem(415, "send JSON, with Content-Type: application/json")
+        # With that a browser asks first whether it may (a preflight), and nobody says so; this is the second lock.
+        if request.headers.get("Origin", _origin(request)) != _origin(request):
+            return problem(403, "a web page of another origin may not ask for this")
         return None
 
     def _recorder(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(self._socket)))
         return self._session
+
+
+def _origin(request: web.Request) -> str:
+    """Return the origin of a page of our own."""
+    return f"http://{request.host}"
 
 
 def _own_token(request: web.Request) -> str:

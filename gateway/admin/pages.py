@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-import os
-import tempfile
-from collections.abc import Awaitable, Callable
-from hashlib import sha256
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,6 @@ log = logging.getLogger("gateway.admin")
 
 # More than any query that a person or a program would write.
 _BODY_MAX = 16 * 1024 * 1024
-# sun_path holds 108 bytes on Linux and 104 on macOS, its end included.
-_SOCKET_PATH_MAX = 100
 
 
 # How many queries run at once, and how many may run or wait.
@@ -35,21 +30,10 @@ class SqlRequest(msgspec.Struct, forbid_unknown_fields=True):
     limit: int = 1000
 
 
-def socket_path(data: Path) -> Path:
-    """Return where the recorder of a data folder listens: in the folder, or in a private one where that is too long."""
-    inside = data / "recorder.sock"
-    if len(os.fsencode(inside)) <= _SOCKET_PATH_MAX:
-        return inside
-    folder = Path(tempfile.gettempdir()) / f"tracing-gateway-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    stat = folder.stat()
-    if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
-        raise PermissionError(f"{folder} is not private to this user; remove it, or use a shorter --data path")
-    return folder / f"{sha256(os.fsencode(data)).hexdigest()[:16]}.sock"
-
-
-def pages(data: Path, settings: Sql, health: Callable[[], dict[str, Any]]) -> web.Application:
-    """Return the recorder's application. `health` gives what /-/health says of the store."""
+def pages(
+    data: Path, settings: Sql, health: Callable[[], dict[str, Any]], more: Iterable[web.RouteDef] = ()
+) -> web.Application:
+    """Return the recorder's application. `health` gives what /-/health says of the store; `more`: further pages."""
 
     async def show_health(_request: web.Request) -> web.Response:
         return web.json_response(health())
@@ -83,6 +67,7 @@ def pages(data: Path, settings: Sql, health: Callable[[], dict[str, Any]]) -> we
     app = web.Application(client_max_size=_BODY_MAX, middlewares=[_errors_as_json])
     app.router.add_get("/-/health", show_health)
     app.router.add_post("/-/sql", sql)
+    app.router.add_routes(more)
     return app
 
 
