@@ -159,7 +159,8 @@ async def test_an_unknown_page_is_404_in_json(gateway: InProcess):
 @pytest.mark.usefixtures("recorder")
 async def test_a_method_that_a_page_does_not_take_is_405_in_json(gateway: InProcess):
     """It says which ones it takes."""
-    answer = await exchange(gateway.url, request("DELETE", "/-/sql").replace(b"Host: test", b"Host: localhost"))
+    asked = request("DELETE", "/-/sql", [("Content-Type", "application/json")])
+    answer = await exchange(gateway.url, asked.replace(b"Host: test", b"Host: localhost"))
     assert (answer.status, answer.values(b"Allow")) == (405, [b"POST"])
     assert "takes POST" in json.loads(answer.body)["error"]["message"]
 
