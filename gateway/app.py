@@ -1,11 +1,12 @@
 """The composition root: puts the parts together, and is the only file that knows them all."""
 
+import asyncio
 import contextlib
-import fcntl
 import ipaddress
 import os
 import resource
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -18,6 +19,7 @@ from msgspec import Struct, structs
 from gateway import running, telemetry
 from gateway.current import Current, Published
 from gateway.errors import ConfigError
+from gateway.folder import hold
 from gateway.layers import Loaded
 from gateway.otlp.exporter import wanted
 from gateway.reload import Reloader
@@ -42,6 +44,26 @@ def serve(options: Options) -> int:
     lock = hold(data)
     try:
         return gateway.run()
+    finally:
+        os.close(lock)
+
+
+def record(source: Source) -> None:
+    """Look after a data folder until told to stop, for workers that are in other processes. Raises ConfigError."""
+    data = (source.cwd / source.data).absolute()
+    loaded = structs.replace(source, data=data).load()
+    lock = hold(data)
+
+    async def look_after() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with running.looked_after(data, loaded.config, loaded.environ) as one:
+            _say(f"looking after {data}")
+            await one.run(stop)
+
+    try:
+        asyncio.run(look_after())
     finally:
         os.close(lock)
 
@@ -103,23 +125,6 @@ def _open_many_files() -> None:
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def hold(data: Path) -> int:
-    """Make the data folder and lock it, so that one gateway looks after it. Raises ConfigError."""
-    try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(
-            f"the data folder {data} cannot be used: {error.strerror}; choose another with --data"
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise ConfigError(f"another gateway is using {data}; stop it, or choose another folder with --data") from None
-    return lock
 
 
 class Tokens:

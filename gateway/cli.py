@@ -84,6 +84,22 @@ def serve(
 
 
 @main.command()
+@data_option
+@config_option
+def recorder(data: Path, config: Path | None) -> None:
+    """Look after a data folder that applications write to which have the gateway in them, with recorder="none".
+
+    \b
+    gateway recorder --data /var/lib/gateway
+    """
+    from gateway.app import record
+    from gateway.source import Source
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    record(Source(data=data, environ=dict(os.environ), cwd=here(), named=config))
+
+
+@main.command()
 @config_option
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")

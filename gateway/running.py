@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvloop
@@ -16,6 +17,7 @@ from msgspec import Struct
 from gateway.admin.configuration import ConfigPages, Control
 from gateway.admin.pages import pages
 from gateway.admin.sockets import socket_path
+from gateway.config import Config
 from gateway.current import Current, Published
 from gateway.errors import ConfigError
 from gateway.otlp.exporter import Exporter
@@ -133,14 +135,25 @@ async def _followed(one: Worker, published: Published, slot: int, generation: in
 async def recorder(published: Published, source: Source, lifeline: Lifeline, wishes: Wishes) -> None:
     """Look after the store, export, and answer queries until told to stop."""
     _, current = _begin(published)
-    data, parent = source.data, os.getppid()
+    parent = os.getppid()
 
     def reload() -> None:
         if os.getppid() == parent:
             os.kill(parent, signal.SIGHUP)
 
-    config = current.loaded.config
-    exporter = Exporter.from_environment(current.loaded.environ, data, config.capture)
+    configuration = ConfigPages(Control(source=source, published=published, reload=reload))
+    loaded = current.loaded
+    async with looked_after(source.data, loaded.config, loaded.environ, configuration.routes()) as one:
+        _ready(lifeline)
+        await one.run(wishes.stop)
+
+
+@asynccontextmanager
+async def looked_after(
+    data: Path, config: Config, environ: Mapping[str, str], routes: Iterable[web.RouteDef] = ()
+) -> AsyncIterator[Recorder]:
+    """Prepare a data folder, and export from it and answer queries meanwhile. The recorder is still to be run."""
+    exporter = Exporter.from_environment(environ, data, config.capture)
     one = Recorder(data, config.store, exporter)
     await asyncio.to_thread(one.prepare)
 
@@ -151,21 +164,17 @@ async def recorder(published: Published, source: Source, lifeline: Lifeline, wis
             "otlp": exporter.counters() if exporter is not None else None,
         }
 
-    configuration = ConfigPages(Control(source=source, published=published, reload=reload))
-    runner = web.AppRunner(
-        pages(data, config.sql, health, configuration.routes()), access_log=None, handler_cancellation=True
-    )
+    runner = web.AppRunner(pages(data, config.sql, health, routes), access_log=None, handler_cancellation=True)
     await runner.setup()
     path = socket_path(data)
-    path.unlink(missing_ok=True)
+    await asyncio.to_thread(path.unlink, missing_ok=True)
     await web.UnixSite(runner, str(path)).start()
     if exporter is not None:
         exporter.start()
-    _ready(lifeline)
     try:
-        await one.run(wishes.stop)
+        yield one
     finally:
         if exporter is not None:
             await asyncio.to_thread(exporter.stop)
         await runner.cleanup()
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(path.unlink, missing_ok=True)

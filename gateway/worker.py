@@ -105,7 +105,7 @@ class Worker:
         )
         self._admin = Admin(socket_path(data), token if required else None, self.health)
         app = web.Application(client_max_size=config.limits.body_bytes)
-        app.router.add_route("*", "/{path:.*}", self._front)
+        app.router.add_route("*", "/{path:.*}", self.handle)
         self.runner = web.AppRunner(
             app,
             access_log=None,
@@ -120,10 +120,14 @@ class Worker:
         )
 
     async def start(self) -> None:
-        """Start what requests may need."""
+        """Start what requests may need, and the runner."""
+        await self.open()
+        await self.runner.setup()
+
+    async def open(self) -> None:
+        """Start what requests may need; `handle` answers them then."""
         self._demo_url = await self._demo.start()
         self._proxy.use(setup.build(self._config, self._environ, self._ours, self._demo_url), self._token)
-        await self.runner.setup()
 
     async def use(self, config: Config, environ: Mapping[str, str], token: str | None, *, required: bool) -> None:
         """Go on by another configuration. Raises ConfigError for one that cannot work: the present one stays.
@@ -142,13 +146,25 @@ class Worker:
 
     async def stop(self) -> None:
         """Drain, and let go of everything."""
-        self._proxy.stopping = True
+        self.stopping()
         draining = asyncio.ensure_future(self.runner.cleanup())
         await asyncio.wait({draining}, timeout=self._config.limits.drain_seconds)
+        self.cut_off()
+        await draining
+        await self.close()
+
+    def stopping(self) -> None:
+        """Say that what is cancelled from now on was not left by its client."""
+        self._proxy.stopping = True
+
+    def cut_off(self) -> None:
+        """End what is in flight."""
         self._proxy.cut_off()
         for task in self._pages:
             task.cancel()
-        await draining
+
+    async def close(self) -> None:
+        """Let go of everything; nothing is in flight any more."""
         await self._client.close()
         await self._demo.stop()
         await self._admin.close()
@@ -169,7 +185,8 @@ class Worker:
             "events": {"stored": journal.events_stored, "dropped": journal.events_dropped},
         }
 
-    async def _front(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request, whatever it is for."""
         if not request.raw_path.startswith("/"):
             request = in_origin_form(request)
         if self._intake.takes(request):

@@ -1,0 +1,186 @@
+"""The gateway inside an application of one's own: an aiohttp Application to run, or to mount in another one.
+
+It answers and records as a worker of the command does, into a journal of its own. Who looks after the data folder is a
+thread beside it, with an event loop of its own, or another process (`gateway recorder`).
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway import setup
+from gateway.config import Config, expand, made, parse
+from gateway.errors import ConfigError
+from gateway.folder import hold
+from gateway.running import looked_after
+from gateway.worker import Worker
+
+Recording = Literal["thread", "none"]
+
+_TICK = 1.0
+# How soon a client that left is seen, where the host does not cancel its handlers.
+_LOOK = 0.25
+_ANY_PATH = "/{path:.*}"
+_GATEWAY = web.AppKey("gateway", Worker)
+
+
+def create_app(
+    config: Config | Mapping[str, Any] | Path | str | None = None,
+    *,
+    data: Path | str = "gateway-data",
+    recorder: Recording = "thread",
+    environ: Mapping[str, str] | None = None,
+    token: str | None = None,
+    auto_decompress: bool = True,
+) -> web.Application:
+    """Return the gateway as an Application. Raises ConfigError where the configuration cannot work.
+
+    `config`: a gateway.toml, its tables, or None for the defaults; no other file is looked for.
+    `recorder`: "thread" for one in this process, "none" where another process runs `gateway recorder` on the same data.
+    `token`: what clients, and the pages below /-/, must show; without it the host application says who may come.
+    `auto_decompress`: as the host's runner has it, which is aiohttp's default.
+    """
+    environ = os.environ if environ is None else environ
+    settings = _read(config, environ)
+    token = (token or settings.auth.token or "").strip() or None
+    if settings.auth.required and token is None:
+        raise ConfigError("$.auth.required: it needs a token; set $.auth.token, or create_app(token=...)")
+    setup.build(settings, environ)
+    folder = Path(data).absolute()
+
+    async def running(app: web.Application) -> AsyncIterator[None]:
+        thread = _Recording(folder, settings, environ) if recorder == "thread" else None
+        if thread is not None:
+            await asyncio.to_thread(thread.start)
+        required = token is not None and settings.auth.required is not False
+        # Several processes may share a folder, and several applications a process.
+        name = f"e{os.getpid()}-{id(app):x}"
+        # What it is made of is read from disk.
+        worker = await asyncio.to_thread(Worker, settings, folder, environ, token=token, required=required, name=name)
+        app[_GATEWAY] = worker
+        await worker.open()
+        ticking = asyncio.get_running_loop().create_task(_tick(worker))
+        try:
+            yield
+        finally:
+            ticking.cancel()
+            await asyncio.wait({ticking})
+            worker.cut_off()
+            await worker.close()
+            if thread is not None:
+                await asyncio.to_thread(thread.stop)
+
+    async def draining(app: web.Application) -> None:
+        """Let what is in flight end, but no longer than is set; the host's runner waits for it."""
+        worker = app[_GATEWAY]
+        worker.stopping()
+        asyncio.get_running_loop().call_later(settings.limits.drain_seconds, worker.cut_off)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await _watched(_unmounted(request, auto_decompress), app[_GATEWAY].handle)
+
+    app = web.Application(client_max_size=settings.limits.body_bytes)
+    app.router.add_route("*", _ANY_PATH, answer)
+    app.cleanup_ctx.append(running)
+    app.on_shutdown.append(draining)
+    return app
+
+
+def _read(config: Config | Mapping[str, Any] | Path | str | None, environ: Mapping[str, str]) -> Config:
+    """Return the configuration. Raises ConfigError."""
+    if config is None or isinstance(config, Config):
+        return config or Config()
+    if isinstance(config, Mapping):
+        return made(expand(dict(config), environ))
+    path = Path(config)
+    try:
+        return parse(path.read_text(encoding="utf-8"), environ, str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+
+
+async def _tick(worker: Worker) -> None:
+    while True:
+        worker.journal.tick()
+        await asyncio.sleep(_TICK)
+
+
+def _unmounted(request: web.Request, decompressed: bool) -> web.Request:
+    """Return a request as it would be to a gateway by itself: without the mount's prefix, its body as its head says."""
+    resource = request.match_info.route.resource
+    mount = "" if resource is None else resource.canonical.removesuffix("/{path}")
+    changed: dict[str, Any] = {}
+    if mount and request.raw_path.startswith(mount):
+        changed["rel_url"] = URL(request.raw_path[len(mount) :] or "/", encoded=True)
+    if decompressed and "Content-Encoding" in request.headers:
+        headers = CIMultiDict(request.headers)
+        headers.popall("Content-Encoding")
+        headers.popall("Content-Length", None)
+        changed["headers"] = headers
+    return request.clone(**changed) if changed else request
+
+
+async def _watched(
+    request: web.Request, handle: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer a request, and stop when its client has left: the host's runner may not say so by cancelling."""
+    task = asyncio.ensure_future(handle(request))
+    try:
+        while not (await asyncio.wait({task}, timeout=_LOOK))[0]:
+            if request.transport is None or request.transport.is_closing():
+                task.cancel()
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+    return task.result()
+
+
+class _Recording:
+    """The recorder in a thread: it holds the folder, seals, exports and answers queries. Raises ConfigError."""
+
+    def __init__(self, data: Path, config: Config, environ: Mapping[str, str]) -> None:
+        self._data = data
+        self._config = config
+        self._environ = environ
+        self._ready = threading.Event()
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="gateway-recorder", daemon=True)
+
+    def start(self) -> None:
+        """Begin, and wait until it can be asked."""
+        self._lock = hold(self._data)
+        self._thread.start()
+        self._ready.wait()
+        if self._failed is not None:
+            os.close(self._lock)
+            raise self._failed
+
+    def stop(self) -> None:
+        """Have it seal what was written, and end."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+        os.close(self._lock)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._look_after())
+        except BaseException as error:  # the thread that waits is told
+            self._failed = error
+            raise
+        finally:
+            self._ready.set()
+
+    async def _look_after(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with looked_after(self._data, self._config, self._environ) as one:
+            self._ready.set()
+            await one.run(self._stop)

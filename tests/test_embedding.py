@@ -1,0 +1,219 @@
+"""The gateway inside another application: run or mounted, with a recorder beside it or elsewhere."""
+
+import asyncio
+import gzip
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from aiohttp import web
+
+import gateway
+from gateway.errors import ConfigError
+from tests.raw import connected, exchange, request
+from tests.running import ask
+from tests.sdks import CHAT
+from tests.upstream import Upstream, events, reply, stream
+
+JSON = ("Content-Type", "application/json")
+BODY = json.dumps({"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}]}).encode()
+HOST = b"Host: localhost"
+FOREVER = 60.0
+
+
+def tables(upstream: Upstream) -> dict[str, Any]:
+    """Return a configuration, as tables, that sends everything to `upstream`."""
+    return {
+        "providers": {"openai": {"base_url": f"{upstream.url}/v1", "api_key": "${env:A_KEY}"}},
+        "retry": {"max_tries": 1},
+        "limits": {"drain_seconds": 0.5},
+    }
+
+
+@asynccontextmanager
+async def serving(app: web.Application, **runner: Any) -> AsyncIterator[str]:
+    """Run an application as a host would, and give its URL."""
+    running = web.AppRunner(app, **runner)
+    await running.setup()
+    try:
+        site = web.TCPSite(running, "127.0.0.1", 0)
+        await site.start()
+        yield f"http://127.0.0.1:{running.addresses[0][1]}"
+    finally:
+        await running.cleanup()
+
+
+def host(below: str, app: web.Application) -> web.Application:
+    """Return an application with a route of its own, and the gateway below a path."""
+
+    async def hello(_request: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    parent = web.Application()
+    parent.router.add_get("/hello", hello)
+    parent.add_subapp(below, app)
+    return parent
+
+
+async def seen(data: Path, sql: str, expected: list[tuple[Any, ...]]) -> None:
+    """Wait until the store says so: it does a moment after the answer."""
+    for _ in range(200):
+        found = await asyncio.to_thread(ask, data, sql) if (data / "spans.duckdb").exists() else None
+        if found == expected:
+            return
+        await asyncio.sleep(0.05)
+    assert found == expected
+
+
+async def asked_once(upstream: Upstream) -> None:
+    """Wait until the provider has been asked."""
+    for _ in range(500):
+        if upstream.asked:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nothing was sent upstream")
+
+
+@pytest.mark.parametrize("below", ["", "/llm", "/of/our-own"])
+async def test_an_sdk_is_answered_and_recorded(upstream: Upstream, tmp_path: Path, below: str):
+    """By itself or below a path: the provider sees the same request, SQL has it, and the host's routes are its own."""
+    upstream.answers(reply(CHAT))
+    app = gateway.create_app(tables(upstream), data=tmp_path / "data", environ={"A_KEY": "sk-of-the-gateway-1"})
+    async with serving(host(below, app) if below else app) as url:
+        async with openai.AsyncOpenAI(base_url=f"{url}{below}/v1", api_key="mine") as client:
+            answer = await client.chat.completions.create(model="gpt-5", messages=[{"role": "user", "content": "hi"}])
+        assert answer.id == CHAT["id"]
+        (asked,) = upstream.asked
+        assert (asked.target, asked.header("authorization")) == ("/v1/chat/completions", "Bearer sk-of-the-gateway-1")
+        await seen(
+            tmp_path / "data", "SELECT path, outcome, attempts FROM exchanges", [("/v1/chat/completions", "ok", 1)]
+        )
+        sql = request("POST", f"{below}/-/sql", [JSON], b'{"sql": "SELECT count(*) FROM attempts"}').replace(
+            b"Host: test", HOST
+        )
+        page = await exchange(url, sql)
+        assert json.loads(page.body)["rows"] == [[1]]
+        if below:
+            assert (await exchange(url, request("GET", "/hello"))).body == b"hello"
+    assert ask(tmp_path / "data", "SELECT count(*), sum(interrupted) FROM ledger") == [(1, 0)]
+    assert list((tmp_path / "data" / "segments").glob("*.duckdb"))
+
+
+@pytest.mark.parametrize("auto_decompress", [True, False])
+async def test_a_coded_body_is_read(upstream: Upstream, tmp_path: Path, auto_decompress: bool):
+    """Where the host's runner has undone the coding, the provider hears of none; else it gets the client's bytes."""
+    upstream.answers(reply(CHAT))
+    app = gateway.create_app(
+        tables(upstream), data=tmp_path / "data", environ={"A_KEY": "k"}, auto_decompress=auto_decompress
+    )
+    async with serving(host("/llm", app), auto_decompress=auto_decompress) as url:
+        coded = gzip.compress(BODY)
+        sent = request("POST", "/llm/v1/chat/completions", [JSON, ("Content-Encoding", "gzip")], coded)
+        assert (await exchange(url, sent)).status == 200
+        (asked,) = upstream.asked
+        assert asked.body == (BODY if auto_decompress else coded)
+        assert asked.header("content-encoding") == (None if auto_decompress else "gzip")
+        await seen(tmp_path / "data", "SELECT model FROM exchanges", [("gpt-5",)])
+
+
+@pytest.mark.parametrize("handler_cancellation", [True, False])
+async def test_a_client_that_leaves_is_seen(upstream: Upstream, tmp_path: Path, handler_cancellation: bool):
+    """Whether or not the host's runner cancels its handlers: the provider's connection is closed, and SQL says why."""
+    upstream.answers([FOREVER])
+    app = gateway.create_app(tables(upstream), data=tmp_path / "data", environ={"A_KEY": "k"})
+    async with serving(host("/llm", app), handler_cancellation=handler_cancellation) as url:
+        async with connected(url) as client:
+            await client.send(request("POST", "/llm/v1/chat/completions", [JSON], BODY))
+            await asked_once(upstream)
+        await upstream.left()
+        await seen(tmp_path / "data", "SELECT outcome FROM attempts", [("client_abort",)])
+
+
+async def test_a_stop_drains_and_leaves_nothing(upstream: Upstream, tmp_path: Path, read: Any):
+    """A stream in flight at the stop is cut off when its time is over, and recorded; no task or thread is left."""
+    before = set(threading.enumerate())
+    upstream.answers(stream([*events(read("chat_text.sse"))[:2]], end=FOREVER))
+    app = gateway.create_app(tables(upstream), data=tmp_path / "data", environ={"A_KEY": "k"})
+    body = BODY.replace(b'"model"', b'"stream": true, "model"')
+    async with serving(host("/llm", app)) as url, connected(url) as client:
+        await client.send(request("POST", "/llm/v1/chat/completions", [JSON], body))
+        await client.head()
+    assert ask(tmp_path / "data", "SELECT outcome FROM exchanges") == [("shutdown",)]
+    tasks = {task for task in asyncio.all_tasks() if "gateway" in repr(task.get_coro())}
+    assert tasks == set()
+    assert {each for each in threading.enumerate() if each not in before and "gateway" in each.name} == set()
+
+
+async def test_another_process_may_look_after_the_folder(upstream: Upstream, tmp_path: Path):
+    """With recorder="none" the application only writes its journal; `gateway recorder` does the rest, for several."""
+    upstream.answers(reply(CHAT))
+    data = tmp_path / "data"
+    apps = [gateway.create_app(tables(upstream), data=data, recorder="none", environ={"A_KEY": "k"}) for _ in range(2)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "recorder", "--data", str(data), cwd=tmp_path, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        assert b"looking after" in await process.stderr.readline()
+        for app in apps:
+            async with serving(app) as url:
+                assert (await exchange(url, request("POST", "/v1/chat/completions", [JSON], BODY))).status == 200
+        await seen(data, "SELECT count(*) FROM exchanges", [(2,)])
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+    assert ask(data, "SELECT sum(accepted), sum(stored) FROM ledger") == [(2, 2)]
+
+
+async def test_a_folder_has_one_recorder(upstream: Upstream, tmp_path: Path):
+    """A second one in the same folder is refused, with what to do."""
+    data = tmp_path / "data"
+    first, second = (gateway.create_app(tables(upstream), data=data, environ={"A_KEY": "k"}) for _ in range(2))
+    async with serving(first):
+        with pytest.raises(ConfigError, match="another gateway is using"):
+            async with serving(second):
+                pass
+
+
+async def test_a_token_is_needed_where_one_is_given(upstream: Upstream, tmp_path: Path):
+    """By clients and for pages; a configuration that needs one and has none is refused."""
+    upstream.answers(reply(CHAT))
+    made = tables(upstream)
+    app = gateway.create_app(made, data=tmp_path / "data", environ={"A_KEY": "k"}, token="t-0123456789")
+    async with serving(app) as url:
+        assert (await exchange(url, request("POST", "/v1/chat/completions", [JSON], BODY))).status == 401
+        with_it = [JSON, ("x-gateway-token", "t-0123456789")]
+        assert (await exchange(url, request("POST", "/v1/chat/completions", with_it, BODY))).status == 200
+        assert (await exchange(url, request("GET", "/-/sql"))).status == 401
+    with pytest.raises(ConfigError, match=re.escape("$.auth.required")):
+        gateway.create_app({"auth": {"required": True}}, data=tmp_path / "x", environ={})
+
+
+def test_wrong_configurations_are_told(tmp_path: Path):
+    """At once, by a file's name and the path in it."""
+    file = tmp_path / "gateway.toml"
+    file.write_text("[providers.local]\ntimeout = 'x'\n")
+    with pytest.raises(ConfigError, match=re.escape(f"{file}: ")):
+        gateway.create_app(file)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        gateway.create_app(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="A_KEY"):
+        gateway.create_app({"providers": {"openai": {"api_key": "${env:A_KEY}"}}}, environ={})
+    with pytest.raises(ConfigError, match="circle"):
+        gateway.create_app({"aliases": {"a": {"candidates": ["a"]}}}, environ={})
+
+
+def test_importing_the_package_is_light():
+    """`import gateway` brings nothing of the proxy; `create_app` does."""
+    code = (
+        "import gateway, sys; assert not {'aiohttp', 'duckdb'} & set(sys.modules); gateway.create_app; import aiohttp"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
