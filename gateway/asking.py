@@ -43,17 +43,17 @@ class Gateway:
         self._url = url
         self._token = environ.get("GATEWAY_TOKEN", "").strip()
 
-    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any] | None:
-        """Return the JSON of a page; None where no gateway looks after the folder.
+    def ask(self, method: str, path: str, has: str, body: Any = None) -> dict[str, Any] | None:
+        """Return the JSON of a page; None where no gateway looks after the folder. `has`: a key of every such page.
 
         Raises GatewayError where the answer is an error, with its words, and where there is no answer.
         """
         if self._url is not None:
-            return self._asked(_at(self._url), method, path, body)
+            return self._asked(_at(self._url), method, path, has, body)
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                return self._asked(_OverSocket(socket_path(self._data.absolute())), method, path, body)
+                return self._asked(_OverSocket(socket_path(self._data.absolute())), method, path, has, body)
             except (FileNotFoundError, ConnectionRefusedError):
                 if not _held(self._data):
                     return None
@@ -61,7 +61,9 @@ class Gateway:
                 raise GatewayError(f"the gateway that looks after {self._data} is not answering; try again")
             time.sleep(_PAUSE)
 
-    def _asked(self, connection: http.client.HTTPConnection, method: str, path: str, body: Any) -> dict[str, Any]:
+    def _asked(
+        self, connection: http.client.HTTPConnection, method: str, path: str, has: str, body: Any
+    ) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}
         if self._url is not None and self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -79,7 +81,7 @@ class Gateway:
             connection.close()
         try:
             found = json.loads(content)
-            if answer.status < 400:
+            if answer.status < 400 and has in found:
                 return dict(found)
             message = found["error"]["message"]
         except (ValueError, LookupError, TypeError):

@@ -48,7 +48,7 @@ def list_(data: Path, config: Path | None, url: str | None, as_json: bool) -> No
 
     found: dict[str, Any] = {}
     for table in TABLES:
-        answer = _gateway(data, url).ask("GET", f"/-/config/{table}")
+        answer = _gateway(data, url).ask("GET", f"/-/config/{table}", table)
         if answer is None:
             source = _source(data, config)
             answer = {table: overview.table(source.load(), table, str(source.kept))}
@@ -70,7 +70,7 @@ def get(table: str, name: str, data: Path, config: Path | None, url: str | None,
     from gateway import overview
     from gateway.kept import table_of
 
-    answer = _gateway(data, url).ask("GET", _path(table, name))
+    answer = _gateway(data, url).ask("GET", _path(table, name), "settings")
     if answer is None:
         source = _source(data, config)
         answer = overview.entry(source.load(), table_of(table), name, str(source.kept))
@@ -153,7 +153,7 @@ def _change(
     """Have the gateway change an entry, or do it where none runs; print what came of it as JSON."""
     from gateway.kept import changing
 
-    answer = _gateway(data, url).ask(method, _path(table, name), entry)
+    answer = _gateway(data, url).ask(method, _path(table, name), "applied", entry)
     if answer is None:
         with changing(_source(data, config)) as change:
             offline(change)

@@ -1,6 +1,7 @@
 """`/-/config`: what is in force, and how it is changed while running by who may; no secret is ever read back."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -226,6 +227,26 @@ async def test_a_supervisor_that_does_not_answer_is_not_waited_for(gateway: InPr
                 202,
                 {"generation": 1, "applied": False},
             )
+
+
+async def test_nobody_else_changes_anything_until_a_change_is_in_force(gateway: InProcess, tmp_path):
+    """So that each answer is to its own change."""
+    free: list[bool] = []
+
+    def reload() -> None:
+        with (gateway.data / "config.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                free.append(False)
+            else:
+                free.append(True)
+        reloader.hangup()
+
+    async with served(tmp_path, gateway.data, reload=reload) as reloader:
+        assert (await change(gateway.url, "PUT", "api_keys/a", {"value": "k"}))[0] == 200
+        assert (await change(gateway.url, "DELETE", "api_keys/a"))[0] == 200
+    assert free == [False, False]
 
 
 PAGES = [("Origin", "https://evil.example"), ("Origin", "http://localhost:1"), ("Origin", "null")]
