@@ -1,6 +1,5 @@
 """The recorder's pages, served on a unix socket in the data folder; workers hand requests for `/-/` on to them."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -9,18 +8,15 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from gateway.admin.jaeger import jaeger_pages
+from gateway.admin.rooms import Crowded, Rooms
 from gateway.config import Sql
-from gateway.query import QueryError, run_sql_async
+from gateway.query import QueryError
 
 log = logging.getLogger("gateway.admin")
 
 # More than any query that a person or a program would write.
 _BODY_MAX = 16 * 1024 * 1024
-
-
-# How many queries run at once, and how many may run or wait.
-_ROOMS = 4
-_WAITING_MAX = 64
 
 
 class SqlRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,35 +34,27 @@ def pages(
     async def show_health(_request: web.Request) -> web.Response:
         return web.json_response(health())
 
-    # Each query is a process of its own, with memory of its own.
-    rooms = asyncio.Semaphore(_ROOMS)
-    waiting = 0
+    rooms = Rooms(data, settings)
 
     async def sql(request: web.Request) -> web.Response:
-        nonlocal waiting
         try:
             asked = msgspec.json.decode(await request.read(), type=SqlRequest)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             return problem(400, f'the body must be {{"sql": "...", "limit": n}}: {error}')
         limit = max(1, min(asked.limit, settings.max_rows))
-        if waiting >= _WAITING_MAX:
-            return problem(429, f"{_WAITING_MAX} queries are running or waiting already; try again later")
-        waiting += 1
         try:
-            async with rooms:
-                result = await run_sql_async(
-                    data, asked.sql, limit=limit, timeout_s=settings.timeout, memory_mb=settings.memory_mb
-                )
+            result = await rooms.ask(asked.sql, limit)
+        except Crowded as error:
+            return problem(429, str(error))
         except QueryError as error:
             return problem(400, str(error))
-        finally:
-            waiting -= 1
         body = {"columns": result.columns, "rows": result.rows, "truncated": result.truncated}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
     app = web.Application(client_max_size=_BODY_MAX, middlewares=[_errors_as_json])
     app.router.add_get("/-/health", show_health)
     app.router.add_post("/-/sql", sql)
+    app.add_subapp("/-/jaeger", jaeger_pages(rooms))
     app.router.add_routes(more)
     return app
 

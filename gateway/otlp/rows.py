@@ -20,7 +20,7 @@ from gateway.semconv import COLUMNS, CONTENT_COLUMNS, ERROR_BODY, promoted
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 # Attribute -> its older name, sent beside it: Phoenix, Jaeger and SigNoz read the first, many LLM views the second.
-_ALIASES = {
+ALIASES = {
     "gen_ai.usage.cache_write.input_tokens": "gen_ai.usage.cache_creation.input_tokens",
     "gen_ai.provider.name": "gen_ai.system",
 }
@@ -58,7 +58,7 @@ def span_of(row: dict[str, Any], source: Resource, scope: InstrumentationScope, 
         # An exchange's parent is in the client's process.
         parent=SpanContext(trace_id, int(parent, 16), is_remote=kind is SpanKind.SERVER) if parent else None,
         resource=source,
-        attributes=_attributes(row, capture),
+        attributes=attributes_of(row, capture),
         events=[Event(event["name"], event["attributes"], event["time_ns"]) for event in row.get("events") or ()],
         kind=kind,
         status=Status(StatusCode[row.get("status") or "UNSET"], row.get("status_message")),
@@ -82,13 +82,14 @@ def weight(span: ReadableSpan) -> int:
     return total
 
 
-def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
+def attributes_of(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
+    """Return the attributes of a row's span under all names that consumers know; content as `capture.otlp` says."""
     attributes: dict[str, Any] = dict(row.get("attributes") or {})
     for attribute, column in promoted(row["kind"]).items():
         value = row.get(column)
         if value is not None and column not in CONTENT_COLUMNS:
             attributes[attribute] = value
-    for attribute, alias in _ALIASES.items():
+    for attribute, alias in ALIASES.items():
         if attribute in attributes:
             attributes[alias] = attributes[attribute]
     if _FIRST_CHUNK in attributes:

@@ -1,0 +1,254 @@
+"""What Jaeger's UI and Grafana ask for: a query string's parameters, read as Jaeger's query service reads them. Pure.
+
+`Given` is a query string, each name with all its values. Whatever cannot be read raises ParameterError.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+from msgspec import Struct
+
+from gateway.errors import GatewayError
+
+Given = Mapping[str, Sequence[str]]
+
+# What Jaeger's query service takes where nothing is said, and the most that its UI lets one ask for.
+DEFAULT_LIMIT = 100
+MOST_TRACES = 1500
+_LOOKBACK_US = 48 * 3600 * 1_000_000
+_DEPENDENCIES_MS = 24 * 3600 * 1000
+# Times are clamped to what a TIMESTAMP holds, with room to spare, and durations to what a BIGINT does.
+_LATEST_US = 2**60
+_LONGEST_NS = 2**62
+
+_TRACE_ID = re.compile(r"[0-9a-f]{1,32}", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_PART = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)"  # both signs of micro, as Go reads them
+_DURATION = re.compile(rf"([+-]?)((?:{_PART})+|0)", re.ASCII)
+_PARTS = re.compile(_PART, re.ASCII)
+_BACK = re.compile(r"([0-9]{1,9})(s|m|h|d|w)", re.ASCII)
+_BACK_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_tags_decoder = msgspec.json.Decoder(dict[str, str])
+
+
+class ParameterError(GatewayError):
+    """A parameter cannot be read; the message names it."""
+
+
+class Search(Struct, frozen=True, kw_only=True):
+    """Which traces are wanted: those with a span that meets all of it. The newest come first.
+
+    start_us, end_us: when that span began, Unix microseconds, both included. min_ns, max_ns: how long it took.
+    """
+
+    service: str | None = None
+    operation: str | None = None
+    tags: dict[str, str] = {}
+    start_us: int
+    end_us: int
+    min_ns: int | None = None
+    max_ns: int | None = None
+    limit: int = DEFAULT_LIMIT
+
+
+def trace_id(text: str) -> str:
+    """Return a trace id as it is stored, 32 hex digits, of one whose leading zeros may be missing."""
+    if len(text) > 32:
+        raise ParameterError(f"a trace id has 32 hex digits at most, not {text[:80]!r}")
+    if not _TRACE_ID.fullmatch(text):
+        raise ParameterError(f"a trace id is made of hex digits, not {text!r}")
+    return text.lower().rjust(32, "0")
+
+
+def trace_ids(given: Given) -> list[str]:
+    """Return the traces that are asked for by id, each once, in order."""
+    ids = list(dict.fromkeys(trace_id(text) for text in given.get("traceID", ())))
+    if len(ids) > MOST_TRACES:
+        raise ParameterError(f"ask for {MOST_TRACES} traces at most by traceID, not {len(ids)}")
+    return ids
+
+
+def search(given: Given, now_us: int) -> Search:
+    """Return what GET /api/traces asks for: times in microseconds, durations as Go writes them."""
+    service = _one(given, "service")
+    if service is None:
+        raise ParameterError("the parameter 'service' is required")
+    end_us = _time(given, "end", now_us)
+    # A UI that says `lookback` says `start` as well; a person may not.
+    back = _BACK.fullmatch(_one(given, "lookback") or "")
+    back_us = int(back[1]) * _BACK_SECONDS[back[2]] * 1_000_000 if back else _LOOKBACK_US
+    return _search(
+        service=service,
+        operation=_one(given, "operation"),
+        tags=_tags(given.get("tag", ()), given.get("tags", ())),
+        start_us=_time(given, "start", end_us - back_us),
+        end_us=end_us,
+        min_ns=_duration(given, "minDuration"),
+        max_ns=_duration(given, "maxDuration"),
+        limit=_limit(given, "limit"),
+    )
+
+
+def search_v3(given: Given) -> Search:
+    """Return what /api/v3/traces and /api/v3/trace-summaries ask for: times as RFC 3339. No service means any."""
+    start_us, end_us = (_rfc3339(given, f"query.startTime{which}") for which in ("Min", "Max"))
+    if start_us >= end_us:
+        raise ParameterError("query.startTimeMin must be before query.startTimeMax")
+    depth = next(
+        (name for name in ("query.searchDepth", "query.search_depth") if _one(given, name)), "query.num_traces"
+    )
+    return _search(
+        service=_either(given, "query.serviceName")[1],
+        operation=_either(given, "query.operationName")[1],
+        tags=_tags((), given.get("query.attributes", ()), "query.attributes"),
+        start_us=start_us,
+        end_us=end_us,
+        min_ns=_duration(given, _either(given, "query.durationMin")[0]),
+        max_ns=_duration(given, _either(given, "query.durationMax")[0]),
+        limit=_limit(given, depth),
+    )
+
+
+def operations(given: Given) -> tuple[str, str | None]:
+    """Return whose operations /api/operations asks for: the service, and the kind of span or None for any."""
+    service = _one(given, "service")
+    if service is None:
+        raise ParameterError("the parameter 'service' is required")
+    return service, _either(given, "spanKind")[1]
+
+
+def dependencies(given: Given, now_ms: int) -> tuple[int, int, str | None]:
+    """Return the first and the last microsecond that /api/dependencies asks for, and the service or None for all."""
+    end = _integer(given, "endTs", now_ms)
+    start = end - _integer(given, "lookback", _DEPENDENCIES_MS)
+    return _clamped(start * 1000), _clamped(end * 1000), _one(given, "service")
+
+
+def check_hints(given: Given) -> None:
+    """Check the times that may come with a trace's id.
+
+    They are hints on where to look, and no more: Grafana sends milliseconds where microseconds are meant, and shows a
+    trace under whatever time a person has on the screen.
+    """
+    _time(given, "start", 0)
+    _time(given, "end", 0)
+
+
+def _search(
+    *,
+    service: str | None,
+    operation: str | None,
+    tags: dict[str, str],
+    start_us: int,
+    end_us: int,
+    min_ns: int | None,
+    max_ns: int | None,
+    limit: int,
+) -> Search:
+    if min_ns and max_ns and max_ns < min_ns:
+        raise ParameterError("'maxDuration' should be greater than 'minDuration'")
+    return Search(
+        service=service,
+        operation=operation,
+        tags=tags,
+        start_us=start_us,
+        end_us=end_us,
+        min_ns=min_ns or None,  # 0 is no bound, as in Jaeger
+        max_ns=max_ns or None,
+        limit=limit,
+    )
+
+
+def _one(given: Given, name: str) -> str | None:
+    """Return a parameter's first value; None where it is missing or empty."""
+    values = given.get(name, ())
+    return values[0] or None if values else None
+
+
+def _either(given: Given, name: str) -> tuple[str, str | None]:
+    """Return the name and the value of a parameter that also has an older name, with underscores."""
+    value = _one(given, name)
+    if value is not None:
+        return name, value
+    older = re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+    return older, _one(given, older)
+
+
+def _integer(given: Given, name: str, default: int) -> int:
+    text = _one(given, name)
+    if text is None:
+        return default
+    if not _NUMBER.fullmatch(text):
+        raise ParameterError(f"cannot read the parameter {name!r}: {text[:80]!r} is no whole number")
+    return int(text)
+
+
+def _time(given: Given, name: str, default: int) -> int:
+    return _clamped(_integer(given, name, default))
+
+
+def _clamped(us: int) -> int:
+    return max(0, min(us, _LATEST_US))
+
+
+def _limit(given: Given, name: str) -> int:
+    return max(1, min(_integer(given, name, DEFAULT_LIMIT), MOST_TRACES))
+
+
+def _rfc3339(given: Given, canonical: str) -> int:
+    """Return a time in Unix microseconds."""
+    name, text = _either(given, canonical)
+    if text is None:
+        raise ParameterError(f"the parameter {canonical} is required")
+    try:
+        # A plus sign that was not escaped arrives as a space.
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ParameterError(f"cannot read the parameter {name!r}: {text[:80]!r} is no time as RFC 3339 has it")
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return _clamped((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds)
+
+
+def _duration(given: Given, name: str) -> int | None:
+    """Return a duration in nanoseconds, of `1.5s`, `100ms` or `1h2m`; None where none is given."""
+    text = _one(given, name)
+    if text is None:
+        return None
+    found = _DURATION.fullmatch(text) if len(text) <= 100 else None
+    if found is None:
+        raise ParameterError(f"cannot read the parameter {name!r}: {text[:80]!r} is no duration such as 1.5s or 100ms")
+    try:
+        total = sum((Decimal(number) * _UNITS[unit] for number, unit in _PARTS.findall(found[2])), Decimal(0))
+    except InvalidOperation:  # more digits than Decimal keeps
+        total = Decimal(_LONGEST_NS)
+    nanoseconds = int(min(total, Decimal(_LONGEST_NS)))
+    return -nanoseconds if found[1] == "-" else nanoseconds
+
+
+def _tags(simple: Sequence[str], encoded: Sequence[str], name: str = "tags") -> dict[str, str]:
+    """Return the tags of `key:value` and of JSON objects of strings; `encoded` may be either."""
+    tags: dict[str, str] = {}
+    for text in encoded:
+        if text.lstrip().startswith("{") or ":" not in text:
+            try:
+                tags |= _tags_decoder.decode(text or "{}")
+            except (msgspec.DecodeError, UnicodeError) as error:
+                raise ParameterError(f"the parameter {name!r} is a JSON object of strings: {error}") from None
+        else:
+            tags |= _pair(text)
+    for text in simple:
+        tags |= _pair(text)
+    return tags
+
+
+def _pair(text: str) -> dict[str, str]:
+    key, colon, value = text.partition(":")
+    if not colon:
+        raise ParameterError(f"the parameter 'tag' is key:value, not {text[:80]!r}")
+    return {key: value}
