@@ -125,7 +125,20 @@ def _value(value: Any) -> Json:
         case str():
             return {"type": "string", "value": value}
         case _:  # a list or an object is text there
-            return {"type": "string", "value": msgspec.json.encode(value).decode()}
+            return {"type": "string", "value": msgspec.json.encode(_as_go(value)).decode()}
+
+
+def _as_go(value: Any) -> Any:
+    """Return a value whose JSON is as Go writes it: a whole number has no fraction."""
+    match value:
+        case float() if value.is_integer() and abs(value) <= _SAFE:
+            return int(value)
+        case list():
+            return [_as_go(item) for item in value]
+        case dict():
+            return {name: _as_go(item) for name, item in value.items()}
+        case _:
+            return value
 
 
 def _cut(values: Mapping[str, Any]) -> Json:
