@@ -152,7 +152,7 @@ async def test_an_unknown_page_is_404_in_json(gateway: InProcess):
     for path in ("/-/nope", "/-/", "/-/health/x", "/-/sql/"):
         status, said = await page(gateway, "GET", path)
         assert status == 404
-        assert "/-/health, /-/sql" in said["error"]["message"]
+        assert "/-/health, /-/jaeger, /-/sql" in said["error"]["message"]
     assert gateway.rows() == []
 
 
