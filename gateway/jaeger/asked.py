@@ -81,15 +81,17 @@ def search(given: Given, now_us: int) -> Search:
     # A UI that says `lookback` says `start` as well; a person may not.
     back = _BACK.fullmatch(_one(given, "lookback") or "")
     back_us = int(back[1]) * _BACK_SECONDS[back[2]] * 1_000_000 if back else _LOOKBACK_US
-    return _search(
-        service=service,
-        operation=_one(given, "operation"),
-        tags=_tags(given.get("tag", ()), given.get("tags", ())),
-        start_us=_time(given, "start", end_us - back_us),
-        end_us=end_us,
-        min_ns=_duration(given, "minDuration"),
-        max_ns=_duration(given, "maxDuration"),
-        limit=_limit(given, "limit"),
+    return _checked(
+        Search(
+            service=service,
+            operation=_one(given, "operation"),
+            tags=_tags(given.get("tag", ()), given.get("tags", ())),
+            start_us=_time(given, "start", end_us - back_us),
+            end_us=end_us,
+            min_ns=_duration(given, "minDuration"),
+            max_ns=_duration(given, "maxDuration"),
+            limit=_limit(given, "limit"),
+        )
     )
 
 
@@ -101,15 +103,17 @@ def search_v3(given: Given) -> Search:
     depth = next(
         (name for name in ("query.searchDepth", "query.search_depth") if _one(given, name)), "query.num_traces"
     )
-    return _search(
-        service=_either(given, "query.serviceName")[1],
-        operation=_either(given, "query.operationName")[1],
-        tags=_tags((), given.get("query.attributes", ()), "query.attributes"),
-        start_us=start_us,
-        end_us=end_us,
-        min_ns=_duration(given, _either(given, "query.durationMin")[0]),
-        max_ns=_duration(given, _either(given, "query.durationMax")[0]),
-        limit=_limit(given, depth),
+    return _checked(
+        Search(
+            service=_either(given, "query.serviceName")[1],
+            operation=_either(given, "query.operationName")[1],
+            tags=_tags((), given.get("query.attributes", ()), "query.attributes"),
+            start_us=start_us,
+            end_us=end_us,
+            min_ns=_duration(given, _either(given, "query.durationMin")[0]),
+            max_ns=_duration(given, _either(given, "query.durationMax")[0]),
+            limit=_limit(given, depth),
+        )
     )
 
 
@@ -138,29 +142,10 @@ def check_hints(given: Given) -> None:
     _time(given, "end", 0)
 
 
-def _search(
-    *,
-    service: str | None,
-    operation: str | None,
-    tags: dict[str, str],
-    start_us: int,
-    end_us: int,
-    min_ns: int | None,
-    max_ns: int | None,
-    limit: int,
-) -> Search:
-    if min_ns and max_ns and max_ns < min_ns:
+def _checked(search: Search) -> Search:
+    if search.min_ns and search.max_ns and search.max_ns < search.min_ns:
         raise ParameterError("'maxDuration' should be greater than 'minDuration'")
-    return Search(
-        service=service,
-        operation=operation,
-        tags=tags,
-        start_us=start_us,
-        end_us=end_us,
-        min_ns=min_ns or None,  # 0 is no bound, as in Jaeger
-        max_ns=max_ns or None,
-        limit=limit,
-    )
+    return search
 
 
 def _one(given: Given, name: str) -> str | None:
@@ -216,7 +201,7 @@ def _rfc3339(given: Given, canonical: str) -> int:
 
 
 def _duration(given: Given, name: str) -> int | None:
-    """Return a duration in nanoseconds, of `1.5s`, `100ms` or `1h2m`; None where none is given."""
+    """Return a duration in nanoseconds, of `1.5s`, `100ms` or `1h2m`; None where none is given, or 0, as in Jaeger."""
     text = _one(given, name)
     if text is None:
         return None
@@ -228,7 +213,7 @@ def _duration(given: Given, name: str) -> int | None:
     except InvalidOperation:  # more digits than Decimal keeps
         total = Decimal(_LONGEST_NS)
     nanoseconds = int(min(total, Decimal(_LONGEST_NS)))
-    return -nanoseconds if found[1] == "-" else nanoseconds
+    return (-nanoseconds if found[1] == "-" else nanoseconds) or None
 
 
 def _tags(simple: Sequence[str], encoded: Sequence[str], name: str = "tags") -> dict[str, str]:
