@@ -149,7 +149,7 @@ def test_all_tags_must_be_there(tagged: Path):
 # A lone surrogate is no text: neither HTTP nor JSON brings one here.
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 _odd = st.sampled_from(
-    ["'", "''; --", "') OR 1=1 --", "\\'", "\0", "a\0b", "$1", "?", '"', "/", "~1", "%", "{}", "\n", "x"]
+    ["'", "''; --", "') OR 1=1 --", "\\'", "\0", "a\0b", "'\0'", "$1", "?", '"', "/", "~1", "%", "{}", "\n", "x"]
 )
 _any_text = st.one_of(_odd, _texts)
 _any_tags = st.dictionaries(_any_text, _any_text, max_size=2)
@@ -235,6 +235,7 @@ def test_summaries_say_what_a_trace_is(tmp_path: Path):
             a_span(4, trace=2, at_s=9, parent_span_id=gone, name="first of ours"),
             a_span(5, trace=2, at_s=10, parent_span_id=f"{4:016x}"),
             a_span(6, trace=3, at_s=20, service_name="app"),
+            a_span(7, at_s=-0.5, parent_span_id=gone, service_name="app", name="before the root"),
         ],
     )
     columns, rows = over(sql.summaries(wanted(limit=2)), journals=[path])
@@ -247,8 +248,8 @@ def test_summaries_say_what_a_trace_is(tmp_path: Path):
     }  # fmt: skip
     assert told[1] == {
         "trace_id": f"{1:032x}", "root_service": "gateway", "root_name": "root",
-        "first_ns": START_NS, "last_ns": START_NS + 3 * 10**9, "spans": 3, "errors": 1, "orphans": 0,
-        "services": [{"name": "app", "spans": 1, "errors": 1}, {"name": "gateway", "spans": 2, "errors": 0}],
+        "first_ns": START_NS - 5 * 10**8, "last_ns": START_NS + 3 * 10**9, "spans": 4, "errors": 1, "orphans": 1,
+        "services": [{"name": "app", "spans": 2, "errors": 1}, {"name": "gateway", "spans": 2, "errors": 0}],
     }  # fmt: skip
 
 

@@ -207,8 +207,7 @@ def _number(name: str, value: str) -> str:
 
 def _text(value: str) -> str:
     """Return a string of SQL. A zero byte would end what DuckDB 1.5 parses."""
-    parts = (quoted(part) for part in value.split("\0"))
-    return "(" + " || chr(0) || ".join(parts) + ")" if "\0" in value else quoted(value)
+    return f"({' || chr(0) || '.join(quoted(part) for part in value.split(chr(0)))})"
 
 
 def _timestamp(us: int) -> str:
