@@ -223,6 +223,14 @@ def test_an_answer_holds_so_much_content_and_no_more(tmp_path: Path):
     assert all(row[columns.index("output_messages")] == '["short"]' for row in rows)
 
 
+@pytest.mark.parametrize(("limit", "withheld"), [(20, False), (1500, True)])
+def test_many_traces_say_less_each(tmp_path: Path, limit: int, withheld: bool):
+    """So that they fit into the room's memory."""
+    path = journal(tmp_path, [a_span(1, input_messages=["x" * 100_000])])
+    columns, rows = over(sql.found(wanted(limit=limit)), journals=[path])
+    assert [row[columns.index(sql.WITHHELD)] for row in rows] == [withheld]
+
+
 def test_summaries_say_what_a_trace_is(tmp_path: Path):
     """Root, times, spans, errors, orphans, services; of the newest trace first."""
     one, gone = f"{1:016x}", "9" * 16

@@ -19,8 +19,10 @@ MOST_NAMES = 10_000
 MOST_SPANS = 10_000
 # Content in one answer. What is beyond it stays in the store, and the span says where (`WITHHELD`).
 _ANSWER_BYTES = 24 * 1024 * 1024
-# One value: a trace that is opened can say more than each of many that are found.
-_VALUE_BYTES = {"trace": 4 * 1024 * 1024, "search": 256 * 1024}
+# One value: a trace that is opened can say more than each of many that are found. What is short enough is sorted in the
+# room's memory before the answer is cut.
+_VALUE_BYTES = 4 * 1024 * 1024
+_FOUND_BYTES = 256 * 1024
 
 WITHHELD = "withheld"
 """A column beside those of `spans`: whether a span's content is left out."""
@@ -51,12 +53,12 @@ def by_ids(trace_ids: Sequence[str]) -> str:
     No bounds on the time: in a sealed file, zone maps find an id that starts with the time as fast without.
     """
     listed = ", ".join(_text(trace_id) for trace_id in trace_ids)
-    return _spans(f"SELECT DISTINCT trace_id, 0 AS newest FROM spans WHERE trace_id IN ({listed})", "trace")
+    return _spans(f"SELECT DISTINCT trace_id, 0 AS newest FROM spans WHERE trace_id IN ({listed})", _VALUE_BYTES)
 
 
 def found(search: Search) -> str:
     """Ask for the spans of the traces that a search finds, the newest trace first."""
-    return _spans(_found(search), "search")
+    return _spans(_found(search), min(_FOUND_BYTES, 4 * _ANSWER_BYTES // search.limit))
 
 
 def summaries(search: Search) -> str:
@@ -107,9 +109,11 @@ WITH below AS (
 SELECT parent, child, calls FROM calls {either} ORDER BY ALL"""
 
 
-def _spans(found: str, kind: str) -> str:
-    """Ask for all columns of the spans of the traces that `found` gives, newest first, and for `WITHHELD`."""
-    most = _VALUE_BYTES[kind]
+def _spans(found: str, most: int) -> str:
+    """Ask for all columns of the spans of the traces that `found` gives, newest first, and for `WITHHELD`.
+
+    `most`: bytes of one value.
+    """
     short = ", ".join(f"CASE WHEN strlen({name}) <= {most} THEN {name} END AS {name}" for name in _LONG)
     too_long = " OR ".join(f"strlen({name}) > {most}" for name in _LONG)
     length = " + ".join(f"coalesce(strlen({name}), 0)" for name in _LONG)
