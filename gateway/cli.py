@@ -15,6 +15,7 @@ import click
 from gateway.arguments import config_option, data_option, here
 from gateway.configuring import config as config_group
 from gateway.errors import GatewayError
+from gateway.exporting import export
 from gateway.printing import Format
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,6 +49,7 @@ def main() -> None:
 
 
 main.add_command(config_group)
+main.add_command(export)
 
 
 @main.command()

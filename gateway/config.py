@@ -17,6 +17,7 @@ from gateway.validation import convert
 
 DialectName = Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini", "ollama", "bedrock-converse"]
 CaptureMode = Literal["full", "truncated", "metadata", "off"]
+VocabularyName = Literal["gen-ai", "gen-ai-1.37", "openinference", "llm"]
 Order = Literal["listed", "random", "weighted", "fastest"]
 
 MIB = 1024 * 1024
@@ -145,6 +146,12 @@ class Capture(Table, frozen=True):
     otlp_bytes: int = 2000
 
 
+class Otlp(Table, frozen=True):
+    """`[otlp]`: under which names spans are sent (today's GenAI conventions, those of 1.37, OpenInference, `llm.*`)."""
+
+    vocabulary: VocabularyName = "gen-ai"
+
+
 class Store(Table, frozen=True):
     """`[store]`: when a journal is sealed, and how long segments stay."""
 
@@ -211,6 +218,7 @@ class Config(Table, frozen=True):
     requests: Requests = Requests()
     usage: Usage = Usage()
     capture: Capture = Capture()
+    otlp: Otlp = Otlp()
     store: Store = Store()
     limits: Limits = Limits()
     sql: Sql = Sql()

@@ -153,7 +153,7 @@ async def looked_after(
     data: Path, config: Config, environ: Mapping[str, str], routes: Iterable[web.RouteDef] = ()
 ) -> AsyncIterator[Recorder]:
     """Prepare a data folder, and export from it and answer queries meanwhile. The recorder is still to be run."""
-    exporter = Exporter.from_environment(environ, data, config.capture)
+    exporter = Exporter.from_environment(environ, data, config.capture, config.otlp.vocabulary)
     one = Recorder(data, config.store, exporter)
     await asyncio.to_thread(one.prepare)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from gateway.jaeger.asked import Search
-from gateway.otlp.rows import ALIASES
+from gateway.otlp.vocabularies import ALIASES
 from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
 from gateway.telemetry import SCOPE
 from gateway.views import quoted

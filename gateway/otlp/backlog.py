@@ -8,15 +8,16 @@ import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from gateway.config import Capture
+from gateway.config import Capture, VocabularyName
 from gateway.journal import SUFFIX, locked
+from gateway.otlp.delivery import Batch
 from gateway.otlp.folding import Folding, Told, Turn
 from gateway.otlp.memory import Memory
 from gateway.otlp.rows import row_in, span_of, weight
@@ -39,14 +40,11 @@ class Cursor(Struct, frozen=True, omit_defaults=True):
     done: bool = False
 
 
-class Batch(Struct):
-    """Spans to send as one, and where that leaves each journal, and each run and step."""
+class Reached(NamedTuple):
+    """Where a batch leaves each journal, and each run and step."""
 
-    spans: list[ReadableSpan]
-    reached: dict[str, Cursor]
+    cursors: dict[str, Cursor]
     changed: dict[str, Told]
-    damaged: int = 0
-    full: bool = False
 
 
 class _Header(Struct):
@@ -56,7 +54,8 @@ class _Header(Struct):
 class Backlog:
     """The journals of a data folder as the exporter sees them. `exported` and `forget` may be called by any thread."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, vocabulary: VocabularyName = "gen-ai") -> None:
+        self._vocabulary = vocabulary
         self._live = data / "live"
         self._file = data / "otlp" / "cursor.json"
         self._memory = Memory(data / "otlp" / "open.jsonl")
@@ -113,18 +112,18 @@ class Backlog:
         count, self._folding.given_up = self._folding.given_up, 0
         return count
 
-    def batch(self, max_spans: int, max_bytes: int, capture: Capture, now_ns: int) -> Batch:
+    def batch(self, max_spans: int, max_bytes: int, capture: Capture, now_ns: int) -> Batch[Reached]:
         """Return the next spans in order, with as much content as `capture` says; one at least, however long it is.
 
         Runs and steps that have ended come first: their events were read for a batch before. `now_ns`: Unix time.
         """
         turn = Turn(self._folding)
-        batch = Batch([], {}, turn.changed)
+        batch = Batch([], Reached({}, turn.changed))
         held = 0
         for told in self._folding.due(now_ns):
             try:
                 row = self._folding.row_of(told)
-                span = span_of(row, Resource(told.resource), self._scope, capture)
+                span = span_of(row, Resource(told.resource), self._scope, capture, self._vocabulary)
                 held += weight(span)
             except Exception:
                 batch.damaged += 1
@@ -142,7 +141,7 @@ class Backlog:
             for line, behind in self._lines(journal):
                 if line.startswith(_SPAN):
                     try:
-                        span = span_of(row_in(line), self._resource(journal), self._scope, capture)
+                        span = span_of(row_in(line), self._resource(journal), self._scope, capture, self._vocabulary)
                         held += weight(span)
                     except Exception:  # whatever is wrong with a line, the ones behind it are sent
                         batch.damaged += 1
@@ -156,7 +155,7 @@ class Backlog:
                     batch.damaged += self._told(turn, line, journal, capture)
                 elif line and not (line.startswith(b"{") and line.endswith(b"\n")):
                     batch.damaged += 1
-                batch.reached[journal.name] = behind
+                batch.reached.cursors[journal.name] = behind
                 if len(batch.spans) >= max_spans or events >= _EVENTS_MAX:
                     batch.full = True
                     return batch
@@ -170,14 +169,15 @@ class Backlog:
             return 1
         return 0
 
-    def settle(self, reached: dict[str, Cursor], changed: dict[str, Told]) -> None:
+    def settle(self, reached: Reached) -> None:
         """Move the cursors, and take what changed of runs and steps; write both down.
 
         The cursor comes last: after a kill between the two, events are read again, which changes nothing.
         """
+        changed = reached.changed
         self._folding.keep(changed)
         with self._lock:
-            self._cursors.update(reached)
+            self._cursors.update(reached.cursors)
             cursors = dict(self._cursors)
         if cursors == self._saved and not changed:
             return
@@ -209,7 +209,7 @@ class Backlog:
                     self._told(turn, line, journal, capture)
                 reached = behind
             self.bytes -= reached.offset - before.offset
-            self.settle({journal.name: reached}, turn.changed)
+            self.settle(Reached({journal.name: reached}, turn.changed))
         return lost
 
     def _cursor(self, journal: Path) -> Cursor:

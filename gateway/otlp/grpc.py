@@ -23,10 +23,10 @@ _TOO_LONG = ("larger than max", "exceeds maximum", "too large")
 
 
 class GrpcSender:
-    """Sends over one channel to OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
+    """Sends over one channel to a URL, or OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
 
-    def __init__(self) -> None:
-        self._exporter = OTLPSpanExporter(channel_options=_CHANNEL_OPTIONS)  # type: ignore[arg-type]
+    def __init__(self, url: str | None = None) -> None:
+        self._exporter = OTLPSpanExporter(endpoint=url, channel_options=_CHANNEL_OPTIONS)  # type: ignore[arg-type]
 
     def send(self, spans: Sequence[ReadableSpan]) -> Reply:
         """Send a batch once, and wait for the answer."""

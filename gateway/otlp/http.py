@@ -23,14 +23,14 @@ _REFUSALS = frozenset({400, 413, 422})
 
 
 class HttpSender:
-    """Sends over one kept connection to OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
+    """Sends over one kept connection to a URL, below which `/v1/traces` is, or OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str | None = None) -> None:
         # It logs every failed try, and values that it cannot encode.
         logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
         self._session = _Session()
         self._closed = False
-        self._exporter = OTLPSpanExporter(session=self._session)
+        self._exporter = OTLPSpanExporter(endpoint=url and _below(url), session=self._session)
 
     def send(self, spans: Sequence[ReadableSpan]) -> Reply:
         """Send a batch once, and wait for the answer."""
@@ -75,6 +75,10 @@ def reply_of(status: int, retry_after: str | None, body: bytes, now: float) -> R
     if status in _REFUSALS:
         return Refused(f"HTTP {status}")
     return Later(f"HTTP {status}", _seconds(retry_after, now))
+
+
+def _below(url: str) -> str:
+    return url if url.rstrip("/").endswith("/v1/traces") else f"{url.rstrip('/')}/v1/traces"
 
 
 def _rejected(body: bytes) -> int:

@@ -1,10 +1,9 @@
-"""A journal's line back to the span it came from, as far as the collector may see it. Pure.
+"""A journal's line, or a row of the store, back to the span it came from, as far as the collector may see it. Pure.
 
-The inverse of `telemetry.row_of`, plus the older names that some consumers still read. A run or a step comes as a row
-of the same form (`folding.row_of`), with what it was given and gave under `told`.
+The inverse of `telemetry.row_of`, under the names of a vocabulary. A run or a step comes as a row of the same form
+(`folding.row_of`), with what it was given and gave under `told`.
 """
 
-from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 import msgspec
@@ -13,24 +12,25 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from gateway.config import Capture
+from gateway.config import Capture, VocabularyName
 from gateway.content import bounded, fitted
+from gateway.otlp.naming import Facts
+from gateway.otlp.vocabularies import attributes_in
 from gateway.semconv import COLUMNS, CONTENT_COLUMNS, ERROR_BODY, promoted
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-
-# Attribute -> its older name, sent beside it: Phoenix, Jaeger and SigNoz read the first, many LLM views the second.
-ALIASES = {
-    "gen_ai.usage.cache_write.input_tokens": "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.provider.name": "gen_ai.system",
-}
-_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
-_LANGFUSE_FIRST_CHUNK = "langfuse.observation.completion_start_time"
+# What is known by reading bodies.
+_READ = ("gen_ai.", "gateway.usage.")
+# The settings with which content is sent.
+_CONTENT = ("full", "truncated")
+# What a run or a step was given and gave.
+_TOLD = ("input.value", "output.value")
 
 # Content stays the JSON that it is: it becomes a string again, mostly without being read.
 _Row = TypedDict(  # type: ignore[misc]
     "_Row", {column.name: msgspec.Raw if column.name in CONTENT_COLUMNS else Any for column in COLUMNS}, total=False
 )
+_JSON = frozenset(column.name for column in COLUMNS if column.type == "JSON")
 _decoder: Any = msgspec.json.Decoder(_Row)
 
 
@@ -40,10 +40,31 @@ def row_in(line: bytes) -> dict[str, Any]:
     return row
 
 
-def span_of(row: dict[str, Any], source: Resource, scope: InstrumentationScope, capture: Capture) -> ReadableSpan:
+def row_of_store(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as a line has it, of one that the store gave, where JSON is text. Raises msgspec.DecodeError."""
+    read = {
+        name: value.encode() if name in CONTENT_COLUMNS else msgspec.json.decode(value) if name in _JSON else value
+        for name, value in row.items()
+        if value is not None
+    }
+    if read["kind"] == "INTERNAL" and ("run_id" in read or "step_id" in read):
+        attributes = read.get("attributes") or {}
+        read["told"] = {name: attributes.pop(name).encode() for name in _TOLD if isinstance(attributes.get(name), str)}
+    return read
+
+
+def span_of(
+    row: dict[str, Any],
+    source: Resource,
+    scope: InstrumentationScope,
+    capture: Capture,
+    vocabulary: VocabularyName = "gen-ai",
+) -> ReadableSpan:
     """Return the span that a row was made of; its content as `capture.otlp` says. Raises KeyError or ValueError."""
     kind = SpanKind[row["kind"]]
     trace_id, start = int(row["trace_id"], 16), row["start_ns"]
+    # What a step failed of is its own words.
+    message = None if "told" in row and capture.otlp not in _CONTENT else row.get("status_message")
     parent = row.get("parent_span_id")
     state = row.get("trace_state")
     return ReadableSpan(
@@ -58,10 +79,10 @@ def span_of(row: dict[str, Any], source: Resource, scope: InstrumentationScope, 
         # An exchange's parent is in the client's process.
         parent=SpanContext(trace_id, int(parent, 16), is_remote=kind is SpanKind.SERVER) if parent else None,
         resource=source,
-        attributes=attributes_of(row, capture),
+        attributes=attributes_of(row, capture, vocabulary),
         events=[Event(event["name"], event["attributes"], event["time_ns"]) for event in row.get("events") or ()],
         kind=kind,
-        status=Status(StatusCode[row.get("status") or "UNSET"], row.get("status_message")),
+        status=Status(StatusCode[row.get("status") or "UNSET"], message),
         start_time=start,
         end_time=start + (row.get("duration_ns") or 0),
         instrumentation_scope=scope,
@@ -82,25 +103,26 @@ def weight(span: ReadableSpan) -> int:
     return total
 
 
-def attributes_of(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
-    """Return the attributes of a row's span under all names that consumers know; content as `capture.otlp` says."""
+def attributes_of(row: dict[str, Any], capture: Capture, vocabulary: VocabularyName = "gen-ai") -> dict[str, Any]:
+    """Return the attributes of a row's span under the names of a vocabulary; content as `capture.otlp` says."""
+    facts = Facts(row["kind"], row["start_ns"], row.get("duration_ns"))
+    return attributes_in(vocabulary, _attributes(row, capture), facts)
+
+
+def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
     attributes: dict[str, Any] = dict(row.get("attributes") or {})
     for attribute, column in promoted(row["kind"]).items():
         value = row.get(column)
         if value is not None and column not in CONTENT_COLUMNS:
             attributes[attribute] = value
-    for attribute, alias in ALIASES.items():
-        if attribute in attributes:
-            attributes[alias] = attributes[attribute]
-    if _FIRST_CHUNK in attributes:
-        moment = datetime.fromtimestamp(row["start_ns"] / 1e9 + attributes[_FIRST_CHUNK], UTC)
-        attributes[_LANGFUSE_FIRST_CHUNK] = moment.isoformat()
-    if capture.otlp in {"full", "truncated"}:
+    if capture.otlp in _CONTENT:
         _add_content(attributes, row, capture.otlp_bytes if capture.otlp == "truncated" else None)
         if capture.otlp == "truncated" and ERROR_BODY in attributes:
             attributes[ERROR_BODY] = attributes[ERROR_BODY][: capture.otlp_bytes]
     else:
         attributes.pop(ERROR_BODY, None)  # it may repeat content
+    if capture.otlp == "off":  # what HTTP tells, and no more
+        attributes = {name: value for name, value in attributes.items() if not name.startswith(_READ)}
     return attributes
 
 
