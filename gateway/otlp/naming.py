@@ -27,7 +27,7 @@ def renamed(attributes: Mapping[str, Any], names: Mapping[str, str]) -> Attribut
 
 def listed(value: Any) -> list[dict[str, Any]] | None:
     """Return content (a JSON list of objects as text) as a value; None for what is none."""
-    if not isinstance(value, str):
+    if not isinstance(value, str | bytes):
         return None
     try:
         items = msgspec.json.decode(value)

@@ -14,7 +14,8 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from gateway.config import Capture, VocabularyName
 from gateway.content import bounded, fitted
-from gateway.otlp.naming import Facts
+from gateway.otlp.naming import Facts, listed
+from gateway.otlp.tool_definitions import flat
 from gateway.otlp.vocabularies import attributes_in
 from gateway.semconv import COLUMNS, CONTENT_COLUMNS, ERROR_BODY, promoted
 
@@ -23,6 +24,7 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _READ = ("gen_ai.", "gateway.usage.")
 # The settings with which content is sent.
 _CONTENT = ("full", "truncated")
+_TOOLS = "gen_ai.tool.definitions"
 # What a run or a step was given and gave.
 _TOLD = ("input.value", "output.value")
 
@@ -133,6 +135,8 @@ def _add_content(attributes: dict[str, Any], row: dict[str, Any], limit: int | N
         for attribute, column in promoted(row["kind"]).items()
         if column in CONTENT_COLUMNS
     }
+    if content.get(_TOOLS):
+        content[_TOOLS] = _tools(content[_TOOLS])
     for attribute, encoded in (content | row.get("told", {})).items():
         if encoded in {b"", b"null"}:
             continue
@@ -142,3 +146,9 @@ def _add_content(attributes: dict[str, Any], row: dict[str, Any], limit: int | N
         attributes[attribute] = bounded(encoded, limit) if attribute in content else fitted(encoded, limit).decode()
         attributes["gateway.content.truncated"] = True
         attributes["gateway.content.full"] = f"SELECT * FROM spans WHERE span_id = '{row['span_id']}'"  # noqa: S608
+
+
+def _tools(encoded: bytes) -> bytes:
+    """Return the definitions of tools in the conventions' form: readers that are strict show no others."""
+    tools = listed(encoded)
+    return encoded if tools is None else msgspec.json.encode(flat(tools))

@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.otlp.naming import Attributes, Facts, listed, parts_of, renamed, texts_of
 from gateway.otlp.openinference_messages import Flattened
+from gateway.otlp.tool_definitions import nested
 
 _NAMES = {
     "gen_ai.request.model": "llm.request.model_name",
@@ -123,7 +124,7 @@ def _talked(said: Attributes) -> Attributes:
         del said[_TOOLS]
     schemas = {
         f"llm.tools.{index}.tool.json_schema": msgspec.json.encode(tool).decode()
-        for index, tool in enumerate(tools or ())
+        for index, tool in enumerate(nested(tools or []))
     }
     return asked.attributes | answered.attributes | schemas | flat
 
