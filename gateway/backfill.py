@@ -26,6 +26,7 @@ from gateway.otlp.delivery import BATCH_BYTES, Delivery
 from gateway.otlp.history import Asked, History, Place, horizon
 from gateway.otlp.replies import Sender
 from gateway.progress import Progress
+from gateway.query import QueryError
 from gateway.telemetry import resource
 
 _BATCH_SPANS = 512
@@ -172,7 +173,12 @@ class _Run:
 
     def all(self) -> None:
         """Send all. Raises ExportError, QueryError."""
-        total = self._history.count()
+        try:
+            total = self._history.count()
+        except QueryError as error:
+            if self._job.where is None:
+                raise
+            raise ExportError(f"--where is no condition that can be asked: {error}") from None
         self._progress.say(f"{total:,} spans to send to {_shown(self._job.endpoint)}")
         waited = 0.0
         while not self._history.finished:

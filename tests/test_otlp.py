@@ -1,6 +1,5 @@
 """OTLP export: every span of every journal reaches a collector at least once, whatever happens on the way."""
 
-import gzip
 import json
 import os
 import random
@@ -12,9 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import pytest
@@ -47,101 +45,10 @@ from gateway.otlp.http import HttpSender, reply_of
 from gateway.otlp.replies import Later, Refused, Taken
 from gateway.otlp.rows import row_in, span_of
 from gateway.telemetry import JournalTracer
+from tests.receiver import Answer, Receiver, attributes_of, spans_in
 
 START = 1_700_000_000_000_000_000
 SCOPE = InstrumentationScope("tracing-gateway", "1")
-
-
-class Answer(NamedTuple):
-    """What a scripted receiver says to one request."""
-
-    status: int = 200
-    retry_after: str | None = None
-    rejected: int = 0
-    hang: bool = False
-
-
-Script = Callable[[list[Any]], Answer]
-
-
-class Receiver:
-    """An OTLP/HTTP receiver that answers as its script says; what it took with a 200 is in `batches`."""
-
-    def __init__(self) -> None:
-        self.script: Script = lambda _: Answer()
-        self.batches: list[list[Any]] = []
-        self.requests: list[tuple[float, ExportTraceServiceRequest]] = []
-        self.headers: list[dict[str, str]] = []
-        self.released = threading.Event()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                receiver.headers.append({key.lower(): value for key, value in self.headers.items()})
-                answer = receiver.answer(ExportTraceServiceRequest.FromString(body))
-                if answer.hang:
-                    receiver.released.wait(30)
-                    self.close_connection = True
-                    return
-                reply = ExportTraceServiceResponse()
-                reply.partial_success.rejected_spans = answer.rejected
-                said = reply.SerializeToString()
-                self.send_response(answer.status)
-                if answer.retry_after:
-                    self.send_header("retry-after", answer.retry_after)
-                self.send_header("content-length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def answer(self, request: ExportTraceServiceRequest) -> Answer:
-        self.requests.append((time.monotonic(), request))
-        spans = spans_in(request)
-        answer = self.script(spans)
-        if answer.status == 200 and not answer.hang:
-            self.batches.append(spans)
-        return answer
-
-    @property
-    def names(self) -> list[str]:
-        return [span.name for batch in self.batches for span in batch]
-
-    def close(self) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def spans_in(request: ExportTraceServiceRequest) -> list[Any]:
-    """Return the spans of a request, in order."""
-    return [span for source in request.resource_spans for scope in source.scope_spans for span in scope.spans]
-
-
-def attributes_of(span: Any) -> dict[str, Any]:
-    """Return the attributes of a span, or of a resource, as Python values."""
-    return {item.key: value_of(item.value) for item in span.attributes}
-
-
-def value_of(value: Any) -> Any:
-    """Return an attribute's value."""
-    kind = value.WhichOneof("value")
-    if kind == "array_value":
-        return [value_of(item) for item in value.array_value.values]
-    return getattr(value, kind)
 
 
 @pytest.fixture(name="receiver")

@@ -4,6 +4,7 @@
 keeps its own, so that nothing is lost; a name that is taken already is not taken twice.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -48,8 +49,9 @@ def _gen_ai(attributes: Mapping[str, Any], facts: Facts) -> Attributes:
             said.setdefault(alias, said[attribute])
     first_chunk = said.get(_FIRST_CHUNK)
     if isinstance(first_chunk, int | float):
-        moment = datetime.fromtimestamp(facts.start_ns / 1e9 + first_chunk, UTC)
-        said.setdefault(_LANGFUSE_FIRST_CHUNK, moment.isoformat())
+        with contextlib.suppress(ValueError, OverflowError, OSError):  # no time that a calendar has
+            moment = datetime.fromtimestamp(facts.start_ns / 1e9 + first_chunk, UTC)
+            said.setdefault(_LANGFUSE_FIRST_CHUNK, moment.isoformat())
     return said
 
 
