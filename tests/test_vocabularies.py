@@ -374,6 +374,8 @@ def _leaves(value: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("name", NAMES)
 @given(attributes=attributes, facts=facts)
 @example(attributes=CALL, facts=ATTEMPT)
+@example(attributes={"gen_ai.provider.name": "a", "llm.vendor": "b"}, facts=ATTEMPT)
+@example(attributes={"session.id": "a", "gen_ai.conversation.id": "b"}, facts=ATTEMPT)
 def test_no_value_is_lost(name, attributes, facts):
     """Whatever a span says, each value of it is somewhere in what is sent, under whatever name."""
     said = attributes_in(name, attributes, facts)
