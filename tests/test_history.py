@@ -10,10 +10,13 @@ from opentelemetry.sdk.resources import Resource
 
 from gateway.config import Capture
 from gateway.otlp import history
+from gateway.otlp.backlog import Backlog
 from gateway.otlp.history import Asked, History, Place, Span, Window, horizon, portions, windows
 from gateway.query import QueryError
 from tests.store import START_NS, exchange, header, journal, sealed, span
 from tests.test_otlp import journal_in, line
+from tests.test_otlp_runs import Shown, drained
+from tests.told_events import lines_of, step, whole_run
 
 FULL = Capture(otlp="full")
 FIRST = Place(0)
@@ -181,6 +184,21 @@ def test_the_horizon_is_what_is_still_in_flight(tmp_path):
     held.end(7, line(7, "SERVER", "root"))
     assert horizon(tmp_path, now) == now - 10**9
     held.close()
+
+
+@pytest.mark.parametrize("capture", [FULL, Capture(otlp_bytes=60), Capture(otlp="metadata")])
+def test_runs_and_steps_come_as_they_are_sent_live(tmp_path, capture):
+    """What clients told of their runs is the same from the store as from the journals, content as the setting says."""
+    events = [*whole_run(), step("start", "long", 45, type="t", input={"q": "x" * 100}), step("end", "long", 46)]
+    journal(tmp_path, [header(), *lines_of(events)])
+    live = {span["span_id"]: span for span in drained(Backlog(tmp_path), capture=capture)}
+    source = History(Asked(data=tmp_path, until_ns=2**62), Place(0), Resource({}))
+    source.count()
+    stored = {shown["span_id"]: shown for shown in map(Shown, source.batch(99, 1 << 20, capture).spans)}
+    source.close()
+    assert stored == live
+    assert len(live) == 4
+    assert any("input.value" in span["attributes"] for span in stored.values()) == (capture.otlp != "metadata")
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 30_000)), max_size=20, unique_by=lambda each: each[0]))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.config import Capture
 from gateway.otlp import backlog as module
 from gateway.otlp import folding
-from gateway.otlp.backlog import Backlog
+from gateway.otlp.backlog import Backlog, Reached
 from gateway.otlp.exporter import Exporter
 from gateway.otlp.replies import Later, Reply, Taken
 from gateway.run_ids import run_span_id, step_span_id, trace_id
@@ -51,9 +51,9 @@ def drained(backlog: Backlog, now_ns: int = LATER, capture: Capture | None = Non
     sent: list[Shown] = []
     for _ in range(200):
         batch = backlog.batch(spans, 1 << 20, capture or Capture(), now_ns)
-        backlog.settle(batch.reached, batch.changed)
+        backlog.settle(batch.reached)
         sent += map(Shown, batch.spans)
-        if not (batch.full or batch.spans or batch.changed):
+        if not (batch.full or batch.spans or batch.reached.changed):
             return sent
     raise AssertionError("it does not end")
 
@@ -125,7 +125,7 @@ def test_a_collector_gets_what_sql_shows(tmp_path_factory, data):
         batch = backlog.batch(data.draw(st.integers(1, 4)), 1 << 20, Capture(), NOW)
         if what in {"take", "killed before the cursor"}:
             sent += map(Shown, batch.spans)
-            backlog.settle({} if what == "killed before the cursor" else batch.reached, batch.changed)
+            backlog.settle(Reached({}, batch.reached.changed) if what == "killed before the cursor" else batch.reached)
         if what.startswith("kill"):
             backlog = Backlog(folder)
     sent += drained(backlog)
@@ -219,7 +219,7 @@ def test_many_events_are_read_in_parts(tmp_path, monkeypatch):
     starts = [step("start", f"s{number}", number, type="t") for number in range(25)]
     journal(tmp_path, [header(), *lines_of(starts)])
     batch = Backlog(tmp_path).batch(512, 1 << 20, Capture(), NOW)
-    assert (len(batch.changed), batch.full) == (10, True)
+    assert (len(batch.reached.changed), batch.full) == (10, True)
     backlog = Backlog(tmp_path)
     drained(backlog, NOW)
     assert backlog.open == 25
@@ -248,7 +248,7 @@ def test_damage_costs_no_more_than_its_line(tmp_path, damage):
     backlog = Backlog(tmp_path)
     batch = backlog.batch(512, 1 << 20, Capture(), NOW)
     assert batch.damaged == 1
-    backlog.settle(batch.reached, batch.changed)
+    backlog.settle(batch.reached)
     with (tmp_path / "otlp" / "open.jsonl").open("ab") as file:
         file.write(damage)
     journal(tmp_path, lines_of([step("start", INNER, 2, type="t"), step("end", STEP, 3)]), "w0-2")
@@ -305,7 +305,7 @@ def test_a_worker_that_has_a_name_has_it_on_its_runs_too(tmp_path):
     journal(tmp_path, [header(), *lines_of([step("end", STEP, 9)])], "w0-2")
     backlog = Backlog(tmp_path)
     drained_batch = backlog.batch(512, 1 << 20, Capture(), LATER)
-    backlog.settle(drained_batch.reached, drained_batch.changed)
+    backlog.settle(drained_batch.reached)
     (span,) = backlog.batch(512, 1 << 20, Capture(), LATER).spans
     assert dict(span.resource.attributes) == source
     assert run_span_id(RUN) == format(span.parent.span_id, "016x")
