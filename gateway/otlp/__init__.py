@@ -1,7 +1,7 @@
 """Spans to a collector: from the journals, by the standard `OTEL_*` variables, at least once, in order.
 
-`backlog` knows how far each journal is exported, `history` reads the store instead, `rows` makes spans of their lines and
-rows under the names of `vocabularies`, `http` and `grpc` send them, `delivery` bears with what a collector says,
+`backlog` knows how far each journal is exported, `history` reads the store instead, `rows` makes spans of lines and rows
+under the names of `vocabularies`, `http` and `grpc` send them, `delivery` bears with what a collector says,
 `exporter` is the thread that does so.
 """
 
