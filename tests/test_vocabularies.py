@@ -1,5 +1,6 @@
 """Vocabularies: the same facts under the names each consumer reads; nothing is lost, and all of it fits a span."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -17,7 +18,9 @@ from gateway.otlp.rows import span_of
 from gateway.otlp.tool_definitions import flat, nested
 from gateway.otlp.vocabularies import attributes_in
 from gateway.semconv import ATTEMPT_PROMOTED
-from tests.receiver import attributes_of
+from tests.raw import exchange, request
+from tests.receiver import Receiver, attributes_of
+from tests.running import Process
 
 NAMES: tuple[VocabularyName, ...] = get_args(VocabularyName)
 ATTEMPT = Facts("CLIENT", 1_700_000_000_000_000_000, 2_345_678_901)
@@ -278,6 +281,28 @@ def test_a_providers_own_tools_keep_what_they_say():
     ]
     search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
     assert flat([search]) == nested([search]) == [search]
+
+
+async def test_the_setting_holds_for_what_is_sent_live(tmp_path):
+    """`[otlp] vocabulary` in gateway.toml reaches the recorder's exporter."""
+    receiver = Receiver()
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
+    try:
+        async with Process(tmp_path, '[otlp]\nvocabulary = "openinference"\n', environ=environ) as gateway:
+            body = {"model": "demo/chat", "messages": [{"role": "user", "content": "What is a span?"}]}
+            headers = [("Content-Type", "application/json")]
+            await exchange(gateway.url, request("POST", "/v1/chat/completions", headers, json.dumps(body).encode()))
+            for _ in range(400):
+                if len(receiver.names) == 2:
+                    break
+                await asyncio.sleep(0.05)
+    finally:
+        receiver.close()
+    (attempt,) = [span for batch in receiver.batches for span in batch if span.name == "chat chat"]
+    assert attributes_of(attempt)["llm.input_messages.0.message.content"] == "What is a span?"
 
 
 # what holds for all
