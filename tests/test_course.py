@@ -33,7 +33,7 @@ policies = st.builds(
 )
 circuits = st.builds(
     Circuit,
-    failures=st.integers(0, 3),
+    failures=st.sampled_from([0, 1, 1, 2, 3]),
     open_seconds=st.sampled_from([1.0, 5.0]),
     max_open_seconds=st.sampled_from([3.0, 20.0]),
 )
@@ -63,6 +63,8 @@ class Fleet(RuleBasedStateMachine):
             Candidate(providers=keyed(provider(number, count)), model="m") for number, count in enumerate(keys)
         ]
         self.gates = {each.id(None): Gate(circuit) for each in self.fleet}
+        for each in self.fleet:
+            self.health.first_byte(each.id(None), 0.1)  # enough to know what is late
         self.resting: dict[str | None, float] = {}
         self.running: list[Running] = []
 
@@ -319,5 +321,5 @@ class Fleet(RuleBasedStateMachine):
 
 TestFleet: Any = Fleet.TestCase
 TestFleet.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

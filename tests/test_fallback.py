@@ -119,6 +119,16 @@ async def test_who_cannot_be_asked_is_recorded_and_moved_on_from(
     assert fleet.exchange()["outcome"] == "ok"
 
 
+async def test_who_was_not_asked_has_not_answered(upstream: Upstream, second: Upstream, fleet: InProcess):
+    """A request that a candidate cannot be sent does not close its circuit."""
+    upstream.answers(fails("messages", 503))
+    for _ in range(5):
+        assert (await ask(fleet, "chat", "smart")).status == 200
+    assert (await ask(fleet, "responses", "smart", previous_response_id="resp_1")).status == 400
+    assert (await ask(fleet, "chat", "smart")).status == 200
+    assert (len(upstream.asked), len(second.asked)) == (5, 6)
+
+
 async def test_where_nobody_can_be_asked_the_client_is_told(upstream: Upstream, second: Upstream, fleet: InProcess):
     """It gets the last candidate's reason in its dialect, and each of them is an attempt."""
     answer = await ask(fleet, "responses", "smart", previous_response_id="resp_1")
