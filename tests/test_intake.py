@@ -240,6 +240,15 @@ async def test_a_body_that_is_too_large_is_refused(upstream: Upstream, tmp_path:
         assert (await tell(gateway.url, {"type": "a"})).status == 202
 
 
+async def test_a_body_without_end_is_not_read_to_its_end(upstream: Upstream, tmp_path: Path):
+    """Once it is too large, the answer is there, whatever more there is to come."""
+    toml = to(upstream.url, "[limits]\nbody_bytes = 2000\n")
+    async with InProcess(tmp_path, toml) as gateway, connected(gateway.url) as connection:
+        await connection.send(b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await connection.send(b"bb8\r\n" + b" " * 3000 + b"\r\n")
+        assert (await connection.answer("POST")).status == 413
+
+
 async def test_a_body_that_stops_coming_is_not_waited_for(upstream: Upstream, tmp_path: Path):
     """The limit of silence holds."""
     async with (

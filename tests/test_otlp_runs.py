@@ -154,6 +154,31 @@ def test_an_end_waits_for_its_start_and_a_step_for_its_run(tmp_path):
     assert (alone["name"], alone["duration_ns"], alone["trace_id"]) == ("step", 0, trace_id("elsewhere"))
 
 
+def test_what_was_sent_is_not_sent_again(tmp_path):
+    """An event that is repeated later, or comes late, begins no second span; not after a restart either."""
+    journal(tmp_path, [header(), *lines_of(whole_run())], "w0-0")
+    assert len(drained(Backlog(tmp_path))) == 3
+    journal(tmp_path, lines_of([*whole_run()[6:], step("end", INNER, 31), step("start", STEP, 1, type="t")]), "w0-1")
+    backlog = Backlog(tmp_path)
+    assert drained(backlog) == []
+    assert backlog.open == 0
+
+
+def test_what_came_last_by_its_own_time_counts(tmp_path):
+    """Two ends of one step, read in the wrong order, and a start that is read before an earlier one."""
+    events = [
+        step("end", STEP, 9, output="later"),
+        step("end", STEP, 8, output="earlier"),
+        step("start", STEP, 3, type="t", name="second"),
+        step("start", STEP, 2, type="t", name="first"),
+        {"type": "run:start", "id": RUN, "name": "n", "time": at(0)},
+    ]
+    journal(tmp_path, [header(), *lines_of(events)])
+    (span,) = drained(Backlog(tmp_path), NOW)
+    assert (span["name"], span["attributes"]["output.value"]) == ("first", '"later"')
+    assert (span["start_ns"] % 10**9, span["duration_ns"]) == (2_000_000, 7_000_000)
+
+
 def test_a_step_that_ends_after_its_run_was_sent_finds_it(tmp_path):
     """Its trace, and its parent's span, are those that the client gave, also after a restart."""
     start = {"type": "run:start", "id": RUN, "name": "n", "time": at(0), "trace_id": "ab" * 16, "span_id": "cd" * 8}

@@ -278,6 +278,25 @@ def test_what_is_not_known_of_a_step_is_null_and_its_span_is_there(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_at_one_moment_an_end_comes_after_its_beginning(tmp_path, order):
+    """JavaScript's clock has milliseconds, within which a short run begins and ends."""
+    for number in range(8):
+        run_id = f"r{number}"
+        events = [
+            {"type": "run:start", "id": run_id, "name": "n", "time": at(1)},
+            {"type": "run:update", "id": run_id, "time": at(1)},
+            step("start", STEP, 1, run_id, type="t"),
+            step("state", STEP, 1, run_id, state="s"),
+            step("end", STEP, 1, run_id),
+        ]
+        journal(tmp_path, lines_of(events[::order]), f"w0-{number}")
+    files = store_files(tmp_path)
+    for view in ("runs", "steps"):
+        _, rows = over(f"SELECT DISTINCT status, duration_ms FROM {view}", *files)  # noqa: S608
+        assert rows == [("finished", 0.0)]
+
+
 def test_a_clock_that_runs_behind_gives_no_negative_time(tmp_path):
     """Two machines tell of one step: it took no less than nothing."""
     rows = _spans(*lines_of([step("start", STEP, 9, type="t"), step("end", STEP, 2)]), tmp_path=tmp_path)
