@@ -55,11 +55,10 @@ WITH told AS (
         make_timestamp(max(time_ns) // 1000) AS updated_at,
         make_timestamp(max(time_ns) FILTER (phase = 2) // 1000) AS ended_at,
         -- Two machines' clocks may say that it ended before it began.
-        if(
-            max(time_ns) FILTER (phase = 2) < min(time_ns) FILTER (phase = 0),
-            0,
-            max(time_ns) FILTER (phase = 2) - min(time_ns) FILTER (phase = 0)
-        ) / 1e6 AS duration_ms,
+        CASE
+            WHEN max(time_ns) FILTER (phase = 2) < min(time_ns) FILTER (phase = 0) THEN 0
+            ELSE max(time_ns) FILTER (phase = 2) - min(time_ns) FILTER (phase = 0)
+        END / 1e6 AS duration_ms,
         min(service_name) AS service_name
     FROM told
     GROUP BY run_id, step_id

@@ -37,6 +37,11 @@ def error_in(family: str, body: bytes) -> dict[str, object]:
             assert set(whole) == {"error"}
             assert isinstance(whole["error"], str)
             error = {"message": whole["error"]}
+        case "chronicle":
+            assert set(whole) == {"error"}
+            assert set(whole["error"]) == {"kind", "message", "details"}
+            assert whole["error"]["details"] == {"body": whole["error"]["message"], "details": None}
+            error = whole["error"]
         case _:
             assert set(whole) == {"__type", "message"}
             error = whole
