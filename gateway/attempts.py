@@ -197,14 +197,12 @@ class Attempts:
         plan, tee = opened.plan, opened.tee
         if opened.recovered is not None and (answered := recovered(opened.recovered)) is not None:
             return await recover(self._request, plan, self._exchange, opened.attempt, opened.response, answered)
-        chronicles = plan.route.family == "chronicle"  # who gets the usage, too
-        hides = plan.asked_usage and tee.streamed and not opened.coding and not chronicles
-        usage_filter = UsageFilter() if hides else None
+        usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not opened.coding else None
         reply: Reply | None = None
         if plan.translation is not None:
             opened.attempt.dropped(plan.translation.dropped)
             reply = plan.translation.reply(tee, opened.coding, time())
-        if chronicles and 200 <= opened.response.status < 300:
+        if plan.route.family == "chronicle" and 200 <= opened.response.status < 300:
             reply = chronicle_reply.reply(plan.route, self._exchange, tee, opened.coding, reply, time())
         return await relay(self._request, opened.body, plan.route, self._exchange, opened.attempt, usage_filter, reply)
 

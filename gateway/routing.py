@@ -141,7 +141,7 @@ def place(
     """Read the path. Raises ExchangeError for one that belongs to no provider. `chronicles`: its client says so."""
     path, mark, query = raw_target.partition("?")
     head, slash, tail = path.lstrip("/").partition("/")
-    if head not in providers and chronicle.is_chat(method, path, speaks=chronicles):
+    if chronicle.is_chat(method, path, speaks=chronicles):
         chat = DIALECTS["openai-chat"]
         return Place(provider=None, path=chronicle.PATH, query="", family="chronicle", usual="openai", dialect=chat)
     deployment = targets.deployment(targets.bare(path))

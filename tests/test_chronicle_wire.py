@@ -240,9 +240,9 @@ async def test_an_answer_of_the_other_kind(gateway: InProcess, upstream: Upstrea
 
 async def test_a_stream_for_who_wanted_none_that_stops(gateway: InProcess, upstream: Upstream):
     """What came of it is not put together as if it were whole."""
-    upstream.answers(stream([CHUNK]))
-    answer = await post(gateway, {"retry": {"max_tries": 1}})
-    assert not (answer.status == 200 and answer.whole)
+    upstream.answers(reply(CHUNK, content_type="text/event-stream"))
+    error = failed(await post(gateway, {"retry": {"max_tries": 1}}))
+    assert (error["status"], error["kind"]) == (502, "provider_connection_closed")
     assert gateway.exchange()["outcome"] == "upstream_abort"
 
 

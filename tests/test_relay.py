@@ -277,6 +277,21 @@ async def test_a_break_is_told_in_the_dialect(name: str, start: bytes, upstream:
         assert (told["error"]["type"], told["error"]["code"]) == ("server_error", "upstream_abort")
 
 
+async def test_a_break_can_be_read_before_the_connection_ends(upstream: Upstream, impatient: InProcess):
+    """Node's fetch throws away what it has not read by then: the event that tells of a break leaves some time ahead."""
+    upstream.answers(stream([EVENT], end=RESET))
+    async with connected(impatient.url) as connection:
+        await connection.send(asking())
+        await connection.head()
+        while b'"error"' not in await connection.piece():
+            pass
+        for _ in range(5):  # whatever came with it has been taken by now
+            await asyncio.sleep(0)
+        assert not connection.reader.at_eof()
+        assert await connection.rest() == b""
+        assert not connection.whole
+
+
 @pytest.mark.parametrize("sent", [b"", gzip.compress(EVENT * 9)[:40]], ids=["nothing yet", "a part"])
 async def test_no_event_is_written_into_a_coding(sent: bytes, upstream: Upstream, impatient: InProcess):
     """A coded stream that breaks gets no plain text of ours behind it."""
