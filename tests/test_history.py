@@ -229,4 +229,4 @@ def test_portions_are_bounded_and_whole(sizes):
     spans = [Span(number, f"{number:016x}", size) for number, size in enumerate(sizes)]
     made = list(portions(spans))
     assert [span for portion in made for span in portion] == spans
-    assert all(len(portion) == 1 or sum(span.bytes for span in portion) <= 6 * 1024 * 1024 for portion in made)
+    assert all(len(portion) == 1 or sum(span.bytes for span in portion) <= 20 * 1024 * 1024 for portion in made)

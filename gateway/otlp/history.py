@@ -28,7 +28,7 @@ from gateway.views import quoted
 
 _MINUTE = 60_000_000_000
 # As many spans, about, are listed at once, and as many bytes of them, about, read at once.
-_LISTED, _READ_SPANS, _READ_BYTES = 20_000, 2000, 6 * MIB
+_LISTED, _READ_SPANS, _READ_BYTES = 20_000, 5000, 20 * MIB
 _MOST_ROWS = 200_000
 # A span's time is taken a moment before its line is written.
 _SETTLED = 1_000_000_000
