@@ -5,6 +5,7 @@ thread beside it, with an event loop of its own, or another process (`gateway re
 """
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -12,21 +13,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aiohttp import web
-from multidict import CIMultiDict
-from yarl import URL
 
 from gateway import setup
-from gateway.config import Config, expand, made, parse
+from gateway.config import Config, expand, made, problem
 from gateway.errors import ConfigError
 from gateway.folder import hold
+from gateway.inside import inner
+from gateway.providers.aws_profiles import with_region
 from gateway.running import looked_after
+from gateway.source import Source
 from gateway.worker import Worker
+
+log = logging.getLogger("gateway.embedding")
 
 Recording = Literal["thread", "none"]
 
 _TICK = 1.0
 # How soon a client that left is seen, where the host does not cancel its handlers.
 _LOOK = 0.25
+# After which the recorder is started again where it failed.
+_AGAIN = 1.0
 _ANY_PATH = "/{path:.*}"
 _GATEWAY = web.AppKey("gateway", Worker)
 
@@ -38,22 +44,24 @@ def create_app(
     recorder: Recording = "thread",
     environ: Mapping[str, str] | None = None,
     token: str | None = None,
-    auto_decompress: bool = True,
+    auto_decompress: bool | None = None,
 ) -> web.Application:
-    """Return the gateway as an Application. Raises ConfigError where the configuration cannot work.
+    """Return the gateway as an Application. Reads files. Raises ConfigError where the configuration cannot work.
 
-    `config`: a gateway.toml, its tables, or None for the defaults; no other file is looked for.
+    `config`: a gateway.toml, beside which its `.env` is read; the tables of one; or None for the defaults. No other
+    file is looked for, but a file's or the defaults' is beside what `gateway config` keeps in the data folder.
     `recorder`: "thread" for one in this process, "none" where another process runs `gateway recorder` on the same data.
+    `environ`: the variables that count, this process's by default; `OTEL_*` are this process's in any case.
     `token`: what clients, and the pages below /-/, must show; without it the host application says who may come.
-    `auto_decompress`: as the host's runner has it, which is aiohttp's default.
+    `auto_decompress`: as the host's runner has it; found out where it is not said.
     """
-    environ = os.environ if environ is None else environ
-    settings = _read(config, environ)
-    token = (token or settings.auth.token or "").strip() or None
+    folder = Path(data).absolute()
+    settings, environ = _read(config, os.environ if environ is None else environ, folder)
+    token = (token or settings.auth.token or environ.get("GATEWAY_TOKEN") or "").strip() or None
     if settings.auth.required and token is None:
         raise ConfigError("$.auth.required: it needs a token; set $.auth.token, or create_app(token=...)")
-    setup.build(settings, environ)
-    folder = Path(data).absolute()
+
+    cutting: list[asyncio.TimerHandle] = []
 
     async def running(app: web.Application) -> AsyncIterator[None]:
         thread = _Recording(folder, settings, environ) if recorder == "thread" else None
@@ -72,6 +80,8 @@ def create_app(
         finally:
             ticking.cancel()
             await asyncio.wait({ticking})
+            for each in cutting:
+                each.cancel()
             worker.cut_off()
             await worker.close()
             if thread is not None:
@@ -81,50 +91,41 @@ def create_app(
         """Let what is in flight end, but no longer than is set; the host's runner waits for it."""
         worker = app[_GATEWAY]
         worker.stopping()
-        asyncio.get_running_loop().call_later(settings.limits.drain_seconds, worker.cut_off)
+        loop = asyncio.get_running_loop()
+        cutting.append(loop.call_later(settings.limits.drain_seconds, worker.cut_off))
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        return await _watched(_unmounted(request, auto_decompress), app[_GATEWAY].handle)
+        return await _watched(inner(request, settings.limits.body_bytes, auto_decompress), app[_GATEWAY].handle)
 
-    app = web.Application(client_max_size=settings.limits.body_bytes)
+    app = web.Application()
     app.router.add_route("*", _ANY_PATH, answer)
     app.cleanup_ctx.append(running)
     app.on_shutdown.append(draining)
     return app
 
 
-def _read(config: Config | Mapping[str, Any] | Path | str | None, environ: Mapping[str, str]) -> Config:
-    """Return the configuration. Raises ConfigError."""
-    if config is None or isinstance(config, Config):
-        return config or Config()
-    if isinstance(config, Mapping):
-        return made(expand(dict(config), environ))
-    path = Path(config)
-    try:
-        return parse(path.read_text(encoding="utf-8"), environ, str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+def _read(
+    config: Config | Mapping[str, Any] | Path | str | None, environ: Mapping[str, str], data: Path
+) -> tuple[Config, Mapping[str, str]]:
+    """Return a configuration that can work, and the variables that count. Raises ConfigError."""
+    if config is None or isinstance(config, Path | str):
+        named = None if config is None else Path(config)
+        loaded = Source(data=data, environ=dict(environ), cwd=Path.cwd(), named=named, search=False).load()
+        return loaded.config, loaded.environ
+    if isinstance(config, Config):
+        if wrong := problem(config):
+            raise ConfigError(wrong)
+    else:
+        config = made(expand(dict(config), environ))
+    environ = with_region(environ)
+    setup.build(config, environ)
+    return config, environ
 
 
 async def _tick(worker: Worker) -> None:
     while True:
         worker.journal.tick()
         await asyncio.sleep(_TICK)
-
-
-def _unmounted(request: web.Request, decompressed: bool) -> web.Request:
-    """Return a request as it would be to a gateway by itself: without the mount's prefix, its body as its head says."""
-    resource = request.match_info.route.resource
-    mount = "" if resource is None else resource.canonical.removesuffix("/{path}")
-    changed: dict[str, Any] = {}
-    if mount and request.raw_path.startswith(mount):
-        changed["rel_url"] = URL(request.raw_path[len(mount) :] or "/", encoded=True)
-    if decompressed and "Content-Encoding" in request.headers:
-        headers = CIMultiDict(request.headers)
-        headers.popall("Content-Encoding")
-        headers.popall("Content-Length", None)
-        changed["headers"] = headers
-    return request.clone(**changed) if changed else request
 
 
 async def _watched(
@@ -175,12 +176,24 @@ class _Recording:
             asyncio.run(self._look_after())
         except BaseException as error:  # the thread that waits is told
             self._failed = error
-            raise
         finally:
             self._ready.set()
 
     async def _look_after(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with looked_after(self._data, self._config, self._environ) as one:
-            self._ready.set()
-            await one.run(self._stop)
+        while not self._stop.is_set():
+            try:
+                async with looked_after(self._data, self._config, _exporting(self._environ)) as one:
+                    self._ready.set()
+                    await one.run(self._stop)
+            except Exception:
+                if not self._ready.is_set():
+                    raise
+                log.exception("the recorder of %s failed; starting it again", self._data)
+                await asyncio.sleep(_AGAIN)
+
+
+def _exporting(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return variables of which those of the exporter, which reads the process's own, are these."""
+    told = {name: value for name, value in environ.items() if not name.startswith("OTEL_")}
+    return told | {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,11 @@ import pytest
 from aiohttp import web
 
 import gateway
+from gateway import embedding
+from gateway.config import Config, Provider
 from gateway.errors import ConfigError
+from gateway.folder import hold
+from gateway.recorder import Recorder
 from tests.raw import connected, exchange, request
 from tests.running import ask
 from tests.sdks import CHAT
@@ -203,12 +208,78 @@ def test_wrong_configurations_are_told(tmp_path: Path):
     file.write_text("[providers.local]\ntimeout = 'x'\n")
     with pytest.raises(ConfigError, match=re.escape(f"{file}: ")):
         gateway.create_app(file)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="there is no such file"):
         gateway.create_app(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=r"\$\.default_timeout must be more than 0"):
+        gateway.create_app(Config(default_timeout=0))
     with pytest.raises(ConfigError, match="A_KEY"):
         gateway.create_app({"providers": {"openai": {"api_key": "${env:A_KEY}"}}}, environ={})
     with pytest.raises(ConfigError, match="circle"):
         gateway.create_app({"aliases": {"a": {"candidates": ["a"]}}}, environ={})
+
+
+@pytest.mark.parametrize("how", ["tables", "a Config", "a path", "a path as text", "what is kept"])
+async def test_each_way_to_say_the_configuration(upstream: Upstream, tmp_path: Path, how: str):
+    """A file has its `.env` beside it; what `gateway config` keeps in the data folder counts where nothing is said."""
+    file = tmp_path / "some.toml"
+    file.write_text("[providers.local]\nbase_url = '${env:UPSTREAM}/v1'")
+    (tmp_path / ".env").write_text(f"UPSTREAM={upstream.url}\n")
+    provider = {"base_url": f"{upstream.url}/v1"}
+    (tmp_path / "data").mkdir()
+    if how == "what is kept":
+        (tmp_path / "data" / "config.json").write_text(json.dumps({"providers": {"local": provider}}))
+    said: dict[str, Any] = {
+        "tables": {"providers": {"local": provider}},
+        "a Config": Config(providers={"local": Provider(base_url=provider["base_url"])}),
+        "a path": file,
+        "a path as text": str(file),
+        "what is kept": None,
+    }
+    app = await asyncio.to_thread(
+        gateway.create_app, said[how], data=tmp_path / "data", recorder="none", environ={"A_KEY": "k"}
+    )
+    async with serving(app) as url:
+        assert (await exchange(url, request("GET", "/local/v1/models"))).status == 200
+
+
+async def test_the_token_may_be_the_environments(upstream: Upstream, tmp_path: Path):
+    """As that of the command."""
+    environ = {"A_KEY": "k", "GATEWAY_TOKEN": "t-0123456789"}
+    async with serving(gateway.create_app(tables(upstream), data=tmp_path, recorder="none", environ=environ)) as url:
+        assert (await exchange(url, request("GET", "/v1/models"))).status == 401
+        assert (await exchange(url, request("GET", "/v1/models", [("x-gateway-token", "t-0123456789")]))).status == 200
+
+
+async def test_a_recorder_that_fails_is_started_again(
+    upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """The application does not notice; the log says why."""
+    upstream.answers(reply(CHAT))
+    monkeypatch.setattr(embedding, "_AGAIN", 0.05)
+    run = Recorder.run
+
+    async def broken(_self: Recorder, _stop: asyncio.Event) -> None:
+        monkeypatch.setattr(Recorder, "run", run)
+        raise RuntimeError("as it was asked to")
+
+    monkeypatch.setattr(Recorder, "run", broken)
+    app = gateway.create_app(tables(upstream), data=tmp_path / "data", environ={"A_KEY": "k"})
+    async with serving(app) as url:
+        assert (await exchange(url, request("POST", "/v1/chat/completions", [JSON], BODY))).status == 200
+        await seen(tmp_path / "data", "SELECT outcome FROM exchanges", [("ok",)])
+        assert "failed; starting it again" in caplog.text
+    assert list((tmp_path / "data" / "segments").glob("*.duckdb"))
+
+
+async def test_a_recorder_that_cannot_begin_is_an_error_of_the_start(upstream: Upstream, tmp_path: Path):
+    """Where its socket is to be stands something else; the folder is free again then."""
+    data = tmp_path / "data"
+    (data / "recorder.sock").mkdir(parents=True)
+    app = gateway.create_app(tables(upstream), data=data, environ={"A_KEY": "k"})
+    with pytest.raises(OSError, match=r"recorder\.sock"):
+        async with serving(app):
+            pass
+    os.close(await asyncio.to_thread(hold, data))
 
 
 def test_importing_the_package_is_light():

@@ -1,6 +1,7 @@
 """A worker's side of `/-/`: check who asks, and hand the request to the recorder over its unix socket."""
 
 import hmac
+import io
 import ipaddress
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,7 @@ class Admin:
             async with self._recorder().request(
                 request.method,
                 f"http://recorder{request.raw_path}",
-                data=body or None,
+                data=io.BytesIO(body) if body else None,  # of bytes it warns where there are many
                 timeout=_seconds(_PAGE_SECONDS),
             ) as answer:
                 headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
