@@ -53,6 +53,7 @@ def record(source: Source) -> None:
     data = (source.cwd / source.data).absolute()
     loaded = structs.replace(source, data=data).load()
     lock = hold(data)
+    os.environ.update(loaded.environ)  # the exporter reads the process's own
 
     async def look_after() -> None:
         stop = asyncio.Event()
@@ -116,7 +117,7 @@ def _of_the_recorder(loaded: Loaded) -> tuple[object, ...]:
     """Return what the recorder goes by, which it reads once, when it starts."""
     config, environ = loaded.config, loaded.environ
     exporting = sorted((name, value) for name, value in environ.items() if name.startswith("OTEL_"))
-    return config.store, config.sql, config.capture.otlp, config.capture.otlp_bytes, exporting
+    return config.store, config.sql, config.otlp, config.capture.otlp, config.capture.otlp_bytes, exporting
 
 
 def _open_many_files() -> None:

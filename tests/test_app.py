@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.app import Options, Tokens, hold, serve
+from gateway.app import Options, Tokens, _of_the_recorder, hold, serve
 from gateway.errors import ConfigError
 from gateway.source import Source
 from tests.raw import exchange, request
@@ -77,6 +77,31 @@ def test_one_gateway_looks_after_a_data_folder(tmp_path):
         hold(data)
     os.close(lock)
     os.close(hold(data))
+
+
+THE_RECORDERS = (
+    "[store]\nmax_age_days = 3",
+    "[sql]\nmax_rows = 3",
+    "[otlp]\nvocabulary = 'openinference'",
+    "[capture]\notlp = 'full'",
+    "[capture]\notlp_bytes = 3",
+)
+THE_WORKERS = (
+    "[capture]\nstore = 'off'",
+    "[api_keys]\na = 'k'",
+    "[limits]\ndrain_seconds = 3.0",
+    "[retry]\nmax_tries = 1",
+)
+
+
+@pytest.mark.parametrize("toml", [*THE_RECORDERS, *THE_WORKERS])
+def test_the_recorder_is_started_again_for_what_it_reads_once(tmp_path, toml):
+    """Its settings, and where the exporter sends; not for what concerns the workers alone."""
+    before, after = _of_the_recorder(source(tmp_path).load()), _of_the_recorder(source(tmp_path, toml).load())
+    assert (before != after) == (toml in THE_RECORDERS)
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    assert _of_the_recorder(source(tmp_path, environ=environ).load()) != before
+    assert _of_the_recorder(source(tmp_path, environ={"A_KEY": "k"}).load()) == before
 
 
 @pytest.fixture(name="taken")

@@ -5,11 +5,13 @@ import gzip
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +282,41 @@ async def test_a_recorder_that_cannot_begin_is_an_error_of_the_start(upstream: U
         async with serving(app):
             pass
     os.close(await asyncio.to_thread(hold, data))
+
+
+async def test_the_readmes_example_runs(tmp_path: Path):
+    """As it stands there, but for its port."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    (example,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "create_app" in each]
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "gateway.toml").write_text("")
+    (tmp_path / "example.py").write_text(example.replace("port=8080", f'host="127.0.0.1", port={port}'))
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "example.py", cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL
+    )
+    sent = request(
+        "POST",
+        "/llm/v1/chat/completions",
+        [JSON],
+        b'{"model": "demo/chat", "messages": [{"role": "user", "content": "hi"}]}',
+    )
+    try:
+        for _ in range(400):
+            try:
+                answer = await exchange(f"http://127.0.0.1:{port}", sent)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.05)
+            else:
+                break
+        assert answer.status == 200
+        await seen(tmp_path / "gateway-data", "SELECT provider, outcome FROM attempts", [("demo", "ok")])
+    finally:
+        process.send_signal(signal.SIGINT)
+        await process.wait()
+    assert process.returncode == 0
 
 
 def test_importing_the_package_is_light():
