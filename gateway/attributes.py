@@ -13,6 +13,7 @@ from gateway.content import bounded
 from gateway.dialects.conversation import Answered, Asked, Usage
 from gateway.options import Metadata, whole_number
 from gateway.routing import Route
+from gateway.run_ids import known
 from gateway.semconv import ERROR_BODY
 
 # What a request belongs to, by the option that says it (`options.said_in`), and the attribute that becomes of it.
@@ -40,6 +41,8 @@ _BELONGING = {
     "tags": "gateway.tags",
 }
 _INTEGERS = frozenset({"gateway.step.index", "gateway.prompt.version"})
+# Written as what was told of the run and the step is.
+_IDS = frozenset({"gateway.run.id", "gateway.step.id"})
 # The same by the field of `options.Metadata`.
 _FIELDS = {
     "extra" if option == "extra-meta" else option.replace("-", "_"): attribute
@@ -152,7 +155,7 @@ def of_client(
     for option, (_, text) in said.items():
         belonging = _BELONGING.get(option)
         if belonging is not None and belonging not in attributes:
-            value = whole_number(text) if belonging in _INTEGERS else text
+            value = whole_number(text) if belonging in _INTEGERS else known(text) if belonging in _IDS else text
             if value is not None:
                 attributes[belonging] = value
     for header, attribute in _OTHERS:
@@ -169,6 +172,11 @@ def of_metadata(metadata: Metadata) -> Attributes:
     """Return what a request's body says that it belongs to."""
     said = structs.asdict(metadata)
     attributes = {_FIELDS[name]: value for name, value in said.items() if value is not None}
+    for name in _IDS & attributes.keys():
+        if (own_id := known(attributes[name])) is None:
+            del attributes[name]
+        else:
+            attributes[name] = own_id
     if metadata.extra is not None:
         attributes["gateway.extra"] = _encoder.encode(metadata.extra).decode()
     return attributes

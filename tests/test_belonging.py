@@ -3,6 +3,7 @@
 import json
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from gateway.attributes import of_client, of_metadata
@@ -108,3 +109,16 @@ def test_headers_and_bodies_say_it_alike():
     by_head, by_body = of_client("GET", "/", {}, said), of_metadata(metadata_of(said))
     assert json.loads(by_head.pop("gateway.extra")) == json.loads(by_body.pop("gateway.extra"))
     assert by_head == by_body | {"http.request.method": "GET", "url.path": "/"}
+
+
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+def test_a_run_has_one_id_however_it_is_written():
+    """In capitals or without dashes it is found beside what was told of it; what clients send for none is none."""
+    for written in (RUN.upper(), RUN.replace("-", "")):
+        headers = said_in([(b"x-gateway-run", written.encode()), (b"x-gateway-step-id", NIL.encode())])
+        metadata = msgspec.structs.replace(metadata_of(headers), run_id=written, step_id=NIL)
+        for attributes in (of_client("POST", "/", {}, headers), of_metadata(metadata)):
+            assert attributes["gateway.run.id"] == RUN
+            assert "gateway.step.id" not in attributes
