@@ -21,7 +21,8 @@ from gateway.errors import ConfigError
 log = logging.getLogger("gateway.supervisor")
 
 BACKLOG = 1024
-# A child that keeps dying this young this often will not come up by trying again.
+# A child that dies this young this often, and has never served, will not come up by trying again. One that has served
+# is started for ever: what kills it then may pass, and the proxy is to stay.
 _YOUNG_SECONDS = 2.0
 _YOUNG_DEATHS = 5
 _TICK = 1.0
@@ -50,6 +51,7 @@ class Role(Struct, kw_only=True):
     born: float = 0.0
     young_deaths: int = 0
     ready: bool = False
+    served: bool = False
     end_by: float = 0.0
 
 
@@ -207,6 +209,7 @@ class Supervisor:
             pids = os.read(self._ready_read, 4096).split()
             for role in (self._first, *self._workers):
                 role.ready = role.ready or str(role.pid).encode() in pids
+                role.served = role.served or role.ready
 
     def _fork(self, role: Role) -> None:
         role.ready = False
@@ -260,12 +263,12 @@ class Supervisor:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         young = time.monotonic() - role.born < _YOUNG_SECONDS and not role.ready
         role.young_deaths = role.young_deaths + 1 if young else 0
-        if role.young_deaths >= _YOUNG_DEATHS:
+        if role.young_deaths >= _YOUNG_DEATHS and not role.served:
             self._failed = f"{role.name} {how} {_YOUNG_DEATHS} times at once; see the lines above"
             return
         log.warning("%s %s; starting it again", role.name, how)
         if young:
-            time.sleep(0.1 * 2**role.young_deaths)
+            time.sleep(0.1 * 2 ** min(role.young_deaths, _YOUNG_DEATHS - 1))
         self._fork(role)
 
     def _stop_all(self) -> None:

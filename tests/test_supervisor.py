@@ -252,6 +252,27 @@ async def test_a_recorder_that_dies_is_started_again_and_nobody_notices(upstream
         assert "recorder was killed by signal 9; starting it again" in gateway.log.read_text()
 
 
+@pytest.mark.timeout(90)
+async def test_a_recorder_that_keeps_dying_does_not_end_the_proxy(upstream: Upstream, tmp_path):
+    """However often it is killed before it serves again: requests are answered, and it comes back when that is over."""
+    async with Process(tmp_path, to(upstream.url)) as gateway:
+        _, worker = gateway.children()
+        for _ in range(7):
+            for _ in range(1000):
+                if victims := [pid for pid in gateway.children() if pid != worker]:
+                    break
+                await asyncio.sleep(0.005)
+            os.kill(victims[0], signal.SIGKILL)
+            await until_gone(victims)
+        assert (await exchange(gateway.url, MODELS)).status == 200
+        for _ in range(200):
+            if (await exchange(gateway.url, sql("SELECT 1"))).status == 200:
+                break
+            await asyncio.sleep(0.05)
+        assert (await exchange(gateway.url, sql("SELECT 1"))).status == 200
+        assert worker in gateway.children()
+
+
 async def test_a_child_that_always_dies_ends_the_gateway_with_a_word(tmp_path):
     """A fault that no new start mends is an error that ends it with 1, not a loop."""
     gateway = Process(tmp_path, "")
