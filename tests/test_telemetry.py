@@ -119,7 +119,7 @@ def test_it_is_a_tracer_of_the_api(tracer, seen):
 ATTRIBUTES: dict[str, dict[str, Any]] = {
     "SERVER": {name: 1 if "tokens" in name else name for name in EXCHANGE_PROMOTED},
     "CLIENT": {
-        name: '[{"role":"user"}]' if column in CONTENT_COLUMNS else 1.5 if column == "ttfc_s" else name
+        name: '[{"type":"function","name":"f"}]' if column in CONTENT_COLUMNS else 1.5 if column == "ttfc_s" else name
         for name, column in ATTEMPT_PROMOTED.items()
     },
 }
