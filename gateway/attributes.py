@@ -11,43 +11,36 @@ from msgspec import structs
 from gateway.config import Capture
 from gateway.content import bounded
 from gateway.dialects.conversation import Answered, Asked, Usage
-from gateway.options import Metadata, whole_number
+from gateway.options import FIELDS, INTEGERS, Metadata, whole_number
 from gateway.routing import Route
 from gateway.run_ids import known
 from gateway.semconv import ERROR_BODY
 
-# What a request belongs to, by the option that says it (`options.said_in`), and the attribute that becomes of it.
-_BELONGING = {
-    "session": "session.id",
-    "session-id": "session.id",
-    "user": "user.id",
-    "user-id": "user.id",
+# What a request belongs to, by the field of `options.Metadata`.
+_FIELDS = {
     "application": "gateway.application",
     "environment": "gateway.environment",
-    "organization": "gateway.organization.id",
-    "organization-id": "gateway.organization.id",
-    "project": "gateway.project.id",
-    "project-id": "gateway.project.id",
-    "workflow-id": "gateway.workflow.id",
-    "workflow-name": "gateway.workflow.name",
-    "run": "gateway.run.id",
-    "run-id": "gateway.run.id",
-    "step": "gateway.step.id",
-    "step-id": "gateway.step.id",
-    "step-index": "gateway.step.index",
-    "prompt-id": "gateway.prompt.id",
-    "prompt-version": "gateway.prompt.version",
-    "extra-meta": "gateway.extra",
+    "organization_id": "gateway.organization.id",
+    "project_id": "gateway.project.id",
+    "user_id": "user.id",
+    "workflow_id": "gateway.workflow.id",
+    "workflow_name": "gateway.workflow.name",
+    "run_id": "gateway.run.id",
+    "step_id": "gateway.step.id",
+    "step_index": "gateway.step.index",
+    "prompt_id": "gateway.prompt.id",
+    "prompt_version": "gateway.prompt.version",
+    "extra": "gateway.extra",
+}
+# The same by the option that says it (`options.said_in`), and what only headers say.
+_BELONGING = {option: _FIELDS[field] for option, field in FIELDS.items()} | {
+    "session": "session.id",
+    "session-id": "session.id",
     "tags": "gateway.tags",
 }
-_INTEGERS = frozenset({"gateway.step.index", "gateway.prompt.version"})
+_INTEGERS = frozenset(_FIELDS[field] for field in INTEGERS)
 # Written as what was told of the run and the step is.
 _IDS = frozenset({"gateway.run.id", "gateway.step.id"})
-# The same by the field of `options.Metadata`.
-_FIELDS = {
-    "extra" if option == "extra-meta" else option.replace("-", "_"): attribute
-    for option, attribute in _BELONGING.items()
-}
 # Headers that agents already send.
 _OTHERS = (
     ("x-claude-code-session-id", "session.id"),

@@ -86,14 +86,14 @@ class Options(Struct, frozen=True, kw_only=True):
 
 NONE = Options()
 
-# By the name that follows the prefix; `read` makes a value of the text.
+# By the name that follows the prefix.
 _STRINGS = {
     "model": "model",
     "provider": "provider",
     "override-url": "override_url",
     "provider-api-key": "api_key",
 }
-_METADATA = {
+FIELDS = {
     "application": "application",
     "environment": "environment",
     "organization-id": "organization_id",
@@ -109,8 +109,12 @@ _METADATA = {
     "step-id": "step_id",
     "step": "step_id",
     "prompt-id": "prompt_id",
+    "step-index": "step_index",
+    "prompt-version": "prompt_version",
+    "extra-meta": "extra",
 }
-_INTEGERS = {"step-index": "step_index", "prompt-version": "prompt_version"}
+"""What a request belongs to: the field of `Metadata` that an option sets."""
+INTEGERS = frozenset({"step_index", "prompt_version"})
 # The seed's are UUIDs; ours are any text.
 _IDS = frozenset({"run-id", "step-id"})
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -162,16 +166,17 @@ def metadata_of(said: Mapping[str, tuple[str, str]]) -> Metadata:
     """Return what headers say a request belongs to. Raises ExchangeError that names the header."""
     metadata: dict[str, Any] = {}
     for name, (header, value) in said.items():
-        if name in _METADATA:
-            if name in _IDS and header.startswith("x-chronicle-") and not UUID.fullmatch(value):
-                _refuse(header, "expected a UUID")
-            metadata.setdefault(_METADATA[name], value)
-        elif name in _INTEGERS:
+        field = FIELDS.get(name)
+        if field == "extra":
+            metadata[field] = _json(header, value, dict[str, Any], "a JSON object")
+        elif field in INTEGERS:
             if (number := whole_number(value)) is None:
                 _refuse(header, "expected a whole number")
-            metadata[_INTEGERS[name]] = number
-        elif name == "extra-meta":
-            metadata["extra"] = _json(header, value, dict[str, Any], "a JSON object")
+            metadata[field] = number
+        elif field is not None:
+            if name in _IDS and header.startswith("x-chronicle-") and not UUID.fullmatch(value):
+                _refuse(header, "expected a UUID")
+            metadata.setdefault(field, value)
     return Metadata(**metadata)
 
 

@@ -22,7 +22,7 @@ from gateway.dialects.conversation import Asked
 from gateway.keys import Keys
 from gateway.options import Metadata
 from gateway.routing import Route
-from gateway.run_ids import known, run_span_id, step_span_id, trace_id
+from gateway.run_ids import run_span_id, step_span_id, trace_id
 from gateway.telemetry import JournalTracer
 
 log = logging.getLogger("gateway.recording")
@@ -37,10 +37,9 @@ _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
 
 def _of_run(attributes: Mapping[str, Any]) -> SpanContext | None:
     """Return the span of the run, or of its step, that an exchange belongs to; None where it says no run."""
-    run = known(attributes.get("gateway.run.id"))
+    run, step = attributes.get("gateway.run.id"), attributes.get("gateway.step.id")
     if run is None:
         return None
-    step = known(attributes.get("gateway.step.id"))
     span = run_span_id(run) if step is None else step_span_id(step, run)
     return SpanContext(int(trace_id(run), 16), int(span, 16), is_remote=True, trace_flags=_SAMPLED)
 
