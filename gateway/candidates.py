@@ -79,6 +79,12 @@ def claimed(model: str, providers: Mapping[str, Provider]) -> list[Provider]:
     return [each for each in providers.values() if each.claims(model)]
 
 
+def by_name(model: str, providers: Mapping[str, Provider]) -> tuple[Provider, str] | None:
+    """Return whose a model is by its name alone, a prefix before a claim, and its name there ("": a mere prefix)."""
+    claims = claimed(model, providers)
+    return prefixed(model, providers) or ((claims[0], model) if claims else None)
+
+
 def resolve(
     aliases: Mapping[str, Alias], keys: Mapping[str, str], providers: Mapping[str, Provider]
 ) -> dict[str, Listed]:
@@ -129,14 +135,13 @@ def _made(where: str, said: Settings, keys: Mapping[str, str], providers: Mappin
             raise ConfigError(f"{where}.provider: {unknown('provider', said.provider, providers)}")
         model = said.model
     else:
-        by_prefix = prefixed(said.model, providers)
-        claims = claimed(said.model, providers)
-        if by_prefix is None and not claims:
+        found = by_name(said.model, providers)
+        if found is None:
             raise ConfigError(
                 f"{where}: no provider is known for the model {said.model!r}; write "
                 f'{{provider = "...", model = "{said.model}"}}, or a name with a prefix'
             )
-        provider, model = by_prefix or (claims[0], said.model)
+        provider, model = found
         if not model:
             raise ConfigError(f"{where}: {said.model!r} is only a prefix; write {said.model}NAME")
     if said.api_key_name is None:

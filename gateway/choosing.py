@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from gateway.candidates import OF_THE_REQUEST, Candidate, keyed, ordered, prefixed, unknown, with_key
+from gateway.candidates import OF_THE_REQUEST, Candidate, by_name, keyed, ordered, prefixed, unknown, with_key
 from gateway.dialects.edit import Peek
 from gateway.errors import ExchangeError, Kind
 from gateway.options import NONE, Named, Options
@@ -25,11 +25,9 @@ def candidates(
     `latency`: seconds to a candidate's first byte, as observed.
     """
     if options is NONE:
-        chosen = _plainly(asked_model(where, seen), where, setup, latency, rng)
-    else:
-        _check(options, where, setup)
-        chosen = _asked_for(where, seen, options, setup, latency, rng)
-    return chosen
+        return _plainly(asked_model(where, seen), where, setup, latency, rng)
+    _check(options, where, setup)
+    return _asked_for(where, seen, options, setup, latency, rng)
 
 
 def _plainly(
@@ -103,21 +101,18 @@ def _named(said: Named, options: Options, setup: Setup) -> Candidate:
     """Return one of the models that a request lists."""
     if not said.model:
         raise ExchangeError(Kind.BAD_INPUT, "The option 'models' has an entry with an empty model.", code="bad_option")
-    if said.provider is not None:
-        provider, model = _known(said.provider, setup), said.model
-    elif options.provider is not None:
-        provider, model = _known(options.provider, setup), said.model
-    elif (by_prefix := prefixed(said.model, setup.providers)) is not None and by_prefix[1]:
-        provider, model = by_prefix
+    name = options.provider if said.provider is None else said.provider
+    if name is not None:
+        provider, model = _known(name, setup), said.model
     else:
-        claims = [each for each in setup.providers.values() if each.claims(said.model)]
-        if not claims:
+        found_by = by_name(said.model, setup.providers)
+        if found_by is None or not found_by[1]:
             raise ExchangeError(
                 Kind.BAD_INPUT,
                 f"No provider is known for the model {said.model!r}; name one in the option 'models'.",
                 code="unknown_provider",
             )
-        provider, model = claims[0], said.model
+        provider, model = found_by
     if said.api_key is not None:
         return Candidate(providers=(with_key(provider, OF_THE_REQUEST, said.api_key),), model=model)
     if said.api_key_name is None:
