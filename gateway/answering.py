@@ -46,10 +46,7 @@ async def recover(
         attempt.dropped(translation.dropped)
         extra |= dropped_header(translation.dropped)
     exchange.end(attempt.end(OK), 200)
-    response = Relayed(upstream, extra, content_type=content_type, status=200)
-    await response.prepare(request)
-    await response.write_eof(body)
-    return response
+    return await _sent(request, Relayed(upstream, extra, content_type=content_type, status=200), body)
 
 
 async def give_up(
@@ -70,10 +67,7 @@ async def give_up(
         return await _tell(request, failure, failure.response, plan, plan.translation, exchange, extra)
     if failure.response is not None:
         exchange.end(failure.kind.value, failure.response.status)
-        response = Relayed(failure.response, extra)
-        await response.prepare(request)
-        await response.write_eof(failure.body)
-        return response
+        return await _sent(request, Relayed(failure.response, extra), failure.body)
     error = failure.error or ExchangeError(failure.kind, "The attempt failed.")
     exchange.end(error.kind.value, error.status, error.message)
     return await refuse(request, error, family, exchange, extra)
@@ -95,10 +89,7 @@ async def _tell(
     )
     exchange.end(failure.kind.value, status)
     extra |= error_bodies.headers(failure.kind, status, plan.route.family)
-    response = Relayed(answered, extra, content_type="application/json", status=status)
-    await response.prepare(request)
-    await response.write_eof(body)
-    return response
+    return await _sent(request, Relayed(answered, extra, content_type="application/json", status=status), body)
 
 
 async def _tell_chronicle(
@@ -118,7 +109,10 @@ async def _tell_chronicle(
         failure.kind, exchange.scrub(message), exchange.scrub(text.decode("utf-8", "replace"))
     )
     exchange.end(failure.kind.value, answered.status)
-    response = Relayed(answered, extra, content_type="application/json")
+    return await _sent(request, Relayed(answered, extra, content_type="application/json"), body)
+
+
+async def _sent(request: web.Request, response: Relayed, body: bytes) -> web.StreamResponse:
     await response.prepare(request)
     await response.write_eof(body)
     return response

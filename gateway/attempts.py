@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from time import monotonic, perf_counter, time
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 from msgspec import Struct, structs
@@ -18,6 +18,7 @@ from gateway import chronicle_reply
 from gateway.answering import Failed, give_up, recover
 from gateway.attempt import CLIENT_ABORT, HEDGE_LOST, Attempt
 from gateway.course import Course, Step
+from gateway.dialects.conversation import Answered
 from gateway.dialects.openai_chat import UsageFilter
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.headers import lower, secrets_in
@@ -40,7 +41,7 @@ _KINDS = {kind.value: kind for kind in Kind}
 class _Opened(Struct, frozen=True, kw_only=True):
     """An attempt whose response may be passed on: its head has come, and it is no error that could be mended.
 
-    `recovered`: what the response is, where an error had it.
+    `recovered`: the answer, where an error had it.
     """
 
     step: Step
@@ -50,7 +51,7 @@ class _Opened(Struct, frozen=True, kw_only=True):
     body: Body
     tee: Tee
     coding: str
-    recovered: bytes | None = None
+    recovered: Answered | None = None
 
 
 class _Missed(Struct, frozen=True, kw_only=True):
@@ -144,22 +145,21 @@ class Attempts:
             return self._missed(step, None, attempt, Failed(kind=error.kind, error=error))
         read = None if plan.translation is None else plan.translation.asked
         exchange.routed(plan.route, self._decoded, secrets_in(step.provider), asked=read)
-        attempt = exchange.attempt(step.reason, step.wait, plan.route)
+        attempt = exchange.attempt(step.reason, step.wait)
         if begun is not None:
             attempt.apart = 0.0
             begun(attempt)
         upstream: Response | None = None
-        kept = False
+        opened: _Opened | _Missed | None = None
         try:
             # What was asked is read for the trace while the provider thinks.
             asyncio.get_running_loop().call_soon(exchange.request_attributes)
             upstream = await self._sent(plan, attempt)
             opened = await self._headed(step, plan, attempt, upstream)
-            kept = isinstance(opened, _Opened)
         except ExchangeError as error:
             return self._missed(step, plan, attempt, Failed(kind=error.kind, error=error))
         finally:
-            if upstream is not None and not kept:
+            if upstream is not None and not isinstance(opened, _Opened):
                 upstream.abort()
         return opened
 
@@ -188,15 +188,15 @@ class Attempts:
         tee.feed(error_body)
         text = plain(error_body, coding)
         attempt.span.set_attributes(seen.of_error_body(text, exchange.keys.all, exchange.capture))
-        if plan.route.provider.recovers and recovered(text) is not None:
-            return structs.replace(opened, recovered=text)
+        if plan.route.provider.recovers and (answered := recovered(text)) is not None:
+            return structs.replace(opened, recovered=answered)
         return self._missed(step, plan, attempt, Failed(kind=kind, response=upstream, body=error_body))
 
     async def _pass_on(self, opened: _Opened) -> web.StreamResponse:
         """Give the client the response."""
         plan, tee = opened.plan, opened.tee
-        if opened.recovered is not None and (answered := recovered(opened.recovered)) is not None:
-            return await recover(self._request, plan, self._exchange, opened.attempt, opened.response, answered)
+        if opened.recovered is not None:
+            return await recover(self._request, plan, self._exchange, opened.attempt, opened.response, opened.recovered)
         usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not opened.coding else None
         reply: Reply | None = None
         if plan.translation is not None:
@@ -212,29 +212,33 @@ class Attempts:
 
     async def _hedged(self, step: Step, late: float) -> _Opened | _Missed:
         """Send once, and once more where no first byte comes in time; return what answers first, or a failure."""
-        course, exchange = self._course, self._exchange
+        exchange = self._exchange
         waited, before = exchange.waited, perf_counter()
-        racers = [_Racer(step)]
+        racers = [_Racer(step, self._open)]
         outcome: _Opened | _Missed | None = None
         try:
-            racers[0].start(self._open)
-            if not await racers[0].done_within(late) and (beside := course.hedge(step, monotonic())) is not None:
-                racers.append(_Racer(beside))
-                racers[1].start(self._open)
-            while not isinstance(outcome, _Opened) and racers:
-                first = await _first_of(racers)
-                racers.remove(first)
-                outcome = first.outcome()
-                if isinstance(outcome, _Missed) and racers:
-                    ended = _ended(outcome.failed)
-                    course.note(outcome.step, ended.kind, monotonic(), ended.retry_after)
+            outcome = await self._raced(racers, late)
         finally:
             await self._given_up(racers, beaten=isinstance(outcome, _Opened))
             exchange.waited = waited + perf_counter() - before  # both waited, at the same time
         if isinstance(outcome, _Opened):
             exchange.won(outcome.attempt, outcome.plan.route)
             outcome.attempt.waited_so_far()
-        return cast("_Opened | _Missed", outcome)
+        return outcome
+
+    async def _raced(self, racers: list["_Racer"], late: float) -> _Opened | _Missed:
+        """Wait for the first of `racers`, and for a second where it is late; what is left in the list has lost."""
+        course, first = self._course, racers[0]
+        if not await first.done_within(late) and (beside := course.hedge(first.step, monotonic())) is not None:
+            racers.append(_Racer(beside, self._open))
+        while True:
+            first = await _first_of(racers)
+            racers.remove(first)
+            outcome = first.task.result()
+            if isinstance(outcome, _Opened) or not racers:
+                return outcome
+            ended = _ended(outcome.failed)
+            course.note(outcome.step, ended.kind, monotonic(), ended.retry_after)
 
     async def _given_up(self, racers: list["_Racer"], *, beaten: bool) -> None:
         """Cancel attempts. `beaten`: another one has won, and what is known of these is that they were slower."""
@@ -254,14 +258,11 @@ class Attempts:
 class _Racer:
     """One of the attempts that are made at once."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(
+        self, step: Step, opening: Callable[[Step, Callable[[Attempt], None]], Coroutine[Any, Any, _Opened | _Missed]]
+    ) -> None:
         self.step = step
         self.attempt: Attempt | None = None
-
-    def start(
-        self, opening: Callable[[Step, Callable[[Attempt], None]], Coroutine[Any, Any, _Opened | _Missed]]
-    ) -> None:
-        """Begin it."""
         self.task = asyncio.get_running_loop().create_task(opening(self.step, self._begun))
 
     def _begun(self, attempt: Attempt) -> None:
@@ -270,10 +271,6 @@ class _Racer:
     async def done_within(self, seconds: float) -> bool:
         """Wait for it, but no longer than that; say whether it is done."""
         return bool((await asyncio.wait({self.task}, timeout=seconds))[0])
-
-    def outcome(self) -> _Opened | _Missed:
-        """Return what came of it."""
-        return self.task.result()
 
     async def given_up(self, *, beaten: bool) -> _Opened | _Missed | None:
         """Wait until it has been cancelled, and return what had come of it. `beaten`: its span says that."""
