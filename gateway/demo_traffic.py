@@ -49,19 +49,8 @@ FROM ledger""",
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[str]:
     """Run a gateway of our own on a free port and give its URL. Raises GatewayError where it does not start."""
-    command = [
-        sys.executable,
-        "-m",
-        "gateway",
-        "serve",
-        "--bare",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--data",
-        str(data),
-    ]
+    options = ["--bare", "--host", "127.0.0.1", "--port", "0", "--data", str(data)]
+    command = [sys.executable, "-m", "gateway", "serve", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  our own command
         try:
             said = []
