@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 
 from gateway.errors import ConfigError, GatewayError
 from gateway.layers import Loaded
-from gateway.shared import MIB, Cell, Slots
+from gateway.shared import MIB, Cell, Gauges, Slots
 
 _LARGEST = 16 * MIB
 _STATUS_LARGEST = MIB // 4
@@ -78,6 +78,7 @@ class Published:
         self._current = Cell(_LARGEST)
         self._status = Cell(_STATUS_LARGEST)
         self.applied = Slots(children)
+        self.gauges = Gauges(children)
 
     def __repr__(self) -> str:
         return f"<Published generation: {self.generation} applied: {self.applied.all()}>"

@@ -20,8 +20,10 @@ from gateway.admin.sockets import socket_path
 from gateway.config import Config
 from gateway.current import Current, Published
 from gateway.errors import ConfigError
+from gateway.metrics.page import metered
 from gateway.otlp.exporter import Exporter
 from gateway.recorder import Recorder
+from gateway.shared import Numbers
 from gateway.source import Source
 from gateway.supervisor import Lifeline
 from gateway.worker import Worker
@@ -108,6 +110,7 @@ async def worker(
     try:
         while not wishes.stop.is_set():
             one.journal.tick()
+            published.gauges.note(slot, one.numbers)
             generation = await _followed(one, published, slot, generation)
             try:
                 await asyncio.wait_for(wishes.look.wait(), _TICK)
@@ -116,6 +119,7 @@ async def worker(
             wishes.look.clear()
     finally:
         await one.stop()
+        published.gauges.note(slot, Numbers())
 
 
 async def _followed(one: Worker, published: Published, slot: int, generation: int) -> int:
@@ -143,16 +147,24 @@ async def recorder(published: Published, source: Source, lifeline: Lifeline, wis
 
     configuration = ConfigPages(Control(source=source, published=published, reload=reload))
     loaded = current.loaded
-    async with looked_after(source.data, loaded.config, loaded.environ, configuration.routes()) as one:
+    routes = configuration.routes()
+    async with looked_after(source.data, loaded.config, loaded.environ, routes, published.gauges.all) as one:
         _ready(lifeline)
         await one.run(wishes.stop)
 
 
 @asynccontextmanager
 async def looked_after(
-    data: Path, config: Config, environ: Mapping[str, str], routes: Iterable[web.RouteDef] = ()
+    data: Path,
+    config: Config,
+    environ: Mapping[str, str],
+    routes: Iterable[web.RouteDef] = (),
+    workers: Callable[[], Iterable[Numbers]] = tuple,
 ) -> AsyncIterator[Recorder]:
-    """Prepare a data folder, and export from it and answer queries meanwhile. The recorder is still to be run."""
+    """Prepare a data folder, and export from it and answer queries meanwhile. The recorder is still to be run.
+
+    `workers`: what they say of themselves.
+    """
     exporter = Exporter.from_environment(environ, data, config.capture, config.otlp.vocabulary)
     one = Recorder(data, config.store, exporter)
     await asyncio.to_thread(one.prepare)
@@ -164,17 +176,20 @@ async def looked_after(
             "otlp": exporter.counters() if exporter is not None else None,
         }
 
-    runner = web.AppRunner(pages(data, config.sql, health, routes), access_log=None, handler_cancellation=True)
-    await runner.setup()
-    path = socket_path(data)
-    await asyncio.to_thread(path.unlink, missing_ok=True)
-    await web.UnixSite(runner, str(path)).start()
-    if exporter is not None:
-        exporter.start()
-    try:
-        yield one
-    finally:
-        if exporter is not None:
-            await asyncio.to_thread(exporter.stop)
-        await runner.cleanup()
+    async with metered(data, environ, health, workers) as metrics:
+        runner = web.AppRunner(
+            pages(data, config.sql, health, [*routes, metrics]), access_log=None, handler_cancellation=True
+        )
+        await runner.setup()
+        path = socket_path(data)
         await asyncio.to_thread(path.unlink, missing_ok=True)
+        await web.UnixSite(runner, str(path)).start()
+        if exporter is not None:
+            exporter.start()
+        try:
+            yield one
+        finally:
+            if exporter is not None:
+                await asyncio.to_thread(exporter.stop)
+            await runner.cleanup()
+            await asyncio.to_thread(path.unlink, missing_ok=True)

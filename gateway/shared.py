@@ -9,6 +9,8 @@ import mmap
 import struct
 import zlib
 
+from msgspec import Struct
+
 from gateway.errors import GatewayError
 
 MIB = 1024 * 1024
@@ -86,3 +88,39 @@ class Slots:
     def all(self) -> list[int]:
         """Return what each child has noted; 0 is nothing yet."""
         return list(self._words[: self._count])
+
+
+class Numbers(Struct, frozen=True):
+    """What a worker says of itself, for the metrics. `pid` 0: it has not begun, or has ended."""
+
+    pid: int = 0
+    connections: int = 0  # to providers
+    idle: int = 0  # of these, kept for the next request
+
+
+_FIELDS = Numbers.__struct_fields__
+
+
+class Gauges:
+    """A few numbers of each worker, which it writes about once a second, a word at a time; there is no lock.
+
+    What one that was killed had written stands there until the next one in its place writes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._memory = mmap.mmap(-1, max(1, workers) * len(_FIELDS) * _WORD)
+        self._words = memoryview(self._memory).cast("Q")
+
+    def __repr__(self) -> str:
+        return f"<Gauges {self.all()}>"
+
+    def note(self, worker: int, numbers: Numbers) -> None:
+        """Write a worker's numbers."""
+        for index, field in enumerate(_FIELDS):
+            self._words[worker * len(_FIELDS) + index] = getattr(numbers, field)
+
+    def all(self) -> list[Numbers]:
+        """Return what the workers say."""
+        count = len(_FIELDS)
+        return [Numbers(*self._words[worker * count : (worker + 1) * count]) for worker in range(self._workers)]

@@ -145,6 +145,11 @@ class Client:
             connection.fail(ConnectionClosed, "the client was closed")
         await asyncio.sleep(0)
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections there are, and how many of these are idle."""
+        return len(self._connections), sum(map(len, self._idle.values()))
+
     def _kept(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
         return idle.pop() if idle else None
@@ -191,8 +196,8 @@ class Client:
         return self._ssl_context
 
     def __repr__(self) -> str:
-        idle = sum(map(len, self._idle.values()))
-        return f"<Client {len(self._connections)} connections, {idle} idle>"
+        connections, idle = self.connections
+        return f"<Client {connections} connections, {idle} idle>"
 
 
 def request_head(

@@ -22,6 +22,7 @@ from gateway.journal import Journal
 from gateway.providers.demo import DemoProvider
 from gateway.proxy import Proxy, in_origin_form
 from gateway.recorder import LIVE
+from gateway.shared import Numbers
 from gateway.signing import CloudSigner
 from gateway.wire import Client
 
@@ -169,6 +170,12 @@ class Worker:
         await self._demo.stop()
         await self._admin.close()
         self.journal.close()
+
+    @property
+    def numbers(self) -> Numbers:
+        """What the metrics tell of this worker beyond what its journal has."""
+        connections, idle = self._client.connections
+        return Numbers(pid=os.getpid(), connections=connections, idle=idle)
 
     def health(self) -> dict[str, object]:
         """Return what /-/health says of this worker."""

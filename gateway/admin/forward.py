@@ -15,6 +15,8 @@ from gateway.admin.pages import problem
 # What the recorder's answer says of its body, and of what may be asked.
 _PASSED_ON = ("Content-Type", "Allow")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# What the recorder hears of the request's head: the format of the metrics.
+_ASKED_ON = ("Accept",)
 _HEALTH_SECONDS = 1.0
 _PAGE_SECONDS = 120.0
 
@@ -49,6 +51,7 @@ class Admin:
                 request.method,
                 f"http://recorder{request.raw_path}",
                 data=io.BytesIO(body) if body else None,  # of bytes it warns where there are many
+                headers={name: request.headers[name] for name in _ASKED_ON if name in request.headers},
                 timeout=_seconds(_PAGE_SECONDS),
             ) as answer:
                 headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}

@@ -21,6 +21,9 @@ from gateway.semconv import CAPTURE_SWITCH
 
 log = logging.getLogger("gateway.otlp")
 
+TRACES, METRICS = "TRACES", "METRICS"
+"""Signals, as the names of variables have them."""
+
 MAX_BACKLOG_BYTES = 2048 * MIB
 
 
@@ -157,11 +160,11 @@ class _Journals:
         return self._backlog.ready
 
 
-def wanted(environ: Mapping[str, str]) -> bool:
-    """Whether the environment asks for OTLP: an endpoint is set, and nothing says no."""
-    exporters = environ.get("OTEL_TRACES_EXPORTER") or "otlp"
+def wanted(environ: Mapping[str, str], signal: str = TRACES) -> bool:
+    """Whether the environment asks for OTLP of a signal: an endpoint is set, and nothing says no."""
+    exporters = environ.get(f"OTEL_{signal}_EXPORTER") or "otlp"
     return (
-        bool(either(environ, "ENDPOINT"))
+        bool(either(environ, "ENDPOINT", signal))
         and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
         and "otlp" in (name.strip() for name in exporters.split(","))
     )
@@ -172,19 +175,19 @@ def content_wanted(environ: Mapping[str, str]) -> bool:
     return environ.get(CAPTURE_SWITCH, "").upper() not in {"NO_CONTENT", "EVENT_ONLY", "FALSE"}
 
 
-def protocol(environ: Mapping[str, str], url: str | None = None) -> str:
+def protocol(environ: Mapping[str, str], url: str | None = None, signal: str = TRACES) -> str:
     """Return grpc or http/protobuf. Not said: the port that belongs to gRPC decides. Raises ConfigError."""
-    said = either(environ, "PROTOCOL")
+    said = either(environ, "PROTOCOL", signal)
     if not said:
-        return "grpc" if (url or either(environ, "ENDPOINT")).rstrip("/").endswith(":4317") else "http/protobuf"
+        return "grpc" if (url or either(environ, "ENDPOINT", signal)).rstrip("/").endswith(":4317") else "http/protobuf"
     if said not in {"grpc", "http/protobuf"}:
         raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {said!r}; the gateway speaks grpc and http/protobuf")
     return said
 
 
-def either(environ: Mapping[str, str], name: str) -> str:
-    """Return one of the exporter's variables: the one for traces, or that for all signals, or nothing."""
-    return environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or ""
+def either(environ: Mapping[str, str], name: str, signal: str = TRACES) -> str:
+    """Return one of the exporter's variables: the one for a signal, or that for all, or nothing."""
+    return environ.get(f"OTEL_EXPORTER_OTLP_{signal}_{name}") or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or ""
 
 
 def sender_by(protocol: str, url: str | None = None) -> Sender:

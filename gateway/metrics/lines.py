@@ -1,0 +1,90 @@
+"""The lines of a journal, as far as metrics need them: these columns are decoded, all content is passed over."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, field
+
+
+class _Line(Struct, gc=False, tag_field="t"):
+    pass
+
+
+class Start(_Line, gc=False, tag="start"):
+    """An exchange was accepted."""
+
+    span_id: str
+
+
+class Dropped(_Line, gc=False, tag="dropped"):
+    """A span could not be stored."""
+
+    span_id: str
+    kind: str
+    reason: str = "unknown"
+
+
+class Event(_Line, gc=False, tag="event"):
+    """An event of a run or a step."""
+
+    type: str = ""
+
+
+class EventsDropped(_Line, gc=False, tag="events_dropped"):
+    """Events could not be stored."""
+
+    reason: str = "unknown"
+    count: int = 0
+
+
+class Rest(Struct, gc=False):
+    """Of the attributes without a column."""
+
+    genai_provider: str | None = field(default=None, name="gen_ai.provider.name")
+
+
+class Span(_Line, gc=False, tag="span"):
+    """A finished exchange (SERVER) or attempt (CLIENT); the columns are those of `semconv`."""
+
+    span_id: str
+    kind: Literal["SERVER", "CLIENT", "INTERNAL", "PRODUCER", "CONSUMER"]
+    trace_id: str
+    start_ns: int
+    duration_ns: int | None = None
+    method: str | None = None
+    http_status: int | None = None
+    error_type: str | None = None
+    outcome: str | None = None
+    provider: str | None = None
+    dialect: str | None = None
+    stream: bool | None = None
+    overhead_us: int | None = None
+    reason: str | None = None
+    backoff_ms: float | None = None
+    ttfb_ms: float | None = None
+    ttfc_s: float | None = None
+    operation: str | None = None
+    request_model: str | None = None
+    response_model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_source: str | None = None
+    attributes: Rest | None = None
+
+
+Line = Start | Span | Dropped | Event | EventsDropped
+
+_PREFIXES = (b'{"t":"start"', b'{"t":"span"', b'{"t":"dropped"', b'{"t":"event')
+_decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+
+
+def line_in(raw: bytes) -> Line | None:
+    """Return what a line says, None where that is not counted. Raises msgspec.DecodeError for a damaged one."""
+    if not raw.startswith(_PREFIXES):
+        if raw.strip() and not (raw.startswith(b"{") and raw.rstrip().endswith(b"}")):
+            raise msgspec.DecodeError("no line of a journal")
+        return None
+    return _decoder.decode(raw)

@@ -1,0 +1,54 @@
+"""The metrics of a data folder while the recorder looks after it: the page /-/metrics, and what a collector is sent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from gateway import telemetry
+from gateway.metrics.meter import Meter
+from gateway.metrics.observed import Sources
+from gateway.otlp.exporter import METRICS, wanted
+from gateway.shared import Numbers
+
+PATH = "/-/metrics"
+
+
+@asynccontextmanager
+async def metered(
+    data: Path,
+    environ: Mapping[str, str],
+    health: Callable[[], Mapping[str, Any]],
+    workers: Callable[[], Iterable[Numbers]],
+) -> AsyncIterator[web.RouteDef]:
+    """Count what is written from now on, and send it where the environment says; give the page that shows it.
+
+    `health`: what /-/health says of the recorder. `workers`: what they say of themselves.
+    """
+    resource = dict(telemetry.resource(environ).attributes)
+    meter = await asyncio.to_thread(Meter, data, Sources(data, health, workers), resource)
+    sending = None
+    if wanted(environ, METRICS):
+        from gateway.metrics.export import Sending  # noqa: PLC0415  the SDK's part for metrics is loaded where it is used
+
+        sending = await asyncio.to_thread(Sending.from_environment, environ, meter)
+
+    async def show(request: web.Request) -> web.Response:
+        body, kind = await meter.page(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": kind})
+
+    stop = asyncio.Event()
+    counting = asyncio.get_running_loop().create_task(meter.run(stop))
+    if sending is not None:
+        sending.start()
+    try:
+        yield web.get(PATH, show)
+    finally:
+        stop.set()
+        await counting
+        if sending is not None:
+            await asyncio.to_thread(sending.stop)
+        await asyncio.to_thread(meter.close)
