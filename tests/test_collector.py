@@ -2,18 +2,22 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gateway.query import run_sql
 from tests.collector import ROOT, Collector, collector_binary, free_port
+from tests.prometheus import Prometheus
 
 CHAT = {
     "model": "demo/chat",
@@ -26,7 +30,7 @@ CHAT = {
 class Exporting:
     """A gateway that exports to a collector."""
 
-    def __init__(self, data: Path, endpoint: str, protocol: str) -> None:
+    def __init__(self, data: Path, endpoint: str, protocol: str, **more: str) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.data = data
@@ -35,6 +39,7 @@ class Exporting:
             "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
             "OTEL_BSP_SCHEDULE_DELAY": "100",
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+            **more,
         }
         command = [sys.executable, "-m", "gateway", "serve", "--port", str(port), "--data", str(data)]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -133,34 +138,90 @@ def test_nothing_is_lost_while_the_collector_is_down_or_the_gateway_restarts(tmp
     assert len(stored) == 14
 
 
-@pytest.mark.timeout(900)
-def test_the_shipped_configuration_is_valid_and_runs(tmp_path):
-    """collector-config.yaml starts, takes spans though no Jaeger is there, and writes them to its log."""
-    binary, http = str(collector_binary()), free_port()
+CONFIG = ROOT / "collector-config.yaml"
+
+
+def _validated(config: Path, environment: dict[str, str]) -> None:
+    command = [str(collector_binary()), "validate", "--config", str(config)]
+    checked = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert checked.returncode == 0, checked.stderr.decode()
+
+
+@contextmanager
+def _shipped(folder: Path, **more: str) -> Iterator[tuple[str, Path]]:
+    """Run the Collector by collector-config.yaml on free ports; give its address and its log."""
+    http = free_port()
     environment = os.environ | {
         "OTLP_GRPC_LISTEN": f"127.0.0.1:{free_port()}",
         "OTLP_HTTP_LISTEN": f"127.0.0.1:{http}",
         "JAEGER_OTLP_ENDPOINT": f"127.0.0.1:{free_port()}",
-        "DEBUG_VERBOSITY": "detailed",
+        "PROMETHEUS_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
+        **more,
     }
-    config = str(ROOT / "collector-config.yaml")
-    checked = subprocess.run(
-        [binary, "validate", "--config", config], capture_output=True, env=environment, check=False
-    )
-    assert checked.returncode == 0, checked.stderr.decode()
-    log = tmp_path / "log"
+    _validated(CONFIG, environment)
+    log = folder / "log"
     with log.open("wb") as out:
-        process = subprocess.Popen([binary, "--config", config], stderr=out, stdout=out, env=environment)
+        process = subprocess.Popen(
+            [str(collector_binary()), "--config", str(CONFIG)], stderr=out, stdout=out, env=environment
+        )
     try:
-        gateway = Exporting(tmp_path / "data", f"http://127.0.0.1:{http}", "http/protobuf")
+        yield f"http://127.0.0.1:{http}", log
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.timeout(900)
+def test_the_shipped_configuration_is_valid_and_runs(tmp_path):
+    """collector-config.yaml starts, takes spans though nothing is there to pass them on to, and writes its log."""
+    with _shipped(tmp_path, DEBUG_VERBOSITY="detailed") as (url, log):
+        gateway = Exporting(tmp_path / "data", url, "http/protobuf")
         gateway.ask(CHAT)
         for _ in range(200):
             if "What is a span?" in log.read_text():
                 break
             time.sleep(0.05)
         gateway.stop()
-    finally:
-        process.terminate()
-        process.wait(20)
     assert "chat chat" in log.read_text()
     assert "What is a span?" in log.read_text()
+
+
+@pytest.mark.timeout(900)
+def test_the_shipped_configuration_is_valid_with_clickhouse(tmp_path):
+    """As the file says: with the # taken off its lines."""
+    text = re.sub(r"(?m)^( +)# (clickhouse:|  \S.*|exporters:.*)$", r"\1\2", CONFIG.read_text())
+    traces = "      exporters: [otlp_grpc/jaeger, span_metrics, debug]\n"
+    assert text.count(traces) == 1
+    config = tmp_path / "config.yaml"
+    config.write_text(text.replace(traces, ""))
+    assert "\n  clickhouse:\n    endpoint:" in config.read_text()
+    _validated(config, dict(os.environ))
+
+
+@pytest.mark.timeout(900)
+def test_metrics_come_to_prometheus_by_the_shipped_configuration(tmp_path):
+    """The gateway's own, under the names that its page has, and those made of spans, with exemplars of both."""
+    with Prometheus(tmp_path) as prometheus:
+        environment = {"PROMETHEUS_OTLP_ENDPOINT": prometheus.otlp, "SPAN_METRICS_INTERVAL": "200ms"}
+        with _shipped(tmp_path, **environment) as (url, _):
+            gateway = Exporting(tmp_path / "data", url, "http/protobuf", OTEL_METRIC_EXPORT_INTERVAL="200")
+            gateway.ask(CHAT)
+            ended = prometheus.until('gateway_exchange_ended_total{gateway_outcome="ok"}')
+            asked = 'gen_ai_request_model="chat"'
+            own = prometheus.until(f"gen_ai_client_operation_duration_seconds_count{{{asked}}}")
+            of_spans = prometheus.until(f"traces_span_metrics_duration_seconds_count{{{asked}}}")
+            calls = prometheus.until("sum by (gateway_outcome) (traces_span_metrics_calls_total)")
+            exemplars = {
+                exemplar["labels"]["trace_id"]
+                for name in ("gen_ai_client_operation_duration", "traces_span_metrics_duration")
+                for series in prometheus.get(
+                    "query_exemplars", query=f"{name}_seconds_bucket", start=str(time.time() - 60), end=str(time.time())
+                )
+                for exemplar in series["exemplars"]
+            }
+            gateway.stop()
+    assert [float(each["value"][1]) for each in (*ended, *own, *of_spans)] == [1, 1, 1]
+    assert ended[0]["metric"]["job"] == "gateway"
+    assert calls[0]["metric"] == {"gateway_outcome": "ok"}
+    stored = run_sql(tmp_path / "data", "SELECT trace_id FROM exchanges").rows
+    assert [[trace] for trace in exemplars] == stored

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds the Collector that the tests run, once per version, and prints where it is. Progress goes to stderr.
+# Builds the Collector that the tests run, once per version and choice of components, and prints where it is. Progress goes to stderr.
 # Exit code 3: it cannot be had here, and why.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 version=$(awk '/^  version:/ {print $2}' "$here/collector-builder.yaml")
-cache=${GATEWAY_TEST_CACHE:-$here/../../.cache}/collector-$version
+parts=$(cksum < "$here/collector-builder.yaml" | cut -d' ' -f1)
+cache=${GATEWAY_TEST_CACHE:-$here/../../.cache}/collector-$version-$parts
 binary=$cache/otelcol-test
 if [ -x "$binary" ]; then echo "$binary"; exit 0; fi
 command -v go > /dev/null || { echo "the Collector is built with Go, which is not installed" >&2; exit 3; }
