@@ -220,7 +220,7 @@ def test_a_collector_that_takes_none_is_said_once(monkeypatch, meter, receiver, 
 
 @pytest.mark.parametrize("how", ["down", "hangs"])
 def test_a_collector_that_is_down_does_not_hold_up_a_stop(monkeypatch, meter, receiver, how):
-    """A stop waits for a second and a half at most."""
+    """A stop waits for a second at most."""
     receiver.hangs = how == "hangs"
     url = receiver.url
     if how == "down":

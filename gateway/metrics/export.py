@@ -81,7 +81,7 @@ class Sending:
         """Begin to send."""
         self._thread.start()
 
-    def stop(self, timeout: float = 1.5) -> None:
+    def stop(self, timeout: float = 1.0) -> None:
         """Send once more, as far as that goes in `timeout` seconds."""
         self._stop.set()
         if self._thread.is_alive():

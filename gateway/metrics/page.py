@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -13,6 +13,9 @@ from gateway.metrics.meter import Meter
 from gateway.metrics.observed import Sources
 from gateway.otlp.exporter import METRICS, wanted
 from gateway.shared import Numbers
+
+if TYPE_CHECKING:
+    from gateway.metrics.export import Sending
 
 PATH = "/-/metrics"
 
@@ -28,13 +31,7 @@ async def metered(
 
     `health`: what /-/health says of the recorder. `workers`: what they say of themselves.
     """
-    resource = dict(telemetry.resource(environ).attributes)
-    meter = await asyncio.to_thread(Meter, data, Sources(data, health, workers), resource)
-    sending = None
-    if wanted(environ, METRICS):
-        from gateway.metrics.export import Sending  # noqa: PLC0415  the SDK's part for metrics is loaded where it is used
-
-        sending = await asyncio.to_thread(Sending.from_environment, environ, meter)
+    meter, sending = await asyncio.to_thread(_begun, environ, data, Sources(data, health, workers))
 
     async def show(request: web.Request) -> web.Response:
         body, kind = await meter.page(request.headers.get("Accept", ""))
@@ -52,3 +49,13 @@ async def metered(
         if sending is not None:
             await asyncio.to_thread(sending.stop)
         await asyncio.to_thread(meter.close)
+
+
+def _begun(environ: Mapping[str, str], data: Path, sources: Sources) -> "tuple[Meter, Sending | None]":
+    """Return what counts, and what sends. Files are read for both."""
+    meter = Meter(data, sources, telemetry.resource(environ).attributes)
+    if not wanted(environ, METRICS):
+        return meter, None
+    from gateway.metrics.export import Sending  # noqa: PLC0415  the SDK's part for metrics is loaded where it is used
+
+    return meter, Sending.from_environment(environ, meter)
