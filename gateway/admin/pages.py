@@ -20,10 +20,11 @@ _BODY_MAX = 16 * 1024 * 1024
 
 
 class SqlRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of POST /-/sql."""
+    """The body of POST /-/sql. `objects`: rows by the names of their columns, as dashboards want them, not lists."""
 
     sql: str
     limit: int = 1000
+    objects: bool = False
 
 
 def pages(
@@ -40,7 +41,7 @@ def pages(
         try:
             asked = msgspec.json.decode(await request.read(), type=SqlRequest)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            return problem(400, f'the body must be {{"sql": "...", "limit": n}}: {error}')
+            return problem(400, f'the body must be {{"sql": "...", "limit": n, "objects": bool}}: {error}')
         limit = max(1, min(asked.limit, settings.max_rows))
         try:
             result = await rooms.ask(asked.sql, limit)
@@ -48,7 +49,10 @@ def pages(
             return problem(429, str(error))
         except QueryError as error:
             return problem(400, str(error))
-        body = {"columns": result.columns, "rows": result.rows, "truncated": result.truncated}
+        rows: list[Any] = result.rows
+        if asked.objects:
+            rows = [dict(zip(result.columns, row, strict=True)) for row in rows]
+        body = {"columns": result.columns, "rows": rows, "truncated": result.truncated}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
     app = web.Application(client_max_size=_BODY_MAX, middlewares=[_errors_as_json])
