@@ -13,7 +13,7 @@ CONFIG = """
 [providers.local]
 base_url = "http://127.0.0.1:9000/v1"
 prefix = "local/"
-[providers.root]
+[providers.plain]
 base_url = "http://127.0.0.1:9001"
 dialect = ["openai-chat", "anthropic-messages"]
 [providers.googlish]
@@ -158,11 +158,11 @@ PATHS = {
         ("/local/no/version", "/v1/no/version"),
         ("//local//chat/completions", "/v1//chat/completions"),
     ],
-    "root": [
-        ("/root/no/version", "/no/version"),
-        ("/root/v1/chat/completions", "/v1/chat/completions"),
-        ("/root/v1/v1/messages", "/v1/messages"),
-        ("/root/openai/deployments/d/embeddings", "/openai/deployments/d/embeddings"),
+    "plain": [
+        ("/plain/no/version", "/no/version"),
+        ("/plain/v1/chat/completions", "/v1/chat/completions"),
+        ("/plain/v1/v1/messages", "/v1/messages"),
+        ("/plain/openai/deployments/d/embeddings", "/openai/deployments/d/embeddings"),
     ],
     "googlish": [
         ("/googlish/v1alpha/models/m:generateContent", "/v1alpha/models/m:generateContent"),
@@ -364,7 +364,7 @@ def test_a_path_with_a_model_of_anothers_is_translated(providers, target, provid
 
 def test_a_mounted_path_never_looks_at_the_model(providers):
     """A provider whose models have slashes in their names gets them unchanged."""
-    for target in ("/local/v1/chat/completions", "/root/v1/messages", "/vertex/v1/chat/completions"):
+    for target in ("/local/v1/chat/completions", "/plain/v1/messages", "/vertex/v1/chat/completions"):
         route = _route(providers, "POST", target, "openai/gpt-5")
         assert (route.provider.name, route.rename, route.addressed) == (target.split("/")[1], None, True)
 
@@ -430,13 +430,13 @@ FAMILIES = {
         "/v1/models",
         "/v1beta/openai/chat/completions",
         "/groq/v1/models",
-        "/root/v1/x",
+        "/plain/v1/x",
     ),
-    "anthropic": ("/v1/messages", "/root/v1/messages", "/anthropic/v1/files", "/v1/messages/batches"),
-    "gemini": ("/v1beta/models/g:generateContent", "/v1beta/files", "/root/v1beta/models/g:generateContent"),
-    "ollama": ("/api/chat", "/api/tags", "/ollama/api/tags", "/root/api/chat"),
-    "aws-bedrock": ("/model/a:0/converse", "/model/x/invoke", "/root/model/x/converse", "/aws-bedrock/model/x/invoke"),
-    "azure-openai": ("/openai/deployments/d/chat/completions", "/root/openai/deployments/d/embeddings"),
+    "anthropic": ("/v1/messages", "/plain/v1/messages", "/anthropic/v1/files", "/v1/messages/batches"),
+    "gemini": ("/v1beta/models/g:generateContent", "/v1beta/files", "/plain/v1beta/models/g:generateContent"),
+    "ollama": ("/api/chat", "/api/tags", "/ollama/api/tags", "/plain/api/chat"),
+    "aws-bedrock": ("/model/a:0/converse", "/model/x/invoke", "/plain/model/x/converse", "/aws-bedrock/model/x/invoke"),
+    "azure-openai": ("/openai/deployments/d/chat/completions", "/plain/openai/deployments/d/embeddings"),
 }
 
 
@@ -453,7 +453,7 @@ def test_a_path_says_in_whose_words_errors_are(providers, family, target):
         ("/v1/completions", "openai-chat", "text_completion"),
         ("/v1/embeddings", "openai-chat", "embeddings"),
         ("/v1/responses", "openai-responses", "chat"),
-        ("/root/v1/messages", "anthropic-messages", "chat"),
+        ("/plain/v1/messages", "anthropic-messages", "chat"),
         ("/v1beta/models/g:generateContent", "gemini", "generate_content"),
         ("/v1beta/models/g:countTokens", None, "relay"),
         ("/api/generate", "ollama", "text_completion"),
