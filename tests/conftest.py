@@ -9,6 +9,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
+from tests.asking import answers
 from tests.running import InProcess, to
 from tests.upstream import Upstream
 
@@ -63,6 +64,13 @@ async def _upstream() -> AsyncIterator[Upstream]:
     """Start a scripted provider."""
     async with Upstream() as upstream:
         yield upstream
+
+
+@pytest.fixture(name="second")
+async def _second() -> AsyncIterator[Upstream]:
+    """Start another scripted provider, which speaks OpenAI's chat and is well."""
+    async with Upstream(lambda asked: answers("chat", asked)) as second:
+        yield second
 
 
 @pytest.fixture(name="gateway")

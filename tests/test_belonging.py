@@ -10,7 +10,7 @@ from gateway.attributes import of_client, of_metadata
 from gateway.options import metadata_of, said_in
 from gateway.run_ids import run_span_id, step_span_id, trace_id
 from tests.raw import exchange, request
-from tests.running import InProcess, to
+from tests.running import InProcess
 from tests.upstream import Upstream
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
@@ -36,12 +36,6 @@ async def post(gateway: InProcess, headers: list[tuple[str, str]]):
     """Send a chat request."""
     sent = [("Content-Type", "application/json"), *headers]
     return await exchange(gateway.url, request("POST", "/v1/chat/completions", sent, BODY))
-
-
-@pytest.fixture(name="gateway")
-async def _gateway(tmp_path, upstream: Upstream):
-    async with InProcess(tmp_path / "data", to(upstream.url)) as gateway:
-        yield gateway
 
 
 @pytest.mark.parametrize("prefix", ["x-gateway-", "X-Chronicle-"])

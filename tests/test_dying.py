@@ -20,13 +20,6 @@ HOW: dict[str, tuple[Step, str]] = {
 }
 
 
-@pytest.fixture(name="second")
-async def _second() -> AsyncIterator[Upstream]:
-    """Start another scripted provider, which is well."""
-    async with Upstream(lambda asked: answers("chat", asked)) as second:
-        yield second
-
-
 @pytest.fixture(name="fleet")
 async def _fleet(upstream: Upstream, second: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
     """Start a worker with an alias for each dialect of a first candidate; the second one is the same for all."""

@@ -16,13 +16,6 @@ from tests.upstream import Upstream
 CLAUDE, MINI = "claude-sonnet-5", "small-4"
 
 
-@pytest.fixture(name="second")
-async def _second() -> AsyncIterator[Upstream]:
-    """Start another scripted provider, which speaks OpenAI's chat and is well."""
-    async with Upstream(lambda asked: answers("chat", asked)) as second:
-        yield second
-
-
 @pytest.fixture(name="fleet")
 async def _fleet(upstream: Upstream, second: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
     """Start a worker for which `smart` is a Claude at `upstream`, then an OpenAI-compatible model at `second`."""

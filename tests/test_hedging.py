@@ -17,13 +17,6 @@ FOREVER = 30.0
 HEDGE = f"[hedge]\npercentile = 0.9\nmin_ms = {LATE_MS}.0\nmin_samples = 1\n"
 
 
-@pytest.fixture(name="second")
-async def _second() -> AsyncIterator[Upstream]:
-    """Start another scripted provider, which is well."""
-    async with Upstream(lambda asked: answers("chat", asked)) as second:
-        yield second
-
-
 @pytest.fixture(name="fleet")
 async def _fleet(upstream: Upstream, second: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
     """Start a worker that hedges, and has seen the first byte of each candidate once."""

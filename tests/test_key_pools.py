@@ -104,13 +104,6 @@ OPEN_SECONDS = 0.4
 CIRCUIT = f"[circuit]\nfailures = 2\nopen_seconds = {OPEN_SECONDS}\n"
 
 
-@pytest.fixture(name="second")
-async def _second() -> AsyncIterator[Upstream]:
-    """Start another scripted provider, which is well."""
-    async with Upstream(lambda asked: answers("chat", asked)) as second:
-        yield second
-
-
 @pytest.fixture(name="guarded")
 async def _guarded(upstream: Upstream, second: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
     """Start a worker with two candidates, whose circuits open after two failures."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.asking import QUICK, alias, answers, ask, facts, fails, provider
+from tests.asking import QUICK, alias, ask, facts, fails, provider
 from tests.raw import Answer
 from tests.running import InProcess
 from tests.told import said
@@ -15,13 +15,6 @@ from tests.upstream import Upstream
 
 OURS = 'api_key = "sk-ours-0123456789abcdef"\nheaders = {x-team = "red"}'
 ALLOWED = "[requests]\noverride_url = true\napi_keys = true\n"
-
-
-@pytest.fixture(name="second")
-async def _second() -> AsyncIterator[Upstream]:
-    """Start another scripted provider, which is well."""
-    async with Upstream(lambda asked: answers("chat", asked)) as second:
-        yield second
 
 
 @pytest.fixture(name="toml")
