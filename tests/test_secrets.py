@@ -14,8 +14,8 @@ from gateway.config import parse
 from gateway.errors import ConfigError
 from gateway.providers.table import build
 from tests.raw import connected, exchange, request
+from tests.receiver import Receiver
 from tests.running import InProcess, Process, to
-from tests.test_otlp import Receiver
 from tests.upstream import CLOSE, RESET, Asked, Step, Upstream, reply, stream
 
 JSON = ("Content-Type", "application/json")
