@@ -6,7 +6,7 @@ first byte, and time passes. The model says in its own words what the seed's rul
 
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -307,19 +307,17 @@ class Fleet(RuleBasedStateMachine):
     @invariant()
     def the_circuits_are_as_the_model_says(self) -> None:
         """Open after exactly so many failures in a row, closed by a success, and each attempt counted once."""
-        for of, gate in getattr(self, "gates", {}).items():
+        for of, gate in self.gates.items():
             shut = gate.shut(self.now) and bool(self.config.circuit.failures)
             assert self.health.is_open(of, self.config.circuit, self.now) == shut
 
     @invariant()
     def the_same_keys_rest(self) -> None:
         """Those whose limit was met, or that were refused, for as long as was said."""
-        for candidate in getattr(self, "fleet", []):
+        for candidate in self.fleet:
             for each in candidate.providers:
                 assert self.health.rests(each, self.now) == self.rests(each, self.now)
 
 
 TestFleet: Any = Fleet.TestCase
-TestFleet.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestFleet.settings = settings(max_examples=200, stateful_step_count=40)
