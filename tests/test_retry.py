@@ -20,6 +20,7 @@ from gateway.retry import (
     next_step,
     retry_after,
 )
+from tests.rules import RETRYABLE
 
 NOW = 1_700_000_000.0
 
@@ -99,8 +100,7 @@ def test_any_failure_moves_on_to_a_candidate_not_yet_tried_at_once(ended, policy
 def test_one_candidate_is_tried_again_for_retryable_kinds_only(kind):
     """Server, connection, parsing, rate limit and unclassified are retried; input, auth, credits, timeout never."""
     step = next_step(Ended(kind=kind), tries=1, position=0, rests=[0.0], policy=RetryPolicy(), jitter=0.0)
-    retryable = {"server", "sending", "parsing", "upstream_abort", "rate_limit", "generic"}
-    assert isinstance(step, Again) == (kind.value in retryable)
+    assert isinstance(step, Again) == (kind.value in RETRYABLE)
 
 
 def test_the_seeds_waits():
