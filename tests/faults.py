@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ _FIRST_EVENT = b"%x\r\n%b\r\n" % (len(EVENTS[0]), EVENTS[0])
 
 # Longer than any silence that the gateway allows in these tests; shorter than that.
 STALL, MOMENT = 30.0, 0.04
+# Seconds of silence that are allowed before the head, and within the body; any else is a busy machine's.
+_FIRST_BYTE = {"stall before the head": 0.3}
+_IDLE = {"stall before the body": 0.2, "stall within the body": 0.2, "slow drip": 0.6}
+_PATIENT = 20.0
 
-SETTINGS = """
-[timeouts]
-first_byte = 0.2
-idle = 0.2
+_SETTINGS = """
 [retry]
 max_tries = 3
 initial_backoff = 10.0
@@ -40,6 +42,12 @@ candidates = ["first/m"]
 [aliases.two]
 candidates = ["first/m", "second/m"]
 """
+
+
+def settings(fault: str) -> str:
+    """Return what the table expects of a gateway.toml, but for the providers."""
+    first_byte, idle = (seconds.get(fault, _PATIENT) for seconds in (_FIRST_BYTE, _IDLE))
+    return f"{_SETTINGS}[timeouts]\nfirst_byte = {first_byte}\nidle = {idle}\n"
 
 
 def good(*, streamed: bool) -> list[Step]:
@@ -75,11 +83,9 @@ def _always(*steps: Step) -> Callable[[bool], list[Step]]:
 
 def _drip(streamed: bool) -> list[Step]:
     """Send a good response in pieces, for longer than a silence may last, but with no silence as long as that."""
-    head, *body = good(streamed=streamed)
-    if not streamed:
-        head, mark, rest = bytes(head).partition(b"\r\n\r\n")
-        head, body = head + mark, [rest[at : at + 16] for at in range(0, len(rest), 16)]
-    return [head, *(step for piece in body for step in (0.05, piece))]
+    head, mark, body = b"".join(good(streamed=streamed)).partition(b"\r\n\r\n")
+    size = ceil(len(body) / 10)
+    return [head + mark, *(step for at in range(0, len(body), size) for step in (0.07, body[at : at + size]))]
 
 
 def _in_a_minute() -> datetime:

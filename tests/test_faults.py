@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 
+from tests.asking import ask, provider
 from tests.faults import (
     ANSWERS,
     EVENTS,
     EXPECTED,
     EXPECTED_OF_STREAMS,
-    SETTINGS,
     SITUATIONS,
     WHOLE_BODY,
     bad_urls,
     cell,
     good,
+    settings,
     without_trust,
 )
-from tests.raw import Answer, exchange, request
+from tests.raw import Answer
 from tests.running import InProcess
 from tests.upstream import Upstream
 
@@ -86,18 +87,6 @@ async def _urls(fault: str, upstream: Upstream, certificate: Path) -> AsyncItera
         yield bad_urls(fault, upstream, tls, plain)
 
 
-def providers(first: str, second: str) -> str:
-    """Return a gateway.toml with two providers."""
-    return f'[providers.first]\nbase_url = "{first}/v1"\n[providers.second]\nbase_url = "{second}/v1"\n{SETTINGS}'
-
-
-async def ask(gateway: InProcess, model: str, *, streamed: bool) -> Answer:
-    """Ask for a chat completion."""
-    body = {"model": model, "stream": streamed, "messages": [{"role": "user", "content": "hi"}]}
-    head = [("Content-Type", "application/json")]
-    return await exchange(gateway.url, request("POST", "/v1/chat/completions", head, json.dumps(body).encode()))
-
-
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("situation", SITUATIONS)
 @pytest.mark.parametrize("fault", EXPECTED)
@@ -105,8 +94,11 @@ async def test_fault(fault: str, situation: str, streamed: bool, urls: str, tmp_
     """The client gets, and each attempt was made for, waited and ended, what the table says."""
     async with Upstream(lambda _: good(streamed=streamed)) as healthy:
         second = healthy.url if situation == "the second is good" else urls
-        async with InProcess(tmp_path / "data", providers(urls, second)) as gateway:
-            answer = await ask(gateway, "one" if situation == "one candidate" else "two", streamed=streamed)
+        both = (("first", urls), ("second", second))
+        toml = "".join(provider(name, "chat", f"{url}/v1", more="") for name, url in both)
+        async with InProcess(tmp_path / "data", toml + settings(fault)) as gateway:
+            model = "one" if situation == "one candidate" else "two"
+            answer = await ask(gateway, "chat", model, streamed=streamed)
             rows = gateway.rows("CLIENT")
             root = gateway.exchange()
     said = cell(fault, answer, rows)
