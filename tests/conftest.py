@@ -1,6 +1,7 @@
 """What every test gets: an environment without keys or endpoints, and a loop on which nothing may block."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from tests.upstream import Upstream
 # How fast a machine draws and runs examples is no property of what is tested.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# A suite that runs in the background ignores Ctrl-C and a closed terminal; the commands that it starts must not.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 # The gateways of tests are configured by the tests alone; set here, so that modules and children have it too.
 os.environ["XDG_CONFIG_HOME"] = os.devnull
