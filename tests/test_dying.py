@@ -13,20 +13,26 @@ from tests.running import InProcess
 from tests.upstream import CLOSE, RESET, Asked, Step, Upstream, stream
 
 FIRST = {"messages": "claude-sonnet-5", "chat": "small-4", "gemini": "gemini-3", "converse": "nova-2"}
-HOW: dict[str, tuple[Step, str]] = {
-    "closed": (CLOSE, "upstream_abort"),
-    "reset": (RESET, "upstream_abort"),
-    "stalled": (30.0, "timeout"),
+# How, what that is, and for how many seconds the gateway takes a silence for none.
+HOW: dict[str, tuple[Step, str, float]] = {
+    "closed": (CLOSE, "upstream_abort", 30.0),
+    "reset": (RESET, "upstream_abort", 30.0),
+    "stalled": (30.0, "timeout", 0.2),
 }
 
 
+@pytest.fixture(name="how")
+def _how() -> str:
+    return "reset"
+
+
 @pytest.fixture(name="fleet")
-async def _fleet(upstream: Upstream, second: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
+async def _fleet(how: str, upstream: Upstream, second: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
     """Start a worker with an alias for each dialect of a first candidate; the second one is the same for all."""
     toml = provider("well", "chat", second.url)
     for dialect, model in FIRST.items():
         toml += provider(f"my-{dialect}", dialect, upstream.url) + alias(dialect, f"my-{dialect}/{model}", "well/m")
-    async with InProcess(tmp_path / "fleet", toml + QUICK + "[timeouts]\nidle = 0.2\n") as gateway:
+    async with InProcess(tmp_path / "fleet", toml + QUICK + f"[timeouts]\nidle = {HOW[how][2]}\n") as gateway:
         yield gateway
 
 
@@ -47,7 +53,7 @@ async def test_a_stream_that_dies_is_an_error_to_each_client(
     client: str, first: str, how: str, upstream: Upstream, second: Upstream, fleet: InProcess
 ):
     """The client is told in its dialect and its connection breaks off; the spans say why; there is one attempt."""
-    step, outcome = HOW[how]
+    step, outcome, _ = HOW[how]
     gate = asyncio.Event()
     upstream.answers(dies(first, step, gate))
     async with connected(fleet.url) as connection:
