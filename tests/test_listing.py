@@ -243,8 +243,8 @@ async def test_who_gives_no_list_is_named_and_the_others_are_there(tmp_path: Pat
     script, outcome = FAILURES[failure]
     scripts = {"openai": openais("gpt-5"), "anthropic": script}
     data = tmp_path / "data"
-    timeout = "\n[providers.z]\nbase_url = 'http://127.0.0.1:9'\n"  # nobody listens there
-    more = {"anthropic": f"api_key = '{KEY}'{timeout}"}
+    nobody = "\n[providers.z]\nbase_url = 'http://127.0.0.1:9'\n"
+    more = {"anthropic": f"api_key = '{KEY}'{nobody}"}
     top = "default_timeout = 2.0\n" if outcome == "timeout" else ""
     async with listing(data, scripts, more, top=top) as (gateway, upstreams):
         answer = await listed(gateway)
@@ -287,8 +287,9 @@ async def test_spans_of_a_list_are_one_for_each_provider(tmp_path: Path):
             assert not {"operation", "resend_count"} & row.keys()
         slow = next(row for row in attempts if row["provider"] == "anthropic")
         assert slow["duration_ns"] > 0.2e9
-        for row in (root, *attempts):
-            assert 0 <= row["overhead_us"] < row["duration_ns"] / 1000 - 100_000 or row["duration_ns"] < 0.2e9
+        assert all(row["overhead_us"] >= 0 for row in (root, *attempts))
+        for row in (root, slow):
+            assert row["overhead_us"] <= row["duration_ns"] / 1000 - 200_000
 
 
 async def test_a_client_that_leaves_ends_every_span(tmp_path: Path):
