@@ -1,7 +1,7 @@
 """Journals and stores for tests, written line by line as a worker writes them, and asked by any DuckDB's own means."""
 
 import resource
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,15 +69,29 @@ def small(data: Path) -> Path:
     return data
 
 
-def over(
-    sql: str, segments: Sequence[Path] = (), journals: Sequence[Path] = ()
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Ask the views over these files; return the columns and the rows."""
+Ask = Callable[[str], tuple[list[str], list[tuple[Any, ...]]]]
+
+
+@contextmanager
+def views(segments: Sequence[Path] = (), journals: Sequence[Path] = ()) -> Iterator[Ask]:
+    """Give what asks the views over these files, and returns the columns and the rows."""
     with duckdb.connect() as con:
         for statement in statements(segments, journals):
             con.execute(statement)
-        cursor = con.execute(sql)
-        return [column[0] for column in cursor.description or ()], cursor.fetchall()
+
+        def ask(sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+            cursor = con.execute(sql)
+            return [column[0] for column in cursor.description or ()], cursor.fetchall()
+
+        yield ask
+
+
+def over(
+    sql: str, segments: Sequence[Path] = (), journals: Sequence[Path] = ()
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Ask the views over these files once; return the columns and the rows."""
+    with views(segments, journals) as ask:
+        return ask(sql)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from gateway.run_ids import run_span_id, step_span_id, trace_id
 from gateway.segments import store_files
 from gateway.semconv import COLUMNS
 from gateway.views import EVENTS
-from tests.store import exchange, header, journal, over, sealed, span
+from tests.store import Ask, exchange, header, journal, over, sealed, span, views
 from tests.told_events import BEGAN, INNER, RUN, STEP, at, lines_of, step, table, whole_run
 
 GOES_ON = {"running", "paused"}
@@ -181,25 +181,25 @@ def test_the_order_of_events_does_not_matter(tmp_path_factory, data):
         segments, _ = store_files(folder)
         merge(segments, folder / "segments" / "merged-1.duckdb")
     model = Model(events)
-    files = store_files(folder)
 
-    def found(view: str, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-        rows = table(*over(f"FROM {view}", *files))
+    def found(ask: Ask, view: str, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+        rows = table(*ask(f"FROM {view}"))
         return [{name: row[name] for name in (*columns, "started_at", "ended_at", "duration_ms")} for row in rows]
 
-    for view, columns, rows in (
-        ("runs", RUN_COLUMNS, model.runs),
-        ("steps", STEP_COLUMNS, model.steps),
-    ):
-        expected = [{name: row.get(name) for name in columns} for row in rows.values()]
-        for shown, row in zip(expected, rows.values(), strict=True):
-            began, ended = _moment(row["began"]), _moment(row.get("ended"))
-            shown |= {"started_at": began, "ended_at": ended, "duration_ms": None}
-            if began and ended:
-                shown["duration_ms"] = max(0.0, (ended - began).total_seconds() * 1000)
-        assert _sorted(found(view, columns)) == _sorted(expected)
-    assert over("SELECT count(*) FROM events", *files)[1] == [(model.count,)]
-    assert over("SELECT sum(events) FROM ledger", *files)[1] == [(len(repeated),)]
+    with views(*store_files(folder)) as ask:
+        for view, columns, rows in (
+            ("runs", RUN_COLUMNS, model.runs),
+            ("steps", STEP_COLUMNS, model.steps),
+        ):
+            expected = [{name: row.get(name) for name in columns} for row in rows.values()]
+            for shown, row in zip(expected, rows.values(), strict=True):
+                began, ended = _moment(row["began"]), _moment(row.get("ended"))
+                shown |= {"started_at": began, "ended_at": ended, "duration_ms": None}
+                if began and ended:
+                    shown["duration_ms"] = max(0.0, (ended - began).total_seconds() * 1000)
+            assert _sorted(found(ask, view, columns)) == _sorted(expected)
+        assert ask("SELECT count(*) FROM events")[1] == [(model.count,)]
+        assert ask("SELECT sum(events) FROM ledger")[1] == [(len(repeated),)]
 
 
 def _sorted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
