@@ -1,83 +1,108 @@
 -- What people query. Published over three relations that list the store's files: `recorded_spans` (gateway/semconv.py has
 -- its columns, `started_at` is UTC), `events_raw` and `ledger` (gateway/views.py). Unknown is NULL, never 0.
 
--- What clients told of their runs, folded. Events come in any order, repeated, by way of several workers. What happened
--- last by its own time counts; at one moment an end comes after a beginning, and else the event's id decides.
-CREATE VIEW runs AS
+-- What clients told of their runs (`step_id` is NULL) and of the steps, folded. Events come in any order, repeated, by
+-- way of several workers. What happened last by its own time counts; at one moment an end comes after a beginning, and
+-- else the event's id decides.
+CREATE MACRO folded() AS TABLE
 SELECT
     run_id,
+    step_id,
+    arg_min(parent_step_id, place) AS parent_step_id,
+    arg_min(step_type, place) AS step_type,
     arg_min(name, place) AS name,
     arg_max(status, place) AS status,
     arg_min(application, place) AS application,
     arg_min(environment, place) AS environment,
     coalesce(arg_min(trace_id, place) FILTER (phase = 0), min(trace_id)) AS trace_id,
-    make_timestamp(min(time_ns) FILTER (phase = 0) // 1000) AS started_at,
+    coalesce(arg_min(span_id, place) FILTER (phase = 0), min(span_id)) AS span_id,
+    coalesce(arg_min(parent_span_id, place) FILTER (phase = 0), min(parent_span_id)) AS parent_span_id,
     arg_min(input, place) AS input,
     arg_max(output, place) AS output,
     list_reduce(list(info ORDER BY place) FILTER (info IS NOT NULL), lambda a, b: json_merge_patch(a, b), '{}'::JSON)
         AS info,
+    arg_max(error, place) AS error,
     arg_min(description, place) AS description,
     arg_min(tags, place) AS tags,
-    coalesce(arg_min(span_id, place) FILTER (phase = 0), min(span_id)) AS span_id,
-    make_timestamp(max(time_ns) // 1000) AS updated_at,
-    -- One that was begun again, or went on, has not ended.
-    CASE WHEN arg_max(phase, place) = 2 THEN make_timestamp(max(time_ns) // 1000) END AS ended_at,
-    CASE WHEN arg_max(phase, place) = 2 THEN (max(time_ns) - min(time_ns) FILTER (phase = 0)) / 1e6 END AS duration_ms,
-    min(service_name) AS service_name
-FROM (SELECT *, row(time_ns, phase, event_id) AS place FROM events_raw WHERE type IN ('run:start', 'run:update'))
-WHERE run_id IS NOT NULL
-GROUP BY run_id;
+    min(service_name) AS service_name,
+    min(time_ns) FILTER (phase = 0) AS began_ns,
+    max(time_ns) AS updated_ns,
+    CASE
+        WHEN step_id IS NOT NULL THEN max(time_ns) FILTER (phase = 2)
+        -- A run that was begun again, or went on, has not ended.
+        WHEN arg_max(phase, place) = 2 THEN max(time_ns)
+    END AS ended_ns,
+    make_timestamp(began_ns // 1000) AS started_at,
+    make_timestamp(updated_ns // 1000) AS updated_at,
+    make_timestamp(ended_ns // 1000) AS ended_at,
+    -- Two machines' clocks may say that it ended before it began.
+    CASE WHEN ended_ns < began_ns THEN 0 ELSE ended_ns - began_ns END AS took_ns
+FROM (SELECT *, row(time_ns, phase, event_id) AS place FROM events_raw WHERE phase IS NOT NULL)
+WHERE step_id IS NOT NULL OR (run_id IS NOT NULL AND type IN ('run:start', 'run:update'))
+GROUP BY run_id, step_id;
+
+-- The same, and of each step what its run and the step above it say. Events are read once for all of it.
+CREATE MACRO told() AS TABLE
+WITH each AS MATERIALIZED (FROM folded())
+SELECT
+    s.* REPLACE (
+        coalesce(r.trace_id, s.trace_id) AS trace_id,
+        coalesce(
+            CASE WHEN s.parent_step_id IS NOT NULL THEN p.span_id WHEN s.step_id IS NOT NULL THEN r.span_id END,
+            s.parent_span_id
+        ) AS parent_span_id,
+        coalesce(s.application, r.application) AS application,
+        coalesce(s.environment, r.environment) AS environment
+    )
+FROM each s
+LEFT JOIN each r ON r.run_id = s.run_id AND r.step_id IS NULL
+LEFT JOIN each p ON p.run_id IS NOT DISTINCT FROM s.run_id AND p.step_id = s.parent_step_id;
+
+CREATE VIEW runs AS
+SELECT
+    run_id,
+    name,
+    status,
+    application,
+    environment,
+    trace_id,
+    started_at,
+    input,
+    output,
+    info,
+    description,
+    tags,
+    span_id,
+    updated_at,
+    ended_at,
+    took_ns / 1e6 AS duration_ms,
+    service_name
+FROM folded()
+WHERE step_id IS NULL;
 
 CREATE VIEW steps AS
-WITH told AS (
-    SELECT *, row(time_ns, phase, event_id) AS place
-    FROM events_raw
-    WHERE type IN ('step:start', 'step:state', 'step:end', 'step:error') AND step_id IS NOT NULL
-), folded AS (
-    SELECT
-        run_id,
-        step_id,
-        arg_min(parent_step_id, place) AS parent_step_id,
-        arg_min(step_type, place) AS type,
-        arg_min(name, place) AS name,
-        arg_max(status, place) AS status,
-        coalesce(arg_min(span_id, place) FILTER (phase = 0), min(span_id)) AS span_id,
-        make_timestamp(min(time_ns) FILTER (phase = 0) // 1000) AS started_at,
-        arg_min(input, place) AS input,
-        arg_max(output, place) AS output,
-        list_reduce(
-            list(info ORDER BY place) FILTER (info IS NOT NULL), lambda a, b: json_merge_patch(a, b), '{}'::JSON
-        ) AS info,
-        arg_max(error, place) AS error,
-        arg_min(tags, place) AS tags,
-        coalesce(arg_min(parent_span_id, place) FILTER (phase = 0), min(parent_span_id)) AS parent_span_id,
-        min(trace_id) AS trace_id,
-        make_timestamp(max(time_ns) // 1000) AS updated_at,
-        make_timestamp(max(time_ns) FILTER (phase = 2) // 1000) AS ended_at,
-        -- Two machines' clocks may say that it ended before it began.
-        CASE
-            WHEN max(time_ns) FILTER (phase = 2) < min(time_ns) FILTER (phase = 0) THEN 0
-            ELSE max(time_ns) FILTER (phase = 2) - min(time_ns) FILTER (phase = 0)
-        END / 1e6 AS duration_ms,
-        min(service_name) AS service_name
-    FROM told
-    GROUP BY run_id, step_id
-), run_starts AS (
-    SELECT
-        run_id,
-        arg_min(trace_id, row(time_ns, phase, event_id)) AS trace_id,
-        arg_min(span_id, row(time_ns, phase, event_id)) AS span_id
-    FROM events_raw
-    WHERE type = 'run:start' AND run_id IS NOT NULL
-    GROUP BY run_id
-)
-SELECT s.* REPLACE (
-    coalesce(r.trace_id, s.trace_id) AS trace_id,
-    coalesce(CASE WHEN s.parent_step_id IS NULL THEN r.span_id ELSE p.span_id END, s.parent_span_id) AS parent_span_id
-)
-FROM folded s
-LEFT JOIN run_starts r ON r.run_id = s.run_id
-LEFT JOIN folded p ON p.run_id IS NOT DISTINCT FROM s.run_id AND p.step_id = s.parent_step_id;
+SELECT
+    run_id,
+    step_id,
+    parent_step_id,
+    step_type AS type,
+    name,
+    status,
+    span_id,
+    started_at,
+    input,
+    output,
+    info,
+    error,
+    tags,
+    parent_span_id,
+    trace_id,
+    updated_at,
+    ended_at,
+    took_ns / 1e6 AS duration_ms,
+    service_name
+FROM told()
+WHERE step_id IS NOT NULL;
 
 -- What the requests of each step came to; of a run as a whole where `step_id` is summed over.
 CREATE VIEW run_usage AS
@@ -115,48 +140,7 @@ QUALIFY row_number() OVER (PARTITION BY run_id, step_id, type, event_id ORDER BY
 
 -- The spans that were recorded, and those that runs and steps are; where a client exported such a span itself, its own.
 CREATE VIEW spans AS
-WITH r AS MATERIALIZED (FROM runs), told AS (
-    SELECT
-        trace_id,
-        span_id,
-        NULL::VARCHAR AS parent_span_id,
-        coalesce(name, 'run') AS name,
-        service_name,
-        coalesce(started_at, updated_at) AS started_at,
-        CASE WHEN ended_at IS NOT NULL THEN coalesce(duration_ms, 0) END AS duration_ms,
-        status,
-        NULL::JSON AS error,
-        application,
-        environment,
-        run_id,
-        NULL::VARCHAR AS step_id,
-        NULL::VARCHAR AS step_type,
-        tags,
-        input,
-        output
-    FROM r
-    UNION ALL BY NAME
-    SELECT
-        s.trace_id,
-        s.span_id,
-        s.parent_span_id,
-        coalesce(s.name, s.type, 'step') AS name,
-        s.service_name,
-        coalesce(s.started_at, s.ended_at, s.updated_at) AS started_at,
-        CASE WHEN s.ended_at IS NOT NULL THEN coalesce(s.duration_ms, 0) END AS duration_ms,
-        s.status,
-        s.error,
-        r.application,
-        r.environment,
-        s.run_id,
-        s.step_id,
-        s.type AS step_type,
-        s.tags,
-        s.input,
-        s.output
-    FROM steps s
-    LEFT JOIN r ON r.run_id = s.run_id
-), exported AS (
+WITH exported AS (
     SELECT trace_id, span_id FROM recorded_spans WHERE kind NOT IN ('SERVER', 'CLIENT')
 )
 FROM recorded_spans
@@ -165,12 +149,12 @@ SELECT
     trace_id,
     span_id,
     parent_span_id,
-    name,
+    coalesce(name, step_type, CASE WHEN step_id IS NULL THEN 'run' ELSE 'step' END) AS name,
     'INTERNAL' AS kind,
     service_name,
-    started_at,
-    epoch_us(started_at) * 1000 AS start_ns,
-    (duration_ms * 1e6)::BIGINT AS duration_ns,
+    make_timestamp(at_ns // 1000) AS started_at,
+    at_ns // 1000 * 1000 AS start_ns,
+    CASE WHEN ended_ns IS NOT NULL THEN coalesce(took_ns, 0) END AS duration_ns,
     CASE status WHEN 'error' THEN 'ERROR' END AS status,
     CASE status WHEN 'error' THEN coalesce(error ->> '$.message', error ->> '$') END AS status_message,
     application,
@@ -184,8 +168,8 @@ SELECT
         'input.value', input::VARCHAR,
         'output.value', output::VARCHAR
     )) AS attributes
-FROM told
-WHERE NOT EXISTS (FROM exported WHERE exported.trace_id = told.trace_id AND exported.span_id = told.span_id);
+FROM (SELECT *, coalesce(began_ns, ended_ns, updated_ns) AS at_ns FROM told())
+ANTI JOIN exported USING (trace_id, span_id);
 
 CREATE VIEW exchanges AS
 SELECT

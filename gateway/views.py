@@ -57,7 +57,7 @@ _KINDS = ("SERVER", "CLIENT", "INTERNAL", "PRODUCER", "CONSUMER")
 def _read_schema() -> tuple[str, ...]:
     text = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
     without_comments = "\n".join(line.partition("--")[0] for line in text.splitlines())
-    return tuple(f"CREATE VIEW {part}" for part in without_comments.split("CREATE VIEW ")[1:])
+    return tuple(part for part in without_comments.split(";") if part.strip())
 
 
 _SCHEMA = _read_schema()

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -346,10 +347,23 @@ def test_who_asks_for_requests_does_not_pay_for_runs(tmp_path, kind):
     """Events are not looked at for `exchanges`, `attempts` and `messages`, nor for spans of their kinds."""
     segment = sealed(tmp_path, [header(), *exchange(1), *lines_of(whole_run())])
     for sql in (f"FROM spans WHERE kind = '{kind}'", "FROM exchanges", "FROM attempts", "FROM messages"):
-        _, [(_, plan)] = over(f"EXPLAIN (FORMAT json) {sql}", [segment])
-        scans = [part for part in plan.split('"name": ') if part.startswith('"READ_DUCKDB')]
-        assert len(scans) == (2 if sql == "FROM messages" else 1), plan
+        scans = _scans(sql, segment)
+        assert len(scans) == (2 if sql == "FROM messages" else 1), scans
         assert all("span_id" in scan and "event_id" not in scan for scan in scans)
+
+
+@pytest.mark.parametrize(("view", "others"), [("runs", 0), ("steps", 0), ("spans", 2)])
+def test_events_are_read_once(tmp_path, view, others):
+    """Runs and steps come out of one reading of all events; `spans` adds its own, and who was exported already."""
+    segment = sealed(tmp_path, [header(), *exchange(1), *lines_of(whole_run())])
+    scans = _scans(f"FROM {view}", segment)
+    assert (sum("event_id" in scan for scan in scans), len(scans)) == (1, 1 + others)
+
+
+def _scans(sql: str, segment: Path) -> list[str]:
+    """Return what a query reads: the plan of each reading of the segment."""
+    _, [(_, plan)] = over(f"EXPLAIN (FORMAT json) {sql}", [segment])
+    return [part for part in plan.split('"name": ') if part.startswith('"READ_DUCKDB')]
 
 
 def test_columns_of_events_are_those_of_the_lines():
