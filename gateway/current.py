@@ -135,13 +135,13 @@ def _printable(text: str) -> str:
 def _told(value: Any) -> Any:
     if isinstance(value, Path):
         return os.fsencode(value)
-    raise NotImplementedError
+    raise NotImplementedError  # as msgspec's hooks say of a type they do not know: `Loaded` has no other
 
 
 def _read(kind: type, value: Any) -> Any:
     if kind is Path:
         return Path(os.fsdecode(value))
-    raise NotImplementedError
+    raise NotImplementedError  # likewise
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_told)

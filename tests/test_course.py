@@ -76,7 +76,7 @@ class Fleet(RuleBasedStateMachine):
 
     def available(self, candidate: Candidate) -> bool:
         """Whether a candidate is one to be asked before others that are not."""
-        shut = self.gates[candidate.id(None)].shut(self.now) if self.config.circuit.failures else False
+        shut = self.gates[candidate.id(None)].shut(self.now)
         return not shut and not all(self.rests(each, self.now) for each in candidate.providers)
 
     def settle(self, running: Running, from_: int) -> None:
@@ -101,7 +101,7 @@ class Fleet(RuleBasedStateMachine):
         tried.add(step.provider.key)
         # at most one at a time probes a circuit
         gate = self.gates[step.of]
-        probes = bool(self.config.circuit.failures) and gate.opened is not None and not gate.shut(start)
+        probes = gate.opened is not None and not gate.shut(start)
         assert step.probe == (start if probes else None)
         if probes:
             gate.probe = step, start
@@ -308,8 +308,7 @@ class Fleet(RuleBasedStateMachine):
     def the_circuits_are_as_the_model_says(self) -> None:
         """Open after exactly so many failures in a row, closed by a success, and each attempt counted once."""
         for of, gate in self.gates.items():
-            shut = gate.shut(self.now) and bool(self.config.circuit.failures)
-            assert self.health.is_open(of, self.config.circuit, self.now) == shut
+            assert self.health.is_open(of, self.config.circuit, self.now) == gate.shut(self.now)
 
     @invariant()
     def the_same_keys_rest(self) -> None:
