@@ -160,22 +160,31 @@ OVERHEAD = [
     promql("Overhead of an exchange", "timeseries", "s", 8, *percentiles("gateway_exchange_overhead_seconds", JOB)),
     promql("Of it within attempts", "timeseries", "s", 8, *percentiles("gateway_attempt_overhead_seconds", JOB)),
     promql(
-        "Time to the provider's first byte",
+        "Overhead an exchange, by phase",
         "timeseries",
         "s",
         8,
+        f"sum by (gateway_phase) (rate(gateway_overhead_phase_seconds_sum{{{JOB}}}[$__rate_interval])) / "
+        f"scalar(sum(rate(gateway_exchange_overhead_seconds_count{{{JOB}}}[$__rate_interval])))",
+        stacked=True,
+    ),
+    promql(
+        "Time to the provider's first byte",
+        "timeseries",
+        "s",
+        6,
         *percentiles("gateway_attempt_time_to_first_byte_seconds", OWN),
     ),
-    promql("In flight", "timeseries", "short", 8, (f"sum(gateway_exchange_active{{{JOB}}})", "exchanges")),
+    promql("In flight", "timeseries", "short", 6, (f"sum(gateway_exchange_active{{{JOB}}})", "exchanges")),
     promql(
         "Connections to providers",
         "timeseries",
         "short",
-        8,
+        6,
         f"sum by (gateway_state) (gateway_upstream_connections{{{JOB}}})",
         stacked=True,
     ),
-    promql("Workers", "stat", "short", 8, f"sum(gateway_worker_running{{{JOB}}})", height=8),
+    promql("Workers", "stat", "short", 6, f"sum(gateway_worker_running{{{JOB}}})", height=8),
 ]
 STORE = [
     promql(

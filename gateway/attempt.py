@@ -39,6 +39,7 @@ class Owner(Protocol):
     capture: Capture
     method: str
     waited: float
+    within: float
     rate_limited: bool
     keys: Keys
 
@@ -69,6 +70,7 @@ class Attempt:
         self._started_ns = time_ns()
         self._waited_before = exchange.waited
         self._head_at: float | None = None
+        self._sending: float | None = None  # the seconds of overhead until then
         self.status: int | None = None
         self._tee: Tee | None = None
         self.ended = False
@@ -99,6 +101,8 @@ class Attempt:
     def head(self, status: int, *, content_type: str, coding: str) -> Tee:
         """Say that the response's head has come."""
         self._head_at = perf_counter()
+        if self.apart is None:  # while several wait at once, nobody knows whose time it is
+            self._sending = self._head_at - self.started - (self._exchange.waited - self._waited_before)
         self.status = status
         if status == 429:
             self._exchange.rate_limited = True
@@ -176,7 +180,12 @@ class Attempt:
         attributes["gateway.outcome"] = outcome
         waited = exchange.waited - self._waited_before if self.apart is None else self.apart
         overhead = now - self.started - waited
+        exchange.within += overhead
         attributes["gateway.overhead_us"] = int(overhead * 1e6)
+        if self._sending is not None and self.apart is None:
+            sending = min(max(self._sending, 0.0), overhead)
+            attributes["gateway.attempt.overhead.send_us"] = int(sending * 1e6)
+            attributes["gateway.attempt.overhead.relay_us"] = int((overhead - sending) * 1e6)
         attributes["gateway.stream"] = self.streamed
         if self.status is not None:
             attributes["http.response.status_code"] = self.status

@@ -50,6 +50,7 @@ class Exchange:
     Attributes:
         chat_id: What chronicle's clients are told to call it; empty for others.
         waited: Seconds spent waiting for others (the client's bytes, the provider, a backoff), which are not overhead.
+        within: Seconds of overhead that lie within attempts.
 
     """
 
@@ -70,6 +71,8 @@ class Exchange:
         self.started_ns = time_ns()
         self.chat_id = ""
         self.waited = 0.0
+        self.within = 0.0
+        self._accepting: float | None = None  # the seconds of overhead before the first attempt
         self.attempts = 0
         self._retries = 0
         self.ended = False
@@ -148,6 +151,8 @@ class Exchange:
         if route is None:
             raise RuntimeError("an exchange is routed before it is attempted")
         self._last = Attempt(self, route, self.attempts, reason, backoff)
+        if self._accepting is None:
+            self._accepting = self._last.started - self.started - self.waited
         self._open = [*(each for each in self._open if not each.ended), self._last]
         self.attempts += 1
         self._retries += seen.is_retry(reason)
@@ -221,12 +226,17 @@ class Exchange:
         self.span.end(self.started_ns + int((now - self.started) * 1e9))
 
     def _closing(self, outcome: str, status: int | None, error: str | None, now: float) -> dict[str, Any]:
+        overhead = now - self.started - self.waited
+        accepting = overhead if self._accepting is None else self._accepting
         attributes: dict[str, Any] = {
             "gateway.outcome": outcome,
             "gateway.attempts": self.attempts,
             "gateway.retries": self._retries,
             "gateway.rate_limited": self.rate_limited,
-            "gateway.overhead_us": int((now - self.started - self.waited) * 1e6),
+            "gateway.overhead_us": int(overhead * 1e6),
+            # Its phases: these two, and what each attempt says of its own.
+            "gateway.overhead.accept_us": int(accepting * 1e6),
+            "gateway.overhead.record_us": int(max(0.0, overhead - accepting - self.within) * 1e6),
         }
         if status is not None:
             attributes["http.response.status_code"] = status

@@ -122,6 +122,22 @@ def test_an_exchange_is_counted_with_its_overhead():
     assert total(page, "gateway_exchange_overhead_seconds_bucket", gateway_stream="true", le="0.0005") == 1
 
 
+def test_overhead_is_counted_by_its_phases():
+    """Those of the exchange from its span, those of an attempt from the attempt's."""
+    page = page_of(
+        folded(
+            line("exchange", attributes={"gateway.overhead.accept_us": 120, "gateway.overhead.record_us": 30}),
+            line("attempt", attributes={"gateway.attempt.overhead.send_us": 60}),
+            line("attempt", attributes={"gateway.attempt.overhead.send_us": 50}),
+            line("attempt", attributes={"gateway.attempt.overhead.relay_us": 9}),
+        )
+    )
+    seconds = {"accept": 120e-6, "record": 30e-6, "send": 110e-6, "relay": 9e-6}
+    for phase, taken in seconds.items():
+        assert total(page, "gateway_overhead_phase_seconds_sum", gateway_phase=phase) == pytest.approx(taken)
+    assert total(page, "gateway_overhead_phase_seconds_count", gateway_phase="send") == 2
+
+
 def test_events_and_what_was_dropped_are_counted():
     """Known types of events by name, any other as one; what could not be stored by its reason."""
     page = page_of(
@@ -265,6 +281,7 @@ LABELS = {
     "gateway.dialect",
     "gateway.event.type",
     "gateway.outcome",
+    "gateway.phase",
     "gateway.provider",
     "gateway.reason",
     "gateway.state",

@@ -187,6 +187,26 @@ async def test_a_streams_timing_is_recorded(upstream: Upstream, gateway: InProce
         assert 0 <= each["overhead_us"] <= each["duration_ns"] / 1000 - 40_000
 
 
+async def test_overhead_is_the_sum_of_its_phases(upstream: Upstream, gateway: InProcess, read):
+    """Accepting and recording are of the exchange, sending and relaying of each attempt, retries included."""
+    head, *rest = events(read("chat_text.sse"))
+    upstream.answers(reply(b"{}", status="500 No"), stream([0.02, head, 0.02, *rest]))
+    await ask(gateway, STREAM)
+    root, *attempts = spans(gateway)
+    assert len(attempts) == 2
+    phases = [root["attributes"][f"gateway.overhead.{name}_us"] for name in ("accept", "record")]
+    for attempt in attempts:
+        own = [attempt["attributes"][f"gateway.attempt.overhead.{name}_us"] for name in ("send", "relay")]
+        assert all(phase >= 0 for phase in own)
+        assert abs(sum(own) - attempt["attributes"]["gateway.overhead_us"]) <= 2, (
+            "but for what is lost by whole microseconds"
+        )
+        phases += own
+    assert all(phase >= 0 for phase in phases)
+    assert phases[0] > 0
+    assert abs(sum(phases) - root["attributes"]["gateway.overhead_us"]) <= 8
+
+
 async def test_the_timeline_of_a_long_stream_is_thinned_out_evenly(upstream: Upstream, gateway: InProcess):
     """Of a thousand chunks at most 256 times are kept, from the first to the last part of the stream."""
     delta = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"w"}}]}\n\n'

@@ -95,6 +95,7 @@ class Fold:
             )
         if row.overhead_us is not None:
             self._of(i.EXCHANGE_OVERHEAD).record((_yes(row.stream),), row.overhead_us / 1e6, exemplar)
+        self._phases(row, exemplar)
 
     def _attempt(self, row: Span) -> None:
         answered = row.outcome == "ok"
@@ -108,10 +109,24 @@ class Fold:
             self._of(i.RATE_LIMITS).add(asked, 1, exemplar)
         if row.overhead_us is not None:
             self._of(i.ATTEMPT_OVERHEAD).record((_yes(row.stream),), row.overhead_us / 1e6, exemplar)
+        self._phases(row, exemplar)
         if row.ttfb_ms is not None:
             self._of(i.FIRST_BYTE).record(asked, row.ttfb_ms / 1e3, exemplar)
         if row.operation is not None:
             self._operation(row, asked, exemplar)
+
+    def _phases(self, row: Span, exemplar: Exemplar | None) -> None:
+        said = row.attributes
+        if said is None:
+            return
+        for phase, took_us in (
+            ("accept", said.accept_us),
+            ("send", said.send_us),
+            ("relay", said.relay_us),
+            ("record", said.record_us),
+        ):
+            if took_us is not None:
+                self._of(i.OVERHEAD_PHASE).record((phase,), took_us / 1e6, exemplar)
 
     def _retry(self, row: Span, reason: str, asked: Labels, exemplar: Exemplar | None) -> None:
         why, after = self._why(reason)

@@ -144,6 +144,14 @@ EXCHANGE_OVERHEAD = _histogram(
     "gateway.stream",
 )
 
+OVERHEAD_PHASE = _histogram(
+    "gateway.overhead.phase",
+    "s",
+    "Overhead by phase: accept (until the first attempt), send and relay (of each attempt), record (the rest).",
+    _OVERHEAD,
+    "gateway.phase",
+)
+
 ATTEMPTS = _counter(
     "gateway.attempt.ended",
     "{attempt}",
@@ -222,6 +230,7 @@ FOLDED = (
     EXCHANGES_DROPPED,
     EXCHANGES_ACTIVE,
     EXCHANGE_OVERHEAD,
+    OVERHEAD_PHASE,
     ATTEMPTS,
     RETRIES,
     FALLBACKS,

@@ -41,6 +41,10 @@ class Rest(Struct, gc=False):
     """Of the attributes without a column."""
 
     genai_provider: str | None = field(default=None, name="gen_ai.provider.name")
+    accept_us: int | None = field(default=None, name="gateway.overhead.accept_us")
+    record_us: int | None = field(default=None, name="gateway.overhead.record_us")
+    send_us: int | None = field(default=None, name="gateway.attempt.overhead.send_us")
+    relay_us: int | None = field(default=None, name="gateway.attempt.overhead.relay_us")
 
 
 class Span(_Line, gc=False, tag="span"):
