@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from gateway.dialects.lenient import decode
 from gateway.errors import ExchangeError, Kind
-from gateway.options import NONE, UUID, Metadata, Named, Options, merged
+from gateway.options import INTEGERS, NONE, UUID, Metadata, Named, Options, merged
 from gateway.retry import RetryPolicy
 
 HEALTHY = b'{"status":"ok"}'
@@ -134,7 +134,6 @@ def _move_system(fields: dict[str, Raw]) -> bool:
 
 
 _METADATA = frozenset(Metadata.__struct_fields__)
-_INTEGERS = frozenset({"step_index", "prompt_version"})
 _UUIDS = frozenset({"run_id", "step_id"})
 _INTEGER_MAX = 2**31 - 1
 
@@ -150,7 +149,7 @@ def _metadata(field: str, value: bytes) -> Metadata:
             continue
         if name == "extra":
             extra = {**(each if isinstance(each, dict) else {"extra": each}), **extra}
-        elif name in _INTEGERS:
+        elif name in INTEGERS:
             if not isinstance(each, int) or isinstance(each, bool) or not 0 <= each <= _INTEGER_MAX:
                 _refuse(f"{field}.{name}", f"a whole number from 0 to {_INTEGER_MAX}")
             said[name] = each

@@ -35,6 +35,12 @@ def ask(data: Path, sql: str) -> list[tuple[Any, ...]]:
         return con.execute(sql).fetchall()
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the pids of a process's children, in the order they were started."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return sorted(int(each) for each in found.stdout.split())
+
+
 class InProcess:
     """A worker on the running loop, without a recorder: `rows` reads its journal, `ask` publishes and asks by SQL."""
 
@@ -176,8 +182,7 @@ class Process:
 
     def children(self) -> list[int]:
         """Return its children's pids, in the order they were started."""
-        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
-        return sorted(int(pid) for pid in found.stdout.split())
+        return children_of(self.process.pid)
 
     async def kill_everything(self) -> None:
         """Kill it and its children."""

@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import duckdb
 import pytest
 
 from gateway.wire import Client, Origin, WireError
+from tests.running import children_of
 
 CHUNKS = 5
 
@@ -106,8 +106,7 @@ class Gateway:
 
     def children(self) -> list[int]:
         """Return its children's pids, in the order they were started."""
-        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
-        return sorted(int(pid) for pid in found.stdout.split())
+        return children_of(self.process.pid)
 
     async def kill_everything(self) -> None:
         for pid in (self.process.pid, *self.children()):

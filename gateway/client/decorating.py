@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast
 
-from gateway.client.generators import Begin, Scope, of_async_generator, of_generator
+from gateway.client.generators import Begin, Scope, ended_by_errors, of_async_generator, of_generator, standing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,15 +44,8 @@ def _kind(function: Callable[..., Any]) -> Callable[[Callable[..., Any], Begin, 
 def _of_coroutine(function: Callable[..., Any], begin: Begin, capture: bool) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         scope = begin(args, kwargs)
-        try:
-            scope.enter()
-            try:
-                output = await function(*args, **kwargs)
-            finally:
-                scope.leave()
-        except BaseException as error:
-            scope.close(error)
-            raise
+        with ended_by_errors(scope), standing(scope):
+            output = await function(*args, **kwargs)
         scope.returned(output if capture else None)
         return output
 
@@ -62,15 +55,8 @@ def _of_coroutine(function: Callable[..., Any], begin: Begin, capture: bool) -> 
 def _of_function(function: Callable[..., Any], begin: Begin, capture: bool) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         scope = begin(args, kwargs)
-        try:
-            scope.enter()
-            try:
-                output = function(*args, **kwargs)
-            finally:
-                scope.leave()
-        except BaseException as error:
-            scope.close(error)
-            raise
+        with ended_by_errors(scope), standing(scope):
+            output = function(*args, **kwargs)
         scope.returned(output if capture else None)
         return output
 

@@ -3,7 +3,8 @@
 A generator shares its caller's context: what it would enter by `with`, its caller would stand in too.
 """
 
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 
@@ -29,17 +30,38 @@ class Scope(Protocol):
 Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Scope]
 
 
+@contextmanager
+def standing(scope: Scope) -> Iterator[None]:
+    """Stand in a scope meanwhile."""
+    scope.enter()
+    try:
+        yield
+    finally:
+        scope.leave()
+
+
+@contextmanager
+def ended_by_errors(scope: Scope) -> Iterator[None]:
+    """End a scope by whatever is raised meanwhile."""
+    try:
+        yield
+    except BaseException as error:
+        scope.close(error)
+        raise
+
+
 def of_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> Callable[..., Any]:
     """Return a generator function like another one, in a scope."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         scope = begin(args, kwargs)
-        try:
+        with ended_by_errors(scope):
             generator = function(*args, **kwargs)
             sent, thrown = None, None
             while True:
                 try:
-                    item = _in(scope, generator.throw, thrown) if thrown else _in(scope, generator.send, sent)
+                    with standing(scope):
+                        item = generator.throw(thrown) if thrown else generator.send(sent)
                 except StopIteration as stop:
                     output = stop.value
                     break
@@ -48,9 +70,6 @@ def of_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> C
                     sent = yield item
                 except BaseException as error:  # what is thrown in, which closing does too
                     thrown = error
-        except BaseException as error:
-            scope.close(error)
-            raise
         scope.returned(output if capture else None)
         return output
 
@@ -62,14 +81,13 @@ def of_async_generator(function: Callable[..., Any], begin: Begin, capture: bool
 
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         scope = begin(args, kwargs)
-        try:
+        with ended_by_errors(scope):
             generator = function(*args, **kwargs)
             sent, thrown = None, None
             while True:
                 try:
-                    item = await (
-                        _within(scope, generator.athrow, thrown) if thrown else _within(scope, generator.asend, sent)
-                    )
+                    with standing(scope):
+                        item = await (generator.athrow(thrown) if thrown else generator.asend(sent))
                 except StopAsyncIteration:
                     break
                 sent, thrown = None, None
@@ -77,25 +95,6 @@ def of_async_generator(function: Callable[..., Any], begin: Begin, capture: bool
                     sent = yield item
                 except BaseException as error:
                     thrown = error
-        except BaseException as error:
-            scope.close(error)
-            raise
         scope.returned(None)
 
     return wrapper
-
-
-def _in(scope: Scope, function: Callable[..., Any], *args: Any) -> Any:
-    scope.enter()
-    try:
-        return function(*args)
-    finally:
-        scope.leave()
-
-
-async def _within(scope: Scope, function: Callable[..., Any], *args: Any) -> Any:
-    scope.enter()
-    try:
-        return await function(*args)
-    finally:
-        scope.leave()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -36,7 +37,7 @@ def time_of(nanoseconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z"
 
 
-class Scope:
+class Scope(ABC):
     """What a run and a step have in common.
 
     Attributes:
@@ -155,8 +156,10 @@ class Scope:
             self.output = output
         self.close(None)
 
+    @abstractmethod
     def _begin(self, now: str) -> None:
-        raise NotImplementedError
+        """Tell the gateway, and take a place in the trace. `now`: RFC 3339."""
 
+    @abstractmethod
     def _end(self, now: str, error: BaseException | None) -> None:
-        raise NotImplementedError
+        """Tell the gateway how it ended."""
