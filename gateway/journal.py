@@ -1,6 +1,7 @@
 """The write-ahead log of the store: one JSON line per finished span, appended before the client has the last byte.
 
-What clients tell of their runs is a line each as well (`gateway.workflows`), written before they are told that it is.
+What clients tell of their runs is a line each as well (`gateway.workflows`), and each span that they send
+(`gateway.received`); they are told so once it is written.
 
 A line is in the kernel once `os.write` returns, so it survives `kill -9` of this process. All lines of one exchange go
 to the file in which it started: a file that is full takes no new exchange, and is closed when the last of its own has
@@ -9,7 +10,6 @@ interrupted. The holder keeps an flock; a file appears under its name only once 
 """
 
 import errno
-import fcntl
 import logging
 import os
 import time
@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+
+from gateway.journal_file import JournalFile, write
 
 log = logging.getLogger("gateway.journal")
 
@@ -33,45 +36,30 @@ _UNSAID_MAX = 100_000
 _encoder = msgspec.json.Encoder()
 
 
-class _File:
-    """One journal file, locked by us until its last exchange has ended."""
+class Told(Struct):
+    """What others tell, beside the exchanges: how many lines of it were stored, and dropped, by reason.
 
-    __slots__ = ("fd", "half", "open", "path", "retired", "size", "started", "unsaid")
+    `dropping`: what a line is called that says how many were dropped; `unsaid`: what none has said yet.
+    """
 
-    def __init__(self, path: Path, header: bytes, now: float) -> None:
-        unlocked = path.with_suffix(".new")
-        self.fd = os.open(unlocked, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
-            _write(self.fd, header)
-            unlocked.rename(path)
-        except BaseException:
-            os.close(self.fd)
-            unlocked.unlink(missing_ok=True)
-            raise
-        self.path = path
-        self.size = len(header)
-        self.started = now
-        self.open = 0
-        self.retired = False
-        self.half = False  # it ends in half a line that could not be cut off
-        self.unsaid: list[dict[str, str]] = []  # what was dropped of exchanges that started in it
+    dropping: str
+    stored: int = 0
+    dropped: dict[str, int] = {}
+    unsaid: dict[str, int] = {}
 
-    @property
-    def gone(self) -> bool:
-        """Whether somebody removed it."""
-        try:
-            return os.fstat(self.fd).st_nlink == 0
-        except OSError:
-            return True
+    def drop(self, count: int, reason: str) -> str:
+        """Count lines that are not stored; return the reason."""
+        for counts in (self.dropped, self.unsaid):
+            counts[reason] = counts.get(reason, 0) + count
+        return reason
 
 
 class Journal:
     """A worker's journal: the file that takes new exchanges, and the older ones whose exchanges are still in flight.
 
-    Never raises from `start`, `end` and `events`: what cannot be written is counted in `dropped` (`events_dropped`), by
-    reason, and said in the journal itself as soon as it can be written again. Nor does it need a file to begin with:
-    without one, all is dropped until `tick` can make one.
+    Never raises from `start`, `end` and what others tell: what cannot be written is counted in `dropped`, by reason, and
+    said in the journal itself as soon as it can be written again. Nor does it need a file to begin with: without one,
+    all is dropped until `tick` can make one.
     """
 
     def __init__(
@@ -91,18 +79,17 @@ class Journal:
         self.rotate_seconds = rotate_seconds
         self._clock = clock
         # An exchange whose start could not be written has no file of its own.
-        self._by_exchange: dict[int, _File | None] = {}
+        self._by_exchange: dict[int, JournalFile | None] = {}
         self._unsaid: list[dict[str, str]] = []
-        self._unsaid_events: dict[str, int] = {}
         self._rotate_floor = 0
         self._outage: str | None = None
         self._stuck = False  # no new file can be made; `tick` tries again
         self.accepted = 0
         self.stored = 0
         self.dropped: dict[str, int] = {}
-        self.events_stored = 0
-        self.events_dropped: dict[str, int] = {}
-        self._current: _File | None = None
+        self.told = Told("events_dropped")
+        self.received = Told("received_dropped")
+        self._current: JournalFile | None = None
         self.rotate()
 
     def __repr__(self) -> str:
@@ -139,23 +126,28 @@ class Journal:
                 self._close(own)
 
     def events(self, lines: Sequence[Mapping[str, Any]]) -> str | None:
-        """Append what a client told of its runs, all of it or nothing; return the reason where it is nothing.
-
-        One write: a reader sees whole lines, and who was told that all is stored loses none of it.
-        """
-        file = self._with_room()
+        """Append what a client told of its runs, all of it or nothing; return the reason where it is nothing."""
         try:
-            encoded = [_encoder.encode({"t": "event", **line}) + b"\n" for line in lines]
+            encoded = [_encoder.encode({"t": "event", **line}) for line in lines]
         except Exception:
             log.exception("an event could not be encoded")
-            return self._refuse_events(len(lines), "encoding")
-        if any(len(data) > LINE_BYTES for data in encoded):
-            return self._refuse_events(len(lines), "too_long")
+            return self.told.drop(len(lines), "encoding")
+        return self._tell(self.told, encoded)
+
+    def spans(self, lines: Sequence[bytes]) -> str | None:
+        """Append an application's own spans, lines without their ends, as `events` does."""
+        return self._tell(self.received, lines)
+
+    def _tell(self, told: Told, lines: Sequence[bytes]) -> str | None:
+        """Append lines by one write: a reader sees whole ones, and who was told that all is stored loses none."""
+        file = self._with_room()
+        if any(len(data) >= LINE_BYTES for data in lines):
+            return told.drop(len(lines), "too_long")
         if file is None:
-            return self._refuse_events(len(lines), self._outage or "write_error")
-        if (reason := self._put(file, b"".join(encoded))) is not None:
-            return self._refuse_events(len(lines), reason)
-        self.events_stored += len(lines)
+            return told.drop(len(lines), self._outage or "write_error")
+        if (reason := self._put(file, b"".join(data + b"\n" for data in lines))) is not None:
+            return told.drop(len(lines), reason)
+        told.stored += len(lines)
         return None
 
     def tick(self) -> None:
@@ -169,7 +161,7 @@ class Journal:
             self.rotate()
             return
         age = self._clock() / 1e9 - current.started
-        stored = self.accepted or self.events_stored
+        stored = self.accepted or self.told.stored or self.received.stored
         if age >= self.rotate_seconds and stored and current.size > self._rotate_floor:
             self.rotate()
 
@@ -193,17 +185,17 @@ class Journal:
             self._close(file)
         self._by_exchange.clear()
 
-    def _with_room(self) -> _File | None:
+    def _with_room(self) -> JournalFile | None:
         """Return the file that takes what is new, None where there is none; one that is full is rotated first."""
         if self._current is not None and self._current.size >= self.rotate_bytes and not self._stuck:
             self.rotate()
         return self._current
 
-    def _files(self) -> list[_File]:
+    def _files(self) -> list[JournalFile]:
         files = {id(file): file for file in (self._current, *self._by_exchange.values()) if file is not None}
         return list(files.values())
 
-    def _leave(self, file: _File) -> None:
+    def _leave(self, file: JournalFile) -> None:
         """Write no more to a file that somebody removed; what began in it ends in the one that is current then."""
         self._by_exchange = {key: None if own is file else own for key, own in self._by_exchange.items()}
         self._unsaid += file.unsaid
@@ -212,7 +204,7 @@ class Journal:
         os.close(file.fd)
         file.fd = -1
 
-    def _create(self) -> _File:
+    def _create(self) -> JournalFile:
         now = self._clock()
         header = {
             "t": "journal",
@@ -226,9 +218,9 @@ class Journal:
         path = self._folder / f"{self._worker}-{now}{SUFFIX}"
         line = _encoder.encode(header) + b"\n"
         self._rotate_floor = len(line)
-        return _File(path, line, now / 1e9)
+        return JournalFile(path, line, now / 1e9)
 
-    def _append(self, file: _File | None, own: _File | None, line: Mapping[str, Any]) -> bool:
+    def _append(self, file: JournalFile | None, own: JournalFile | None, line: Mapping[str, Any]) -> bool:
         """Append a line to `file`. `own`: the file that has the exchange's start, and alone may say what was lost."""
         unsaid = self._unsaid if own is None else own.unsaid
         try:
@@ -249,12 +241,12 @@ class Journal:
             return False
         return True
 
-    def _put(self, file: _File, data: bytes) -> str | None:
+    def _put(self, file: JournalFile, data: bytes) -> str | None:
         """Append whole lines, and before them what was dropped; return the reason where that cannot be done."""
-        before = b"".join(_encoder.encode(each) + b"\n" for each in (*file.unsaid, *self._unsaid, *self._lost_events()))
+        before = b"".join(_encoder.encode(each) + b"\n" for each in (*file.unsaid, *self._unsaid, *self._lost()))
         data = (b"\n" if file.half else b"") + before + data
         try:
-            _write(file.fd, data)
+            write(file.fd, data)
         except OSError as error:
             self._undo(file)
             return self._failed(error, str(file.path))
@@ -262,18 +254,15 @@ class Journal:
         file.half = False
         file.unsaid.clear()
         self._unsaid.clear()
-        self._unsaid_events.clear()
+        self.told.unsaid.clear()
+        self.received.unsaid.clear()
         self._outage = None
         return None
 
-    def _lost_events(self) -> Iterator[dict[str, Any]]:
-        for reason, count in self._unsaid_events.items():
-            yield {"t": "events_dropped", "reason": reason, "count": count}
-
-    def _refuse_events(self, count: int, reason: str) -> str:
-        for counts in (self.events_dropped, self._unsaid_events):
-            counts[reason] = counts.get(reason, 0) + count
-        return reason
+    def _lost(self) -> Iterator[dict[str, Any]]:
+        for told in (self.told, self.received):
+            for reason, count in told.unsaid.items():
+                yield {"t": told.dropping, "reason": reason, "count": count}
 
     def _failed(self, error: OSError, what: str) -> str:
         """Return the reason for which lines are dropped, and log it once per outage."""
@@ -282,7 +271,7 @@ class Journal:
         self._outage = "disk_full" if error.errno in _FULL else "write_error"
         return self._outage
 
-    def _undo(self, file: _File) -> None:
+    def _undo(self, file: JournalFile) -> None:
         """Cut off half a line, so that the next one is whole."""
         try:
             os.ftruncate(file.fd, file.size)
@@ -299,32 +288,10 @@ class Journal:
         if len(unsaid) < _UNSAID_MAX:
             unsaid.append({"t": "dropped", "reason": reason, "kind": line["kind"], "span_id": line["span_id"]})
 
-    def _close(self, file: _File) -> None:
+    def _close(self, file: JournalFile) -> None:
         if file.fd < 0:
             return
         if not file.open:
             self._append(file, file, {"t": "closed"})
         os.close(file.fd)
         file.fd = -1
-
-
-def _write(fd: int, data: bytes) -> None:
-    """Write all of `data`, or raise OSError."""
-    if os.write(fd, data) != len(data):
-        raise OSError(errno.ENOSPC, "only a part of the line was written")
-
-
-def locked(path: Path) -> bool:
-    """Return whether a process holds the journal at `path`: whether more may still be written to it."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(fd)

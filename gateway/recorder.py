@@ -20,7 +20,8 @@ from typing import Protocol
 from gateway.compaction import COLUMNS_MARK, due, merge, modernize
 from gateway.config import Store
 from gateway.errors import GatewayError
-from gateway.journal import SUFFIX, locked
+from gateway.journal import SUFFIX
+from gateway.journal_file import locked
 from gateway.segments import (
     MERGED,
     SOURCES,

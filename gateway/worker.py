@@ -189,7 +189,8 @@ class Worker:
             "stored": journal.stored,
             "in_flight": journal.in_flight,
             "dropped": journal.dropped,
-            "events": {"stored": journal.events_stored, "dropped": journal.events_dropped},
+            "events": {"stored": journal.told.stored, "dropped": journal.told.dropped},
+            "spans_received": {"stored": journal.received.stored, "dropped": journal.received.dropped},
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

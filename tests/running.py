@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.config import parse
-from gateway.journal import locked
+from gateway.journal_file import locked
 from gateway.segments import publish, store_files
 from gateway.wire import Origin
 from gateway.worker import Worker

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.journal import LINE_BYTES, Journal, locked
+from gateway.journal import LINE_BYTES, Journal
+from gateway.journal_file import locked
 from tests.store import no_file_may_grow
 
 
@@ -270,7 +271,7 @@ def test_events_are_written_at_once_or_not_at_all(tmp_path, clock):
         assert journal.events(batch) == "disk_full"
     assert journal.events([{"event_id": "x", "bad": object()}]) == "encoding"
     assert journal.events([*batch, {"event_id": "x" * LINE_BYTES}]) == "too_long"
-    assert (journal.events_stored, journal.events_dropped) == (4, {"disk_full": 6, "encoding": 1, "too_long": 4})
+    assert (journal.told.stored, journal.told.dropped) == (4, {"disk_full": 6, "encoding": 1, "too_long": 4})
     assert journal.events([]) is None
     journal.close()
     lines = _lines(path)

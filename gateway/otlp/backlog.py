@@ -16,7 +16,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.config import Capture, VocabularyName
-from gateway.journal import SUFFIX, locked
+from gateway.journal import SUFFIX
+from gateway.journal_file import locked
 from gateway.otlp.delivery import Batch
 from gateway.otlp.folding import Folding, Told, Turn
 from gateway.otlp.memory import Memory

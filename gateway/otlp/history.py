@@ -17,7 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.config import MIB, Capture, VocabularyName
-from gateway.journal import locked
+from gateway.journal_file import locked
 from gateway.otlp.delivery import Batch
 from gateway.otlp.rows import row_of_store, span_of, weight
 from gateway.query import QueryError, QueryRefused, QueryTimeout, Result, run_sql_async
