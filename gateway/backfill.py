@@ -117,7 +117,7 @@ def backfill(
         asked = Asked(data=job.data, until_ns=until, where=job.where or "true", timeout=job.timeout)
         if resumed:
             progress.say(f"going on from {iso(cursor.place.start_ns)}, where {path} says; --restart begins anew")
-        history = History(asked, cursor.place, resource(environ), job.vocabulary)
+        history = History(asked, cursor.place, resource(environ, asked.data), job.vocabulary)
         run = _Run(job, cursor, path, history, sender, progress, sleep, rng or random.Random())
         began = time.monotonic()
         try:

@@ -4,16 +4,15 @@ No exchange: nothing of it goes upstream. Source of the paths, and of what is ta
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from gateway.admission import Token, admitted, refuse_foreign_page
-from gateway.attributes import OPAQUE, REDACTED, secrets_in
-from gateway.codings import MAX_DECODED, decode
+from gateway.admission import Token
+from gateway.arriving import TURN, body_of, let_in, secrets_of, without
 from gateway.config import Config
 from gateway.errors import ExchangeError, Kind
 from gateway.journal import Journal
@@ -22,9 +21,6 @@ from gateway.workflow_events import EventError, events_in
 from gateway.workflows import Arrival, Line, line_of
 
 PATHS = frozenset({"/event", "/events", "/v1/event", "/v1/events"})
-
-# Others have their turn after so many seconds of reading events.
-_TURN = 0.005
 
 _encoder = msgspec.json.Encoder()
 
@@ -72,18 +68,16 @@ class Intake:
         """Write a request's events to the journal; return how many. Raises EventError, ExchangeError."""
         received_ns, config = self._clock(), self._config
         headers = request.raw_headers
-        proven = admitted(headers, None, self._token).proven
-        if not proven:
-            refuse_foreign_page(headers, config.auth.origins)
+        let_in(headers, self._token, config.auth.origins)
         metadata = metadata_of(said_in(headers))
-        body = await self._read(request, config)
+        body = await body_of(request, config, "events")
         arrival = Arrival(received_ns, self._service_name, metadata)
-        secrets = self._secrets(request)
+        secrets = secrets_of(request, self._token)
         lines, turn = [], perf_counter()
         for index, (path, raw) in enumerate(events_in(body)):
             line = line_of(raw, path, index, arrival, config.capture)
             lines.append(_without(line, secrets) if secrets else line)
-            if perf_counter() - turn > _TURN:
+            if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
         reason = self._journal.events(lines) if lines else None
@@ -95,56 +89,15 @@ class Intake:
             )
         return len(lines)
 
-    async def _read(self, request: web.Request, config: Config) -> bytes:
-        """Return a request's body, decoded. Raises ExchangeError."""
-        limit = min(config.limits.body_bytes, MAX_DECODED)
-        body = bytearray()
-        try:
-            while not request.content.at_eof() and len(body) <= limit:
-                async with asyncio.timeout(config.timeouts.idle):
-                    body += await request.content.readany()
-        except TimeoutError:
-            raise ExchangeError(
-                Kind.TIMEOUT,
-                f"No more of the request's body came within {config.timeouts.idle:g} s (setting: $.timeouts.idle).",
-                status=408,
-                code="request_timeout",
-            ) from None
-        coding = request.headers.get("Content-Encoding", "")
-        decoded = decode(bytes(body), coding, limit) if len(body) <= limit else None
-        if decoded is not None and len(decoded) <= limit:
-            return decoded
-        if len(body) > limit:
-            raise ExchangeError(
-                Kind.TOO_LARGE,
-                f"The body is larger than {limit} bytes (setting: $.limits.body_bytes, at most {MAX_DECODED} for "
-                "events); send fewer events at once.",
-                code="body_too_large",
-            )
-        raise ExchangeError(
-            Kind.BAD_INPUT,
-            f"The body cannot be read as Content-Encoding {coding!r} within {limit} bytes; "
-            "send it plain, or as gzip, deflate or zstd.",
-            status=415,
-            code="unreadable_coding",
-        )
-
-    def _secrets(self, request: web.Request) -> list[str]:
-        """Return what the request is let in with, as far as it can be told from a word."""
-        given: Iterable[str] = secrets_in(request.headers, request.raw_path)
-        ours = [self._token.value] if self._token is not None else []
-        return [each for each in {*given, *ours} if len(each) >= OPAQUE and " " not in each]
-
 
 def _without(line: Line, secrets: list[str]) -> Line:
     """Return a line without secrets, whatever a client let into its events."""
-    encoded = before = _encoder.encode(line)
-    for secret in secrets:
-        encoded = encoded.replace(_encoder.encode(secret)[1:-1], REDACTED.encode())
-    if encoded == before:
+    encoded = _encoder.encode(line)
+    kept = without(encoded, secrets)
+    if kept == encoded:
         return line
-    kept: dict[str, Any] = msgspec.json.decode(encoded)
-    return kept
+    made: Line = msgspec.json.decode(kept)
+    return made
 
 
 def _refusal(status: int, kind: str, message: str, **details: Any) -> web.Response:

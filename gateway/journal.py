@@ -57,9 +57,8 @@ class Told(Struct):
 class Journal:
     """A worker's journal: the file that takes new exchanges, and the older ones whose exchanges are still in flight.
 
-    Never raises from `start`, `end` and what others tell: what cannot be written is counted in `dropped`, by reason, and
-    said in the journal itself as soon as it can be written again. Nor does it need a file to begin with: without one,
-    all is dropped until `tick` can make one.
+    Never raises: what cannot be written is counted in `dropped`, by reason, and said in the journal as soon as it can
+    be written again. Nor does it need a file to begin with: without one all is dropped until `tick` can make one.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
--- What people query. Published over three relations that list the store's files: `recorded_spans` (gateway/semconv.py has
--- its columns, `started_at` is UTC), `events_raw` and `ledger` (gateway/views.py). Unknown is NULL, never 0.
+-- What people query. Published over four relations that list the store's files: `recorded_spans` (gateway/semconv.py has
+-- its columns, `started_at` is UTC), `events_raw`, `received_spans` and `ledger` (gateway/views.py). Unknown is NULL, never 0.
 
 -- What clients told of their runs (`step_id` is NULL) and of the steps, folded. Events come in any order, repeated, by
 -- way of several workers. What happened last by its own time counts; at one moment an end comes after a beginning, and
@@ -138,12 +138,15 @@ SELECT
 FROM events_raw
 QUALIFY row_number() OVER (PARTITION BY run_id, step_id, type, event_id ORDER BY received_ns) = 1;
 
--- The spans that were recorded, and those that runs and steps are; where a client exported such a span itself, its own.
+-- What applications sent over OTLP, each span once however often it came.
+CREATE VIEW received AS
+FROM received_spans
+QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY received_ns) = 1;
+
+-- All spans: those of exchanges and attempts (`origin` is gateway), those that runs and steps are (events; where the
+-- application sent such a span itself, its own stands), and those that applications sent (otlp).
 CREATE VIEW spans AS
-WITH exported AS (
-    SELECT trace_id, span_id FROM recorded_spans WHERE kind NOT IN ('SERVER', 'CLIENT')
-)
-FROM recorded_spans
+SELECT *, 'gateway' AS origin, NULL::JSON AS links, NULL::JSON AS resource, NULL::JSON AS otlp FROM recorded_spans
 UNION ALL BY NAME
 SELECT
     trace_id,
@@ -167,9 +170,12 @@ SELECT
         'gateway.tags', tags,
         'input.value', input::VARCHAR,
         'output.value', output::VARCHAR
-    )) AS attributes
+    )) AS attributes,
+    'events' AS origin
 FROM (SELECT *, coalesce(began_ns, ended_ns, updated_ns) AS at_ns FROM told())
-ANTI JOIN exported USING (trace_id, span_id);
+ANTI JOIN (SELECT trace_id, span_id FROM received_spans) USING (trace_id, span_id)
+UNION ALL BY NAME
+SELECT * EXCLUDE (received_ns), 'otlp' AS origin FROM received;
 
 CREATE VIEW exchanges AS
 SELECT

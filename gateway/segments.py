@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
 import duckdb
 import msgspec
@@ -19,13 +18,13 @@ from msgspec import Struct
 
 from gateway.config import MIB
 from gateway.errors import GatewayError
-from gateway.views import EVENTS, LEDGER, events_of, quoted, rows_of, statements, typed
+from gateway.ledger import Ledger, interrupted, lines, read_ledger
+from gateway.views import LEDGER, events_of, quoted, received_of, rows_of, statements, tables, typed
 
 VIEWS = "spans.duckdb"
 # A merged segment's name begins so; a file beside it, of this ending, lists the segments it stands for.
 MERGED = "merged-"
 SOURCES = ".sources"
-INTERRUPTED = "interrupted"
 
 # 2.0 writes files that 1.5 refuses, unless told so.
 STORAGE = "(STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE 8192)"
@@ -39,68 +38,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 _SEAL_BYTES, _SEAL_BYTES_PER_BYTE = 512 * MIB, 24
 
 
-class _Line(Struct, gc=False, tag_field="t"):
-    """What the ledger needs of a line. What is none of these is damaged: a wrong byte in a name shows so."""
-
-
-class _Journal(_Line, gc=False, tag="journal"):
-    worker: str | None = None
-
-
-class _Start(_Line, gc=False, tag="start"):
-    span_id: str
-    kind: Literal["SERVER"]
-
-
-class _Span(_Line, gc=False, tag="span"):
-    span_id: str
-    kind: Literal["SERVER", "CLIENT", "INTERNAL", "PRODUCER", "CONSUMER"]
-
-
-class _Dropped(_Span, gc=False, tag="dropped"):
-    reason: str = ""
-
-
-class _Event(_Line, gc=False, tag="event"):
-    event_id: str
-    type: str
-    time_ns: int
-
-
-class _EventsDropped(_Line, gc=False, tag="events_dropped"):
-    count: int
-
-
-class _Closed(_Line, gc=False, tag="closed"):
-    pass
-
-
-_line_decoder = msgspec.json.Decoder(_Journal | _Start | _Span | _Dropped | _Event | _EventsDropped | _Closed)
-
-
 class StoreError(GatewayError):
     """A file of the store could not be made; the message is DuckDB's."""
-
-
-class Ledger(Struct):
-    """What a journal says of itself. accepted = stored + interrupted + dropped, once nobody writes to it.
-
-    Of what clients tell of their runs, `events` is what was stored, `events_dropped` what was refused for want of disk.
-    """
-
-    journal: str
-    worker: str | None = None
-    accepted: int = 0
-    stored: int = 0
-    in_flight: int = 0
-    interrupted: int = 0
-    dropped: int = 0
-    dropped_by_reason: dict[str, int] = {}
-    attempts: int = 0
-    damaged_lines: int = 0
-    events: int = 0
-    events_dropped: int = 0
-    longest_line: int = 0
 
 
 class SegmentInfo(Struct, frozen=True, kw_only=True):
@@ -140,68 +79,6 @@ def replaced_by(segment: Path) -> list[str]:
     return names
 
 
-def read_ledger(journal: Path) -> tuple[Ledger, list[dict[str, Any]]]:
-    """Count what a journal holds; return the counts, and the starts of the exchanges that have no end in it."""
-    ledger = Ledger(journal=journal.stem, dropped_by_reason={})
-    starts: dict[str, bytes] = {}
-    ended: set[str] = set()
-    dropped: dict[str, str] = {}
-    for raw, line in _lines(journal):
-        if line is None:
-            ledger.damaged_lines += 1
-            continue
-        ledger.longest_line = max(ledger.longest_line, len(raw))
-        match line:
-            case _Journal():
-                ledger.worker = line.worker
-            case _Start():
-                starts[line.span_id] = raw
-            case _Dropped(kind="SERVER"):
-                dropped[line.span_id] = line.reason
-            case _Event():
-                ledger.events += 1
-            case _EventsDropped():
-                ledger.events_dropped += line.count
-            case _Dropped() | _Closed():
-                pass
-            case _Span(kind="SERVER"):
-                ended.add(line.span_id)
-                starts.pop(line.span_id, None)
-            case _Span():
-                ledger.attempts += 1
-    for span_id, reason in dropped.items():
-        starts.pop(span_id, None)
-        ledger.dropped_by_reason[reason] = ledger.dropped_by_reason.get(reason, 0) + 1
-    ledger.stored = len(ended)
-    ledger.dropped = len(dropped)
-    ledger.interrupted = len(starts)
-    ledger.accepted = ledger.stored + ledger.dropped + ledger.interrupted
-    return ledger, [msgspec.json.decode(raw) for raw in starts.values()]
-
-
-def _lines(journal: Path) -> Iterator[tuple[bytes, _Line | None]]:
-    """Give each line of a journal, and what it is; None for a damaged one."""
-    with journal.open("rb") as file:
-        for raw in file:
-            try:
-                raw.isascii() or raw.decode()  # of what it skips the decoder sees no more than where it ends
-                yield raw, _line_decoder.decode(raw)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                yield raw, None
-
-
-def interrupted(start: dict[str, Any]) -> dict[str, Any]:
-    """Return the row that stands for an exchange whose gateway stopped before it ended; how long it took is unknown."""
-    return start | {
-        "t": "span",
-        "outcome": INTERRUPTED,
-        "error_type": INTERRUPTED,
-        "status": "ERROR",
-        "status_message": INTERRUPTED,
-        "error": "the gateway stopped before this exchange ended",
-    }
-
-
 def seal(journal: Path, segment: Path) -> Ledger:
     """Make a segment of a journal that nobody writes to. May be repeated, after a kill at any moment as well.
 
@@ -223,7 +100,7 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
             # DuckDB passes over a damaged line, but not over one that is longer than any line should be.
             if ledger.damaged_lines:
                 sources.clear()
-                file.writelines(raw for raw, line in _lines(journal) if line is not None)
+                file.writelines(raw for raw, line in lines(journal) if line is not None)
             file.writelines(b"\n" + msgspec.json.encode(interrupted(start)) for start in open_starts)
         sources.append(more)
     longest = ledger.longest_line + MIB
@@ -232,10 +109,13 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
         con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
         con.execute(f"ATTACH {quoted(unfinished)} AS segment {STORAGE}")
         con.execute(f"CREATE TABLE segment.spans AS {rows_of(sources, longest)}")
-        if ledger.events:
-            con.execute(f"CREATE TABLE segment.events_raw AS {events_of(sources, longest)}")
-        else:  # as in most journals: they need not be read again
-            con.execute(f"CREATE TABLE segment.events_raw ({typed(EVENTS)})")
+        for table, read, count in (
+            ("events_raw", events_of, ledger.events),
+            ("received_spans", received_of, ledger.received),
+        ):
+            # As in most journals there are none: they need not be read again.
+            rows = f"AS {read(sources, longest)}" if count else f"({typed(tables()[table])})"
+            con.execute(f"CREATE TABLE segment.{table} {rows}")
         con.execute(f"CREATE TABLE segment.ledger ({typed(LEDGER)})")
         values = [getattr(ledger, name) for name in LEDGER]
         values[list(LEDGER).index("dropped_by_reason")] = msgspec.json.encode(ledger.dropped_by_reason).decode()

@@ -33,7 +33,7 @@ SPAN_COLUMNS = (
     Column("parent_span_id", "VARCHAR"),
     Column("trace_state", "VARCHAR"),
     Column("name", "VARCHAR"),
-    Column("kind", "VARCHAR"),  # SERVER: an exchange; CLIENT: an attempt; others come in over OTLP
+    Column("kind", "VARCHAR"),  # SERVER: an exchange; CLIENT: an attempt
     Column("service_name", "VARCHAR"),
     Column("start_ns", "BIGINT"),  # Unix time
     Column("duration_ns", "BIGINT"),  # NULL: the exchange was interrupted

@@ -8,7 +8,10 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from socket import gethostname
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 from opentelemetry import trace
@@ -27,6 +30,7 @@ from gateway.semconv import CONTENT_COLUMNS, promoted
 log = logging.getLogger("gateway.telemetry")
 
 SCOPE = "tracing-gateway"
+INSTANCE = "service.instance.id"
 _CONTENT = frozenset(CONTENT_COLUMNS)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
@@ -280,10 +284,16 @@ class JournalTracer(trace.Tracer):
             processor.on_end(span)
 
 
-def resource(environ: Mapping[str, str]) -> Resource:
-    """Return what all spans say of their source: OTEL_RESOURCE_ATTRIBUTES, and a service name."""
+def resource(environ: Mapping[str, str], data: Path) -> Resource:
+    """Return what all spans say of their source: OTEL_RESOURCE_ATTRIBUTES, a service name, and an id of the gateway's.
+
+    That is the same for all processes that write to the folder `data`, now and later.
+    """
     name = environ.get("OTEL_SERVICE_NAME")
     base = Resource.create({"service.version": VERSION})
+    if INSTANCE not in base.attributes:
+        own = uuid5(NAMESPACE_URL, f"{SCOPE}://{gethostname()}{data.absolute()}")
+        base = base.merge(Resource({INSTANCE: str(own)}))
     if name is None and str(base.attributes.get("service.name", "")).startswith("unknown_service"):
         name = "gateway"
     return base.merge(Resource({"service.name": name})) if name else base

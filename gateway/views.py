@@ -20,6 +20,8 @@ LEDGER = {
     "damaged_lines": "BIGINT",
     "events": "BIGINT",
     "events_dropped": "BIGINT",
+    "received": "BIGINT",
+    "received_dropped": "BIGINT",
 }
 
 # Columns of the relation `events_raw`: one row a line that says what a client told of a run or a step, repeated or not.
@@ -50,6 +52,31 @@ EVENTS = {
     "data": "JSON",
 }
 
+# Columns of the relation `received_spans`: one row a span that an application sent, again where it was sent again.
+# Values are as `gateway.received.values` writes them, which can be undone.
+RECEIVED = {
+    "trace_id": "VARCHAR",
+    "span_id": "VARCHAR",
+    "parent_span_id": "VARCHAR",
+    "trace_state": "VARCHAR",
+    "name": "VARCHAR",
+    "kind": "VARCHAR",
+    "service_name": "VARCHAR",
+    "start_ns": "BIGINT",
+    "duration_ns": "BIGINT",
+    "status": "VARCHAR",
+    "status_message": "VARCHAR",
+    "events": "JSON",  # [{name, time_ns, attributes}]
+    "links": "JSON",  # [{trace_id, span_id, attributes}]
+    "attributes": "JSON",
+    "resource": "JSON",  # its attributes
+    "otlp": "JSON",  # what else OTLP says of it: {scope: {name, version, ...}, ...}
+    "received_ns": "BIGINT",
+}
+
+# Columns of `spans` that only the spans of applications have.
+OF_OTHERS = {"links": "JSON", "resource": "JSON", "otlp": "JSON"}
+
 # In a line that says another kind, a byte is wrong.
 _KINDS = ("SERVER", "CLIENT", "INTERNAL", "PRODUCER", "CONSUMER")
 
@@ -68,6 +95,7 @@ def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[s
     live = {
         "spans": rows_of(journals) if journals else "",
         "events_raw": events_of(journals) if journals else "",
+        "received_spans": received_of(journals) if journals else "",
         "ledger": _live_ledger(journals),
     }
     for table, columns in tables().items():
@@ -79,7 +107,8 @@ def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[s
 
 def tables() -> dict[str, dict[str, str]]:
     """Return the tables that every segment has: their columns, in order, and the columns' types."""
-    return {"spans": columns_of_spans(), "events_raw": EVENTS, "ledger": LEDGER}
+    received = {"started_at": "TIMESTAMP"} | RECEIVED
+    return {"spans": columns_of_spans(), "events_raw": EVENTS, "received_spans": received, "ledger": LEDGER}
 
 
 def typed(columns: Mapping[str, str]) -> str:
@@ -113,6 +142,15 @@ def events_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
     )
 
 
+def received_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
+    """Return the SELECT that reads the spans that applications sent out of journals, as `rows_of` reads our own."""
+    columns = {"t": "VARCHAR"} | RECEIVED
+    return (
+        "SELECT make_timestamp(start_ns // 1000) AS started_at, * EXCLUDE (t) "
+        f"FROM {_read(journals, columns, longest)} WHERE t = 'received' AND span_id IS NOT NULL AND kind IN {_KINDS}"
+    )
+
+
 def _read(journals: Sequence[Path], columns: dict[str, str], longest: int = LINE_BYTES, more: str = "") -> str:
     types = ", ".join(f"{name}: {quoted(kind)}" for name, kind in columns.items())
     return (
@@ -136,17 +174,19 @@ def _live_ledger(journals: Sequence[Path]) -> str:
         SELECT *, accepted - stored - dropped AS in_flight, 0::BIGINT AS interrupted, NULL::BIGINT AS damaged_lines
         FROM (
             SELECT parse_filename(journal_file, true) AS journal, max(worker) AS worker,
-                count(DISTINCT span_id) FILTER (kind = 'SERVER') AS accepted,
+                count(DISTINCT span_id) FILTER (t <> 'received' AND kind = 'SERVER') AS accepted,
                 count(*) FILTER (t = 'span' AND kind = 'SERVER') AS stored,
                 count(*) FILTER (t = 'dropped' AND kind = 'SERVER') AS dropped,
                 to_json(histogram(coalesce(reason, '')) FILTER (t = 'dropped' AND kind = 'SERVER'))
                     AS dropped_by_reason,
                 count(*) FILTER (t = 'span' AND kind <> 'SERVER') AS attempts,
                 count(*) FILTER (t = 'event') AS events,
-                coalesce(sum("count") FILTER (t = 'events_dropped'), 0)::BIGINT AS events_dropped
+                coalesce(sum("count") FILTER (t = 'events_dropped'), 0)::BIGINT AS events_dropped,
+                count(*) FILTER (t = 'received') AS received,
+                coalesce(sum("count") FILTER (t = 'received_dropped'), 0)::BIGINT AS received_dropped
             FROM {_read(journals, columns, more=", filename = 'journal_file'")}
-            WHERE t IN ('journal', 'events_dropped') OR (t = 'event' AND event_id IS NOT NULL)
-                OR (t IN ('start', 'span', 'dropped') AND span_id IS NOT NULL AND kind IN {_KINDS})
+            WHERE t IN ('journal', 'events_dropped', 'received_dropped') OR (t = 'event' AND event_id IS NOT NULL)
+                OR (t IN ('start', 'span', 'dropped', 'received') AND span_id IS NOT NULL AND kind IN {_KINDS})
             GROUP BY journal_file
         )"""
 
@@ -171,8 +211,8 @@ def _attributes() -> str:
         return f"json_object({pairs})"
 
     return (
-        f"json_merge_patch(coalesce(attributes, '{{}}'), CASE WHEN kind = 'SERVER' THEN {put_back(EXCHANGE_PROMOTED)} "
-        f"ELSE {put_back(ATTEMPT_PROMOTED)} END)"
+        "CASE origin WHEN 'otlp' THEN attributes ELSE json_merge_patch(coalesce(attributes, '{}'), "
+        f"CASE WHEN kind = 'SERVER' THEN {put_back(EXCHANGE_PROMOTED)} ELSE {put_back(ATTEMPT_PROMOTED)} END) END"
     )
 
 
@@ -184,10 +224,13 @@ SELECT started_at AS Timestamp, trace_id AS TraceId, span_id AS SpanId, coalesce
     coalesce(trace_state, '') AS TraceState, name AS SpanName,
     CASE kind WHEN 'SERVER' THEN 'Server' WHEN 'CLIENT' THEN 'Client' WHEN 'PRODUCER' THEN 'Producer'
         WHEN 'CONSUMER' THEN 'Consumer' ELSE 'Internal' END AS SpanKind,
-    service_name AS ServiceName, json_object('service.name', service_name) AS ResourceAttributes,
-    'tracing-gateway' AS ScopeName, '' AS ScopeVersion, {_attributes()} AS SpanAttributes, duration_ns AS Duration,
+    service_name AS ServiceName,
+    coalesce(resource, json_object('service.name', service_name)) AS ResourceAttributes,
+    CASE origin WHEN 'otlp' THEN coalesce(otlp ->> '$.scope.name', '') ELSE 'tracing-gateway' END AS ScopeName,
+    coalesce(otlp ->> '$.scope.version', '') AS ScopeVersion,
+    {_attributes()} AS SpanAttributes, duration_ns AS Duration,
     CASE status WHEN 'ERROR' THEN 'Error' WHEN 'OK' THEN 'Ok' ELSE 'Unset' END AS StatusCode,
-    coalesce(status_message, '') AS StatusMessage, coalesce(events, '[]') AS Events, '[]'::JSON AS Links
+    coalesce(status_message, '') AS StatusMessage, coalesce(events, '[]') AS Events, coalesce(links, '[]') AS Links
 FROM spans"""
 
 

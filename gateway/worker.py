@@ -21,6 +21,7 @@ from gateway.intake import Intake
 from gateway.journal import Journal
 from gateway.providers.demo import DemoProvider
 from gateway.proxy import Proxy, in_origin_form
+from gateway.receiving import Receiving
 from gateway.recorder import LIVE
 from gateway.shared import Numbers
 from gateway.signing import CloudSigner
@@ -71,7 +72,7 @@ class Worker:
         ours: Collection[str] = (),
         status: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
-        source = telemetry.resource(environ)
+        source = telemetry.resource(environ, data)
         self._config = config
         self._environ = environ
         self._name = name
@@ -103,6 +104,9 @@ class Worker:
             self._token,
             str(source.attributes.get("service.name") or "") or None,
             time.time_ns,
+        )
+        self._receiving = Receiving(
+            config, self.journal, self._token, str(source.attributes.get(telemetry.INSTANCE)), time.time_ns
         )
         self._admin = Admin(socket_path(data), token if required else None, self.health)
         app = web.Application(client_max_size=config.limits.body_bytes)
@@ -140,6 +144,7 @@ class Worker:
         self._token = None if token is None else Token(token, required)
         self._proxy.use(made, self._token, signer)
         self._intake.use(config, self._token)
+        self._receiving.use(config, self._token)
         self._admin.token = token if required else None
         self.journal.rotate_bytes = config.store.rotate_bytes
         self.journal.rotate_seconds = config.store.rotate_seconds
@@ -199,6 +204,8 @@ class Worker:
             request = in_origin_form(request)
         if self._intake.takes(request):
             return await self._intake.handle(request)
+        if self._receiving.takes(request):
+            return await self._receiving.handle(request)
         if chronicle.healthy(request.method, request.raw_path):
             return web.Response(body=chronicle.HEALTHY, content_type="application/json")
         if not request.raw_path.startswith("/-/"):

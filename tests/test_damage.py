@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.segments import read_ledger, seal
+from gateway.ledger import read_ledger
+from gateway.segments import seal
 from tests.store import encoded, exchange, header, journal, over, span
 
 TEXT = [{"role": "user", "parts": [{"type": "text", "content": 'hé "quoted" \\ \n 😀'}]}]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.jaeger import sql
 from gateway.jaeger.asked import Search
-from gateway.views import columns_of_spans
+from gateway.views import OF_OTHERS, columns_of_spans, typed
 from tests.store import START_NS, header, journal, over, sealed, span
 
 T = "0b" * 16
@@ -159,7 +159,7 @@ _any_tags = st.dictionaries(_any_text, _any_text, max_size=2)
 def _table() -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a database in which `spans` is a table: it is filled and emptied faster than views over files are made."""
     with duckdb.connect() as con:
-        con.execute(f"CREATE TABLE spans ({', '.join(f'{name} {kind}' for name, kind in columns_of_spans().items())})")
+        con.execute(f"CREATE TABLE spans ({typed(columns_of_spans() | OF_OTHERS)})")
         yield con
 
 

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.journal import Journal
-from gateway.segments import Ledger, seal, store_files
+from gateway.ledger import Ledger
+from gateway.segments import seal, store_files
 from tests.store import START_NS, exchange, header, journal, no_file_may_grow, over, sealed
 
 COUNTS = ("accepted", "stored", "in_flight", "interrupted", "dropped", "attempts", "events", "events_dropped")

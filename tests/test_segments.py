@@ -11,8 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind
 
 from gateway.compaction import modernize
+from gateway.ledger import read_ledger
 from gateway.query import run_sql
-from gateway.segments import SegmentInfo, expired, publish, read_ledger, seal, store_files
+from gateway.segments import SegmentInfo, expired, publish, seal, store_files
 from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
 from gateway.telemetry import row_of
 from tests.running import ask
@@ -193,7 +194,7 @@ def test_the_folder_may_have_any_name(tmp_path, name):
     assert ask(data, "SELECT sum(accepted), sum(stored) FROM ledger") == [(3, 3)]
     assert run_sql(data, "SELECT count(DISTINCT span_id) FROM spans").rows == [[6]]
     with duckdb.connect(str(data / "spans.duckdb"), read_only=True) as con:
-        assert len(con.execute("FROM spans").description) == len(COLUMNS) + 1
+        assert len(con.execute("FROM recorded_spans").description) == len(COLUMNS) + 1
 
 
 def test_an_exchange_without_an_end_is_stored_as_interrupted(tmp_path):

@@ -1,6 +1,7 @@
 """The OpenTelemetry side of a worker: ids, spans made in one step, and rows that give the span back."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -192,7 +193,7 @@ def test_the_service_has_a_name(monkeypatch, environ, name):
     """`gateway`, unless the standard variables say another; other resource attributes are kept."""
     for key, value in environ.items():
         monkeypatch.setenv(key, value)
-    made = resource(environ)
+    made = resource(environ, Path("data"))
     assert made.attributes["service.name"] == name
     assert made.attributes["service.version"]
     if "deployment" in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):

@@ -6,24 +6,29 @@ As in proto3's JSON, 64-bit integers are text; ids are hex, kinds and status cod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gateway.jaeger.spans import Json
-from gateway.telemetry import SCOPE
+import msgspec
+
+from gateway.jaeger.spans import Json, scope_of
 
 _KINDS = {"INTERNAL": 1, "SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
 _STATUS = {"OK": 1, "ERROR": 2}
 
 
 def resource_spans(found: Iterable[Json]) -> list[Json]:
-    """Return the spans of rows, grouped by trace and service in the order of the rows."""
-    groups: dict[tuple[str, str], list[Json]] = {}
+    """Return the spans of rows, grouped by trace, resource and scope in the order of the rows."""
+    groups: dict[tuple[str, bytes], Json] = {}
     for row in found:
-        groups.setdefault((row["trace_id"], row.get("service_name", "")), []).append(_span(row))
-    return [
-        {
-            "resource": {"attributes": _key_values({"service.name": service})},
-            "scopeSpans": [{"scope": {"name": SCOPE}, "spans": spans}],
+        of = {
+            "resource": {
+                "attributes": _key_values(row.get("resource") or {"service.name": row.get("service_name", "")})
+            },
+            "scope": _scope(scope_of(row)),
         }
-        for (_, service), spans in groups.items()
+        group = groups.setdefault((row["trace_id"], msgspec.json.encode(of)), of | {"spans": []})
+        group["spans"].append(_span(row))
+    return [
+        {"resource": of["resource"], "scopeSpans": [{"scope": of["scope"], "spans": of["spans"]}]}
+        for of in groups.values()
     ]
 
 
@@ -66,10 +71,27 @@ def _span(row: Json) -> Json:
             "endTimeUnixNano": str(start + row.get("duration_ns", 0)),
             "attributes": _key_values(row["attributes"]),
             "events": [_event(event) for event in row["events"]],
+            "links": [_link(link) for link in row.get("links") or ()],
         }
     ) | {
         "status": _without_defaults({"message": row.get("status_message"), "code": _STATUS.get(row.get("status", ""))})
     }
+
+
+def _scope(scope: Json) -> Json:
+    attributes = _key_values(scope.get("attributes") or {})
+    return _without_defaults({"name": scope.get("name"), "version": scope.get("version"), "attributes": attributes})
+
+
+def _link(link: Mapping[str, Any]) -> Json:
+    return _without_defaults(
+        {
+            "traceId": link["trace_id"],
+            "spanId": link["span_id"],
+            "traceState": link.get("trace_state"),
+            "attributes": _key_values(link["attributes"]),
+        }
+    )
 
 
 def _event(event: Mapping[str, Any]) -> Json:
@@ -98,6 +120,12 @@ def _any_value(value: Any) -> Json:
             return {"doubleValue": value}
         case str():
             return {"stringValue": value}
+        case {"otlp.bytes": str(text)}:
+            return {"bytesValue": text}
+        case {"otlp.double": str(text)}:
+            return {"doubleValue": text}
+        case {"otlp.entries": list(pairs)}:
+            return {"kvlistValue": {"values": [{"key": key, "value": _any_value(each)} for key, each in pairs]}}
         case list():
             return {"arrayValue": {"values": [_any_value(item) for item in value]}}
         case _:

@@ -11,10 +11,12 @@ import msgspec
 
 from gateway.config import Capture
 from gateway.jaeger.sql import WITHHELD
+from gateway.ledger import INTERRUPTED
 from gateway.otlp.rows import attributes_of
-from gateway.segments import INTERRUPTED
+from gateway.received.content import captured
 from gateway.semconv import CONTENT_COLUMNS
 from gateway.telemetry import SCOPE
+from gateway.views import OF_OTHERS
 
 Json = dict[str, Any]
 
@@ -29,11 +31,14 @@ def rows(columns: Sequence[str], values: Iterable[Sequence[Any]]) -> Iterator[Js
     for each in values:
         row = {name: value for name, value in zip(columns, each, strict=True) if value is not None}
         withheld = row.pop(WITHHELD, False)
-        for name in ("attributes", "events"):
+        for name in ("attributes", "events", *OF_OTHERS):
             if name in row:
                 row[name] = msgspec.json.decode(row[name])
         row |= {name: row[name].encode() for name in CONTENT_COLUMNS if name in row}
-        attributes = attributes_of(row, _CAPTURE)
+        if "otlp" in row:
+            attributes = captured(row.get("attributes") or {}, "truncated", VALUE_BYTES)
+        else:
+            attributes = attributes_of(row, _CAPTURE)
         row["attributes"] = _cut(attributes)
         row["events"] = [event | {"attributes": _cut(event.get("attributes") or {})} for event in row.get("events", ())]
         if withheld:
@@ -47,14 +52,15 @@ def rows(columns: Sequence[str], values: Iterable[Sequence[Any]]) -> Iterator[Js
 def traces(found: Iterable[Json], most: int | None = None) -> list[Json]:
     """Return traces, in the order of the rows; `most`: that many rows are not all, and each trace says so."""
     made: dict[str, Json] = {}
-    processes: dict[str, dict[str, str]] = {}
+    processes: dict[str, dict[tuple[str, bytes], str]] = {}
     for row in found:
         shown_id = short_id(row["trace_id"])
         trace = made.setdefault(shown_id, {"traceID": shown_id, "spans": [], "processes": {}, "warnings": None})
-        service = row.get("service_name", "")
+        service, of = row.get("service_name", ""), dict(row.get("resource") or {})
+        of.pop("service.name", None)
         known = processes.setdefault(shown_id, {})
-        process = known.setdefault(service, f"p{len(known) + 1}")
-        trace["processes"][process] = {"serviceName": service, "tags": []}
+        process = known.setdefault((service, msgspec.json.encode(of)), f"p{len(known) + 1}")
+        trace["processes"][process] = {"serviceName": service, "tags": _typed(of)}
         trace["spans"].append(_span(row, shown_id, process))
     if most is not None:
         for trace in made.values():
@@ -83,14 +89,25 @@ def _span(row: Json, trace_id: str, process: str) -> Json:
     }
 
 
+def scope_of(row: Json) -> Json:
+    """Return the name, version and attributes of the scope that a row's span is of, as far as it has them."""
+    scope: Json = row["otlp"].get("scope") or {} if "otlp" in row else {"name": SCOPE}
+    return scope
+
+
 def _references(row: Json, trace_id: str) -> list[Json]:
     parent = row.get("parent_span_id")
-    return [{"refType": "CHILD_OF", "traceID": trace_id, "spanID": parent}] if parent else []
+    above = [{"refType": "CHILD_OF", "traceID": trace_id, "spanID": parent}] if parent else []
+    links = row.get("links") or ()
+    return above + [
+        {"refType": "FOLLOWS_FROM", "traceID": short_id(link["trace_id"]), "spanID": link["span_id"]} for link in links
+    ]
 
 
 def _tags(row: Json) -> list[Json]:
     tags = dict(row["attributes"])
-    tags["otel.scope.name"] = SCOPE
+    scope = scope_of(row)
+    tags |= {f"otel.scope.{name}": scope[name] for name in ("name", "version") if scope.get(name)}
     tags["span.kind"] = row["kind"].lower()
     status = row.get("status", "UNSET")
     if status in {"OK", "ERROR"}:
@@ -124,6 +141,8 @@ def _value(value: Any) -> Json:
             return {"type": "float64", "value": value}
         case str():
             return {"type": "string", "value": value}
+        case {"otlp.bytes": str(text)}:
+            return {"type": "binary", "value": text}
         case _:  # a list or an object is text there
             return {"type": "string", "value": msgspec.json.encode(_as_go(value)).decode()}
 

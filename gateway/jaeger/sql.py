@@ -13,7 +13,7 @@ from gateway.jaeger.asked import Search
 from gateway.otlp.vocabularies import ALIASES
 from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
 from gateway.telemetry import SCOPE
-from gateway.views import quoted
+from gateway.views import OF_OTHERS, quoted
 
 MOST_NAMES = 10_000
 MOST_SPANS = 10_000
@@ -27,9 +27,9 @@ _FOUND_BYTES = 256 * 1024
 WITHHELD = "withheld"
 """A column beside those of `spans`: whether a span's content is left out."""
 
-_TYPES = {column.name: column.type for column in COLUMNS}
-# What may be long; `attributes` and `events` are an application's own.
-_LONG = (*CONTENT_COLUMNS, "attributes", "events")
+_TYPES = {column.name: column.type for column in COLUMNS} | OF_OTHERS
+# What may be long; what is no column of content is an application's own.
+_LONG = (*CONTENT_COLUMNS, "attributes", "events", *OF_OTHERS)
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
@@ -162,7 +162,8 @@ def _tag(key: str, value: str) -> str:
         case "otel.status_description":
             return f"status_message = {_text(value)}"
         case "otel.scope.name":
-            return str(value == SCOPE).lower()
+            own = f"CASE WHEN otlp IS NULL THEN {_text(SCOPE)} ELSE json_extract_string(otlp, '/scope/name') END"
+            return f"{own} IS NOT DISTINCT FROM {_text(value)}"
         case "service.name":
             return f"service_name = {_text(value)}"
         case "w3c.tracestate":
@@ -171,7 +172,7 @@ def _tag(key: str, value: str) -> str:
     pointer = _text("/" + key.replace("~", "~0").replace("/", "~1"))
     rest = f"json_extract_string(attributes, {pointer}) = {_text(value)}"
     of_exchange, of_attempt = EXCHANGE_PROMOTED.get(key), ATTEMPT_PROMOTED.get(key)
-    ways = [f"coalesce({rest}, false)"]
+    ways = [f"coalesce({rest}, false)", f"coalesce(json_extract_string(resource, {pointer}) = {_text(value)}, false)"]
     if of_exchange:
         ways.append(f"(kind = 'SERVER' AND {_column(of_exchange, value)})")
     if of_attempt:

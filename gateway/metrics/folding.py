@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 from gateway.attributes import is_retry
+from gateway.ledger import INTERRUPTED
 from gateway.metrics import instruments as i
 from gateway.metrics.instruments import Instrument
-from gateway.metrics.lines import Dropped, Event, EventsDropped, Span, Start, line_in
+from gateway.metrics.lines import Dropped, Event, EventsDropped, Received, ReceivedDropped, Span, Start, line_in
 from gateway.metrics.series import Exemplar, Family, Known, Labels
-from gateway.segments import INTERRUPTED
 
 MODELS_MAX: Final = 200
 _PROVIDERS_MAX, _WORDS_MAX = 100, 60
@@ -66,6 +66,10 @@ class Fold:
                     self._of(i.EXCHANGES_DROPPED).add((self._words(line.reason),))
             case EventsDropped() if counts:
                 self._of(i.EVENTS_DROPPED).add((self._words(line.reason),), line.count)
+            case Received() if counts:
+                self._of(i.RECEIVED).add(())
+            case ReceivedDropped() if counts:
+                self._of(i.RECEIVED_DROPPED).add((self._words(line.reason),), line.count)
             case Event() if counts:
                 self._of(i.EVENTS).add((line.type if line.type in _EVENTS else "other",))
 

@@ -195,6 +195,13 @@ EVENTS_DROPPED = _counter(
     "Events that could not be stored, which who sent them was told.",
     "gateway.reason",
 )
+RECEIVED = _counter("gateway.received.stored", "{span}", "Spans of applications that came over OTLP and were stored.")
+RECEIVED_DROPPED = _counter(
+    "gateway.received.dropped",
+    "{span}",
+    "Spans of applications that were not stored, which who sent them was told.",
+    "gateway.reason",
+)
 DAMAGED = _counter("gateway.journal.damaged", "{line}", "Lines of journals that could not be read.")
 
 # Looked up when somebody asks.
@@ -240,6 +247,8 @@ FOLDED = (
     ATTEMPT_OVERHEAD,
     EVENTS,
     EVENTS_DROPPED,
+    RECEIVED,
+    RECEIVED_DROPPED,
     DAMAGED,
 )
 OBSERVED = (

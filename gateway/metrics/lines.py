@@ -37,6 +37,19 @@ class EventsDropped(_Line, gc=False, tag="events_dropped"):
     count: int = 0
 
 
+class Received(_Line, gc=False, tag="received"):
+    """A span that an application sent."""
+
+    name: str
+
+
+class ReceivedDropped(_Line, gc=False, tag="received_dropped"):
+    """Spans that an application sent and that are not stored."""
+
+    reason: str = "unknown"
+    count: int = 0
+
+
 class Rest(Struct, gc=False):
     """Of the attributes without a column."""
 
@@ -79,9 +92,9 @@ class Span(_Line, gc=False, tag="span"):
     attributes: Rest | None = None
 
 
-Line = Start | Span | Dropped | Event | EventsDropped
+Line = Start | Span | Dropped | Event | EventsDropped | Received | ReceivedDropped
 
-_PREFIXES = (b'{"t":"start"', b'{"t":"span"', b'{"t":"dropped"', b'{"t":"event')
+_PREFIXES = (b'{"t":"start"', b'{"t":"span"', b'{"t":"dropped"', b'{"t":"event', b'{"t":"received')
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 

@@ -53,7 +53,7 @@ async def metered(
 
 def _begun(environ: Mapping[str, str], data: Path, sources: Sources) -> "tuple[Meter, Sending | None]":
     """Return what counts, and what sends. Files are read for both."""
-    meter = Meter(data, sources, telemetry.resource(environ).attributes)
+    meter = Meter(data, sources, telemetry.resource(environ, data).attributes)
     if not wanted(environ, METRICS):
         return meter, None
     from gateway.metrics.export import Sending  # noqa: PLC0415  the SDK's part for metrics is loaded where it is used

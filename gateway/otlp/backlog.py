@@ -6,31 +6,39 @@ again. The cursor is written after a batch was taken, so that a span is sent at 
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec
 
 import msgspec
 from msgspec import Struct
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.config import Capture, VocabularyName
 from gateway.journal import SUFFIX
 from gateway.journal_file import locked
+from gateway.ledger import interrupted, read_ledger
+from gateway.otlp import passing
 from gateway.otlp.delivery import Batch
 from gateway.otlp.folding import Folding, Told, Turn
 from gateway.otlp.memory import Memory
 from gateway.otlp.rows import row_in, span_of, weight
-from gateway.segments import interrupted, read_ledger
 from gateway.telemetry import SCOPE, VERSION
 
 log = logging.getLogger("gateway.otlp")
 
 _SPAN = b'{"t":"span"'
 _EVENT = b'{"t":"event"'
+_RECEIVED = b'{"t":"received"'
 # No more are read for one batch: what they come to is held until it was taken.
 _EVENTS_MAX = 5_000
+# So many spans of applications are known again: one that comes back from where it was passed on to goes no further.
+_PASSED_MAX = 50_000
+
+
+P = ParamSpec("P")
 
 
 class Cursor(Struct, frozen=True, omit_defaults=True):
@@ -42,14 +50,49 @@ class Cursor(Struct, frozen=True, omit_defaults=True):
 
 
 class Reached(NamedTuple):
-    """Where a batch leaves each journal, and each run and step."""
+    """Where a batch leaves each journal, and each run and step; which spans of applications are in it."""
 
     cursors: dict[str, Cursor]
     changed: dict[str, Told]
+    passed: dict[str, None]
+
+
+class _Identity(Struct):
+    trace_id: str
+    span_id: str
+
+
+class _Room:
+    """What is left of a batch's bytes."""
+
+    def __init__(self, batch: Batch[Reached], max_bytes: int) -> None:
+        self._batch = batch
+        self._left = max_bytes
+
+    def takes(self, made: Callable[P, ReadableSpan], *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Put the span that is made into the batch, one at least; False where there is no room for it.
+
+        Whatever is wrong with one, the ones behind it are sent.
+        """
+        batch = self._batch
+        try:
+            span = made(*args, **kwargs)
+            self._left -= weight(span)
+        except Exception:
+            batch.damaged += 1
+            return True
+        if batch.spans and self._left < 0:
+            batch.full = True
+            return False
+        batch.spans.append(span)
+        return True
 
 
 class _Header(Struct):
     resource: dict[str, str | int | float | bool]
+
+
+_identities = msgspec.json.Decoder(_Identity)
 
 
 class Backlog:
@@ -64,6 +107,7 @@ class Backlog:
         self._folding.given_up = 0  # they were counted when they were
         self._scope = InstrumentationScope(SCOPE, VERSION)
         self._resources: dict[str, Resource] = {}
+        self._passed: dict[str, None] = {}
         self._lock = threading.Lock()
         self._cursors = self._load()
         self._saved = dict(self._cursors)
@@ -119,20 +163,12 @@ class Backlog:
         Runs and steps that have ended come first: their events were read for a batch before. `now_ns`: Unix time.
         """
         turn = Turn(self._folding)
-        batch = Batch([], Reached({}, turn.changed))
-        held = 0
+        reached = Reached({}, turn.changed, {})
+        batch = Batch([], reached)
+        room = _Room(batch, max_bytes)
         for told in self._folding.due(now_ns):
-            try:
-                row = self._folding.row_of(told)
-                span = span_of(row, Resource(told.resource), self._scope, capture, self._vocabulary)
-                held += weight(span)
-            except Exception:
-                batch.damaged += 1
-            else:
-                if batch.spans and held > max_bytes:
-                    batch.full = True
-                    return batch
-                batch.spans.append(span)
+            if not room.takes(self._span_of_told, told, capture):
+                return batch
             turn.sent(told)
             if len(batch.spans) >= max_spans:
                 batch.full = True
@@ -141,16 +177,14 @@ class Backlog:
         for journal in self.scan():
             for line, behind in self._lines(journal):
                 if line.startswith(_SPAN):
-                    try:
-                        span = span_of(row_in(line), self._resource(journal), self._scope, capture, self._vocabulary)
-                        held += weight(span)
-                    except Exception:  # whatever is wrong with a line, the ones behind it are sent
-                        batch.damaged += 1
-                    else:
-                        if batch.spans and held > max_bytes:
-                            batch.full = True
+                    if not room.takes(self._span_of, line, journal, capture):
+                        return batch
+                elif line.startswith(_RECEIVED):
+                    of = _identity(line)
+                    if of not in self._passed and of not in reached.passed:
+                        if not room.takes(_span_received, line, capture):
                             return batch
-                        batch.spans.append(span)
+                        reached.passed[of] = None
                 elif line.startswith(_EVENT):
                     events += 1
                     batch.damaged += self._told(turn, line, journal, capture)
@@ -161,6 +195,13 @@ class Backlog:
                     batch.full = True
                     return batch
         return batch
+
+    def _span_of(self, line: bytes, journal: Path, capture: Capture) -> ReadableSpan:
+        return span_of(row_in(line), self._resource(journal), self._scope, capture, self._vocabulary)
+
+    def _span_of_told(self, told: Told, capture: Capture) -> ReadableSpan:
+        row = self._folding.row_of(told)
+        return span_of(row, Resource(told.resource), self._scope, capture, self._vocabulary)
 
     def _told(self, turn: Turn, line: bytes, journal: Path, capture: Capture) -> int:
         """Take an event; return how many lines were damaged."""
@@ -177,6 +218,9 @@ class Backlog:
         """
         changed = reached.changed
         self._folding.keep(changed)
+        self._passed.update(reached.passed)
+        while len(self._passed) > _PASSED_MAX:
+            del self._passed[next(iter(self._passed))]
         with self._lock:
             self._cursors.update(reached.cursors)
             cursors = dict(self._cursors)
@@ -205,12 +249,12 @@ class Backlog:
             before = reached = self._cursor(journal)
             turn = Turn(self._folding)
             for line, behind in self._lines(journal):
-                lost += line.startswith(_SPAN)
+                lost += line.startswith((_SPAN, _RECEIVED))
                 if line.startswith(_EVENT):
                     self._told(turn, line, journal, capture)
                 reached = behind
             self.bytes -= reached.offset - before.offset
-            self.settle(Reached({journal.name: reached}, turn.changed))
+            self.settle(Reached({journal.name: reached}, turn.changed, {}))
         return lost
 
     def _cursor(self, journal: Path) -> Cursor:
@@ -263,6 +307,19 @@ class Backlog:
         except (OSError, msgspec.DecodeError) as error:
             log.warning("%s cannot be read (%s); what is in the journals is sent again", self._file, error)
             return {}
+
+
+def _identity(line: bytes) -> str:
+    """Return what tells a span from all others; of a damaged line, which is none, nothing."""
+    try:
+        of = _identities.decode(line)
+    except msgspec.DecodeError:
+        return ""
+    return of.trace_id + of.span_id
+
+
+def _span_received(line: bytes, capture: Capture) -> ReadableSpan:
+    return passing.span_of(passing.row_in(line), capture)
 
 
 def _age(journal: Path) -> tuple[int, str]:

@@ -14,17 +14,20 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.config import MIB, Capture, VocabularyName
 from gateway.journal_file import locked
+from gateway.ledger import read_ledger
+from gateway.otlp import passing
 from gateway.otlp.delivery import Batch
 from gateway.otlp.rows import row_of_store, span_of, weight
 from gateway.query import QueryError, QueryRefused, QueryTimeout, Result, run_sql_async
-from gateway.segments import read_ledger, store_files
+from gateway.segments import store_files
 from gateway.semconv import COLUMNS, CONTENT_COLUMNS
 from gateway.telemetry import SCOPE, VERSION
-from gateway.views import quoted
+from gateway.views import OF_OTHERS, quoted
 
 _MINUTE = 60_000_000_000
 # As many spans, about, are listed at once, and as many bytes of them, about, read at once.
@@ -37,8 +40,8 @@ _TRIES, _AGAIN_SECONDS = 3, 1.0
 # More than the room answers with, as JSON of JSON; no collector takes that either, so it goes without its content.
 _LONGEST = 24 * MIB
 
-_NAMES = [column.name for column in COLUMNS]
-_WIDE = (*CONTENT_COLUMNS, "attributes", "events")
+_NAMES = [*(column.name for column in COLUMNS), "origin", *OF_OTHERS]
+_WIDE = (*CONTENT_COLUMNS, "attributes", "events", "links", "resource")
 _NARROW = [name for name in _NAMES if name not in CONTENT_COLUMNS]
 _SIZE = " + ".join(f"coalesce(strlen({name}::VARCHAR), 0)" for name in _WIDE)
 
@@ -116,7 +119,7 @@ class History:
         held = 0
         for row in self._rows[self._at : self._at + max_spans]:
             try:
-                span = span_of(row_of_store(row), self._resource(row), self._scope, capture, self._vocabulary)
+                span = self._span(row, capture)
             except Exception:  # whatever is wrong with a row, the ones behind it are sent
                 batch.damaged += 1
             else:
@@ -143,6 +146,11 @@ class History:
     def close(self) -> None:
         """End a query under way."""
         self._ahead.close()
+
+    def _span(self, row: Row, capture: Capture) -> ReadableSpan:
+        if row["origin"] == "otlp":
+            return passing.span_of(passing.row_of_store(row), capture)
+        return span_of(row_of_store(row), self._resource(row), self._scope, capture, self._vocabulary)
 
     def _resource(self, row: Row) -> Resource:
         """Return what the span's service says of itself: its name is in the store, the rest is the environment's."""

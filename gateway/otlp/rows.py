@@ -100,8 +100,8 @@ def weight(span: ReadableSpan) -> int:
             total += len(value.encode())
         elif isinstance(value, (list, tuple, dict)):
             total += len(msgspec.json.encode(value)) + 16 * len(value)
-    for event in span.events:
-        total += 64 + len(msgspec.json.encode(dict(event.attributes or {})))
+    for told in [*(event.attributes for event in span.events), *(link.attributes for link in span.links)]:
+        total += 64 + len(msgspec.json.encode(dict(told or {})))
     return total
 
 

@@ -1,0 +1,74 @@
+"""What is sent to the gateway itself and goes no further: who may send it, its body, what it may not leave behind."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+
+import msgspec
+from aiohttp import web
+
+from gateway.admission import Token, admitted, refuse_foreign_page
+from gateway.attributes import OPAQUE, REDACTED, secrets_in
+from gateway.codings import MAX_DECODED, decode
+from gateway.config import Config
+from gateway.errors import ExchangeError, Kind
+from gateway.headers import Headers
+
+TURN = 0.005
+"""Others have their turn after so many seconds of reading what came."""
+
+_encoder = msgspec.json.Encoder()
+
+
+def let_in(headers: Headers, token: Token | None, origins: Collection[str]) -> None:
+    """Raise ExchangeError for who has no token where one is needed, and for somebody else's page."""
+    if not admitted(headers, None, token).proven:
+        refuse_foreign_page(headers, origins)
+
+
+async def body_of(request: web.Request, config: Config, what: str) -> bytes:
+    """Return a request's body, decoded. `what`: what is sent, for messages. Raises ExchangeError."""
+    limit = min(config.limits.body_bytes, MAX_DECODED)
+    body = bytearray()
+    try:
+        while not request.content.at_eof() and len(body) <= limit:
+            async with asyncio.timeout(config.timeouts.idle):
+                body += await request.content.readany()
+    except TimeoutError:
+        raise ExchangeError(
+            Kind.TIMEOUT,
+            f"No more of the request's body came within {config.timeouts.idle:g} s (setting: $.timeouts.idle).",
+            status=408,
+            code="request_timeout",
+        ) from None
+    coding = request.headers.get("Content-Encoding", "")
+    decoded = decode(bytes(body), coding, limit) if len(body) <= limit else None
+    if decoded is not None and len(decoded) <= limit:
+        return decoded
+    if len(body) > limit:
+        raise ExchangeError(
+            Kind.TOO_LARGE,
+            f"The body is larger than {limit} bytes (setting: $.limits.body_bytes, at most {MAX_DECODED} for "
+            f"{what}); send fewer {what} at once.",
+            code="body_too_large",
+        )
+    raise ExchangeError(
+        Kind.BAD_INPUT,
+        f"The body cannot be read as Content-Encoding {coding!r} within {limit} bytes; "
+        "send it plain, or as gzip, deflate or zstd.",
+        status=415,
+        code="unreadable_coding",
+    )
+
+
+def secrets_of(request: web.Request, token: Token | None) -> list[str]:
+    """Return what the request is let in with, as far as it can be told from a word."""
+    given: Iterable[str] = secrets_in(request.headers, request.raw_path)
+    ours = [token.value] if token is not None else []
+    return [each for each in {*given, *ours} if len(each) >= OPAQUE and " " not in each]
+
+
+def without(encoded: bytes, secrets: Iterable[str]) -> bytes:
+    """Return JSON without secrets, whatever a client let into it."""
+    for secret in secrets:
+        encoded = encoded.replace(_encoder.encode(secret)[1:-1], REDACTED.encode())
+    return encoded

@@ -1,0 +1,143 @@
+"""Take an application's own spans: `POST /v1/traces`, OTLP in protobuf or JSON, answered once they are in the journal.
+
+No exchange: nothing of it goes upstream. What is malformed is told by partial success; all else is stored, or nothing.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from time import perf_counter
+
+from aiohttp import web
+
+from gateway.admission import Token
+from gateway.arriving import TURN, body_of, let_in, secrets_of, without
+from gateway.config import Config
+from gateway.errors import ExchangeError, Kind
+from gateway.journal import Journal
+from gateway.received import replies
+from gateway.received.lines import Line, encoded, line_of, whose
+from gateway.received.reading import (
+    Malformed,
+    Source,
+    TooManyError,
+    UnreadableError,
+    spans_in_json,
+    spans_in_protobuf,
+)
+from gateway.received.replies import CONTENT_TYPES, Encoding
+from gateway.telemetry import INSTANCE, SCOPE
+
+PATH = "/v1/traces"
+
+# Said to who is to come back: the disk is full, or cannot be written.
+_AGAIN_SECONDS = 10
+# Of so many reasons for which spans are not taken, the sender is told.
+_REASONS_TOLD = 3
+
+
+class Receiving:
+    """One worker's way in for spans. `own`: the gateway's `service.instance.id`, by which it knows its own spans."""
+
+    def __init__(
+        self, config: Config, journal: Journal, token: Token | None, own: str, clock: Callable[[], int]
+    ) -> None:
+        self._config = config
+        self._journal = journal
+        self._token = token
+        self._own = own
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<Receiving {self._journal!r}>"
+
+    def use(self, config: Config, token: Token | None) -> None:
+        """Go on by another configuration."""
+        self._config, self._token = config, token
+
+    @staticmethod
+    def takes(request: web.Request) -> bool:
+        """Whether a request brings spans."""
+        return request.method == "POST" and request.raw_path.partition("?")[0] == PATH
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer as OTLP has it: 200 once all is stored but what is malformed; 503 where it should come again."""
+        encoding = replies.encoding_of(request.headers.get("Content-Type", ""))
+        try:
+            if encoding is None:
+                raise ExchangeError(
+                    Kind.BAD_INPUT,
+                    f"{PATH} takes OTLP as {' or '.join(CONTENT_TYPES.values())} (header: Content-Type).",
+                    status=415,
+                )
+            rejected = await self._take(request, encoding)
+        except ExchangeError as error:
+            return _refusal(encoding, error.status, error.message)
+        except TooManyError as error:
+            return _refusal(encoding, 413, f"{error}.")
+        except UnreadableError as error:
+            return _refusal(encoding, 400, f"{error}; no span of this request was stored.")
+        except web.RequestPayloadError:
+            return _refusal(encoding, 400, "The request's body broke off; no span of it was stored.")
+        body = replies.taken(encoding, rejected.total(), _told(rejected))
+        return web.Response(body=body, content_type=CONTENT_TYPES[encoding])
+
+    async def _take(self, request: web.Request, encoding: Encoding) -> Counter[str]:
+        """Write a request's spans to the journal; return why some were not. Raises what `handle` answers."""
+        received_ns, config = self._clock(), self._config
+        let_in(request.raw_headers, self._token, config.auth.origins)
+        body = await body_of(request, config, "spans")
+        secrets = secrets_of(request, self._token)
+        rejected: Counter[str] = Counter()
+        lines: list[bytes] = []
+        last: Source | None = None
+        of: Line = {}
+        turn = perf_counter()
+        for source, span in (spans_in_json if encoding == "json" else spans_in_protobuf)(body):
+            if source is not last:
+                last, of = source, whose(source, config.capture)
+            if isinstance(span, Malformed):
+                line: Line | Malformed = span
+            elif self._is_own(of):
+                line = Malformed("it is this gateway's own, which a collector has sent back")
+            else:
+                line = line_of(span, of, config.capture, received_ns)
+            if isinstance(line, Malformed):
+                rejected[line.why] += 1
+            else:
+                lines.append(without(encoded(line), secrets))
+            if perf_counter() - turn > TURN:
+                await asyncio.sleep(0)
+                turn = perf_counter()
+        if rejected:
+            self._journal.received.drop(rejected.total(), "malformed")
+        reason = self._journal.spans(lines) if lines else None
+        if reason == "too_long":
+            raise ExchangeError(Kind.TOO_LARGE, "A span is too long to be stored; no span of this request was.")
+        if reason is not None:
+            raise ExchangeError(
+                Kind.SERVER,
+                f"No span of this request was stored ({reason}); see the gateway's log, and send them again.",
+                status=503,
+            )
+        return rejected
+
+    def _is_own(self, of: Line) -> bool:
+        return bool(of["otlp"]["scope"].get("name") == SCOPE and of["resource"].get(INSTANCE) == self._own)
+
+
+def _told(rejected: Counter[str]) -> str:
+    """Return why spans were not taken, as far as somebody reads."""
+    common = rejected.most_common(_REASONS_TOLD)
+    return "; ".join(f"{count} of them: {why}" for why, count in common)
+
+
+def _refusal(encoding: Encoding | None, status: int, why: str) -> web.Response:
+    encoding = encoding or "json"
+    headers = {"Retry-After": str(_AGAIN_SECONDS)} if status == 503 else {}
+    return web.Response(
+        body=replies.refused(encoding, status, why),
+        status=status,
+        headers=headers,
+        content_type=CONTENT_TYPES[encoding],
+    )
