@@ -83,6 +83,10 @@ class InProcess:
         """Return the journal's lines about what clients told of their runs."""
         return self._lines("event")
 
+    def received(self) -> list[dict[str, Any]]:
+        """Return the journal's lines with spans that applications sent."""
+        return self._lines("received")
+
     def _lines(self, what: str) -> list[dict[str, Any]]:
         _, journals = store_files(self.data)
         lines = [msgspec.json.decode(line) for path in journals for line in path.read_bytes().splitlines()]
