@@ -12,6 +12,8 @@ from gateway.codings import MAX_DECODED, decode
 from gateway.config import Config
 from gateway.errors import ExchangeError, Kind
 from gateway.headers import Headers
+from gateway.keeping import Keeping
+from gateway.options import capture_of, said_in
 
 TURN = 0.005
 """Others have their turn after so many seconds of reading what came."""
@@ -23,6 +25,15 @@ def let_in(headers: Headers, token: Token | None, origins: Collection[str]) -> N
     """Raise ExchangeError for who has no token where one is needed, and for somebody else's page."""
     if not admitted(headers, None, token).proven:
         refuse_foreign_page(headers, origins)
+
+
+def kept_of(headers: Headers, keeping: Keeping) -> Keeping:
+    """Return what is kept of what comes with these headers. Raises ExchangeError that names the header."""
+    header, value = said_in(headers).get("capture", ("", ""))
+    if not header:
+        return keeping
+    capture_of(header, value)
+    return keeping.within_all(value)
 
 
 async def body_of(request: web.Request, config: Config, what: str) -> bytes:

@@ -13,11 +13,11 @@ from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 from gateway import attributes as seen
-from gateway.config import Capture
 from gateway.dialects.conversation import Answered, Asked, Usage
 from gateway.dialects.estimate import estimate
 from gateway.dialects.registry import DIALECTS
 from gateway.errors import Kind, kind_of_status
+from gateway.keeping import Keeping
 from gateway.keys import Keys
 from gateway.routing import Route
 from gateway.tee import Tee
@@ -36,7 +36,7 @@ _ERRORS = DIALECTS["openai-chat"]
 class Owner(Protocol):
     """What an attempt needs of its exchange."""
 
-    capture: Capture
+    keeping: Keeping
     method: str
     waited: float
     within: float
@@ -108,7 +108,7 @@ class Attempt:
             self._exchange.rate_limited = True
         # A translation hears what the reader reads, kept or not; chronicle's clients hear whether a stream is whole.
         translated = self._route.sent is not None
-        read = translated or self._route.family == "chronicle" or self._exchange.capture.store != "off"
+        read = translated or self._route.family == "chronicle" or self._exchange.keeping.reads
         heard = self._route.heard
         if heard is None and status >= 400:
             heard = _ERRORS
@@ -220,7 +220,7 @@ class Attempt:
         exchange = self._exchange
         if outcome != OK:
             answered = seen.broken_off(answered)
-        attributes = seen.of_answered(answered, exchange.capture) if exchange.capture.store != "off" else {}
+        attributes = seen.of_answered(answered, exchange.keeping) if exchange.keeping.reads else {}
         self.response_model = answered.model
         usage = answered.usage
         partly = usage is None or usage.input_tokens is None or usage.output_tokens is None

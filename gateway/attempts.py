@@ -187,7 +187,7 @@ class Attempts:
             return opened
         tee.feed(error_body)
         text = plain(error_body, coding)
-        attempt.span.set_attributes(seen.of_error_body(text, exchange.keys.all, exchange.capture))
+        attempt.span.set_attributes(seen.of_error_body(text, exchange.keys.all, exchange.keeping))
         if plan.route.provider.recovers and (answered := recovered(text)) is not None:
             return structs.replace(opened, recovered=answered)
         return self._missed(step, plan, attempt, Failed(kind=kind, response=upstream, body=error_body))

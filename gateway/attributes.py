@@ -8,9 +8,9 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import structs
 
-from gateway.config import Capture
 from gateway.content import bounded
 from gateway.dialects.conversation import Answered, Asked, Usage
+from gateway.keeping import Keeping
 from gateway.options import FIELDS, INTEGERS, Metadata, whole_number
 from gateway.routing import Route
 from gateway.run_ids import known
@@ -206,18 +206,18 @@ def of_attempt(route: Route, method: str, index: int, reason: str, backoff: floa
     return attributes
 
 
-def of_asked(asked: Asked, capture: Capture) -> Attributes:
-    """Return what was asked: parameters, and as much content as the capture setting allows."""
+def of_asked(asked: Asked, keeping: Keeping) -> Attributes:
+    """Return what was asked: parameters, and as much content as is kept."""
     attributes: Attributes = dict(asked.parameters)
     if asked.conversation_id:
         attributes["gen_ai.conversation.id"] = asked.conversation_id
-    attributes |= _content("gen_ai.system_instructions", asked.system_instructions, capture)
-    attributes |= _content("gen_ai.input.messages", asked.input_messages, capture)
-    attributes |= _content("gen_ai.tool.definitions", asked.tool_definitions, capture)
+    attributes |= _content("gen_ai.system_instructions", asked.system_instructions, keeping)
+    attributes |= _content("gen_ai.input.messages", asked.input_messages, keeping)
+    attributes |= _content("gen_ai.tool.definitions", asked.tool_definitions, keeping)
     return attributes
 
 
-def of_answered(answered: Answered, capture: Capture) -> Attributes:
+def of_answered(answered: Answered, keeping: Keeping) -> Attributes:
     """Return what came back, but for its usage."""
     attributes: Attributes = {}
     if answered.id:
@@ -228,20 +228,21 @@ def of_answered(answered: Answered, capture: Capture) -> Attributes:
         attributes["gen_ai.conversation.id"] = answered.conversation_id
     if answered.finish_reasons:
         attributes["gen_ai.response.finish_reasons"] = answered.finish_reasons
-    attributes |= _content("gen_ai.output.messages", answered.output_messages, capture)
+    attributes |= _content("gen_ai.output.messages", answered.output_messages, keeping)
     return attributes
 
 
-def of_error_body(body: bytes, secrets: tuple[str, ...], capture: Capture) -> Attributes:
+def of_error_body(body: bytes, secrets: tuple[str, ...], keeping: Keeping) -> Attributes:
     """Return the body of a provider's error as text, without secrets, where content is kept: it may repeat that."""
-    if not body or capture.store not in {"full", "truncated"}:
+    if not body or not keeping.content:
         return {}
     text = body.decode("utf-8", "replace")
     for secret in secrets:
         text = text.replace(secret, REDACTED)
         if secret.isascii():
             text = text.replace(_encoder.encode(secret)[1:-1].decode(), REDACTED)
-    limit = min(ERROR_BODY_KEPT, capture.store_bytes if capture.store == "full" else capture.otlp_bytes)
+    text = keeping.redaction.text(text)
+    limit = min(ERROR_BODY_KEPT, keeping.limit)
     cut: Attributes = {"gateway.content.truncated": True} if len(text) > limit else {}
     return {ERROR_BODY: text[:limit], **cut}
 
@@ -282,11 +283,12 @@ def of_route(route: Route) -> Attributes:
     return attributes
 
 
-def _content(key: str, value: Any, capture: Capture) -> Attributes:
-    if not value or capture.store not in {"full", "truncated"}:
+def _content(key: str, value: Any, keeping: Keeping) -> Attributes:
+    if not value or not keeping.content:
         return {}
-    limit = capture.store_bytes if capture.store == "full" else capture.otlp_bytes
     encoded = _encoder.encode(value)
-    if len(encoded) <= limit:
+    if keeping.redaction:  # before it is cut: a half of a secret is still one
+        encoded = _encoder.encode(keeping.redaction.value(msgspec.json.decode(encoded)))
+    if len(encoded) <= keeping.limit:
         return {key: encoded.decode()}
-    return {key: bounded(encoded, limit), "gateway.content.truncated": True}
+    return {key: bounded(encoded, keeping.limit), "gateway.content.truncated": True}

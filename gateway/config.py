@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.errors import ConfigError
+from gateway.redaction import Builtin, PatternError, compiled
 from gateway.retry import RetryPolicy, policy_problem
 from gateway.validation import convert
 
@@ -146,6 +147,13 @@ class Capture(Table, frozen=True):
     otlp_bytes: int = 2000
 
 
+class Redacted(Table, frozen=True):
+    """`[redaction]`: what is taken out of all that is kept: kinds that are known, and patterns (RE2) by their names."""
+
+    builtin: list[Builtin] = []
+    patterns: dict[str, str] = {}
+
+
 class Otlp(Table, frozen=True):
     """`[otlp]`: under which names spans are sent (today's GenAI conventions, those of 1.37, OpenInference, `llm.*`)."""
 
@@ -218,6 +226,7 @@ class Config(Table, frozen=True):
     requests: Requests = Requests()
     usage: Usage = Usage()
     capture: Capture = Capture()
+    redaction: Redacted = Redacted()
     otlp: Otlp = Otlp()
     store: Store = Store()
     limits: Limits = Limits()
@@ -301,6 +310,13 @@ def problem(config: Config) -> str | None:
                 return f"$.aliases.{name}.candidates[{index}].weight must be more than 0, not {each.weight}"
     if wrong := policy_problem(config.retry):
         return f"$.retry.{wrong}"
+    for name, pattern in config.redaction.patterns.items():
+        if not _NAME.fullmatch(name):
+            return f"$.redaction.patterns.{name}: a name is lower-case letters, digits, - and _"
+        try:
+            compiled(pattern)
+        except PatternError as error:
+            return f"$.redaction.patterns.{name}: {error}"
     prefixes: dict[str, str] = {}
     for name, provider in config.providers.items():
         where = f"$.providers.{name}"

@@ -12,11 +12,11 @@ import msgspec
 from aiohttp import web
 
 from gateway.admission import Token
-from gateway.arriving import TURN, body_of, let_in, secrets_of, without
-from gateway.config import Config
+from gateway.arriving import TURN, body_of, kept_of, let_in, secrets_of, without
 from gateway.errors import ExchangeError, Kind
 from gateway.journal import Journal
 from gateway.options import metadata_of, said_in
+from gateway.setup import Setup
 from gateway.workflow_events import EventError, events_in
 from gateway.workflows import Arrival, Line, line_of
 
@@ -29,9 +29,9 @@ class Intake:
     """One worker's way in for events."""
 
     def __init__(
-        self, config: Config, journal: Journal, token: Token | None, service_name: str | None, clock: Callable[[], int]
+        self, setup: Setup, journal: Journal, token: Token | None, service_name: str | None, clock: Callable[[], int]
     ) -> None:
-        self._config = config
+        self._config, self._keeping = setup.config, setup.keeping
         self._journal = journal
         self._token = token
         self._service_name = service_name
@@ -40,9 +40,9 @@ class Intake:
     def __repr__(self) -> str:
         return f"<Intake {self._journal!r}>"
 
-    def use(self, config: Config, token: Token | None) -> None:
+    def use(self, setup: Setup, token: Token | None) -> None:
         """Go on by another configuration."""
-        self._config, self._token = config, token
+        self._config, self._keeping, self._token = setup.config, setup.keeping, token
 
     @staticmethod
     def takes(request: web.Request) -> bool:
@@ -70,12 +70,13 @@ class Intake:
         headers = request.raw_headers
         let_in(headers, self._token, config.auth.origins)
         metadata = metadata_of(said_in(headers))
+        keeping = kept_of(headers, self._keeping)
         body = await body_of(request, config, "events")
         arrival = Arrival(received_ns, self._service_name, metadata)
         secrets = secrets_of(request, self._token)
         lines, turn = [], perf_counter()
         for index, (path, raw) in enumerate(events_in(body)):
-            line = line_of(raw, path, index, arrival, config.capture)
+            line = line_of(raw, path, index, arrival, keeping)
             lines.append(_without(line, secrets) if secrets else line)
             if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)

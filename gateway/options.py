@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from gateway.errors import ExchangeError, Kind
+from gateway.keeping import wanted
 from gateway.retry import RetryPolicy, policy_problem
 
 PREFIXES = (b"x-gateway-", b"x-chronicle-")
@@ -158,6 +159,8 @@ def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
                 options["random_choice"] = _BOOLEANS[value.lower()]
             case "timeout":
                 options["timeout"] = _milliseconds(header, value)
+            case "capture":  # `recording` goes by it, from the beginning
+                capture_of(header, value)
     metadata = metadata_of(said)
     return Options(**options, metadata=metadata) if options or metadata != NONE.metadata else NONE
 
@@ -178,6 +181,14 @@ def metadata_of(said: Mapping[str, tuple[str, str]]) -> Metadata:
                 _refuse(header, "expected a UUID")
             metadata.setdefault(field, value)
     return Metadata(**metadata)
+
+
+def capture_of(header: str, value: str) -> None:
+    """Check what a request asks to be kept of it. Raises ExchangeError that names the header."""
+    try:
+        wanted(value)
+    except ValueError as error:
+        _refuse(header, str(error))
 
 
 def whole_number(text: str) -> int | None:

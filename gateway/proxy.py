@@ -89,7 +89,7 @@ class Proxy:
         setup, said = self._setup, said_in(request.raw_headers)
         exchange = Exchange(
             self._tracer,
-            setup.config.capture,
+            setup.keeping,
             method=request.method,
             target=request.raw_path,
             headers=_readable(request),

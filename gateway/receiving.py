@@ -11,8 +11,7 @@ from time import perf_counter
 from aiohttp import web
 
 from gateway.admission import Token
-from gateway.arriving import TURN, body_of, let_in, secrets_of, without
-from gateway.config import Config
+from gateway.arriving import TURN, body_of, kept_of, let_in, secrets_of, without
 from gateway.errors import ExchangeError, Kind
 from gateway.journal import Journal
 from gateway.received import replies
@@ -26,6 +25,7 @@ from gateway.received.reading import (
     spans_in_protobuf,
 )
 from gateway.received.replies import CONTENT_TYPES, Encoding
+from gateway.setup import Setup
 from gateway.telemetry import INSTANCE, SCOPE
 
 PATH = "/v1/traces"
@@ -39,10 +39,8 @@ _REASONS_TOLD = 3
 class Receiving:
     """One worker's way in for spans. `own`: the gateway's `service.instance.id`, by which it knows its own spans."""
 
-    def __init__(
-        self, config: Config, journal: Journal, token: Token | None, own: str, clock: Callable[[], int]
-    ) -> None:
-        self._config = config
+    def __init__(self, setup: Setup, journal: Journal, token: Token | None, own: str, clock: Callable[[], int]) -> None:
+        self._config, self._keeping = setup.config, setup.keeping
         self._journal = journal
         self._token = token
         self._own = own
@@ -51,9 +49,9 @@ class Receiving:
     def __repr__(self) -> str:
         return f"<Receiving {self._journal!r}>"
 
-    def use(self, config: Config, token: Token | None) -> None:
+    def use(self, setup: Setup, token: Token | None) -> None:
         """Go on by another configuration."""
-        self._config, self._token = config, token
+        self._config, self._keeping, self._token = setup.config, setup.keeping, token
 
     @staticmethod
     def takes(request: web.Request) -> bool:
@@ -86,6 +84,7 @@ class Receiving:
         """Write a request's spans to the journal; return why some were not. Raises what `handle` answers."""
         received_ns, config = self._clock(), self._config
         let_in(request.raw_headers, self._token, config.auth.origins)
+        keeping = kept_of(request.raw_headers, self._keeping)
         body = await body_of(request, config, "spans")
         secrets = secrets_of(request, self._token)
         rejected: Counter[str] = Counter()
@@ -95,13 +94,13 @@ class Receiving:
         turn = perf_counter()
         for source, span in (spans_in_json if encoding == "json" else spans_in_protobuf)(body):
             if source is not last:
-                last, of = source, whose(source, config.capture)
+                last, of = source, whose(source, keeping)
             if isinstance(span, Malformed):
                 line: Line | Malformed = span
             elif self._is_own(of):
                 line = Malformed("it is this gateway's own, which a collector has sent back")
             else:
-                line = line_of(span, of, config.capture, received_ns)
+                line = line_of(span, of, keeping, received_ns)
             if isinstance(line, Malformed):
                 rejected[line.why] += 1
             else:

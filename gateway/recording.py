@@ -17,12 +17,14 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from gateway import attributes as seen
 from gateway.attempt import CLIENT_ABORT, OK, Attempt
-from gateway.config import Capture
+from gateway.config import CaptureMode
 from gateway.dialects.conversation import Asked
+from gateway.keeping import Keeping
 from gateway.keys import Keys
 from gateway.options import Metadata
 from gateway.routing import Route
 from gateway.run_ids import run_span_id, step_span_id, trace_id
+from gateway.semconv import CAPTURE_OTLP
 from gateway.telemetry import JournalTracer
 
 log = logging.getLogger("gateway.recording")
@@ -44,6 +46,20 @@ def _of_run(attributes: Mapping[str, Any]) -> SpanContext | None:
     return SpanContext(int(trace_id(run), 16), int(span, 16), is_remote=True, trace_flags=_SAMPLED)
 
 
+def _kept(keeping: Keeping, said: Mapping[str, tuple[str, str]]) -> tuple[Keeping, CaptureMode | None]:
+    """Return what is kept of an exchange, and what it says itself of the collector.
+
+    What cannot be read asks for nothing to be kept, until it is refused.
+    """
+    if "capture" not in said:
+        return keeping, None
+    try:
+        less = keeping.within(said["capture"][1])
+    except ValueError:
+        less = keeping.within("off")
+    return less, less.capture.otlp
+
+
 class Exchange:
     """One client request and what it got back: the root span, from acceptance to just before the last byte.
 
@@ -57,7 +73,7 @@ class Exchange:
     def __init__(
         self,
         tracer: JournalTracer,
-        capture: Capture,
+        keeping: Keeping,
         *,
         method: str,
         target: str,
@@ -65,7 +81,7 @@ class Exchange:
         said: Mapping[str, tuple[str, str]],
     ) -> None:
         self._tracer = tracer
-        self.capture = capture
+        self.keeping, said_of_otlp = _kept(keeping, said)
         self.method = method
         self.started = perf_counter()
         self.started_ns = time_ns()
@@ -86,6 +102,8 @@ class Exchange:
         self._tokens: dict[str, int] = {}
         self.keys = Keys(headers, target)
         attributes = seen.of_client(method, target, headers, said)
+        self.marks: dict[str, Any] = {} if said_of_otlp is None else {CAPTURE_OTLP: said_of_otlp}
+        attributes |= self.marks
         self._says_user = "user.id" in attributes
         parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
         self._continues = trace.get_current_span(parent).get_span_context().is_valid
@@ -110,7 +128,7 @@ class Exchange:
 
     @property
     def asked(self) -> Asked | None:
-        """What the request asks for, read once; None where its dialect is unknown or capture is off."""
+        """What the request asks for, read once; None where its dialect is unknown or nothing is kept."""
         if self._asked is None and self._body is not None and self._route is not None and self._route.dialect:
             body, self._body = self._body, None
             try:
@@ -142,7 +160,7 @@ class Exchange:
         first = self._route is None
         self._route = route
         self.keys.ours = keys if first else tuple(dict.fromkeys((*self.keys.ours, *keys)))
-        if first and self.capture.store != "off":
+        if first and self.keeping.reads:
             self._body, self._asked = body, asked
 
     def attempt(self, reason: str, backoff: float, route: Route | None = None) -> Attempt:
@@ -169,13 +187,14 @@ class Exchange:
 
     def start_attempt_span(self, name: str, attributes: dict[str, Any], started_ns: int) -> trace.Span:
         """Start the span of an attempt, a child of ours."""
+        attributes |= self.marks
         return self._tracer.start_span(name, self.context, SpanKind.CLIENT, attributes, start_time=started_ns)
 
     def request_attributes(self) -> dict[str, Any]:
         """Return the attributes that say what was asked; the same for each attempt."""
         if self._request is None:
             asked = self.asked
-            self._request = {} if asked is None else seen.of_asked(asked, self.capture)
+            self._request = {} if asked is None else seen.of_asked(asked, self.keeping)
         return self._request
 
     async def waiting(self, awaitable: Awaitable[T]) -> T:

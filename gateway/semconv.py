@@ -125,6 +125,9 @@ COLUMNS = tuple(
 # The body of a provider's error, as text. No column; it may repeat content, and goes where that may.
 ERROR_BODY = "gateway.error.body"
 
+# What a request itself says of its content at a collector, where it says so: no more goes there.
+CAPTURE_OTLP = "gateway.capture.otlp"
+
 # Content: a JSON string on the span, a JSON value in the store.
 CONTENT_COLUMNS = ("system_instructions", "input_messages", "output_messages", "tool_definitions")
 

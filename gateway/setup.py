@@ -10,6 +10,7 @@ from msgspec import Struct
 from gateway.candidates import Listed, resolve
 from gateway.config import Config
 from gateway.errors import ConfigError
+from gateway.keeping import Keeping, keeping_of
 from gateway.providers import table
 from gateway.providers.table import Provider
 
@@ -18,6 +19,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     """A configuration, and all that is looked up for a request."""
 
     config: Config
+    keeping: Keeping
     providers: Mapping[str, Provider]
     aliases: Mapping[str, Listed]
     keys: Mapping[str, str]
@@ -42,4 +44,10 @@ def build(
         if key is None:
             raise ConfigError(f"$.api_keys.{name} is empty; write the key, or ${{env:NAME}}")
         keys[name] = key
-    return Setup(config=config, providers=providers, aliases=resolve(config.aliases, keys, providers), keys=keys)
+    return Setup(
+        config=config,
+        keeping=keeping_of(config),
+        providers=providers,
+        aliases=resolve(config.aliases, keys, providers),
+        keys=keys,
+    )

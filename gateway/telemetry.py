@@ -25,6 +25,7 @@ from opentelemetry.util._decorator import _agnosticcontextmanager
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from gateway.journal import Journal
+from gateway.redaction import NOTHING
 from gateway.semconv import CONTENT_COLUMNS, promoted
 
 log = logging.getLogger("gateway.telemetry")
@@ -32,6 +33,8 @@ log = logging.getLogger("gateway.telemetry")
 SCOPE = "tracing-gateway"
 INSTANCE = "service.instance.id"
 _CONTENT = frozenset(CONTENT_COLUMNS)
+# What nobody else has a say in.
+_OURS = frozenset({"trace_id", "span_id", "parent_span_id", "kind", "status", "service_name"})
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 try:
@@ -106,12 +109,13 @@ class JournalProcessor(SpanProcessor):
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self.redaction = NOTHING
         self.failures = 0
 
     def started(self, span: ReadableSpan) -> None:
         """Say that an exchange was accepted."""
         try:
-            self._journal.start(span.context.span_id, row_of(span))
+            self._journal.start(span.context.span_id, self._row(span))
         except Exception:
             self.failures += 1
             log.exception("an exchange's start could not be recorded")
@@ -120,12 +124,19 @@ class JournalProcessor(SpanProcessor):
         """Append a finished span."""
         try:
             if span.kind is SpanKind.SERVER:
-                self._journal.end(span.context.span_id, row_of(span))
+                self._journal.end(span.context.span_id, self._row(span))
             else:
-                self._journal.attempt(span.parent.span_id if span.parent else 0, row_of(span))
+                self._journal.attempt(span.parent.span_id if span.parent else 0, self._row(span))
         except Exception:
             self.failures += 1
             log.exception("a span could not be recorded")
+
+    def _row(self, span: ReadableSpan) -> dict[str, Any]:
+        """Return a span as a row without what is to be taken out; its content is without it already."""
+        row = row_of(span)
+        if not self.redaction:
+            return row
+        return {name: value if name in _OURS else self.redaction.value(value) for name, value in row.items()}
 
 
 class _Span(trace.Span):
@@ -221,8 +232,8 @@ class JournalTracer(trace.Tracer):
     def __init__(
         self, journal: Journal, source: Resource, clock_ns: Callable[[], int], rng: random.Random, *more: SpanProcessor
     ) -> None:
-        self._journal = JournalProcessor(journal)
-        self._processors = (self._journal, *more)
+        self.journaled = JournalProcessor(journal)
+        self._processors = (self.journaled, *more)
         self._ids = TimeOrderedIds(clock_ns, rng)
         self.now = clock_ns
         self.resource = source
@@ -252,7 +263,7 @@ class JournalTracer(trace.Tracer):
         )
         span = _Span(self, name, of, parent, kind, attributes, start_time or self.now())
         if kind is SpanKind.SERVER:
-            self._journal.started(span.readable())
+            self.journaled.started(span.readable())
         return span
 
     def move(self, span: trace.Span, parent: SpanContext) -> None:

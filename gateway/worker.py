@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway import chronicle, setup, telemetry
 from gateway.admin.forward import Admin
@@ -19,6 +18,7 @@ from gateway.admission import Token
 from gateway.config import Config
 from gateway.intake import Intake
 from gateway.journal import Journal
+from gateway.log_filters import HTTP_LOG, redact_logs
 from gateway.providers.demo import DemoProvider
 from gateway.proxy import Proxy, in_origin_form
 from gateway.receiving import Receiving
@@ -32,25 +32,7 @@ _HEADER_BYTES = 64 * 1024
 _LONGEST_DRAIN = 86_400.0
 
 
-class _Unrepeated(logging.Filter):
-    """Keeps what could not be parsed out of the log: the line that was wrong may be one with a key."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            record.levelno, record.levelname = logging.WARNING, "WARNING"
-            record.msg, record.args = "a request was no valid HTTP and is refused: %s", (type(error).__name__,)
-            record.exc_info = record.exc_text = None
-        elif record.name == _OTEL_HEADERS:
-            record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: what is not name=value is left out", ()
-        return True
-
-
-# Reads the headers for a collector, and repeats those it cannot read.
-_OTEL_HEADERS = "opentelemetry.util.re"
-_http_log = logging.getLogger("gateway.http")
-for _name in (_http_log.name, _OTEL_HEADERS):
-    logging.getLogger(_name).addFilter(_Unrepeated())
+_http_log = logging.getLogger(HTTP_LOG)
 
 
 class Worker:
@@ -84,29 +66,33 @@ class Worker:
             rotate_bytes=config.store.rotate_bytes,
             rotate_seconds=config.store.rotate_seconds,
         )
+        made = setup.build(config, environ, ours)
+        redact_logs(made.keeping.redaction)
         rng = random.Random(os.urandom(16))
         self._client = Client()
         self._demo = DemoProvider()
         self._ours = ours
         self._token = None if token is None else Token(token, required)
         self._pages: set[asyncio.Task[Any]] = set()
+        self._tracer = telemetry.JournalTracer(self.journal, source, time.time_ns, rng)
+        self._tracer.journaled.redaction = made.keeping.redaction
         self._proxy = Proxy(
-            setup=setup.build(config, environ, ours),
+            setup=made,
             client=self._client,
             signer=CloudSigner(self._client, environ, time.time),
-            tracer=telemetry.JournalTracer(self.journal, source, time.time_ns, rng),
+            tracer=self._tracer,
             rng=rng,
             token=self._token,
         )
         self._intake = Intake(
-            config,
+            made,
             self.journal,
             self._token,
             str(source.attributes.get("service.name") or "") or None,
             time.time_ns,
         )
         self._receiving = Receiving(
-            config, self.journal, self._token, str(source.attributes.get(telemetry.INSTANCE)), time.time_ns
+            made, self.journal, self._token, str(source.attributes.get(telemetry.INSTANCE)), time.time_ns
         )
         self._admin = Admin(socket_path(data), token if required else None, self.health)
         app = web.Application(client_max_size=config.limits.body_bytes)
@@ -143,8 +129,10 @@ class Worker:
         signer = None if environ == self._environ else CloudSigner(self._client, environ, time.time)
         self._token = None if token is None else Token(token, required)
         self._proxy.use(made, self._token, signer)
-        self._intake.use(config, self._token)
-        self._receiving.use(config, self._token)
+        self._intake.use(made, self._token)
+        self._receiving.use(made, self._token)
+        self._tracer.journaled.redaction = made.keeping.redaction
+        redact_logs(made.keeping.redaction)
         self._admin.token = token if required else None
         self.journal.rotate_bytes = config.store.rotate_bytes
         self.journal.rotate_seconds = config.store.rotate_seconds

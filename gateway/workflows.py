@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Raw
 
 from gateway import run_ids
-from gateway.config import Capture
 from gateway.content import fitted
+from gateway.keeping import Keeping
 from gateway.options import Metadata
 from gateway.workflow_events import (
     Event,
@@ -45,7 +45,7 @@ class Arrival(NamedTuple):
     metadata: Metadata = Metadata()
 
 
-def line_of(raw: Raw, path: str, index: int, arrival: Arrival, capture: Capture) -> Line:
+def line_of(raw: Raw, path: str, index: int, arrival: Arrival, keeping: Keeping) -> Line:
     """Return an event as a journal's line; what is unknown is not in it. Raises EventError, which names the field."""
     kind, event = event_in(raw, path, index)
     time_ns = arrival.received_ns if event.time is None else nanoseconds(event.time, f"{path}.time", index)
@@ -57,7 +57,7 @@ def line_of(raw: Raw, path: str, index: int, arrival: Arrival, capture: Capture)
         "service_name": arrival.service_name,
         **_TOLD[type(event)](event, arrival.metadata),
     }
-    return {name: value for name, value in _captured(line, capture).items() if value is not None}
+    return {name: value for name, value in _kept(line, keeping).items() if value is not None}
 
 
 def _run_start(event: RunStart, metadata: Metadata) -> Line:
@@ -191,17 +191,30 @@ _INFO = (
 )
 
 
-def _captured(line: Line, capture: Capture) -> Line:
-    """Take out, or cut, what `[capture] store` says, and let nothing stand for JSON's null."""
-    kept = capture.store in {"full", "truncated"}
-    limit = capture.store_bytes if capture.store == "full" else capture.otlp_bytes
-    for name in ("input", "output", "error", "data"):
+_CONTENT = ("input", "output", "error", "data")
+_WORDS = ("name", "description", "status", "step_type", "application", "environment", "tags", "info")
+
+
+def _kept(line: Line, keeping: Keeping) -> Line:
+    """Take out, or cut, what is not kept, and let nothing stand for JSON's null."""
+    for name in _CONTENT:
         value = line.get(name)
         if value is not None:
-            line[name] = Raw(fitted(_encoder.encode(value), limit)) if kept else None
-    if capture.store == "off":
+            value = _without(value, keeping)
+            line[name] = Raw(fitted(_encoder.encode(value), keeping.limit)) if keeping.content else None
+    for name in _WORDS:
+        if line.get(name) is not None:
+            line[name] = _without(line[name], keeping)
+    if not keeping.reads:
         line["info"] = None
     return line
+
+
+def _without(value: Any, keeping: Keeping) -> Any:
+    """Return a value without what is to be taken out of it; it may be JSON as it came."""
+    if not keeping.redaction:
+        return value
+    return keeping.redaction.value(msgspec.json.decode(_encoder.encode(value)))
 
 
 def _identity(kind: str, event: Event, time_ns: int) -> str:

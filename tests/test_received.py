@@ -12,6 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue, KeyValu
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from gateway.config import Capture
+from gateway.keeping import Keeping
 from gateway.otlp import passing
 from gateway.received import replies
 from gateway.received.content import REDACTED, captured, is_content
@@ -21,13 +22,14 @@ from gateway.received.values import value_in, value_of
 from tests.sent import as_json, pairs, requests, said, span, values, wrapped
 
 FULL = Capture(otlp="full")
+KEPT = Keeping(FULL)
 
 
-def lines_of(body, read=spans_in_protobuf, capture=FULL):
+def lines_of(body, read=spans_in_protobuf, keeping=KEPT):
     """Return what becomes of a request's spans: lines, and what is wrong with others."""
     made = []
     for source, each in read(body):
-        line = each if isinstance(each, Malformed) else line_of(each, whose(source, capture), capture, 1)
+        line = each if isinstance(each, Malformed) else line_of(each, whose(source, keeping), keeping, 1)
         made.append(line if isinstance(line, Malformed) else json.loads(encoded(line)))
     return made
 

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Raw
 
 from gateway.config import Capture
+from gateway.keeping import Keeping
 from gateway.workflows import Arrival, line_of
 from tests.raw import Answer, exchange, request
 
@@ -50,7 +51,10 @@ def lines_of(events: Sequence[Event], capture: Capture | None = None, arrival: A
     """Return events as a journal's lines."""
     arrival = arrival or Arrival(received_ns=1_800_000_000_000_000_000, service_name="gateway")
     return [
-        {"t": "event", **line_of(Raw(json.dumps(event).encode()), f"$[{index}]", index, arrival, capture or Capture())}
+        {
+            "t": "event",
+            **line_of(Raw(json.dumps(event).encode()), f"$[{index}]", index, arrival, Keeping(capture or Capture())),
+        }
         for index, event in enumerate(events)
     ]
 

@@ -54,7 +54,7 @@ class Reached(NamedTuple):
 
     cursors: dict[str, Cursor]
     changed: dict[str, Told]
-    passed: dict[str, None]
+    passed: dict[str, None] = {}  # noqa: RUF012  a tuple, which nobody changes
 
 
 class _Identity(Struct):
@@ -254,7 +254,7 @@ class Backlog:
                     self._told(turn, line, journal, capture)
                 reached = behind
             self.bytes -= reached.offset - before.offset
-            self.settle(Reached({journal.name: reached}, turn.changed, {}))
+            self.settle(Reached({journal.name: reached}, turn.changed))
         return lost
 
     def _cursor(self, journal: Path) -> Cursor:

@@ -7,6 +7,7 @@ The inverse of `telemetry.row_of`, under the names of a vocabulary. A run or a s
 from typing import Any, TypedDict
 
 import msgspec
+from msgspec import structs
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -14,10 +15,11 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from gateway.config import Capture, VocabularyName
 from gateway.content import bounded, fitted
+from gateway.keeping import least
 from gateway.otlp.naming import Facts, listed
 from gateway.otlp.tool_definitions import flat
 from gateway.otlp.vocabularies import attributes_in
-from gateway.semconv import COLUMNS, CONTENT_COLUMNS, ERROR_BODY, promoted
+from gateway.semconv import CAPTURE_OTLP, COLUMNS, CONTENT_COLUMNS, ERROR_BODY, promoted
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 # What is known by reading bodies.
@@ -113,6 +115,8 @@ def attributes_of(row: dict[str, Any], capture: Capture, vocabulary: VocabularyN
 
 def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
     attributes: dict[str, Any] = dict(row.get("attributes") or {})
+    if CAPTURE_OTLP in attributes:
+        capture = structs.replace(capture, otlp=least(capture.otlp, attributes[CAPTURE_OTLP]))
     for attribute, column in promoted(row["kind"]).items():
         value = row.get(column)
         if value is not None and column not in CONTENT_COLUMNS:

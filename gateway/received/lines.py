@@ -11,7 +11,7 @@ import msgspec
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from gateway.config import Capture
+from gateway.keeping import Keeping
 from gateway.received.content import captured
 from gateway.received.reading import Malformed, Source
 from gateway.received.values import attributes_in
@@ -26,9 +26,9 @@ _encoder = msgspec.json.Encoder()
 Line = dict[str, Any]
 
 
-def whose(source: Source, capture: Capture) -> Line:
+def whose(source: Source, keeping: Keeping) -> Line:
     """Return the part of a line that all spans of a source have."""
-    resource = captured(attributes_in(source.resource.attributes), capture.store, _limit(capture))
+    resource = _kept(attributes_in(source.resource.attributes), keeping)
     name = resource.get("service.name")
     urls = {"resource_schema_url": source.resource_schema_url, "scope_schema_url": source.scope_schema_url}
     return {
@@ -42,11 +42,10 @@ def whose(source: Source, capture: Capture) -> Line:
     }
 
 
-def line_of(span: Span, of: Line, capture: Capture, received_ns: int) -> Line | Malformed:
+def line_of(span: Span, of: Line, keeping: Keeping, received_ns: int) -> Line | Malformed:
     """Return a span as a line, what is wrong with it where it is none. `of`: what `whose` says of its source."""
     if why := _wrong(span):
         return Malformed(why)
-    limit = _limit(capture)
     start, end = span.start_time_unix_nano, span.end_time_unix_nano
     line: Line = {
         "t": "received",
@@ -54,21 +53,22 @@ def line_of(span: Span, of: Line, capture: Capture, received_ns: int) -> Line | 
         "span_id": span.span_id.hex(),
         "parent_span_id": span.parent_span_id.hex(),
         "trace_state": span.trace_state,
-        "name": span.name,
+        "name": keeping.redaction.text(span.name),
         "kind": _KINDS[span.kind],
         "service_name": of["service_name"],
         "start_ns": start,
         "status": _STATUS[span.status.code],
-        "status_message": span.status.message,
-        "events": [_event(event, capture, limit) for event in span.events],
-        "links": [_link(link, capture, limit) for link in span.links],
-        "attributes": captured(attributes_in(span.attributes), capture.store, limit),
+        "status_message": keeping.redaction.text(span.status.message),
+        "events": [_event(event, keeping) for event in span.events],
+        "links": [_link(link, keeping) for link in span.links],
+        "attributes": _kept(attributes_in(span.attributes), keeping),
         "resource": of["resource"],
         "otlp": of["otlp"] | _rest(span),
         "received_ns": received_ns,
     }
     line = {key: value for key, value in line.items() if value not in ("", None) and value not in ([], {})}
-    line["name"], line["duration_ns"] = span.name, max(0, end - start)
+    line.setdefault("name", "")
+    line["duration_ns"] = max(0, end - start)
     return line
 
 
@@ -94,19 +94,19 @@ def _wrong(span: Span) -> str | None:
     return None
 
 
-def _event(event: Span.Event, capture: Capture, limit: int) -> Line:
+def _event(event: Span.Event, keeping: Keeping) -> Line:
     return {
-        "name": event.name,
+        "name": keeping.redaction.text(event.name),
         "time_ns": min(event.time_unix_nano, _LATEST),
-        "attributes": captured(attributes_in(event.attributes), capture.store, limit),
+        "attributes": _kept(attributes_in(event.attributes), keeping),
     } | _counted(dropped=event.dropped_attributes_count)
 
 
-def _link(link: Span.Link, capture: Capture, limit: int) -> Line:
+def _link(link: Span.Link, keeping: Keeping) -> Line:
     line = {
         "trace_id": link.trace_id.hex(),
         "span_id": link.span_id.hex(),
-        "attributes": captured(attributes_in(link.attributes), capture.store, limit),
+        "attributes": _kept(attributes_in(link.attributes), keeping),
     }
     if link.trace_state:
         line["trace_state"] = link.trace_state
@@ -123,8 +123,9 @@ def _rest(span: Span) -> Line:
     )
 
 
-def _limit(capture: Capture) -> int:
-    return capture.store_bytes if capture.store == "full" else capture.otlp_bytes
+def _kept(attributes: Line, keeping: Keeping) -> Line:
+    """Return attributes as they are kept; what is to be taken out goes before they are cut."""
+    return captured(keeping.redaction.value(attributes), keeping.capture.store, keeping.limit)
 
 
 def _scope(scope: InstrumentationScope) -> Line:

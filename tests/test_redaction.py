@@ -1,0 +1,150 @@
+"""What is taken out: what is plainly a key, an address, a card or a phone, and what a user's pattern finds, no more."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.redaction import NOTHING, PatternError, Redaction, compiled
+
+ALL = Redaction(["keys", "emails", "cards", "phones"], {"ticket": r"TICKET-\d+"})
+KEYS = [
+    "sk-proj-abc123def456ghi789", "sk-ant-api03-Zk2_abcdef-ghijklmnop", "sk_live_4eC39HqLyjWDarjtT1zd",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ASIAIOSFODNN7EXAMPLE", "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+    "github_pat_11ABCDEFG0aBcDeFgHiJkL_mNoPqRsTuVwXyZ0123456",
+    "glpat-ABCDEFGHIJKLMNOPqr12", "xoxb-123456789012-abcdefGHIJ", "AIzaSyA1234567890abcdefghijklmnopqrstuv",
+    "ya29.a0AfH6SMBx123456789012345", "hf_abcdefghijklmnopqrstuvwxyz012345", "gsk_abcdefghijklmnopqrstuvwxyz0123456789",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+    "Bearer abcdef0123456789ghij", "bearer abcdef0123456789ghij==",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA1\n-----END RSA PRIVATE KEY-----",
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA1",
+]  # fmt: skip
+OTHERS = {
+    "email": ["bob@example.com", "o'neil+list@mail.example.co.uk", "B_0%b@x-y.io"],
+    "card": ["4111111111111111", "4111 1111 1111 1111", "4111-1111-1111-1111", "5500005555555559", "378282246310005",
+             "6011111111111117", "3530111333300000", "30569309025904", "2223000048400011"],
+    "phone": ["+49 30 1234567", "+14155552671", "+44 (0)20 7946 0958", "(415) 555-2671", "415-555-2671",
+              "415.555.2671"],
+    "ticket": ["TICKET-7", "TICKET-00042"],
+}  # fmt: skip
+FOUND = [*((each, "key") for each in KEYS), *((each, kind) for kind, many in OTHERS.items() for each in many)]
+KEPT = [
+    "2026-11-25T18:00:00.123456Z", "550e8400-e29b-41d4-a716-446655440000", "$1,234.56 and 12.5 %", "1764000000000",
+    "1764000000000000001", "192.168.100.200:4317", "x = 4 + 1000000 + 20", "sk-learn-pipelines-and-more",
+    "range(0, 12345678)",
+    "4111111111111112", "4111 1111 1111 1112", "0.30000000000000004", "3.141592653589793", "@decorator def f(a @ b)",
+    "user@localhost",
+    "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "v1.2.3-rc.4+build.5",
+    "SELECT * FROM t WHERE a > 41",
+    "a bearer of news", "TICKETS-7", "-----BEGIN CERTIFICATE-----\nMIIB1\n-----END CERTIFICATE-----",
+    "東京 100-0001 naïve ☃",
+    "chatcmpl-9XkQ2wT0aBcDeFgHiJkLmNoP", "call_abc123DEF456", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("secret", "kind"), FOUND)
+@pytest.mark.parametrize("around", ["{}", "before {} after", '"{}"', "({})", "={}\n", "é{}é", "a\n{}"])
+def test_what_is_plainly_one_is_taken_out(secret, kind, around):
+    """Whatever stands around it; the rest of the text stays."""
+    before, after = around.split("{}")
+    made = ALL.text(around.format(secret))
+    if "PRIVATE KEY" in secret and "END" not in secret:  # one without an end takes all behind it
+        assert made == f"{before}[redacted: key]"
+    else:
+        assert made == f"{before}[redacted: {kind}]{after}"
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_what_only_looks_like_one_stays(text):
+    """Times, ids, numbers, code, hashes and certificates."""
+    assert ALL.text(text) == text
+
+
+def test_several_are_taken_out_of_one_text():
+    """Each by its own kind; a number behind a card's is no part of it."""
+    made = ALL.text("bob@example.com paid with 4111 1111 1111 1111 123 for TICKET-9, TICKET-10")
+    assert made == "[redacted: email] paid with [redacted: card] 123 for [redacted: ticket], [redacted: ticket]"
+
+
+def test_each_kind_is_its_own_choice():
+    """What is not asked for stays."""
+    text = "bob@example.com +14155552671 4111111111111111 sk-proj-abc123def456ghi789"
+    assert Redaction(["emails"]).text(text) == text.replace("bob@example.com", "[redacted: email]")
+    assert Redaction(["phones"]).text(text) == text.replace("+14155552671", "[redacted: phone]")
+    assert Redaction().text(text) is text
+    assert not NOTHING
+
+
+plain = st.text(st.characters(categories=["L", "Z", "P"], exclude_characters="@+-_.("), max_size=30)
+
+
+@given(
+    st.recursive(plain, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(plain, inner, max_size=3)))
+)
+def test_what_has_nothing_of_it_is_unchanged(value):
+    """Byte for byte, as JSON."""
+    assert json.dumps(ALL.value(value)) == json.dumps(value)
+
+
+@given(st.data())
+def test_no_value_keeps_a_secret_wherever_it_stands(data):
+    """In texts, lists, objects and their keys, at any depth, beside anything; and JSON stays JSON."""
+    secret = data.draw(st.sampled_from([each for each, _ in FOUND]))
+    around = st.tuples(plain, plain).map(lambda pair: f"{pair[0]} {secret} {pair[1]}")
+    inner = st.one_of(
+        around, st.lists(st.one_of(plain, around), max_size=3), st.dictionaries(around, around, max_size=2)
+    )
+    value = {
+        "role": "user",
+        "parts": [{"type": "text", "content": data.draw(inner)}, {"type": "x", "y": data.draw(inner)}],
+    }
+    made = ALL.value(value)
+    said = msgspec.json.encode(made).decode()
+    assert secret not in said
+    assert json.dumps(secret)[1:-1] not in said
+    assert json.loads(said) == made
+    assert (made["role"], made["parts"][0]["type"]) == ("user", "text")
+
+
+def test_a_secret_in_the_json_of_a_tools_arguments_is_found():
+    """Arguments are JSON in a text; what is taken out leaves it JSON."""
+    arguments = json.dumps({"to": "bob@example.com", "pay": "4111 1111 1111 1111"})
+    made = ALL.value({"type": "tool_call", "arguments": arguments})
+    assert json.loads(made["arguments"]) == {"to": "[redacted: email]", "pay": "[redacted: card]"}
+
+
+def test_what_is_no_text_is_not_looked_at():
+    """A picture's base64 may have anything in it by chance; numbers are no text."""
+    blob = {"type": "blob", "mime_type": "image/png", "content": "AKIAIOSFODNN7EXAMPLE"}
+    assert ALL.value(blob) == blob
+    assert ALL.value({"n": 4111111111111111, "yes": True, "none": None}) == {
+        "n": 4111111111111111,
+        "yes": True,
+        "none": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("(", "missing )"),
+        (r"a(?=b)", "no lookaround"),
+        (r"(a)\1", "no back-references"),
+        ("x*", "matches the empty text"),
+        ("", "empty"),
+    ],
+)
+def test_a_pattern_that_cannot_be_used_says_why(pattern, why):
+    """What RE2 does not read, and what matches everywhere."""
+    with pytest.raises(PatternError, match=why.replace("(", r"\(").replace(")", r"\)")):
+        compiled(pattern)
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|aa)+$", r".*.*=.*", r"(\w+\s?)+:"])
+def test_no_pattern_hangs(pattern):
+    """Patterns that take others' engines years take time in proportion to the text here."""
+    redaction = Redaction([], {"slow": pattern})
+    assert redaction.text("a" * 200_000 + "!").endswith("!")
