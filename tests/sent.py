@@ -142,6 +142,24 @@ def span(number: int = 1, **more: Any) -> Span:
     return Span(**(given | more))
 
 
+def of_an_application() -> list[Span]:
+    """Return spans with an event, a link, a status and values of each type that an application may have."""
+    first = span(1, span_id=APP_SPAN, name="handle", kind=Span.SPAN_KIND_SERVER, attributes=said({"http.route": "/a"}))
+    second = span(
+        2,
+        parent_span_id=APP_SPAN,
+        end_time_unix_nano=first.end_time_unix_nano - 1,  # of a child that outlives its parent Jaeger says so
+        events=[
+            Span.Event(name="retry", time_unix_nano=first.start_time_unix_nano, attributes=said({"why": "it broke"}))
+        ],
+        links=[Span.Link(trace_id=TRACE, span_id=APP_SPAN), Span.Link(trace_id=TRACE, span_id=b"another1")],
+    )
+    second.status.code, second.status.message = 2, "it broke"
+    for key, value in (("bool_value", True), ("int_value", 2**60), ("double_value", 0.5)):
+        second.attributes.add(key=key, value={key: value})
+    return [first, second]
+
+
 def as_json(body: ExportTraceServiceRequest) -> dict[str, Any]:
     """Return a request in OTLP's JSON: as protobuf's, but ids are hexadecimal and enums are numbers."""
     made = json_format.MessageToDict(body, use_integers_for_enums=True)

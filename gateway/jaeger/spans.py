@@ -97,11 +97,11 @@ def scope_of(row: Json) -> Json:
 
 def _references(row: Json, trace_id: str) -> list[Json]:
     parent = row.get("parent_span_id")
-    above = [{"refType": "CHILD_OF", "traceID": trace_id, "spanID": parent}] if parent else []
-    links = row.get("links") or ()
-    return above + [
-        {"refType": "FOLLOWS_FROM", "traceID": short_id(link["trace_id"]), "spanID": link["span_id"]} for link in links
-    ]
+    links = [(short_id(link["trace_id"]), link["span_id"]) for link in row.get("links") or ()]
+    follows = [{"refType": "FOLLOWS_FROM", "traceID": of, "spanID": span_id} for of, span_id in links]
+    if not parent or (trace_id, parent) in links:  # one that is linked to as well is named once, as in Jaeger
+        return follows
+    return [{"refType": "CHILD_OF", "traceID": trace_id, "spanID": parent}, *follows]
 
 
 def _tags(row: Json) -> list[Json]:
