@@ -256,14 +256,16 @@ STORE = [
         (rate("gateway_exchange_dropped_total", by="gateway_reason"), "exchanges: {{gateway_reason}}"),
         (rate("gateway_otlp_dropped_total", by="gateway_reason"), "spans not exported: {{gateway_reason}}"),
         (rate("gateway_event_dropped_total", by="gateway_reason"), "events: {{gateway_reason}}"),
+        (rate("gateway_received_dropped_total", by="gateway_reason"), "applications' spans: {{gateway_reason}}"),
         (rate("gateway_journal_damaged_total"), "damaged lines"),
     ),
     promql(
-        "Events of runs",
+        "What applications tell",
         "timeseries",
         "short",
         8,
-        rate("gateway_event_stored_total", by="gateway_event_type"),
+        (rate("gateway_event_stored_total", by="gateway_event_type"), "events: {{gateway_event_type}}"),
+        (rate("gateway_received_stored_total"), "spans"),
         stacked=True,
     ),
 ]

@@ -19,7 +19,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     """A configuration, and all that is looked up for a request."""
 
     config: Config
-    keeping: Keeping
+    keeping: Keeping = Keeping()
     providers: Mapping[str, Provider]
     aliases: Mapping[str, Listed]
     keys: Mapping[str, str]

@@ -29,7 +29,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
 METRICS = {name: instrument for instrument in (*FOLDED, *OBSERVED) for name in sample_names(instrument)}
 # What nothing came of by the time that a panel is looked at, in a gateway that is well and has no collector.
-MAY_BE_EMPTY = {"Fallbacks, to", "Spans to the collector", "Lost, by reason", "Behind", "Events of runs"}
+MAY_BE_EMPTY = {"Fallbacks, to", "Spans to the collector", "Lost, by reason", "Behind", "What applications tell"}
 
 
 def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from gateway.cli import main
 from gateway.dump import DumpError, dump, period
 from gateway.semconv import COLUMNS
+from gateway.views import OF_OTHERS
 from tests.store import START_NS, exchange, header, journal, over, sealed, small
 
 
@@ -22,7 +23,7 @@ def test_a_parquet_file_has_all_rows_and_columns(tmp_path):
         cursor = con.execute(f"FROM '{file}' ORDER BY span_id")
         columns = [column[0] for column in cursor.description]
         rows = cursor.fetchall()
-    assert columns == ["started_at", *(column.name for column in COLUMNS)]
+    assert columns == ["started_at", *(column.name for column in COLUMNS), "origin", *OF_OTHERS]
     segments, journals = list((data / "segments").iterdir()), list((data / "live").iterdir())
     assert rows == over("FROM spans ORDER BY span_id", segments, journals)[1]
     assert not list(tmp_path.glob("*.tmp"))
