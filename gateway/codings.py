@@ -29,11 +29,19 @@ FEW_STRINGS = 1_000
 _SMALL = 64 * 1024
 
 
+class TooLargeError(ValueError):
+    """A body decodes to more than it may."""
+
+
 class Decoder(Protocol):
-    """Decodes a body as its pieces come. Raises ValueError on what is not of its coding, or too large."""
+    """Decodes a body as its pieces come. Raises ValueError on what is not of its coding, TooLargeError."""
 
     def feed(self, data: bytes) -> bytes:
         """Return what `data` decodes to, as far as it is known."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the body has come to its end, and nothing was behind that."""
 
 
 class _Zlib:
@@ -52,10 +60,14 @@ class _Zlib:
                     piece = self._inner.unconsumed_tail
                     self._left -= len(out[-1])
                     if self._left < 0:
-                        raise ValueError("the decoded body is too large")
+                        raise TooLargeError("the decoded body is too large")
         except zlib.error as error:
             raise ValueError(str(error)) from None
         return b"".join(out)
+
+    @property
+    def whole(self) -> bool:
+        return self._inner.eof and not self._inner.unused_data
 
 
 class _Zstd:
@@ -72,15 +84,21 @@ class _Zstd:
                 out.append(piece)
                 self._left -= len(piece)
                 if self._left < 0:
-                    raise ValueError("the decoded body is too large")
+                    raise TooLargeError("the decoded body is too large")
                 if self._inner.needs_input or not piece:
                     break
         except zstd.ZstdError as error:
             raise ValueError(str(error)) from None
         return b"".join(out)
 
+    @property
+    def whole(self) -> bool:
+        return self._inner.eof and not self._inner.unused_data
+
 
 class _Identity:
+    whole = True
+
     def feed(self, data: bytes) -> bytes:
         return data
 
@@ -119,3 +137,16 @@ def decode(body: bytes, coding: str, limit: int = MAX_DECODED) -> bytes | None:
         return inner.feed(body)
     except ValueError:
         return None
+
+
+def decode_whole(body: bytes, coding: str, limit: int) -> bytes:
+    """Return a whole body decoded. Raises ValueError where it cannot be read to its end, TooLargeError."""
+    inner = decoder(coding, limit)
+    if inner is None:
+        raise ValueError("this coding is not known")
+    decoded = inner.feed(body)
+    if not inner.whole:
+        raise ValueError("it does not end where the body ends")
+    if len(decoded) > limit:
+        raise TooLargeError("the body is too large")
+    return decoded

@@ -3,17 +3,17 @@
 No exchange: nothing of it goes upstream. What is malformed is told by partial success; all else is stored, or nothing.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable
-from time import perf_counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from aiohttp import web
 
 from gateway.admission import Token
-from gateway.arriving import TURN, body_of, kept_of, let_in, secrets_of, without
+from gateway.arriving import aside, body_of, kept_of, let_in, secrets_of, without
 from gateway.errors import ExchangeError, Kind
-from gateway.journal import Journal
+from gateway.journal import LINE_BYTES, Journal
+from gateway.keeping import Keeping
 from gateway.received import replies
 from gateway.received.lines import Line, encoded, line_of, whose
 from gateway.received.reading import (
@@ -87,42 +87,61 @@ class Receiving:
         keeping = kept_of(request.raw_headers, self._keeping)
         body = await body_of(request, config, "spans")
         secrets = secrets_of(request, self._token)
-        rejected: Counter[str] = Counter()
-        lines: list[bytes] = []
-        last: Source | None = None
-        of: Line = {}
-        turn = perf_counter()
-        for source, span in (spans_in_json if encoding == "json" else spans_in_protobuf)(body):
-            if source is not last:
-                last, of = source, whose(source, keeping)
-            if isinstance(span, Malformed):
-                line: Line | Malformed = span
-            elif self._is_own(of):
-                line = Malformed("it is this gateway's own, which a collector has sent back")
-            else:
-                line = line_of(span, of, keeping, received_ns)
-            if isinstance(line, Malformed):
-                rejected[line.why] += 1
-            else:
-                lines.append(without(encoded(line), secrets))
-            if perf_counter() - turn > TURN:
-                await asyncio.sleep(0)
-                turn = perf_counter()
-        if rejected:
-            self._journal.received.drop(rejected.total(), "malformed")
-        reason = self._journal.spans(lines) if lines else None
-        if reason == "too_long":
-            raise ExchangeError(Kind.TOO_LARGE, "A span is too long to be stored; no span of this request was.")
+        took = await aside(
+            len(body), lambda: _taken(body, encoding, keeping, received_ns, own=self._own, secrets=secrets)
+        )
+        for why, count in took.dropped.items():
+            self._journal.received.drop(count, why)
+        reason = self._journal.spans(took.lines) if took.lines else None
         if reason is not None:
             raise ExchangeError(
                 Kind.SERVER,
                 f"No span of this request was stored ({reason}); see the gateway's log, and send them again.",
                 status=503,
             )
-        return rejected
+        return took.rejected
 
-    def _is_own(self, of: Line) -> bool:
-        return bool(of["otlp"]["scope"].get("name") == SCOPE and of["resource"].get(INSTANCE) == self._own)
+
+class _Taken(NamedTuple):
+    """Lines for the journal, why there is none of other spans, in words for the sender, and as they are counted."""
+
+    lines: list[bytes]
+    rejected: Counter[str]
+    dropped: Counter[str]
+
+
+def _taken(
+    body: bytes, encoding: Encoding, keeping: Keeping, received_ns: int, *, own: str, secrets: Sequence[str]
+) -> _Taken:
+    """Read a request. Pure, so that it may be done in a thread. Raises UnreadableError, TooManyError."""
+    took = _Taken([], Counter(), Counter())
+    last: Source | None = None
+    of: Line = {}
+    is_own = False
+    for source, span in (spans_in_json if encoding == "json" else spans_in_protobuf)(body):
+        if source is not last:
+            last, of = source, whose(source, keeping)
+            is_own = _is_own(source, own)
+        reason, line = "malformed", span if isinstance(span, Malformed) else line_of(span, of, keeping, received_ns)
+        if is_own and not isinstance(line, Malformed):
+            reason, line = "own", Malformed("it is this gateway's own, which a collector has sent back")
+        if not isinstance(line, Malformed):
+            made = without(encoded(line), secrets)
+            if len(made) < LINE_BYTES:
+                took.lines.append(made)
+                continue
+            reason, line = (
+                "too_long",
+                Malformed(f"it has {len(made)} bytes, more than {LINE_BYTES}"),
+            )
+        took.rejected[line.why] += 1
+        took.dropped[reason] += 1
+    return took
+
+
+def _is_own(source: Source, own: str) -> bool:
+    said = {pair.key: pair.value.string_value for pair in source.resource.attributes}
+    return source.scope.name == SCOPE and said.get(INSTANCE) == own
 
 
 def _told(rejected: Counter[str]) -> str:

@@ -147,9 +147,9 @@ def test_json_may_have_more_and_other_forms():
 
 
 def test_too_many_spans_are_too_many():
-    """To walk over them would hold the loop; who sends them is told to send fewer."""
-    body = wrapped([Span()] * 10_001).SerializeToString()
-    with pytest.raises(TooManyError, match="more than 10000 spans"):
+    """To know where each is takes memory; who sends them is told to send fewer."""
+    body = wrapped([Span()] * 100_001).SerializeToString()
+    with pytest.raises(TooManyError, match="more than 100000 spans"):
         lines_of(body)
 
 

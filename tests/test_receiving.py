@@ -1,6 +1,7 @@
 """`POST /v1/traces`: an application's own spans are stored before the answer, once, and never counted as ours."""
 
 import asyncio
+import gzip
 import json
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.sent import APP_SPAN, JSON, PROTOBUF, TRACE, as_json, said, send, spa
 from tests.store import no_file_may_grow
 from tests.upstream import Upstream, reply
 
+GZIP = ("Content-Encoding", "gzip")
 CHAT = json.dumps({"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}]}).encode()
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "yo"}, "finish_reason": "stop"}], "model": "gpt-5"}
 
@@ -145,6 +147,8 @@ async def test_nothing_of_a_span_is_lost_in_sql(gateway: InProcess):
         (b"no json", (JSON,), 400, "no JSON of OTLP"),
         (b"x", (PROTOBUF, ("Content-Encoding", "br")), 415, "Content-Encoding 'br'"),
         (b"no gzip", (PROTOBUF, ("Content-Encoding", "gzip")), 415, "Content-Encoding 'gzip'"),
+        (gzip.compress(wrapped([span(1)]).SerializeToString())[:-4], (PROTOBUF, GZIP), 415, "does not end where"),
+        (gzip.compress(wrapped([span(1)]).SerializeToString()) * 2, (PROTOBUF, GZIP), 415, "does not end where"),
     ],
 )
 async def test_a_request_that_is_none_is_refused(gateway: InProcess, body, headers, status, why):
@@ -162,8 +166,16 @@ async def test_a_body_that_is_too_large_is_refused(upstream: Upstream, tmp_path:
     async with InProcess(tmp_path, to(upstream.url, "[limits]\nbody_bytes = 2000\n")) as gateway:
         answer = await send(gateway.url, many)
         assert (answer.status, "2000 bytes" in error_of(answer).message) == (413, True)
-        assert (await send(gateway.url, many, zipped=True)).status in {413, 415}
+        assert (await send(gateway.url, many, zipped=True)).status == 413
         assert (await send(gateway.url, wrapped([span(1)]))).status == 200
+
+
+async def test_a_span_that_is_too_long_is_the_only_one_that_is_not_taken(gateway: InProcess):
+    """Zero bytes take six times as much in a line; the spans beside it are stored."""
+    body = wrapped([span(1), span(2, name="\0" * (11 * 1024 * 1024)), span(3)])
+    answer = ExportTraceServiceResponse.FromString((await send(gateway.url, body)).body).partial_success
+    assert (answer.rejected_spans, "more than 67108864" in answer.error_message) == (1, True)
+    assert gateway.health()["spans_received"] == {"stored": 2, "dropped": {"too_long": 1}}
 
 
 async def test_what_cannot_be_stored_is_to_come_again(gateway: InProcess):
@@ -209,6 +221,7 @@ async def test_the_gateways_own_spans_do_not_come_back(gateway: InProcess):
         answer = await send(gateway.url, wrapped([span(1)], of, ours))
         assert ExportTraceServiceResponse.FromString(answer.body).partial_success.rejected_spans == rejected
     assert len(gateway.received()) == 1
+    assert gateway.health()["spans_received"] == {"stored": 1, "dropped": {"own": 1}}
 
 
 async def test_the_setting_for_content_holds(upstream: Upstream, tmp_path: Path):
@@ -220,11 +233,30 @@ async def test_the_setting_for_content_holds(upstream: Upstream, tmp_path: Path)
 
 
 @pytest.mark.parametrize("encoding", [PROTOBUF, JSON])
-async def test_a_large_batch_does_not_hold_the_loop(gateway: InProcess, encoding):
-    """Others have their turns while thousands of spans are read, in both encodings."""
-    wide = said({f"attribute.{number}": "x" * 40 for number in range(20)})
-    body = wrapped([span(number, attributes=wide) for number in range(1, 4001)])
-    data = body.SerializeToString() if encoding is PROTOBUF else json.dumps(as_json(body)).encode()
+def wide_span(number: int, attributes: int) -> Span:
+    """Return a span with so many attributes."""
+    return span(number, attributes=said({f"attribute.{index}": "x" * 40 for index in range(attributes)}))
+
+
+def as_json_bytes(body) -> bytes:
+    """Return a request in OTLP's JSON."""
+    return json.dumps(as_json(body)).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "spans"),
+    [
+        (wrapped([wide_span(number, 20) for number in range(1, 3001)]).SerializeToString(), PROTOBUF, 3000),
+        (as_json_bytes(wrapped([wide_span(number, 20) for number in range(1, 1001)])), JSON, 1000),
+        (wrapped([wide_span(1, 40_000)]).SerializeToString(), PROTOBUF, 1),
+        (as_json_bytes(wrapped([wide_span(1, 20_000)])), JSON, 1),
+        (b"\x0a\x00" * 300_000, PROTOBUF, 0),
+        (b'{"resourceSpans":[' + b",".join([b"{}"] * 50_000) + b"]}", JSON, 0),
+    ],
+    ids=["many", "many in json", "wide", "wide in json", "nothing", "nothing in json"],
+)
+async def test_a_large_batch_does_not_hold_the_loop(gateway: InProcess, body, encoding, spans):
+    """Others have their turns while it is read: many spans, one with very many attributes, or thousands of nothing."""
     turns = 0
 
     async def serve_others() -> None:
@@ -234,14 +266,14 @@ async def test_a_large_batch_does_not_hold_the_loop(gateway: InProcess, encoding
             turns += 1
 
     async with connected(gateway.url) as connection:
-        sent = request("POST", "/v1/traces", (encoding,), data)
+        sent = request("POST", "/v1/traces", (encoding,), body)
         await connection.send(sent[:-1])
         await asyncio.sleep(0.2)  # all but the last byte has been read
         serving = asyncio.create_task(serve_others())
         await connection.send(sent[-1:])
         assert (await connection.answer("POST")).status == 200
         serving.cancel()
-    assert len(gateway.received()) == 4000
+    assert len(gateway.received()) == spans
     assert turns >= 8, "read as a whole there are a handful, of the connection's own"
 
 
