@@ -3,7 +3,6 @@
 A batch is read in steps, an event at a time, so that a large one holds up nobody else.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from gateway.codings import worth_reading
+from gateway.codings import mended, worth_reading
 from gateway.content import text_of
 from gateway.errors import GatewayError
 
@@ -21,8 +20,6 @@ MAX_EVENTS = 20_000
 
 # Of a value that is too large to be read, this much is kept as text.
 _UNREAD_KEPT = 1024 * 1024
-# Half a surrogate pair is mended on a slow path: some 10 ms a MiB.
-_MENDED_MAX = 4 * 1024 * 1024
 _AT = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)
 _FIELD = re.compile(r"Object missing required field `(.+)`")
 
@@ -183,7 +180,7 @@ def events_in(body: bytes) -> list[tuple[str, Raw]]:
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            prefix, listed = _listed(_mended(body))
+            prefix, listed = _listed(mended(body))
     except msgspec.ValidationError as error:
         raise _bad("$", error, None) from None
     except (ValueError, RecursionError) as error:
@@ -220,14 +217,6 @@ def _read(raw: bytes, path: str, index: int) -> Any:
         return msgspec.json.decode(raw if worth_reading(raw) else _lightened(raw))
     except (msgspec.DecodeError, RecursionError) as error:
         raise EventError(path, f"this cannot be kept as JSON: {error}", index=index) from None
-
-
-def _mended(body: bytes) -> bytes:
-    """Return a body whose texts may have half a character in them, as JavaScript writes them. Raises ValueError."""
-    if len(body) > _MENDED_MAX:
-        raise ValueError(f"a text in it cannot be read, and more than {_MENDED_MAX} bytes are not searched for it")
-    value = json.loads(body, parse_constant=lambda _: None)
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _lightened(raw: bytes) -> bytes:

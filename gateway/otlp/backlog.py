@@ -22,9 +22,10 @@ from gateway.journal_file import locked
 from gateway.ledger import interrupted, read_ledger
 from gateway.otlp import passing
 from gateway.otlp.delivery import Batch
+from gateway.otlp.encoding import Outgoing, weight
 from gateway.otlp.folding import Folding, Told, Turn
 from gateway.otlp.memory import Memory
-from gateway.otlp.rows import row_in, span_of, weight
+from gateway.otlp.rows import row_in, span_of
 from gateway.telemetry import SCOPE, VERSION
 
 log = logging.getLogger("gateway.otlp")
@@ -69,7 +70,7 @@ class _Room:
         self._batch = batch
         self._left = max_bytes
 
-    def takes(self, made: Callable[P, ReadableSpan], *args: P.args, **kwargs: P.kwargs) -> bool:
+    def takes(self, made: Callable[P, Outgoing], *args: P.args, **kwargs: P.kwargs) -> bool:
         """Put the span that is made into the batch, one at least; False where there is no room for it.
 
         Whatever is wrong with one, the ones behind it are sent.
@@ -318,7 +319,7 @@ def _identity(line: bytes) -> str:
     return of.trace_id + of.span_id
 
 
-def _span_received(line: bytes, capture: Capture) -> ReadableSpan:
+def _span_received(line: bytes, capture: Capture) -> passing.Passed:
     return passing.span_of(passing.row_in(line), capture)
 
 

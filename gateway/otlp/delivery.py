@@ -9,9 +9,9 @@ import random
 from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
-from opentelemetry.sdk.trace import ReadableSpan
 
 from gateway.config import MIB, Capture
+from gateway.otlp.encoding import Outgoing
 from gateway.otlp.replies import Later, Refused, Sender, Taken
 
 log = logging.getLogger("gateway.otlp")
@@ -29,7 +29,7 @@ Reached = TypeVar("Reached")
 class Batch(Struct, Generic[Reached]):
     """Spans to send as one, and where that leaves the source of them."""
 
-    spans: list[ReadableSpan]
+    spans: list[Outgoing]
     reached: Reached
     damaged: int = 0
     full: bool = False

@@ -10,10 +10,9 @@ import grpc  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import ReadableSpan
 
+from gateway.otlp.encoding import Outgoing, request_of
 from gateway.otlp.replies import Later, Refused, Reply, Taken
 
 # The library's own wait before it connects again grows to two minutes.
@@ -28,10 +27,10 @@ class GrpcSender:
     def __init__(self, url: str | None = None) -> None:
         self._exporter = OTLPSpanExporter(endpoint=url, channel_options=_CHANNEL_OPTIONS)  # type: ignore[arg-type]
 
-    def send(self, spans: Sequence[ReadableSpan]) -> Reply:
+    def send(self, spans: Sequence[Outgoing]) -> Reply:
         """Send a batch once, and wait for the answer."""
         try:
-            request = encode_spans(spans)
+            request = request_of(spans)
         except Exception:
             return Refused("encoding")
         stock: Any = self._exporter

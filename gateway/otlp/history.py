@@ -14,7 +14,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.config import MIB, Capture, VocabularyName
@@ -22,7 +21,8 @@ from gateway.journal_file import locked
 from gateway.ledger import read_ledger
 from gateway.otlp import passing
 from gateway.otlp.delivery import Batch
-from gateway.otlp.rows import row_of_store, span_of, weight
+from gateway.otlp.encoding import Outgoing, weight
+from gateway.otlp.rows import row_of_store, span_of
 from gateway.query import QueryError, QueryRefused, QueryTimeout, Result, run_sql_async
 from gateway.segments import store_files
 from gateway.semconv import COLUMNS, CONTENT_COLUMNS
@@ -147,7 +147,7 @@ class History:
         """End a query under way."""
         self._ahead.close()
 
-    def _span(self, row: Row, capture: Capture) -> ReadableSpan:
+    def _span(self, row: Row, capture: Capture) -> Outgoing:
         if row["origin"] == "otlp":
             return passing.span_of(passing.row_of_store(row), capture)
         return span_of(row_of_store(row), self._resource(row), self._scope, capture, self._vocabulary)

@@ -1,11 +1,13 @@
-"""OTLP over HTTP. The stock exporter reads the settings and encodes; how each answer is taken is decided here.
+"""OTLP over HTTP. The stock exporter reads the settings; what is sent, and how each answer is taken, is decided here.
 
-The stock one retries inside a call and tells success from failure only. The session it is given here ends its retries
-and keeps the answer.
+The stock one retries inside a call and tells success from failure only, and encodes the SDK's spans alone. The session
+it is given here ends its retries, keeps the answer, and has its own body.
 """
 
+import gzip
 import logging
 import time
+import zlib
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,8 +16,9 @@ import requests
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.sdk.trace import ReadableSpan
+from requests.structures import CaseInsensitiveDict
 
+from gateway.otlp.encoding import Outgoing, request_of
 from gateway.otlp.replies import Later, Refused, Reply, Taken
 
 # Said of these very bytes. All else (a wrong path or token, a proxy's error) may be mended while the spans wait.
@@ -32,13 +35,15 @@ class HttpSender:
         self._closed = False
         self._exporter = OTLPSpanExporter(endpoint=url and _below(url), session=self._session)
 
-    def send(self, spans: Sequence[ReadableSpan]) -> Reply:
+    def send(self, spans: Sequence[Outgoing]) -> Reply:
         """Send a batch once, and wait for the answer."""
+        try:
+            self._session.body = request_of(spans).SerializeToString()
+        except Exception:
+            return Refused("encoding")
         self._session.reply = None
-        self._exporter.export(spans)
-        if self._session.reply is None:  # no request was made
-            return Later("closed") if self._closed else Refused("encoding")
-        return self._session.reply
+        self._exporter.export([])  # the session has the spans
+        return self._session.reply or Later("closed")
 
     def close(self) -> None:
         """Let go of the connection. A request under way ends by its own timeout."""
@@ -51,14 +56,17 @@ class _NoRetry(requests.RequestException):
 
 
 class _Session(requests.Session):
-    """Keeps the last answer."""
+    """Sends `body`, whatever the exporter has it send, in the coding that it says; keeps the last answer."""
 
+    body = b""
     reply: Reply | None = None
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
         """Send a request; raise after any answer but success."""
+        headers = CaseInsensitiveDict(self.headers)
+        headers.update(options.get("headers") or {})
         try:
-            response = super().request(*args, **options)
+            response = super().request(*args, **options | {"data": _coded(self.body, headers.get("content-encoding"))})
         except Exception as error:  # of requests, or of what it is built on
             self.reply = Later(type(error).__name__)
             raise _NoRetry from None
@@ -75,6 +83,16 @@ def reply_of(status: int, retry_after: str | None, body: bytes, now: float) -> R
     if status in _REFUSALS:
         return Refused(f"HTTP {status}")
     return Later(f"HTTP {status}", _seconds(retry_after, now))
+
+
+def _coded(body: bytes, coding: str | bytes | None) -> bytes:
+    match coding:
+        case "gzip":
+            return gzip.compress(body)
+        case "deflate":
+            return zlib.compress(body)
+        case _:
+            return body
 
 
 def _below(url: str) -> str:

@@ -1,52 +1,34 @@
 """A span that an application sent, as a line or the store has it -> the span that it was, for a collector. Pure.
 
-The inverse of `received.lines`. Its names are the application's own, whatever `[otlp] vocabulary` says of ours. Of its
-flags, that its parent is remote is passed on; that it was sampled is clear.
+The inverse of `received.lines`. Its names are the application's own, whatever `[otlp] vocabulary` says of ours. It does
+not become a span of the SDK on the way, which has no place for all that OTLP can say.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from gateway.config import Capture
 from gateway.received.content import captured
 from gateway.received.values import attributes_of
 from gateway.views import RECEIVED
 
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-# OTLP's flags of a span: whether its parent is remote is known, and is so.
-_REMOTE = 0x200
 _JSON = frozenset(name for name, kind in RECEIVED.items() if kind == "JSON")
 
 Row = dict[str, Any]
 
 
-class Passed(ReadableSpan):
-    """A span that says how much its application dropped of it."""
+class Passed(NamedTuple):
+    """A span to be passed on, and whose it is."""
 
-    def __init__(self, counts: dict[str, int], **said: Any) -> None:
-        super().__init__(**said)
-        self._counts = counts
-
-    @property
-    def dropped_attributes(self) -> int:
-        """How many attributes the application dropped."""
-        return self._counts.get("dropped_attributes", 0)
-
-    @property
-    def dropped_events(self) -> int:
-        """How many events the application dropped."""
-        return self._counts.get("dropped_events", 0)
-
-    @property
-    def dropped_links(self) -> int:
-        """How many links the application dropped."""
-        return self._counts.get("dropped_links", 0)
+    span: Span
+    resource: Resource
+    scope: InstrumentationScope
+    resource_schema_url: str
+    scope_schema_url: str
 
 
 def row_in(line: bytes) -> Row:
@@ -62,59 +44,64 @@ def row_of_store(row: Row) -> Row:
     }
 
 
-def span_of(row: Row, capture: Capture) -> ReadableSpan:
+def span_of(row: Row, capture: Capture) -> Passed:
     """Return the span of a row; its content as `capture.otlp` says. Raises KeyError or ValueError."""
     rest: dict[str, Any] = row.get("otlp") or {}
-    said, parent = rest.get("scope") or {}, row.get("parent_span_id")
-    trace_id, start = int(row["trace_id"], 16), row["start_ns"]
-    return Passed(
-        rest,
+    said, start = rest.get("scope") or {}, row["start_ns"]
+    span = Span(
+        trace_id=bytes.fromhex(row["trace_id"]),
+        span_id=bytes.fromhex(row["span_id"]),
+        parent_span_id=bytes.fromhex(row.get("parent_span_id") or ""),
+        trace_state=row.get("trace_state", ""),
+        flags=rest.get("flags", 0),
         name=row["name"],
-        context=SpanContext(
-            trace_id, int(row["span_id"], 16), is_remote=False, trace_flags=_SAMPLED, trace_state=_state(row)
-        ),
-        parent=SpanContext(trace_id, int(parent, 16), is_remote=bool(rest.get("flags", 0) & _REMOTE))
-        if parent
-        else None,
-        resource=Resource(attributes_of(row.get("resource") or {}), rest.get("resource_schema_url")),
+        kind=f"SPAN_KIND_{row['kind']}",  # type: ignore[arg-type]
+        start_time_unix_nano=start,
+        end_time_unix_nano=start + (row.get("duration_ns") or 0),
         attributes=_attributes(row, capture),
-        events=[Event(each["name"], _attributes(each, capture), each["time_ns"]) for each in row.get("events") or ()],
-        links=_links(row.get("links") or (), capture),
-        kind=SpanKind[row["kind"]],
-        status=Status(StatusCode[row.get("status") or "UNSET"], row.get("status_message")),
-        start_time=start,
-        end_time=start + (row.get("duration_ns") or 0),
-        instrumentation_scope=InstrumentationScope(
-            said.get("name", ""),
-            said.get("version"),
-            rest.get("scope_schema_url"),
-            attributes_of(said.get("attributes") or {}),
+        dropped_attributes_count=rest.get("dropped_attributes", 0),
+        dropped_events_count=rest.get("dropped_events", 0),
+        dropped_links_count=rest.get("dropped_links", 0),
+        events=[_event(each, capture) for each in row.get("events") or ()],
+        links=[_link(each, capture) for each in row.get("links") or ()],
+        status=Status(
+            code=f"STATUS_CODE_{row.get('status') or 'UNSET'}",  # type: ignore[arg-type]
+            message=row.get("status_message", ""),
         ),
+    )
+    resource = Resource(
+        attributes=attributes_of(row.get("resource") or {}), dropped_attributes_count=rest.get("resource_dropped", 0)
+    )
+    scope = InstrumentationScope(
+        name=said.get("name", ""),
+        version=said.get("version", ""),
+        attributes=attributes_of(said.get("attributes") or {}),
+        dropped_attributes_count=said.get("dropped", 0),
+    )
+    return Passed(span, resource, scope, rest.get("resource_schema_url", ""), rest.get("scope_schema_url", ""))
+
+
+def _attributes(of: Row, capture: Capture) -> list[KeyValue]:
+    """Return attributes as the collector may have them."""
+    limit = capture.store_bytes if capture.otlp == "full" else capture.otlp_bytes
+    return attributes_of(captured(of.get("attributes") or {}, capture.otlp, limit))
+
+
+def _event(event: Row, capture: Capture) -> Span.Event:
+    return Span.Event(
+        name=event["name"],
+        time_unix_nano=event["time_ns"],
+        attributes=_attributes(event, capture),
+        dropped_attributes_count=event.get("dropped", 0),
     )
 
 
-def _attributes(of: Row, capture: Capture) -> Row:
-    """Return attributes as the collector may have them, in the SDK's form."""
-    values = of.get("attributes") or {}
-    limit = capture.store_bytes if capture.otlp == "full" else capture.otlp_bytes
-    return attributes_of(captured(values, capture.otlp, limit))
-
-
-def _links(links: Sequence[Row], capture: Capture) -> Sequence[Link]:
-    return [
-        Link(
-            SpanContext(
-                int(each["trace_id"] or "0", 16),
-                int(each["span_id"] or "0", 16),
-                is_remote=bool(each.get("flags", 0) & _REMOTE),
-                trace_state=_state(each),
-            ),
-            _attributes(each, capture),
-        )
-        for each in links
-    ]
-
-
-def _state(of: Row) -> TraceState | None:
-    state = of.get("trace_state")
-    return TraceState.from_header([state]) if state else None
+def _link(link: Row, capture: Capture) -> Span.Link:
+    return Span.Link(
+        trace_id=bytes.fromhex(link["trace_id"]),
+        span_id=bytes.fromhex(link["span_id"]),
+        trace_state=link.get("trace_state", ""),
+        flags=link.get("flags", 0),
+        attributes=_attributes(link, capture),
+        dropped_attributes_count=link.get("dropped", 0),
+    )

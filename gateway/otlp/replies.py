@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
-from opentelemetry.sdk.trace import ReadableSpan
+
+from gateway.otlp.encoding import Outgoing
 
 
 class Taken(Struct, frozen=True):
@@ -32,7 +33,7 @@ Reply = Taken | Later | Refused
 class Sender(Protocol):
     """A way to a collector. Errors are words without addresses, headers or content."""
 
-    def send(self, spans: Sequence[ReadableSpan]) -> Reply:
+    def send(self, spans: Sequence[Outgoing]) -> Reply:
         """Send a batch once, and wait for the answer."""
 
     def close(self) -> None:

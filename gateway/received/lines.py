@@ -35,7 +35,7 @@ def whose(source: Source, keeping: Keeping) -> Line:
         "service_name": name if isinstance(name, str) else None,
         "resource": resource,
         "otlp": {
-            "scope": _scope(source.scope),
+            "scope": _scope(source.scope, keeping),
             **{key: url for key, url in urls.items() if url},
             **_counted(resource_dropped=source.resource.dropped_attributes_count),
         },
@@ -128,9 +128,10 @@ def _kept(attributes: Line, keeping: Keeping) -> Line:
     return captured(keeping.redaction.value(attributes), keeping.capture.store, keeping.limit)
 
 
-def _scope(scope: InstrumentationScope) -> Line:
-    said = {"name": scope.name, "version": scope.version, "attributes": attributes_in(scope.attributes)}
-    return {name: value for name, value in said.items() if value}
+def _scope(scope: InstrumentationScope, keeping: Keeping) -> Line:
+    attributes = _kept(attributes_in(scope.attributes), keeping)
+    said = {"name": scope.name, "version": scope.version, "attributes": attributes}
+    return {name: value for name, value in said.items() if value} | _counted(dropped=scope.dropped_attributes_count)
 
 
 def _counted(**counts: int) -> Line:

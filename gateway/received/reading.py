@@ -15,6 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from gateway.codings import mended
 from gateway.errors import GatewayError
 
 
@@ -151,8 +152,13 @@ _ID_BYTES = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
 def spans_in_json(body: bytes) -> Iterator[Read]:
     """Give the spans of a request in OTLP's JSON: ids are hexadecimal there. Raises UnreadableError."""
     try:
-        request = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            request = _decoder.decode(body)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            request = _decoder.decode(mended(body))
+    except (ValueError, RecursionError) as error:
         raise UnreadableError(f"the body is no JSON of OTLP: {error}") from None
     for resource_spans in request.resource_spans or ():
         resource = _parsed(resource_spans.resource or {}, Resource())

@@ -9,10 +9,10 @@ A value that says nothing is null.
 
 import base64
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
 _OURS = "otlp."
 _BYTES, _DOUBLE, _ENTRIES = "otlp.bytes", "otlp.double", "otlp.entries"
@@ -45,26 +45,38 @@ def value_in(value: AnyValue) -> Any:
             return getattr(value, kind)
 
 
-def value_of(value: Any) -> Any:
-    """Return what a JSON value stands for: `value_in` undone, but for its type. Entries become a mapping."""
+def value_of(value: Any) -> AnyValue:
+    """Return what a JSON value stands for: `value_in` undone."""
     match value:
+        case None:
+            return AnyValue()
+        case bool():
+            return AnyValue(bool_value=value)
+        case int():
+            return AnyValue(int_value=value)
+        case float():
+            return AnyValue(double_value=value)
+        case str():
+            return AnyValue(string_value=value)
         case list():
-            return [value_of(each) for each in value]
+            return AnyValue(array_value=ArrayValue(values=[value_of(each) for each in value]))
         case {"otlp.bytes": str(text)}:
-            return base64.b64decode(text)
+            return AnyValue(bytes_value=base64.b64decode(text))
         case {"otlp.double": str(text)}:
-            return float(text)
+            return AnyValue(double_value=float(text))
         case {"otlp.entries": list(pairs)}:
-            return {key: value_of(each) for key, each in pairs}
-        case dict():
-            return {key: value_of(each) for key, each in value.items()}
+            return AnyValue(kvlist_value=KeyValueList(values=_pairs(pairs)))
         case _:
-            return value
+            return AnyValue(kvlist_value=KeyValueList(values=_pairs(value.items())))
 
 
-def attributes_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes as the SDK has them, of those in JSON. It has no form for a value that says nothing."""
-    return {key: value_of(value) for key, value in values.items() if value is not None}
+def attributes_of(values: Mapping[str, Any]) -> list[KeyValue]:
+    """Return attributes as OTLP has them, of those in JSON."""
+    return _pairs(values.items())
+
+
+def _pairs(items: Iterable[Sequence[Any]]) -> list[KeyValue]:
+    return [KeyValue(key=key, value=value_of(value)) for key, value in items]
 
 
 def _name(number: float) -> str:
