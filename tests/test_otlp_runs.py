@@ -185,11 +185,30 @@ def test_a_step_that_ends_after_its_run_was_sent_finds_it(tmp_path):
     start = {"type": "run:start", "id": RUN, "name": "n", "time": at(0), "trace_id": "ab" * 16, "span_id": "cd" * 8}
     lines = lines_of([start | {"application": "shop"}, {"type": "run:update", "id": RUN, "time": at(5)}])
     journal(tmp_path, [header(), *lines], "w0-0")
-    assert [span["name"] for span in drained(Backlog(tmp_path), NOW)] == ["n"]
+    assert [span["name"] for span in drained(Backlog(tmp_path), LATER)] == ["n"]
     journal(tmp_path, lines_of([step("start", STEP, 1, type="t"), step("end", STEP, 6)]), "w0-1")
     (late,) = drained(Backlog(tmp_path), NOW)
     assert (late["trace_id"], late["parent_span_id"]) == ("ab" * 16, "cd" * 8)
     assert late["attributes"]["gateway.application"] == "shop"
+
+
+@pytest.mark.parametrize("sent_by_itself", [True, False])
+def test_a_span_that_the_application_sends_itself_stands_for_the_derived_one(tmp_path, sent_by_itself):
+    """Where a run has the id of a span of the application's own, a while is waited for that: it says more."""
+    own = {"trace_id": "ab" * 16, "span_id": "cd" * 8}
+    told = [{"type": "run:start", "id": RUN, "name": "n", "time": at(0), **own}, {"type": "run:update", "id": RUN}]
+    journal(tmp_path, [header(), *lines_of(told)])
+    backlog = Backlog(tmp_path)
+    assert drained(backlog, NOW) == []
+    if sent_by_itself:
+        journal(
+            tmp_path, [header(), {"t": "received", **own, "name": "its own", "kind": "INTERNAL", "start_ns": 1}], "w1"
+        )
+        batch = backlog.batch(512, 1 << 20, Capture(), NOW)
+        backlog.settle(batch.reached)
+        assert [passed.span.name for passed in batch.spans] == ["its own"]
+    assert [span["name"] for span in drained(backlog, LATER)] == ([] if sent_by_itself else ["n"])
+    assert backlog.open == 0
 
 
 @pytest.mark.parametrize(
@@ -302,7 +321,7 @@ class Unreliable:
 
 def test_the_exporter_sends_runs_and_says_what_is_open(tmp_path):
     """Its own turns: spans and runs together, and again where the collector had no time."""
-    journal(tmp_path, [header(), *lines_of(runs())])
+    journal(tmp_path, [header(), *(line | {"received_ns": 1} for line in lines_of(runs()))])
     collector = Unreliable(random.Random(3))
     exporter = Exporter(tmp_path, collector, Capture(), batch_spans=2, delay=0.01)
     for _ in range(40):

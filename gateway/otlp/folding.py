@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, structs
 
+from gateway import run_ids
 from gateway.config import Capture
 from gateway.content import fitted
 
@@ -19,7 +20,7 @@ OPEN_MAX = 10_000
 SENT_MAX = 10_000
 """So many that were sent are remembered, so that they are sent once, and their steps find them."""
 PATIENCE_NS = 10_000_000_000
-"""So long an end waits for its start."""
+"""So long an end waits for its start, and a run or a step for the application's own span of it."""
 # What is held of a run's or a step's content until it ends, where `[capture] otlp` says full.
 _HELD_BYTES = 16 * 1024
 
@@ -53,6 +54,13 @@ class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def key(self) -> str:
         """What tells it from all others."""
         return key_of(self.run_id, self.step_id)
+
+    @property
+    def bridged(self) -> bool:
+        """Whether it has the id of a span of the application's own, which may send that itself, with more to say."""
+        if self.step_id is not None:
+            return self.span_id != run_ids.step_span_id(self.step_id, self.run_id)
+        return self.run_id is not None and self.span_id != run_ids.run_span_id(self.run_id)
 
 
 class _Event(Struct):
@@ -146,10 +154,17 @@ class Folding:
         return any(self._whole(told) for told in self._ended.values())
 
     def _whole(self, told: Told) -> bool:
+        if told.bridged:
+            return False
         if told.begun is None or told.step_id is None or told.run_id is None:
             return told.begun is not None
         run = self.get(key_of(told.run_id, None))
         return run is not None and (run.begun is not None or run.sent)
+
+    def identity(self, told: Told) -> str:
+        """Return what tells its span from all others."""
+        run = self.get(key_of(told.run_id, None)) if told.run_id and told.step_id else None
+        return f"{(run and run.trace_id) or told.trace_id}{told.span_id}"
 
     def row_of(self, told: Told) -> dict[str, Any]:
         """Return the row of a span, as `rows.span_of` takes it; what was said is in `told`, as JSON."""
