@@ -124,6 +124,12 @@ def test_a_span_that_is_none_says_why_and_the_others_are_taken(more, why):
     assert second == Malformed(why)
 
 
+def test_a_parent_of_zeroes_is_none():
+    """A root is one however its parent is written."""
+    (line,) = lines_of(wrapped([span(1, parent_span_id=bytes(8))]).SerializeToString())
+    assert "parent_span_id" not in line
+
+
 def test_a_span_of_json_that_is_none_says_why():
     """Ids that are no hexadecimal, values of another type: the others are taken."""
     body = as_json(wrapped([span(1), span(2), span(3), span(4)]))

@@ -51,7 +51,8 @@ def line_of(span: Span, of: Line, keeping: Keeping, received_ns: int) -> Line | 
         "t": "received",
         "trace_id": span.trace_id.hex(),
         "span_id": span.span_id.hex(),
-        "parent_span_id": span.parent_span_id.hex(),
+        # Some write a parent that there is not as zeroes.
+        "parent_span_id": span.parent_span_id.hex() if any(span.parent_span_id) else "",
         "trace_state": span.trace_state,
         "name": keeping.redaction.text(span.name),
         "kind": _KINDS[span.kind],
