@@ -1,7 +1,8 @@
 """A provider's errors reach each SDK as the exceptions its users catch, in the provider's words."""
 
+import gc
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,19 @@ from tests.running import InProcess
 from tests.sdks import KEY, TRIES, facts, recorded
 from tests.upstream import CLOSE, RESET, Step, Upstream, stream
 
-pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
+pytestmark = [  # of Google's package
+    pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let what Google's package leaves of a broken stream be found here, and not in whichever test comes next."""
+    yield
+    if "google" in request.node.name:
+        gc.collect()
+
 
 MESSAGE = "The model's kettle is über full."
 # What each provider calls its errors, by status.
