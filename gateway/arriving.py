@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.admission import Token, admitted, refuse_foreign_page
-from gateway.attributes import OPAQUE, REDACTED, secrets_in
+from gateway.attributes import OPAQUE, REDACTED, secrets_in, taken_out
 from gateway.codings import MAX_DECODED, TooLargeError, decode_whole
 from gateway.config import Config
 from gateway.errors import ExchangeError, Kind
@@ -100,5 +100,5 @@ def secrets_of(request: web.Request, token: Token | None) -> list[str]:
 def without(encoded: bytes, secrets: Iterable[str]) -> bytes:
     """Return JSON without secrets, whatever a client let into it."""
     for secret in secrets:
-        encoded = encoded.replace(_encoder.encode(secret)[1:-1], REDACTED.encode())
+        encoded = taken_out(encoded, _encoder.encode(secret)[1:-1], REDACTED.encode())
     return encoded

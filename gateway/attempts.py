@@ -24,6 +24,7 @@ from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.headers import lower, secrets_in
 from gateway.planning import Plan, Planner
 from gateway.providers.groq import recovered
+from gateway.providers.table import Provider
 from gateway.recording import Exchange
 from gateway.relay import Reply, relay
 from gateway.retry import Ended, Stop, retry_after
@@ -139,12 +140,12 @@ class Attempts:
             if len(self._course.candidates) == 1:
                 raise
             # What was asked is known of this attempt too, though nothing is sent.
-            exchange.routed(self._planner.unplanned(step.provider, model), self._decoded, secrets_in(step.provider))
+            exchange.routed(self._planner.unplanned(step.provider, model), self._decoded, _secrets_of(step.provider))
             attempt = exchange.attempt(step.reason, step.wait)
             self._course.left(step)
             return self._missed(step, None, attempt, Failed(kind=error.kind, error=error))
         read = None if plan.translation is None else plan.translation.asked
-        exchange.routed(plan.route, self._decoded, secrets_in(step.provider), asked=read)
+        exchange.routed(plan.route, self._decoded, _secrets_of(step.provider), asked=read)
         attempt = exchange.attempt(step.reason, step.wait)
         if begun is not None:
             attempt.apart = 0.0
@@ -187,7 +188,7 @@ class Attempts:
             return opened
         tee.feed(error_body)
         text = plain(error_body, coding)
-        attempt.span.set_attributes(seen.of_error_body(text, exchange.keys.all, exchange.keeping))
+        attempt.span.set_attributes(seen.of_error_body(text, exchange.keys.written, exchange.keeping))
         if plan.route.provider.recovers and (answered := recovered(text)) is not None:
             return structs.replace(opened, recovered=answered)
         return self._missed(step, plan, attempt, Failed(kind=kind, response=upstream, body=error_body))
@@ -284,6 +285,11 @@ class _Racer:
 async def _first_of(racers: list[_Racer]) -> _Racer:
     await asyncio.wait({racer.task for racer in racers}, return_when=asyncio.FIRST_COMPLETED)
     return next(racer for racer in racers if racer.task.done())
+
+
+def _secrets_of(provider: Provider) -> tuple[str, ...]:
+    """Return what is sent to a provider for the client, and what is secret in a URL that the request named itself."""
+    return (*secrets_in(provider), *seen.secrets_in({}, provider.only_target or ""))
 
 
 def _ended(failed: Failed) -> Ended:

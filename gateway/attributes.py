@@ -1,8 +1,10 @@
 """What was seen, as span attributes. Pure: values in, a dict of attributes out."""
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, AnyStr
 from urllib.parse import unquote
 
 import msgspec
@@ -110,6 +112,7 @@ def secrets_in(headers: Mapping[str, str], target: str) -> Iterator[str]:
         if value is not None:
             yield value
             yield value.rpartition(" ")[2]
+            yield from _basic(value)
             if name == "cookie":
                 yield from (each.partition("=")[2] for each in value.split("; "))
     path, _, query = target.partition("?")
@@ -123,6 +126,36 @@ def secrets_in(headers: Mapping[str, str], target: str) -> Iterator[str]:
         yield user.group(2).partition(":")[2]
 
 
+def _basic(value: str) -> Iterator[str]:
+    """Give the user with the password, and the password, that an `Authorization: Basic` shows (RFC 7617)."""
+    scheme, _, encoded = value.partition(" ")
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            shown = b64decode(encoded).decode()
+            yield shown
+            yield shown.partition(":")[2]
+
+
+def taken_out(text: AnyStr, secret: AnyStr, instead: AnyStr) -> AnyStr:
+    """Return a text without a secret, and without what there is of one that was cut off: a half of it, or more.
+
+    A stream breaks off anywhere, and what is too long is cut anywhere.
+    """
+    half = secret[: (len(secret) + 1) // 2]
+    at, end = text.find(half), 0
+    if at < 0:
+        return text
+    kept: list[AnyStr] = []
+    while at >= 0:
+        kept += [text[end:at], instead]
+        end = at + len(half)
+        while end - at < len(secret) and text[end : end + 1] == secret[end - at : end - at + 1]:
+            end += 1
+        at = text.find(half, end)
+    kept.append(text[end:])
+    return text[:0].join(kept)
+
+
 def scrub(attributes: Attributes, secrets: tuple[str, ...]) -> None:
     """Take secrets out of all attributes, content too: an agent may well have been shown its own environment."""
     for secret in secrets:
@@ -132,8 +165,8 @@ def scrub(attributes: Attributes, secrets: tuple[str, ...]) -> None:
         escaped = _encoder.encode(secret)[1:-1].decode()
         for key, value in attributes.items():
             said = escaped if key in _JSON else secret
-            if isinstance(value, str) and said in value:
-                attributes[key] = value.replace(said, REDACTED)
+            if isinstance(value, str):
+                attributes[key] = taken_out(value, said, REDACTED)
 
 
 def of_client(
@@ -233,14 +266,16 @@ def of_answered(answered: Answered, keeping: Keeping) -> Attributes:
 
 
 def of_error_body(body: bytes, secrets: tuple[str, ...], keeping: Keeping) -> Attributes:
-    """Return the body of a provider's error as text, without secrets, where content is kept: it may repeat that."""
+    """Return the body of a provider's error as text, without secrets, where content is kept: it may repeat that.
+
+    `secrets`: in each form in which a provider may repeat them.
+    """
     if not body or not keeping.content:
         return {}
-    text = body.decode("utf-8", "replace")
+    # No more of it than can be kept: where nothing but keys is taken out, some more.
+    text = body[: 4 * ERROR_BODY_KEPT].decode("utf-8", "replace")
     for secret in secrets:
         text = text.replace(secret, REDACTED)
-        if secret.isascii():
-            text = text.replace(_encoder.encode(secret)[1:-1].decode(), REDACTED)
     text = keeping.redaction.text(text)
     limit = min(ERROR_BODY_KEPT, keeping.limit)
     cut: Attributes = {"gateway.content.truncated": True} if len(text) > limit else {}

@@ -189,3 +189,24 @@ def test_a_readable_text_can_be_stored(text):
     assert kept.encode().decode() == kept
     if raw.encode("utf-8", "ignore").decode() == raw:
         assert kept == raw
+
+
+LONG = "sk-0123456789abcdefghijABCDEFGHIJ"  # 33 letters, of which 17 are a half
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f"a {LONG} b {LONG}", "a [redacted] b [redacted]"),
+        (f"it is {LONG[:-1]}", "it is [redacted]"),
+        (f"it is {LONG[:17]}", "it is [redacted]"),
+        (f"it is {LONG[:17]}, no {LONG}!", "it is [redacted], no [redacted]!"),
+        (f"it is {LONG[:16]}", f"it is {LONG[:16]}"),
+        (f"{LONG}{LONG}", "[redacted][redacted]"),
+        ("", ""),
+    ],
+)
+def test_half_a_key_is_taken_out_too(text, left):
+    """A stream breaks off within one, and a text is cut within one: what is left of it is still secret."""
+    assert seen.taken_out(text, LONG, "[redacted]") == left
+    assert seen.taken_out(text.encode(), LONG.encode(), b"[redacted]") == left.encode()
