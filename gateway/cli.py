@@ -14,7 +14,7 @@ import click
 
 from gateway.arguments import config_option, data_option, here
 from gateway.configuring import config as config_group
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
 from gateway.exporting import export
 from gateway.printing import Format
 
@@ -121,6 +121,45 @@ def check(config: Path | None, data: Path, as_json: bool) -> None:
         click.echo(f"Warning: {warning}", err=True)
     if report.error is not None:
         raise click.ClickException(report.error)
+
+
+@main.command()
+@config_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--example", "examples", multiple=True, metavar="TEXT", help="What a pattern of yours is to take out.")
+def doctor(config: Path | None, data: Path, as_json: bool, examples: tuple[str, ...]) -> None:
+    """See whether this configuration leaks: canary keys go through a gateway of it, and every sink is looked through.
+
+    Everything is on this machine: no provider and no collector of yours is asked, and no key of yours is used.
+    Exit code: 0 clean, 1 something leaked, 2 the configuration cannot work, 3 something could not be checked.
+
+    \b
+    gateway doctor -c gateway.toml
+    gateway doctor --json | jq .leaks
+    """
+    import secrets
+
+    from gateway.doctor import report as reporting
+    from gateway.doctor.examining import Told, examine, read
+
+    def step(text: str) -> None:
+        click.echo(text, err=True)
+
+    def requests(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{done}/{total} requests", nl=done == total, err=True)
+
+    try:
+        loaded, made = read(config, data, os.environ, here())
+        told = Told(step, requests)
+        report = examine(loaded, made, secrets.SystemRandom(), told, examples=examples)
+    except GatewayError as error:
+        click.echo(f"Error: {error}", err=True)
+        wrong = isinstance(error, ConfigError)
+        raise SystemExit(reporting.BAD_CONFIGURATION if wrong else reporting.NOT_CHECKED) from None
+    reporting.write(report, as_json=as_json)
+    raise SystemExit(report.code)
 
 
 @main.group(name="import")

@@ -22,7 +22,7 @@ from tests.running import Process, to
 from tests.upstream import Upstream
 
 GATEWAY = (sys.executable, "-m", "gateway")
-COMMANDS = ("serve", "check", "config", "sql", "tail", "demo", "import")
+COMMANDS = ("serve", "check", "doctor", "config", "sql", "tail", "demo", "import")
 PATIENCE = 45.0
 MODELS = request("GET", "/v1/models")
 
