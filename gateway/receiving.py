@@ -118,22 +118,25 @@ def _taken(
     last: Source | None = None
     of: Line = {}
     is_own = False
+    ids: set[tuple[str, str]] = set()
     for source, span in (spans_in_json if encoding == "json" else spans_in_protobuf)(body):
         if source is not last:
             last, of = source, whose(source, keeping)
             is_own = _is_own(source, own)
-        reason, line = "malformed", span if isinstance(span, Malformed) else line_of(span, of, keeping, received_ns)
-        if is_own and not isinstance(line, Malformed):
-            reason, line = "own", Malformed("it is this gateway's own, which a collector has sent back")
+        line = span if isinstance(span, Malformed) else line_of(span, of, keeping, received_ns)
+        reason = "malformed"
         if not isinstance(line, Malformed):
-            made = without(encoded(line), secrets)
-            if len(made) < LINE_BYTES:
+            of_span, made = (line["trace_id"], line["span_id"]), without(encoded(line), secrets)
+            if is_own:
+                reason, line = "own", Malformed("it is this gateway's own, which a collector has sent back")
+            elif of_span in ids:
+                reason, line = "twice", Malformed("it is there twice")
+            elif len(made) >= LINE_BYTES:
+                reason, line = "too_long", Malformed(f"it has {len(made)} bytes, more than {LINE_BYTES}")
+            else:
+                ids.add(of_span)
                 took.lines.append(made)
                 continue
-            reason, line = (
-                "too_long",
-                Malformed(f"it has {len(made)} bytes, more than {LINE_BYTES}"),
-            )
         took.rejected[line.why] += 1
         took.dropped[reason] += 1
     return took

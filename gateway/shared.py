@@ -47,7 +47,7 @@ class Cell:
             )
         generation = self.generation + 1
         at = self._at(generation)
-        _HEAD.pack_into(self._memory, at, generation, len(value), zlib.crc32(value))
+        _HEAD.pack_into(self._memory, at, generation, len(value), _sum(value, generation))
         self._memory[at + _HEAD.size : at + _HEAD.size + len(value)] = value
         self._word[0] = generation
         return generation
@@ -62,12 +62,17 @@ class Cell:
             marked, length, checksum = _HEAD.unpack_from(self._memory, at)
             if marked == generation and length <= self._size:
                 value = self._memory[at + _HEAD.size : at + _HEAD.size + length]
-                if zlib.crc32(value) == checksum:
+                if _sum(value, generation) == checksum:
                     return generation, value
             # It has been replaced twice meanwhile: the next look finds the newer one.
 
     def _at(self, generation: int) -> int:
         return _WORD + (generation & 1) * self._half
+
+
+def _sum(value: bytes, generation: int) -> int:
+    """Return the checksum of a value: a head that is half one generation's and half another's fits no value."""
+    return zlib.crc32(value, generation & 0xFFFF_FFFF)
 
 
 class Slots:

@@ -114,6 +114,23 @@ async def test_a_span_that_comes_again_is_there_once(gateway: InProcess):
     assert gateway.ask("SELECT count(*) FROM received_spans") == [(6,)]
 
 
+async def test_a_span_that_is_twice_in_a_request_is_taken_once(gateway: InProcess):
+    """The other is told of, as what is malformed is."""
+    said = ExportTraceServiceResponse.FromString((await send(gateway.url, wrapped([span(1), span(1)]))).body)
+    assert (said.partial_success.rejected_spans, said.partial_success.error_message) == (
+        1,
+        "1 of them: it is there twice",
+    )
+    assert gateway.ask("SELECT count(*) FROM spans") == [(1,)]
+
+
+async def test_what_came_first_stays(gateway: InProcess):
+    """A span that is sent again says what it said at first, sealed or not."""
+    for name in ("first", "second", "third"):
+        assert (await send(gateway.url, wrapped([span(1, name=name), span(2)]))).status == 200
+    assert gateway.ask("SELECT name FROM received ORDER BY span_id") == [("first",), ("work 2",)]
+
+
 async def test_nothing_of_a_span_is_lost_in_sql(gateway: InProcess):
     """Events, links, status and state are where the Collector's ClickHouse exporter would have them."""
     full = span(

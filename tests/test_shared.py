@@ -40,13 +40,14 @@ for _ in range(2):
     if not pid:
         os.write(go, str(watched(cell, 1.0)).encode())
         os._exit(0)
+    os.close(go)  # one that fails has nothing to say, and is not waited for
     readers.append((pid, come))
 until, number = time.monotonic() + 1.2, 0
 while time.monotonic() < until:
     number += 1
     assert cell.publish(value(number)) == number
 for pid, come in readers:
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), os.read(come, 100).decode())
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), os.read(come, 100).decode() or -1)
 """
 _KILLED = """
 for round in range(20):
