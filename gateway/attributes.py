@@ -323,7 +323,9 @@ def _content(key: str, value: Any, keeping: Keeping) -> Attributes:
         return {}
     encoded = _encoder.encode(value)
     if keeping.redaction:  # before it is cut: a half of a secret is still one
-        encoded = _encoder.encode(keeping.redaction.value(msgspec.json.decode(encoded)))
+        said = msgspec.json.decode(encoded)
+        if (kept := keeping.redaction.value(said)) is not said:
+            encoded = _encoder.encode(kept)
     if len(encoded) <= keeping.limit:
         return {key: encoded.decode()}
     return {key: bounded(encoded, keeping.limit), "gateway.content.truncated": True}

@@ -49,6 +49,10 @@ _PHONES = (
 )
 
 
+# What a text's neighbours could stand in the way of, or for.
+_ANCHORS = ("^", "$", "\\A", "\\z", "\\B")
+
+
 class _Rule(Struct, frozen=True):
     """`found`: how much of a match it is, from its beginning."""
 
@@ -82,8 +86,10 @@ class Redaction:
         for name, pattern in (patterns or {}).items():
             self._rules.append(_Rule(compiled(pattern), f"[redacted: {name}]", len))
             each.append(f"(?:{pattern})")
-        # Most texts have none of it: one look instead of one for each.
+        # Most texts have none of it: one look instead of one for each rule; and for all texts of a value, where no
+        # pattern asks for the beginning or the end of one.
         self._any = re2.compile("|".join(each)) if each else None
+        self._at_once = not any(anchor in pattern for pattern in (patterns or {}).values() for anchor in _ANCHORS)
 
     def __repr__(self) -> str:
         return f"<Redaction rules: {len(self._rules)}>"
@@ -102,17 +108,43 @@ class Redaction:
 
     def value(self, value: Any) -> Any:
         """Return a JSON value likewise, the keys of its objects included; what has none is the same object again."""
+        if self._any is None:
+            return value
+        if self._at_once:
+            texts: list[str] = []
+            _collect(value, texts)
+            if self._any.search("\n".join(texts)) is None:
+                return value
+        return self._without(value)
+
+    def _without(self, value: Any) -> Any:
         match value:
             case str():
                 return self.text(value)
             case dict():
                 if value.get("type") == "blob":  # base64 in `content`, in which anything may stand by chance
-                    return value | {key: self.value(each) for key, each in value.items() if key != "content"}
-                return {self.text(key): self.value(each) for key, each in value.items()}
+                    return value | {key: self._without(each) for key, each in value.items() if key != "content"}
+                return {self.text(key): self._without(each) for key, each in value.items()}
             case list() | tuple():
-                return [self.value(each) for each in value]
+                return [self._without(each) for each in value]
             case _:
                 return value
+
+
+def _collect(value: Any, into: list[str]) -> None:
+    """Add all texts of a JSON value that are looked at."""
+    match value:
+        case str():
+            into.append(value)
+        case dict():
+            blob = value.get("type") == "blob"
+            for key, each in value.items():
+                if not (blob and key == "content"):
+                    into.append(key)
+                    _collect(each, into)
+        case list() | tuple():
+            for each in value:
+                _collect(each, into)
 
 
 class PatternError(ValueError):

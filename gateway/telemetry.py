@@ -136,7 +136,9 @@ class JournalProcessor(SpanProcessor):
         row = row_of(span)
         if not self.redaction:
             return row
-        return {name: value if name in _OURS else self.redaction.value(value) for name, value in row.items()}
+        others = {name: value for name, value in row.items() if name not in _OURS}
+        kept = self.redaction.value(others)
+        return row if kept is others else row | dict(zip(others, kept.values(), strict=True))
 
 
 class _Span(trace.Span):

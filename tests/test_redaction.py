@@ -69,6 +69,20 @@ def test_several_are_taken_out_of_one_text():
     assert made == "[redacted: email] paid with [redacted: card] 123 for [redacted: ticket], [redacted: ticket]"
 
 
+@pytest.mark.parametrize("pattern", ["^only$", r"\Aonly", r"only\z", r"\Bnly"])
+def test_a_pattern_may_ask_for_the_beginning_or_the_end_of_a_text(pattern):
+    """Each text has its own, whatever stands beside it in a value."""
+    made = Redaction(["emails"], {"p": pattern}).value({"a": "x", "b": ["only", "y"]})
+    assert "[redacted: p]" in made["b"][0]
+    assert (made["a"], made["b"][1]) == ("x", "y")
+
+
+def test_a_value_with_nothing_of_it_is_the_same_again():
+    """It need not be written anew."""
+    value = {"a": ["b", {"c": "bob at example"}]}
+    assert ALL.value(value) is value
+
+
 def test_each_kind_is_its_own_choice():
     """What is not asked for stays."""
     text = "bob@example.com +14155552671 4111111111111111 sk-proj-abc123def456ghi789"
