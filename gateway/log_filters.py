@@ -9,8 +9,8 @@ from gateway.redaction import NOTHING, Redaction
 HTTP_LOG = "gateway.http"
 # Reads the headers for a collector, and repeats those it cannot read.
 _OTEL_HEADERS = "opentelemetry.util.re"
-# Whoever may log what an exception says, which may be what it was given.
-_REPEATERS = ("gateway", "aiohttp", "asyncio")
+# Who else may log what an exception says, which may be what it was given.
+_LIBRARIES = ("aiohttp", "asyncio")
 
 
 class _Unrepeated(logging.Filter):
@@ -47,8 +47,17 @@ for _name in (HTTP_LOG, _OTEL_HEADERS):
 
 
 def redact_logs(redaction: Redaction) -> None:
-    """Take out of the log of this process what is taken out of all that is kept, from now on."""
+    """Take out of what the gateway logs what is taken out of all that is kept, from now on."""
     _redacted.redaction = redaction
+    _filter("gateway")
+
+
+def redact_libraries() -> None:
+    """Take it out of what libraries log, too: in a process that is the gateway's alone."""
+    _filter(*_LIBRARIES)
+
+
+def _filter(*roots: str) -> None:
     for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in _REPEATERS:
+        if name.partition(".")[0] in roots:
             logging.getLogger(name).addFilter(_redacted)

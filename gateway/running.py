@@ -20,6 +20,8 @@ from gateway.admin.sockets import socket_path
 from gateway.config import Config
 from gateway.current import Current, Published
 from gateway.errors import ConfigError
+from gateway.keeping import keeping_of
+from gateway.log_filters import redact_libraries, redact_logs
 from gateway.metrics.page import metered
 from gateway.otlp.exporter import Exporter
 from gateway.recorder import Recorder
@@ -82,6 +84,8 @@ def _begin(published: Published) -> tuple[int, Current]:
     """Return what is in force. What `.env` files say is part of this process's environment from now on."""
     generation, current = published.get()
     os.environ.update(current.loaded.environ)
+    redact_logs(keeping_of(current.loaded.config).redaction)
+    redact_libraries()
     return generation, current
 
 
