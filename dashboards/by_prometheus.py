@@ -52,7 +52,7 @@ LATENCY = [
     promql("Duration by model, p95", "timeseries", "s", 12, percentile(0.95, DURATION, GOOD, MODEL)),
     promql("First chunk by model, p95", "timeseries", "s", 12, percentile(0.95, FIRST_CHUNK, ASKED, MODEL)),
     promql(
-        "Duration of good attempts",
+        "Good attempts by how long they took",
         "heatmap",
         "s",
         12,
