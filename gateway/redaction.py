@@ -122,13 +122,20 @@ class Redaction:
             case str():
                 return self.text(value)
             case dict():
-                if value.get("type") == "blob":  # base64 in `content`, in which anything may stand by chance
-                    return value | {key: self._without(each) for key, each in value.items() if key != "content"}
-                return {self.text(key): self._without(each) for key, each in value.items()}
+                binary = _binary(value)
+                return {
+                    key if key == binary else self.text(key): each if key == binary else self._without(each)
+                    for key, each in value.items()
+                }
             case list() | tuple():
                 return [self._without(each) for each in value]
             case _:
                 return value
+
+
+def _binary(value: dict[str, Any]) -> str | None:
+    """Return the key that has base64 below it, in which anything may stand by chance: of a picture, or of bytes."""
+    return "content" if value.get("type") == "blob" else "otlp.bytes" if "otlp.bytes" in value else None
 
 
 def _collect(value: Any, into: list[str]) -> None:
@@ -137,9 +144,9 @@ def _collect(value: Any, into: list[str]) -> None:
         case str():
             into.append(value)
         case dict():
-            blob = value.get("type") == "blob"
+            binary = _binary(value)
             for key, each in value.items():
-                if not (blob and key == "content"):
+                if key != binary:
                     into.append(key)
                     _collect(each, into)
         case list() | tuple():

@@ -224,6 +224,22 @@ def test_keys_by_name_are_never_kept():
     assert made == dict.fromkeys(names, REDACTED) | {"http.request.header.accept": ["x"]}
 
 
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://x.example/v1?key=AIzaX&alt=sse#a", "https://x.example/v1?key=[redacted]&alt=sse#a"),
+        ("/v1/a?q=keys&x-api-key=k1&access_token=t2", "/v1/a?q=keys&x-api-key=[redacted]&access_token=[redacted]"),
+        ("key=1&X-Amz-Signature=ab", "key=[redacted]&X-Amz-Signature=[redacted]"),
+        ("https://x.example/key=1/monkey=2?donkey=3", "https://x.example/key=1/monkey=2?donkey=3"),
+    ],
+)
+def test_keys_in_a_url_are_never_kept(url, kept):
+    """By the names of its parameters; all else of it stays."""
+    assert captured({"url.full": url, "http.target": url, "note": url}, "full", 100) == {
+        "url.full": kept, "http.target": kept, "note": url,
+    }  # fmt: skip
+
+
 def test_the_collector_gets_no_content_where_it_is_to_get_none():
     """`[capture] otlp` holds for what is passed on as well, events and links included."""
     spoken = said({"gen_ai.input.messages": "[]", "kept": "yes"})

@@ -133,7 +133,9 @@ def test_a_secret_in_the_json_of_a_tools_arguments_is_found():
 def test_what_is_no_text_is_not_looked_at():
     """A picture's base64 may have anything in it by chance; numbers are no text."""
     blob = {"type": "blob", "mime_type": "image/png", "content": "AKIAIOSFODNN7EXAMPLE"}
-    assert ALL.value(blob) == blob
+    assert ALL.value([blob, "bob@example.com"]) == [blob, "[redacted: email]"]
+    sent = {"otlp.bytes": "AKIAIOSFODNN7EXAMPLE"}
+    assert ALL.value({"a": sent, "bob@example.com": 1}) == {"a": sent, "[redacted: email]": 1}
     assert ALL.value({"n": 4111111111111111, "yes": True, "none": None}) == {
         "n": 4111111111111111,
         "yes": True,

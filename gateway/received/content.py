@@ -32,6 +32,11 @@ _KEYS = re.compile(
     r".*(^|[._-])(authorization|cookie|set[_-]cookie|api[_-]?key|access[_-]?token|x[_-]goog[_-]api[_-]key|password|secret)",
     re.IGNORECASE,
 )
+# Keys in a URL, by the names of their parameters.
+_URLS = frozenset({"url.full", "url.query", "http.url", "http.target"})
+_PARAMETERS = re.compile(
+    r"((?:^|[?&])(?:key|[\w-]*api[_-]?key|[\w-]*token|code|password|[\w-]*signature|sig)=)[^&#\s]+", re.IGNORECASE
+)
 REDACTED = "[redacted]"
 
 
@@ -49,6 +54,8 @@ def captured(attributes: dict[str, Any], mode: CaptureMode, limit: int) -> dict[
     for name, value in attributes.items():
         if _KEYS.fullmatch(name) is not None:
             made[name] = REDACTED
+        elif name in _URLS and isinstance(value, str):
+            made[name] = _PARAMETERS.sub(rf"\1{REDACTED}", value)
         elif not is_content(name):
             made[name] = value
         elif mode in {"full", "truncated"}:
