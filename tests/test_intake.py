@@ -184,7 +184,7 @@ async def test_the_path_is_that_of_what_was_sent(gateway: InProcess):
         (b'{"events": [[]]}', 422, "$.events[0]: Expected `object`"),
         (b"{}", 422, "$.type: this field is missing"),
         (b'[{"type": "a"},{"type": "a", "data": ' + b"[" * 900 + b"]" * 900 + b"}]", 202, ""),
-        (b'{"type": "a", "data": ' + b"[" * 2000 + b"]" * 2000 + b"}", 400, "no JSON"),
+        (b'{"type": "a", "data": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", 400, "no JSON"),
         (b"[" + b",".join([b'{"type":"a"}'] * 20_001) + b"]", 413, "send at most 20000"),
     ],
 )

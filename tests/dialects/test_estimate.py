@@ -20,7 +20,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.estimate import estimate
 
 DEEP: list[Any] = []
-for _ in range(5000):
+for _ in range(200_000):
     DEEP = [DEEP]
 HELLO = [Message(role="user", parts=[Text(content="x" * 40)])]
 ANSWER = [Message(role="assistant", parts=[Text(content="y" * 21)])]
