@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gateway.embedding import create_app
+    from gateway.server.embed import create_app
 
 __all__ = ["create_app"]
 
@@ -11,7 +11,7 @@ __all__ = ["create_app"]
 def __getattr__(name: str) -> Any:
     """Import what is asked for only then: `gateway.client` is to be light."""
     if name == "create_app":
-        from gateway.embedding import create_app  # noqa: PLC0415
+        from gateway.server.embed import create_app  # noqa: PLC0415
 
         return create_app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,9 +10,10 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
-from tests.asking import answers
-from tests.running import InProcess, to
-from tests.upstream import Upstream
+from tests.support.asking import answers
+from tests.support.paths import FIXTURES
+from tests.support.running import InProcess, to
+from tests.support.upstream import Upstream
 
 # How fast a machine draws and runs examples is no property of what is tested.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,14 +27,13 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 # The gateways of tests are configured by the tests alone; set here, so that modules and children have it too.
 os.environ["XDG_CONFIG_HOME"] = os.devnull
 
-FIXTURES = Path(__file__).parent / "dialects" / "fixtures"
 _CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 # What may block: the journal's appends and what comes with them, a look at the store before it is asked, which the
 # recorder's loop has time for, and a test that itself asks the store.
 _MAY_BLOCK = {
-    "gateway/journal.py": {"__init__", "_append", "_create", "_close", "close", "_tell", "rotate", "tick"},
-    "gateway/query.py": {"_question"},
-    "tests/running.py": {"__init__", "_lines", "ask", "sealed"},
+    "gateway/tracing/journal.py": {"__init__", "_append", "_create", "_close", "close", "_tell", "rotate", "tick"},
+    "gateway/store/query.py": {"_question"},
+    "tests/support/running.py": {"__init__", "_lines", "ask", "sealed"},
 }
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from gateway import run_ids
+from gateway import ids
 from gateway.client import place
 from gateway.client.calls import headers, httpx_async_hook, httpx_async_hook_for, httpx_hook, httpx_hook_for
 from gateway.client.delivery import configure, dropped, flush, this_process
@@ -70,8 +70,8 @@ def event(type: str, data: Mapping[str, Any] | None = None, *, error: object = N
         here = place.here()
         said: dict[str, Any] = {
             "type": text(type)[:LONGEST_ID] or "event",
-            "run_id": run_ids.NIL if here is None else here.run.id,
-            "step_id": run_ids.NIL if here is None or here.step is None else here.step.id,
+            "run_id": ids.NIL if here is None else here.run.id,
+            "step_id": ids.NIL if here is None or here.step is None else here.step.id,
             "time": time_of(time.time_ns()),
         }
         if data is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 from uuid import UUID
 
-from gateway import run_ids
+from gateway import ids
 from gateway.client import otel, place
 from gateway.client.delivery import this_process
 from gateway.client.place import Place
@@ -72,8 +72,8 @@ class Run(Scope):
             run=self,
             step=None,
             outer=outer,
-            trace_id=bridge.trace_id if bridge else run_ids.trace_id(self.id),
-            span_id=(bridge and bridge.span_id) or run_ids.run_span_id(self.id),
+            trace_id=bridge.trace_id if bridge else ids.trace_id(self.id),
+            span_id=(bridge and bridge.span_id) or ids.run_span_id(self.id),
             metadata=metadata,
         )
         belongs = {_NAMES.get(name, name): value for name, value in metadata.items() if name not in _COLUMNS}
@@ -178,7 +178,7 @@ class Step(Scope):
             step=self,
             outer=outer,
             trace_id=outer.trace_id,
-            span_id=(bridge and bridge.span_id) or run_ids.step_span_id(self.id, outer.run.id),
+            span_id=(bridge and bridge.span_id) or ids.step_span_id(self.id, outer.run.id),
             metadata=merged(outer.metadata, self._metadata),
         )
         data: dict[str, Any] = {"type": text(given["type"])}
@@ -203,7 +203,7 @@ class Step(Scope):
             self._own_run.close(error)
 
     def _put(self, kind: str, now: str, data: dict[str, Any]) -> None:
-        run_id = self._place.run.id if self._place else run_ids.NIL
+        run_id = self._place.run.id if self._place else ids.NIL
         this_process().put({"type": kind, "run_id": run_id, "step_id": self.id, "time": now, "data": data})
 
 

@@ -5,20 +5,20 @@ import re
 from msgspec import Struct
 
 from gateway.dialects import Dialect, bedrock, gemini
-from gateway.dialects.anthropic import MESSAGES
-from gateway.dialects.anthropic_reply import MESSAGES_WRITER
+from gateway.dialects.anthropic.read_response import MESSAGES
+from gateway.dialects.anthropic.write_response import MESSAGES_WRITER
 from gateway.dialects.bedrock import CONVERSE
-from gateway.dialects.bedrock_write import CONVERSE_WRITER
-from gateway.dialects.edit import Peek
+from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
 from gateway.dialects.gemini import GEMINI
-from gateway.dialects.gemini_write import GEMINI_WRITER
-from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
-from gateway.dialects.ollama_write import OLLAMA_WRITER
-from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
-from gateway.dialects.openai_chat_reply import CHAT_WRITER
-from gateway.dialects.openai_responses import RESPONSES
-from gateway.dialects.responses_reply import RESPONSES_WRITER
-from gateway.dialects.writing import Writer
+from gateway.dialects.gemini.writer import GEMINI_WRITER
+from gateway.dialects.ollama.read_response import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
+from gateway.dialects.ollama.write_request import OLLAMA_WRITER
+from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
+from gateway.dialects.openai_chat.write_response import CHAT_WRITER
+from gateway.dialects.openai_responses.read_response import RESPONSES
+from gateway.dialects.openai_responses.write_response import RESPONSES_WRITER
+from gateway.dialects.shared.writer import Writer
+from gateway.dialects.wire.edit import Peek
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect

@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 
 from gateway.dialects.conversation import Answered, Message, Part, ToolCall
-from gateway.dialects.lenient import UNREADABLE, decode, fields, json_value, text
+from gateway.dialects.wire.json import UNREADABLE, decode, fields, json_value, text
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _ANY = msgspec.json.Decoder()

@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.dialects import parameters as name
 from gateway.dialects.conversation import (
     Asked,
     Message,
@@ -23,11 +22,12 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     ToolChoice,
 )
-from gateway.dialects.custom_tools import as_functions
-from gateway.dialects.dropping import Dropped
-from gateway.dialects.openai_request import NAME as OPENAI_CHAT
-from gateway.dialects.turns import identified, named
-from gateway.dialects.writing import Written
+from gateway.dialects.openai_chat.read_request import NAME as OPENAI_CHAT
+from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.custom_tools import as_functions
+from gateway.dialects.shared.messages import identified, named
+from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Written
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 MODES = frozenset({"auto", "none", "required", "tool"})

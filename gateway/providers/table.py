@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from gateway.config import Config
-from gateway.config import Provider as Settings
+from gateway.config.model import Config
+from gateway.config.model import Provider as Settings
 from gateway.errors import ConfigError
 from gateway.providers.catalog import CATALOG
 from gateway.providers.entry import Entry, KeySent, urls
+from gateway.providers.http.client import Origin
 from gateway.providers.quirks import Quirks
-from gateway.wire import Origin
 
 OPENAI = ("openai-chat", "openai-responses")
 ANTHROPIC = ("anthropic-messages",)

@@ -12,7 +12,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from botocore.validate import ParamValidator
 
-from gateway.dialects.eventstream import event, exception
+from gateway.dialects.wire.eventstream import event, exception
 
 MODEL = botocore.session.Session().get_service_model("bedrock-runtime")
 

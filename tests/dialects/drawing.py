@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gateway.dialects import parameters as name
 from gateway.dialects.conversation import Blob, Citation, Extra, ResponseFormat, TokenLogprob, ToolCall, Usage
+from gateway.dialects.shared import parameters as name
 
 # Half of a surrogate pair is no text that can be sent.
 LETTERS = st.characters(exclude_categories=["Cs"])

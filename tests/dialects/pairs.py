@@ -1,13 +1,12 @@
 """The six dialects by name, their fixtures cut into events, and what is compared when one is written as another."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gateway.dialects import Dialect
-from gateway.dialects.anthropic import MESSAGES
-from gateway.dialects.anthropic_reply import MESSAGES_WRITER
+from gateway.dialects.anthropic.read_response import MESSAGES
+from gateway.dialects.anthropic.write_response import MESSAGES_WRITER
 from gateway.dialects.bedrock import CONVERSE
-from gateway.dialects.bedrock_write import CONVERSE_WRITER
+from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
 from gateway.dialects.conversation import (
     Answered,
     Asked,
@@ -21,15 +20,16 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
 )
 from gateway.dialects.gemini import GEMINI
-from gateway.dialects.gemini_write import GEMINI_WRITER
-from gateway.dialects.ollama import OLLAMA_CHAT
-from gateway.dialects.ollama_write import OLLAMA_WRITER
-from gateway.dialects.openai_chat import CHAT_COMPLETIONS
-from gateway.dialects.openai_chat_reply import CHAT_WRITER
-from gateway.dialects.openai_responses import RESPONSES
-from gateway.dialects.responses_reply import RESPONSES_WRITER
-from gateway.dialects.writing import Writer
+from gateway.dialects.gemini.writer import GEMINI_WRITER
+from gateway.dialects.ollama.read_response import OLLAMA_CHAT
+from gateway.dialects.ollama.write_request import OLLAMA_WRITER
+from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS
+from gateway.dialects.openai_chat.write_response import CHAT_WRITER
+from gateway.dialects.openai_responses.read_response import RESPONSES
+from gateway.dialects.openai_responses.write_response import RESPONSES_WRITER
+from gateway.dialects.shared.writer import Writer
 from tests.dialects.botocores import framed
+from tests.support.paths import FIXTURES
 
 
 class Spoken(NamedTuple):
@@ -53,7 +53,6 @@ SPOKEN = {
     "ollama": Spoken(OLLAMA_CHAT, OLLAMA_WRITER, "/api/chat"),
     "bedrock": Spoken(CONVERSE, CONVERSE_WRITER, "/model/m/converse-stream"),
 }
-FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def family(name: str) -> str:

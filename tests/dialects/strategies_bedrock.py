@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.dialects import events
-from gateway.dialects.bedrock_media import format_of, mime_type
+from gateway.dialects.bedrock.media import format_of, mime_type
 from gateway.dialects.conversation import (
     Answered,
     Asked,
@@ -30,7 +30,7 @@ from gateway.dialects.conversation import (
     Uri,
     Usage,
 )
-from gateway.dialects.lenient import json_value
+from gateway.dialects.wire.json import json_value
 
 OWN = "bedrock-converse"
 ARN = "arn:aws:bedrock:us-east-1"

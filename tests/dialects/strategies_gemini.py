@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.dialects import events
-from gateway.dialects import parameters as name
 from gateway.dialects.conversation import (
     Answered,
     Asked,
@@ -32,8 +31,9 @@ from gateway.dialects.conversation import (
     Uri,
     Usage,
 )
-from gateway.dialects.lenient import json_value
-from gateway.dialects.replay import replay
+from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.wire.json import json_value
 
 WORDS = st.text(min_size=1, max_size=12)
 NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)

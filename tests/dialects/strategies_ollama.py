@@ -25,7 +25,7 @@ from gateway.dialects.conversation import (
     Usage,
     tool_answer,
 )
-from gateway.dialects.lenient import json_value
+from gateway.dialects.wire.json import json_value
 
 WORDS = st.text(min_size=1, max_size=12)
 NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)

@@ -6,7 +6,6 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.dialects import parameters as name
 from gateway.dialects.conversation import (
     Answered,
     Asked,
@@ -29,6 +28,7 @@ from gateway.dialects.conversation import (
     ToolChoice,
     Uri,
 )
+from gateway.dialects.shared import parameters as name
 from tests.dialects import drawing as d
 
 NAME = "openai-responses"

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from gateway.dialects import Dialect, StreamReader, events
 from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Refusal, Text, ToolCall
-from gateway.dialects.lenient import json_value
-from gateway.dialects.replay import replay
-from gateway.dialects.writing import StreamWriter, Writer
+from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.writer import StreamWriter, Writer
+from gateway.dialects.wire.json import json_value
 
 
 def told_of(answer: Answered, piece: int = 3) -> Iterator[events.Event]:

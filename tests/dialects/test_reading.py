@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dialects import Dialect, streamed
+from gateway.dialects import Dialect
 from gateway.dialects.conversation import Answered, Message, Usage
 from gateway.dialects.registry import DIALECTS
+from gateway.dialects.shared import stream_reader
+from tests.support.paths import FIXTURES
 
-FIXTURES = Path(__file__).parent / "fixtures"
 SPOKEN = {"chat": "openai-chat", "completion": "openai-completions", "embeddings": "openai-embeddings"}
 SPOKEN |= {"messages": "anthropic-messages", "responses": "openai-responses", "ollama": "ollama", "gemini": "gemini"}
 
@@ -186,7 +186,7 @@ ENDLESS = {
 @pytest.mark.parametrize("name", ENDLESS)
 def test_an_endless_stream_is_kept_to_a_limit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Content beyond the limit is counted and left; the usage and the end are read all the same."""
-    monkeypatch.setattr(streamed, "KEPT_MAX", 1_500_000)
+    monkeypatch.setattr(stream_reader, "KEPT_MAX", 1_500_000)
     reader = DIALECTS[name].stream_reader()
     first, *rest = ENDLESS[name]
     for data in (first, first, *rest):

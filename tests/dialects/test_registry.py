@@ -1,7 +1,7 @@
 import pytest
 
-from gateway.dialects.edit import Peek
 from gateway.dialects.registry import DIALECTS, SPOKEN_AS, WRITERS, by_shape, classify, in_path
+from gateway.dialects.wire.edit import Peek
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from google.genai import types
 from openai.lib.streaming.chat import ChatCompletionStreamState
 
 from tests.matrix.scenes import BUDGET, EFFORT, Case, Part
-from tests.sdks import KEY
+from tests.support.sdks import KEY
 
 Delta = tuple[str, str]
 Tokens = tuple[int | None, int | None, int | None, int | None]

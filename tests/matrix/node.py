@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from tests.end_to_end.test_sdk_node import TESTS, node_packages
 from tests.matrix.clients import Delta, Got
 from tests.matrix.scenes import BUDGET, EFFORT, Case
-from tests.sdks import KEY
-from tests.test_sdk_node import TESTS, node_packages
+from tests.support.sdks import KEY
 
 
 class NodeError(Exception):

@@ -16,9 +16,9 @@ from tests.matrix.clients import google_client
 from tests.matrix.scenes import BUDGET, INPUT, OUTPUT, PARIS, WEATHER, Said
 from tests.matrix.upstreams import UPSTREAMS
 from tests.matrix.upstreams_claude import SIGNATURE
-from tests.running import InProcess
-from tests.sdks import KEY, facts, recorded
-from tests.upstream import Upstream
+from tests.support.running import InProcess
+from tests.support.sdks import KEY, facts, recorded
+from tests.support.upstream import Upstream
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
 

@@ -18,9 +18,9 @@ from tests.matrix.clients import Ask, FailedError
 from tests.matrix.node import NodeError
 from tests.matrix.scenes import CASES
 from tests.matrix.upstreams import UPSTREAMS, settings
-from tests.running import InProcess
-from tests.sdks import KEY, TRIES, facts, recorded
-from tests.upstream import CLOSE, RESET, Step, Upstream, stream
+from tests.support.running import InProcess
+from tests.support.sdks import KEY, TRIES, facts, recorded
+from tests.support.upstream import CLOSE, RESET, Step, Upstream, stream
 
 pytestmark = [  # of Google's package
     pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning"),

@@ -12,9 +12,9 @@ from tests.matrix import clients, expected
 from tests.matrix.clients import Ask
 from tests.matrix.scenes import CASES, Case
 from tests.matrix.upstreams import UPSTREAMS
-from tests.running import InProcess
-from tests.sdks import KEY, facts, recorded
-from tests.upstream import Upstream
+from tests.support.running import InProcess
+from tests.support.sdks import KEY, facts, recorded
+from tests.support.upstream import Upstream
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
 

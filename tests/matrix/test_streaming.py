@@ -10,8 +10,8 @@ from tests.matrix import expected
 from tests.matrix.clients import Ask, Delta, Got
 from tests.matrix.scenes import CASES, PARIS, Said
 from tests.matrix.upstreams import UPSTREAMS
-from tests.running import InProcess
-from tests.upstream import Step, Upstream, stream
+from tests.support.running import InProcess
+from tests.support.upstream import Step, Upstream, stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
 

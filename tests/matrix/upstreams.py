@@ -11,7 +11,7 @@ from urllib.parse import quote
 from tests.matrix import upstreams_claude, upstreams_openai, upstreams_others
 from tests.matrix.scenes import Heard, Said
 from tests.matrix.wires import Piece
-from tests.upstream import Asked, Step, reply, stream
+from tests.support.upstream import Asked, Step, reply, stream
 
 
 class Upstream(NamedTuple):

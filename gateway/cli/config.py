@@ -1,0 +1,254 @@
+"""`gateway config`: providers, aliases and keys, set while the gateway runs, or kept for when it will."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import click
+
+from gateway.cli.options import config_option, data_option, here
+from gateway.errors import ConfigError, GatewayError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_table = click.argument("table", type=click.Choice(["providers", "aliases", "api_keys"]))
+
+
+def _where(function: F) -> F:
+    """Add the options that say which gateway."""
+    function = click.option("--url", help="A gateway elsewhere, as http://10.0.0.5:4000; its token is $GATEWAY_TOKEN.")(
+        function
+    )
+    return config_option(data_option(function))
+
+
+@click.group()
+def config() -> None:
+    """See and set providers, aliases and keys while the gateway runs. They are kept in the data folder.
+
+    \b
+    gateway config set providers local base_url=http://127.0.0.1:9000/v1 dialect=openai-chat
+    gateway config set aliases smart --json '{"candidates": ["openai/gpt-5.4-mini", "anthropic/claude-sonnet-5"]}'
+    gateway config set api_keys team --env TEAM_KEY
+    gateway config list
+    """
+
+
+@config.command(name="list")
+@_where
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def list_(data: Path, config: Path | None, url: str | None, as_json: bool) -> None:
+    """Show what was set of providers, aliases and keys, with where it is from and no secret."""
+    from gateway.server.live_config import as_json as overview
+    from gateway.server.live_config.overrides import TABLES
+
+    found: dict[str, Any] = {}
+    for table in TABLES:
+        answer = _gateway(data, url).ask("GET", f"/-/config/{table}", table)
+        if answer is None:
+            source = _source(data, config)
+            answer = {table: overview.table(source.load(), table, str(source.kept))}
+        found |= answer
+    _show(found, as_json)
+
+
+@config.command()
+@_table
+@click.argument("name")
+@_where
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def get(table: str, name: str, data: Path, config: Path | None, url: str | None, as_json: bool) -> None:
+    """Show one provider, alias or key, with where it is from and no secret.
+
+    \b
+    gateway config get providers openai
+    """
+    from gateway.server.live_config import as_json as overview
+    from gateway.server.live_config.overrides import table_of
+
+    answer = _gateway(data, url).ask("GET", _path(table, name), "settings")
+    if answer is None:
+        source = _source(data, config)
+        answer = overview.entry(source.load(), table_of(table), name, str(source.kept))
+    _show({table: {name: answer}}, as_json)
+
+
+@config.command(name="set")
+@_table
+@click.argument("name")
+@click.argument("values", nargs=-1)
+@click.option("--json", "as_json", metavar="JSON", help="The whole entry; - reads it from standard input.")
+@click.option("--env", "variable", metavar="NAME", help="For a key: the environment variable that has it.")
+@_where
+def set_(
+    table: str,
+    name: str,
+    values: tuple[str, ...],
+    as_json: str | None,
+    variable: str | None,
+    data: Path,
+    config: Path | None,
+    url: str | None,
+) -> None:
+    """Set a provider, alias or key, in the place of the one of that name; what is not said has its default.
+
+    VALUES are key=value, or for a key the key itself: - reads it from standard input, which no history keeps.
+
+    \b
+    gateway config set providers local base_url=http://127.0.0.1:9000/v1 api_key='${env:LOCAL_KEY}'
+    gateway config set aliases smart order=fastest candidates='["openai/gpt-5.4-mini", "groq/llama-3.3-70b"]'
+    pass show team-key | gateway config set api_keys team -
+    """
+    from gateway.server.live_config.overrides import Change, table_of
+
+    if sum((bool(values), as_json is not None, variable is not None)) != 1:
+        raise click.UsageError("say the entry by values, by --json, or (a key) by --env")
+    if as_json is not None:
+        entry = _json(sys.stdin.read() if as_json == "-" else as_json)
+    elif table == "api_keys":
+        entry = _key(values, variable)
+    elif variable is not None:
+        raise click.UsageError("--env is for keys; write key='${env:NAME}'")
+    else:
+        entry = _entry(table, values)
+
+    def offline(change: Change) -> object:
+        return change.put(table_of(table), name, entry)
+
+    _change("PUT", table, name, entry, offline, data, config, url)
+
+
+@config.command()
+@_table
+@click.argument("name")
+@_where
+def delete(table: str, name: str, data: Path, config: Path | None, url: str | None) -> None:
+    """Delete a provider, alias or key that was set so. What a file says then counts again.
+
+    \b
+    gateway config delete providers local
+    """
+    from gateway.server.live_config.overrides import Change, table_of
+
+    def offline(change: Change) -> object:
+        return change.delete(table_of(table), name)
+
+    _change("DELETE", table, name, None, offline, data, config, url)
+
+
+def _change(
+    method: str,
+    table: str,
+    name: str,
+    entry: Any,
+    offline: Callable[[Any], object],
+    data: Path,
+    config: Path | None,
+    url: str | None,
+) -> None:
+    """Have the gateway change an entry, or do it where none runs; print what came of it as JSON."""
+    from gateway.server.live_config.overrides import changing
+
+    answer = _gateway(data, url).ask(method, _path(table, name), "applied", entry)
+    if answer is None:
+        with changing(_source(data, config)) as change:
+            offline(change)
+        answer = {"generation": None, "applied": False}
+        click.echo(f"no gateway looks after {data}; it is kept for the next one", err=True)
+    elif not answer["applied"]:
+        click.echo("it is kept; not every worker goes by it yet, see /-/health", err=True)
+    click.echo(json.dumps(answer))
+
+
+def _gateway(data: Path, url: str | None) -> Any:
+    from gateway.cli.admin_client import Gateway
+
+    return Gateway(data, url, os.environ)
+
+
+def _source(data: Path, config: Path | None) -> Any:
+    from gateway.server.live_config.source import Source
+
+    return Source(data=data, environ=dict(os.environ), cwd=here(), named=config)
+
+
+def _path(table: str, name: str) -> str:
+    if not name:
+        raise GatewayError("a name cannot be empty")
+    return f"/-/config/{table}/{quote(name, safe='')}"
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise GatewayError("the entry is not valid JSON") from None
+
+
+def _key(values: tuple[str, ...], variable: str | None) -> dict[str, str]:
+    if variable is not None:
+        return {"source": "env", "value": variable}
+    if len(values) != 1:
+        raise click.UsageError("a key is one value; - reads it from standard input")
+    if values[0] == "-":
+        return {"value": sys.stdin.read().strip()}
+    _warn(values[0])
+    return {"value": values[0]}
+
+
+def _warn(key: str) -> None:
+    """Say that a key which was written as an argument is kept by the shell, and shown to whoever lists processes."""
+    if not key.startswith("${env:"):
+        click.echo("Warning: the key is in the shell's history now; use --env NAME or - the next time", err=True)
+
+
+def _entry(table: str, values: tuple[str, ...]) -> dict[str, Any]:
+    """Return the entry that `key=value` words come to: JSON where the setting is no text."""
+    from typing import get_type_hints
+
+    from gateway.config.model import Alias, Provider
+
+    types = get_type_hints(Provider if table == "providers" else Alias)
+    entry: dict[str, Any] = {}
+    for word in values:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise click.UsageError(f"{word!r} is not key=value")
+        if key in {"api_key", "api_keys"}:
+            _warn(value)
+        entry[key] = _read(key, value, types.get(key, str))
+    return entry
+
+
+def _read(key: str, value: str, kind: Any) -> Any:
+    """Return a setting's value as its type has it. What it may be is seen by who loads it."""
+    import msgspec
+
+    if value[:1] in {"[", "{"}:
+        return _json(value)
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
+def _show(tables: dict[str, dict[str, Any]], as_json: bool) -> None:
+    from gateway.cli.tables import print_rows
+
+    if as_json:
+        click.echo(json.dumps(tables))
+        return
+    rows = []
+    for entries in tables.values():
+        for entry in entries.values():
+            for setting in entry["settings"]:
+                value = setting["value"]
+                origin = setting["origin"]
+                where = " ".join(filter(None, (origin["file"] or origin["kind"], *origin["variables"])))
+                rows.append((setting["path"], value if isinstance(value, str) else json.dumps(value), where))
+    if rows:
+        print_rows(("setting", "value", "from"), rows, "table")

@@ -1,0 +1,165 @@
+"""Anthropic's content blocks, of which its requests and responses are made, as parts of the conversation."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.dialects.conversation import (
+    Blob,
+    Citation,
+    Compaction,
+    Extra,
+    File,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    ServerToolCall,
+    ServerToolCallResponse,
+    Text,
+    ToolCall,
+    ToolCallResponse,
+    Uri,
+    tool_answer,
+)
+from gateway.dialects.shared.media import modality_of
+from gateway.dialects.shared.opaque_state import uncarried
+from gateway.dialects.wire.json import fields, objects, text
+
+NAME = "anthropic-messages"
+
+
+def read_blocks(content: Any) -> list[Part]:
+    """Read a content: a text or a list of blocks."""
+    if isinstance(content, str):
+        return [Text(content=content)] if content else []
+    return [read_block(b) for b in objects(content)]
+
+
+def read_block(block: dict[str, Any]) -> Part:
+    """Read one block."""
+    read = _bare_block(block)
+    mark = cache_mark(block)
+    if mark is None or isinstance(read, Reasoning | Refusal | Compaction | ServerToolCall | ServerToolCallResponse):
+        return read
+    return msgspec.structs.replace(read, cache=mark)
+
+
+def _bare_block(block: dict[str, Any]) -> Part:
+    kind = text(block.get("type")) or ""
+    match kind:
+        case "text":
+            return Text(content=text(block.get("text")) or "", citations=read_citations(block.get("citations")))
+        case "thinking":
+            carries = uncarried(block.get("signature"))
+            extra = own(block, "signature") if carries is None else carries
+            return Reasoning(content=text(block.get("thinking")) or "", extra=extra)
+        case "redacted_thinking":
+            return Reasoning(content="", extra=own(block, "data"))
+        case "tool_use":
+            called = text(block.get("name")) or ""
+            return ToolCall(id=_id(block), name=called, arguments=block.get("input"), extra=_of_call(block))
+        case "server_tool_use" | "mcp_tool_use":
+            called = text(block.get("name")) or ""
+            call = {"type": called, "input": block.get("input")}
+            if server := text(block.get("server_name")):
+                call["server_name"] = server
+            return ServerToolCall(id=_id(block), name=called, server_tool_call=call, extra=_of_call(block))
+        case "tool_result":
+            return ToolCallResponse(
+                id=text(block.get("tool_use_id")),
+                response=_result(block.get("content")),
+                is_error=block.get("is_error") is True,
+            )
+        case "image" | "document" if (part := _source(kind, block)) is not None:
+            return part
+        case "container_upload" if file_id := text(block.get("file_id")):
+            return File(modality="document", file_id=file_id, extra={NAME: {"type": kind}})
+        case "compaction":
+            return Compaction(content=text(block.get("content")), extra=own(block, "encrypted_content"))
+    rest = {k: v for k, v in block.items() if k not in {"type", "cache_control"}}
+    if kind.endswith("_tool_result"):  # of a tool that the provider ran
+        result_of = text(rest.pop("tool_use_id", None))
+        return ServerToolCallResponse(id=result_of, server_tool_call_response={"type": kind, **rest})
+    return Other(kind=kind, value=rest, dialect=NAME)
+
+
+def _id(block: dict[str, Any]) -> str | None:
+    return text(block.get("id"))
+
+
+def own(block: dict[str, Any], *names: str) -> Extra:
+    """Return the fields that only this dialect has a word for."""
+    found = {name: block[name] for name in names if block.get(name) not in (None, "")}
+    return {NAME: found} if found else {}
+
+
+def cache_mark(block: dict[str, Any]) -> str | None:
+    """Return how long the prompt up to here is to be cached, None where nothing is said."""
+    mark = block.get("cache_control")
+    return (text(mark.get("ttl")) or "default") if isinstance(mark, dict) else None
+
+
+def _of_call(block: dict[str, Any]) -> Extra:
+    """Return what a call has of its own: who called, where that is not the model, as it is unless something is said."""
+    of_call = own(block, "caller", "toolset_name")
+    if of_call.get(NAME, {}).get("caller") == {"type": "direct"}:
+        del of_call[NAME]["caller"]
+    return of_call if of_call.get(NAME) else {}
+
+
+# What a citation calls the address and the title of what it cites, where those are not `url` and `title`.
+_CITED = {
+    "search_result_location": ("source", "title"),
+    "char_location": ("url", "document_title"),
+    "page_location": ("url", "document_title"),
+    "content_block_location": ("url", "document_title"),
+}
+
+
+def read_citations(citations: Any) -> list[Citation]:
+    """Read where a text comes from; what has no place in the form is kept as it is."""
+    return [_citation(each) for each in objects(citations)]
+
+
+def _citation(told: dict[str, Any]) -> Citation:
+    uri, title = cited_fields(told.get("type"))
+    known = {name: value for name in (uri, title, "cited_text") if (value := text(told.get(name)))}
+    rest = {name: value for name, value in told.items() if name not in known and value is not None}
+    return Citation(
+        uri=known.get(uri), title=known.get(title), quote=known.get("cited_text"), extra={NAME: rest} if rest else {}
+    )
+
+
+def cited_fields(kind: Any) -> tuple[str, str]:
+    """Return what a kind of citation calls the address and the title of what it cites."""
+    return _CITED.get(kind if isinstance(kind, str) else "", ("url", "title"))
+
+
+def _source(modality: str, block: dict[str, Any]) -> Part | None:
+    """Read where an image or a document is; None where it is in no form known."""
+    source = fields(block.get("source"))
+    media_type = text(source.get("media_type"))
+    data = text(source.get("data"))
+    name, extra = text(block.get("title")), own(block, "context", "citations")
+    if source.get("type") == "text" and data:  # a document that is plain text
+        return Text(content=data, extra={NAME: {"document": own(block, "title", "context", "citations").get(NAME, {})}})
+    if data:
+        kind = modality_of(media_type, modality)
+        return Blob(modality=kind, mime_type=media_type, content=data, name=name, extra=extra)
+    if url := text(source.get("url")):
+        return Uri(modality=modality, mime_type=media_type, uri=url, name=name, extra=extra)
+    if file_id := text(source.get("file_id")):
+        return File(modality=modality, file_id=file_id, name=name, extra=extra)
+    return None
+
+
+def _result(content: Any) -> Any:
+    if isinstance(content, str):
+        return content
+    return tool_answer([_result_part(block) for block in objects(content)])
+
+
+def _result_part(block: dict[str, Any]) -> Part:
+    nested = block.get("type") == "tool_result"  # not allowed, and would nest without end
+    return Other(kind="tool_result", value=block, dialect=NAME) if nested else read_block(block)

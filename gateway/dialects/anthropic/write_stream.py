@@ -1,0 +1,278 @@
+"""A streamed response as the events of one message of Anthropic's: a block after the other.
+
+Its clients read blocks so, and some forget one that has stopped. What parts grow by leaves at once; only where several
+grow at the same time (tool calls may, in some dialects) do the later ones wait for the first. A call is whole as soon
+as its arguments are whole JSON: most dialects tell that it is only with the end of the message.
+"""
+
+from typing import Any
+
+import msgspec
+
+from gateway.dialects import events
+from gateway.dialects.anthropic.read_blocks import NAME
+from gateway.dialects.anthropic.vocabulary import error_type, known_usage, write_reason, write_usage
+from gateway.dialects.anthropic.write_blocks import shown_citations, write_block
+from gateway.dialects.conversation import (
+    Asked,
+    Compaction,
+    Part,
+    Reasoning,
+    Refusal,
+    ServerToolCall,
+    Text,
+    ToolCall,
+    Usage,
+)
+from gateway.dialects.shared.messages import made_id, word_of
+from gateway.dialects.shared.opaque_state import carried, foreign
+from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.wire.json import UNREADABLE
+
+Json = dict[str, Any]
+
+
+class _Block:
+    """A part as a block: what kind of delta it grows by, what waits to be said of it, and what it has said."""
+
+    def __init__(self, part: Part, delta: str, start: Json) -> None:
+        self.part = part
+        self.delta = delta
+        self.start = start
+        self.waiting: list[str] = []
+        self.done: Part | None = None
+        self.json: list[str] = []  # of a call, as far as it was said
+
+    def whole(self) -> bool:
+        """Whether a call's arguments are whole."""
+        if not self.json or not self.json[-1].rstrip().endswith("}"):
+            return False
+        try:
+            msgspec.json.decode("".join(self.json))
+        except UNREADABLE:
+            return False
+        return True
+
+
+class MessageStream:
+    """Writes the events of one message."""
+
+    content_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, asked: Asked, now: float) -> None:
+        self._model = asked.model
+        self._ident = f"msg_{int(now)}"
+        self._names = Dropped()
+        self._begun = False
+        self._number = -1  # of the block that is open, or was last
+        self._blocks: dict[int, _Block] = {}  # those that have not stopped, by the numbers of their parts
+        self._open: int | None = None
+        self._usage: Usage | None = None
+        self._reason: events.ChoiceDone | None = None
+
+    @property
+    def dropped(self) -> list[str]:
+        """What could not be said so far."""
+        return self._names.names
+
+    def write(self, event: events.Event) -> bytes:
+        """Take the next event."""
+        match event:
+            case events.Begun():
+                self._usage = event.usage
+                self._ident = event.id or self._ident
+                self._model = event.model or self._model
+                self._names.foreign(event.extra, NAME)
+                return self._begin()
+            case events.PartBegun(choice=0):
+                return self._begin() + self._begin_part(event)
+            case events.PartGrown(choice=0):
+                return self._grow(event)
+            case events.PartDone(choice=0):
+                return self._done(event)
+            case events.PartBegun():
+                self._names.add(f"choices[{event.choice}]")
+            case events.ChoiceDone(choice=0):
+                self._names.foreign(event.extra, NAME)
+                self._reason = event
+                return self._begin() + self._stop_all()
+            case events.UsageTold():
+                self._usage = event.usage
+            case events.Broken():
+                message = event.message or "the provider's stream broke off"
+                return _event({"type": "error", "error": {"type": error_type(event.type), "message": message}})
+            case events.Ended():
+                return self._end()
+        return b""
+
+    def _begin(self) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        message: Json = {
+            "id": self._ident,
+            "type": "message",
+            "role": "assistant",
+            "model": self._model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": write_usage(self._usage) | {"output_tokens": 0},
+        }
+        return _event({"type": "message_start", "message": message})
+
+    def _begin_part(self, event: events.PartBegun) -> bytes:
+        part, path = event.part, f"content[{event.index}]"
+        delta = ""
+        start: Json | None
+        match part:
+            case Text() | Refusal():
+                delta, start = "text", {"type": "text", "text": ""}
+            case Reasoning() if "data" not in part.extra.get(NAME, {}):
+                delta, start = "thinking", {"type": "thinking", "thinking": "", "signature": ""}
+            case Compaction():
+                delta, start = "compaction", {"type": "compaction", "content": None}
+            case ToolCall():
+                delta = "custom" if part.custom else "input"
+                part = msgspec.structs.replace(part, id=made_id(part, self._ident, event.index))
+                start = write_block(part, path, self._names)
+            case ServerToolCall():
+                delta, start = "input", write_block(part, path, self._names)
+            case _:
+                start = write_block(part, path, self._names)
+        if start is None:
+            self._names.add(f"{path}: {word_of(part)}")
+            self._names.foreign(getattr(part, "extra", {}), NAME, path)
+            return b""
+        if "input" in start:
+            start["input"] = {}
+        self._blocks[event.index] = _Block(part, delta, start)
+        if self._open is None:
+            return self._start(event.index)
+        return self._next()
+
+    def _start(self, index: int) -> bytes:
+        """Open a block, and say what was waiting to be said of it."""
+        block = self._blocks[index]
+        self._open = index
+        self._number += 1
+        told = _event({"type": "content_block_start", "index": self._number, "content_block": block.start})
+        waiting, block.waiting = block.waiting, []
+        return told + b"".join(self._say(block, text) for text in waiting)
+
+    def _next(self) -> bytes:
+        """Go on to the next block, for as long as the open one is whole and another waits."""
+        told = b""
+        while self._open is not None and len(self._blocks) > 1:
+            block = self._blocks[self._open]
+            if block.done is None and not (block.delta == "input" and block.whole()):
+                break
+            told += self._stop(self._open)
+            told += self._start(min(self._blocks))
+        if self._open is not None and self._blocks[self._open].done is not None:
+            told += self._stop(self._open)
+        return told
+
+    def _grow(self, event: events.PartGrown) -> bytes:
+        block = self._blocks.get(event.index)
+        if block is None:
+            return b""
+        if event.index != self._open:
+            block.waiting.append(event.text)
+            return b""
+        return self._say(block, event.text) + (self._next() if len(self._blocks) > 1 else b"")
+
+    def _say(self, block: _Block, text: str) -> bytes:
+        match block.delta:
+            case "text":
+                return self._delta({"type": "text_delta", "text": text})
+            case "thinking":
+                return self._delta({"type": "thinking_delta", "thinking": text})
+            case "compaction":
+                return self._delta({"type": "compaction_delta", "content": text})
+            case "input":
+                block.json.append(text)
+                return self._delta({"type": "input_json_delta", "partial_json": text})
+            case "custom":
+                first = "" if block.json else '{"input":"'
+                block.json.append(text)
+                return self._delta({"type": "input_json_delta", "partial_json": first + _escaped(text)})
+        return b""
+
+    def _delta(self, delta: Json) -> bytes:
+        return _event({"type": "content_block_delta", "index": self._number, "delta": delta})
+
+    def _done(self, event: events.PartDone) -> bytes:
+        self._name_lost(event.part, f"content[{event.index}]")
+        block = self._blocks.get(event.index)
+        if block is None:
+            return b""
+        block.done = event.part
+        return self._next() if event.index == self._open else b""
+
+    def _name_lost(self, part: Part, path: str) -> None:
+        if isinstance(part, Reasoning) and not part.extra.get(NAME):
+            return  # its signature carries it
+        self._names.foreign(getattr(part, "extra", {}), NAME, path)
+        if isinstance(part, Text):
+            if part.logprobs:
+                self._names.add("logprobs")
+            if len(shown_citations(part.citations)) < len(part.citations):
+                self._names.add(f"{path}.citations")
+
+    def _stop(self, index: int) -> bytes:
+        """Say what comes last of a block, and stop it."""
+        block = self._blocks.pop(index)
+        part = block.done
+        self._open = None
+        told = b""
+        match part:
+            case Reasoning() if block.delta == "thinking" and part.extra:
+                signature = part.extra.get(NAME, {}).get("signature") or carried(foreign(part.extra, NAME))
+                told = self._delta({"type": "signature_delta", "signature": signature})
+            case Text():
+                cited = shown_citations(part.citations)
+                told = b"".join(self._delta({"type": "citations_delta", "citation": each}) for each in cited)
+            case ToolCall() | ServerToolCall() if block.delta == "input" and not block.json:  # it came whole
+                asked = part.arguments if isinstance(part, ToolCall) else part.server_tool_call.get("input")
+                if asked not in (None, {}):
+                    told = self._say(block, msgspec.json.encode(asked).decode())
+        if block.delta == "custom":
+            end = '"}' if block.json else '{"input":""}'
+            told += self._delta({"type": "input_json_delta", "partial_json": end})
+        return told + _event({"type": "content_block_stop", "index": self._number})
+
+    def _stop_all(self) -> bytes:
+        told = b""
+        while self._blocks:
+            index = min(self._blocks) if self._open is None else self._open
+            told += self._start(index) if self._open is None else b""
+            told += self._stop(index)
+        return told
+
+    def _end(self) -> bytes:
+        reason = self._reason or events.ChoiceDone(finish_reason=None)
+        own = reason.extra.get(NAME, {})
+        stopped = {
+            "stop_reason": write_reason(reason.finish_reason, reason.finish_word, self._names),
+            "stop_sequence": own.get("stop_sequence"),
+        }
+        if "stop_details" in own:
+            stopped["stop_details"] = own["stop_details"]
+        usage = {"output_tokens": 0} | known_usage(self._usage)
+        return (
+            self._begin()
+            + self._stop_all()
+            + _event({"type": "message_delta", "delta": stopped, "usage": usage})
+            + _event({"type": "message_stop"})
+        )
+
+
+def _escaped(text: str) -> str:
+    """Return a text as it stands within a string of JSON."""
+    return msgspec.json.encode(text).decode()[1:-1]
+
+
+def _event(data: Json) -> bytes:
+    kind: str = data["type"]
+    return b"event: " + kind.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"

@@ -1,0 +1,145 @@
+"""What differs between the model families behind Converse: how each is told to think, and what else it takes. Pure.
+
+Converse hands `additionalModelRequestFields` to the model as they are; their names are the family's own. Source: the
+Bedrock user guide's pages on extended and adaptive thinking, and Amazon Nova's on reasoning and inference parameters.
+"""
+
+import re
+from typing import Any
+
+from gateway.dialects.bedrock.read_blocks import CLAUDE_DIALECT
+from gateway.dialects.conversation import Asked
+from gateway.dialects.shared import reasoning
+from gateway.dialects.shared.claude import thinks_adaptively
+from gateway.dialects.shared.parameters import MAX_TOKENS, REASONING_LEVEL, TEMPERATURE, TOP_K
+from gateway.dialects.shared.unsupported import Dropped
+
+Json = dict[str, Any]
+
+ANTHROPIC = "anthropic"
+_REGIONS = frozenset("us us-gov eu apac au ca jp global".split())
+_RICH = frozenset({ANTHROPIC, "amazon", ""})
+_TOP_K = {ANTHROPIC: "top_k", "mistral": "top_k", "cohere": "k"}
+_THOUGHTLESS = re.compile(r"claude-(v?2|instant|3-(5-)?(haiku|sonnet|opus))")
+_SMALLEST_BUDGET = 1024
+
+
+def family(model: str | None) -> str:
+    """Return whose model it is, "" where an ARN does not say.
+
+    >>> family("us.anthropic.claude-sonnet-4-5-20250929-v1:0")
+    'anthropic'
+    >>> family("arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-1-70b-instruct-v1:0")
+    'meta'
+    >>> family("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc")
+    ''
+    """
+    name = (model or "").rpartition("/")[2]
+    words = name.split(".")
+    if len(words) > 1:
+        return words[1] if words[0] in _REGIONS else words[0]
+    return ANTHROPIC if "claude" in name else ""
+
+
+def is_rich(model: str | None) -> bool:
+    """Whether a model takes cache points, citations and a tool's failure: Claude and Nova do; an ARN may be theirs."""
+    return family(model) in _RICH
+
+
+def own_fields(asked: Asked, dropped: Dropped) -> tuple[Json, str | None]:
+    """Return the fields that only the model's family has a word for, and the effort, which Converse has one for."""
+    whose = family(asked.model)
+    fields, level = _thinking(asked, whose, dropped)
+    top_k = asked.parameters.get(TOP_K)
+    if top_k is not None:
+        if whose == "amazon":
+            fields["inferenceConfig"] = {"topK": top_k}
+        elif whose in _TOP_K:
+            fields[_TOP_K[whose]] = top_k
+        else:
+            dropped.add("top_k")
+    return fields, level
+
+
+def _thinking(asked: Asked, whose: str, dropped: Dropped) -> tuple[Json, str | None]:
+    if whose == ANTHROPIC:
+        return _claude(asked, dropped)
+    level = reasoning.level(asked)
+    if level is None or level == "none":  # they do not think unless they are told to
+        return {}, None
+    coarse = {"minimal": "low", "xhigh": "high", "max": "high"}.get(level, level)
+    if whose in {"openai", "moonshot", "moonshotai"}:
+        return {"reasoning_effort": coarse}, None
+    if whose == "amazon" and "nova-2" in (asked.model or ""):
+        return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": coarse}}, None
+    if whose == "" and asked.parameters.get(REASONING_LEVEL) == level != "minimal":
+        return {}, level
+    dropped.add("reasoning.level" if asked.reasoning_budget is None else "reasoning_budget")
+    return {}, None
+
+
+def _claude(asked: Asked, dropped: Dropped) -> tuple[Json, str | None]:
+    said = asked.parameters.get(REASONING_LEVEL)
+    level = str(said) if said in reasoning.LEVELS and said != "none" else None
+    thinking: Json | None
+    match said:
+        case _ if thinking := asked.extra.get(CLAUDE_DIALECT, {}).get("thinking"):
+            pass
+        case "adaptive" | "disabled":
+            thinking = {"type": said}
+        case "enabled":
+            thinking = {"type": said, "budget_tokens": reasoning.budget(asked)}
+        case _ if thinks_adaptively(asked.model):
+            level = reasoning.level(asked)
+            level = None if level == "none" else level
+            thinking = {"type": "adaptive"} if level and _may_think(asked) else None
+        case _:
+            thinking, level = _budgeted(asked, dropped), None
+    if thinking and thinking.get("type") in {"adaptive", "enabled"} and asked.show_reasoning is not None:
+        thinking = {**thinking, "display": "summarized" if asked.show_reasoning else "omitted"}
+    return {"thinking": thinking} if thinking else {}, "low" if level == "minimal" else level
+
+
+def _budgeted(asked: Asked, dropped: Dropped) -> Json | None:
+    """Return the thinking of a model that is told by tokens; what was not said in tokens takes half at most."""
+    tokens = reasoning.budget(asked)
+    if not tokens:
+        return None
+    most = asked.parameters.get(MAX_TOKENS)
+    if asked.reasoning_budget is None:
+        tokens = max(tokens, _SMALLEST_BUDGET)
+        if isinstance(most, int):
+            tokens = min(tokens, most // 2)
+    if tokens < _SMALLEST_BUDGET or _THOUGHTLESS.search(asked.model or "") or not _may_think(asked):
+        dropped.add("reasoning.level" if asked.reasoning_budget is None else "reasoning_budget")
+        return None
+    return {"type": "enabled", "budget_tokens": tokens}
+
+
+def _may_think(asked: Asked) -> bool:
+    """Whether a Claude takes thinking beside the rest: not with a forced tool, a temperature or top_k."""
+    forced = asked.tool_choice is not None and asked.tool_choice.mode in {"required", "tool"}
+    warm = asked.parameters.get(TEMPERATURE, 1.0) != 1.0
+    return not forced and not warm and TOP_K not in asked.parameters
+
+
+def merged(told: Json, own: Json) -> Json:
+    """Return both, object by object; `own` wins."""
+    both = dict(told)
+    for key, value in own.items():
+        before = both.get(key)
+        both[key] = merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return both
+
+
+def without(whole: Json, told: Json) -> Json:
+    """Return what `merged` has to add to `told` to make `whole`."""
+    rest: Json = {}
+    for key, value in whole.items():
+        known = told.get(key)
+        if isinstance(value, dict) and isinstance(known, dict):
+            if inner := without(value, known):
+                rest[key] = inner
+        elif key not in told or known != value:
+            rest[key] = value
+    return rest

@@ -1,0 +1,123 @@
+"""What Converse's answers say besides their content: why they stopped, what they used, and errors."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.dialects.bedrock.read_blocks import own, read_content
+from gateway.dialects.conversation import Answered, Extra, Message, Part, Usage
+from gateway.dialects.wire.json import count, decode, fields, text
+
+FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "malformed_model_output": "error",
+    "malformed_tool_use": "error",
+}
+
+
+class Beside(Struct, gc=False, rename="camel"):
+    """What an answer tells besides its message, and only this dialect has a word for."""
+
+    metrics: Any = None
+    additional_model_response_fields: Any = None
+    trace: Any = None
+    performance_config: Any = None
+    service_tier: Any = None
+
+    def as_extra(self, usage: dict[str, Any]) -> Extra:
+        """Return it as an `extra`, with what only this dialect tells of the usage."""
+        return own(
+            {
+                "metrics": self.metrics,
+                "additionalModelResponseFields": self.additional_model_response_fields,
+                "trace": self.trace,
+                "performanceConfig": self.performance_config,
+                "serviceTier": self.service_tier,
+                "cacheDetails": usage.get("cacheDetails") or None,
+            }
+        )
+
+
+class _Whole(Beside, gc=False, rename="camel"):
+    """A whole response, or an error body: its type stands in a header, and sometimes in the body too."""
+
+    output: Any = None
+    stop_reason: Any = None
+    usage: Any = None
+    message: Any = None
+    capital_message: Any = msgspec.field(name="Message", default=None)
+    kind: Any = msgspec.field(name="__type", default=None)
+    code: Any = None
+
+
+_WHOLE = msgspec.json.Decoder(_Whole)
+
+
+def read_response(body: bytes) -> Answered:
+    """Read a whole response, or an error's body."""
+    whole = decode(body, _WHOLE)
+    if whole is None:
+        return Answered()
+    error_message = error_type = None
+    if whole.output is None:
+        error_message = text(whole.message) or text(whole.capital_message)
+        error_type = _error_type(whole.kind) or _error_type(whole.code)
+    parts = read_content(fields(fields(whole.output).get("message")).get("content"))
+    return answer(parts, text(whole.stop_reason), fields(whole.usage), whole, (error_type, error_message))
+
+
+def answer(
+    parts: list[Part],
+    word: str | None,
+    usage: dict[str, Any],
+    beside: Beside,
+    error: tuple[str | None, str | None],
+) -> Answered:
+    """Return the record of an answer; `word` is why it stopped."""
+    reason, own_word = finish(word)
+    message = Message(role="assistant", parts=parts, finish_reason=reason, finish_word=own_word)
+    return Answered(
+        finish_reasons=[reason] if reason else [],
+        output_messages=[message] if parts or reason else [],
+        usage=usage_of(usage),
+        error_type=error[0],
+        error_message=error[1],
+        extra=beside.as_extra(usage),
+    )
+
+
+def finish(word: str | None) -> tuple[str | None, str | None]:
+    """Return the one vocabulary's word for a stop reason, and the provider's own where that is another."""
+    reason = None if word is None else FINISH_REASONS.get(word, word)
+    return reason, None if reason == word else word
+
+
+def usage_of(reported: dict[str, Any]) -> Usage | None:
+    """Read Converse's usage, whose input leaves out what the cache gave and took."""
+    if not reported:
+        return None
+    input_tokens = count(reported.get("inputTokens"))
+    output_tokens = count(reported.get("outputTokens"))
+    cache_read = count(reported.get("cacheReadInputTokens"))
+    cache_write = count(reported.get("cacheWriteInputTokens"))
+    if input_tokens is not None:
+        input_tokens += (cache_read or 0) + (cache_write or 0)
+    known = input_tokens is not None and output_tokens is not None
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=(input_tokens or 0) + (output_tokens or 0) if known else count(reported.get("totalTokens")),
+        cache_read_tokens=cache_read,
+        cache_write_tokens=cache_write,
+    )
+
+
+def _error_type(word: Any) -> str | None:
+    """Return an error's type without the namespace and the address that some services put round it."""
+    return text((text(word) or "").partition(":")[0].rpartition("#")[2])

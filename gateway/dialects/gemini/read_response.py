@@ -1,0 +1,245 @@
+"""What Gemini's responses say beside their parts: how they ended, usage, sources, probabilities. Pure."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from gateway.dialects.conversation import Answered, Citation, Message, Part, Text, TokenLogprob, ToolCall, Usage
+from gateway.dialects.gemini.fields import NAME, pick, rest
+from gateway.dialects.gemini.read_messages import read_parts
+from gateway.dialects.wire.json import count, error_of, fields, objects, text
+
+_FINISH_REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}
+_FINISH_REASONS |= dict.fromkeys(
+    "SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT SPII IMAGE_SAFETY IMAGE_PROHIBITED_CONTENT IMAGE_RECITATION "
+    "MODEL_ARMOR JAILBREAK".split(),
+    "content_filter",
+)
+_FINISH_REASONS |= dict.fromkeys(
+    "MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MISSING_THOUGHT_SIGNATURE "
+    "MALFORMED_RESPONSE".split(),
+    "error",
+)
+
+# All words that a client knows.
+FINISH_WORDS = frozenset(_FINISH_REASONS) | frozenset(
+    "LANGUAGE OTHER IMAGE_OTHER NO_IMAGE ESCALATION PUP_LIMITED_DISABLED CONTINUATION".split()
+)
+
+KNOWN = frozenset("candidates usageMetadata modelVersion responseId createTime error".split())
+_CANDIDATE = frozenset({"content", "finishReason", "index", "logprobsResult"})
+_USAGE = frozenset(
+    "promptTokenCount candidatesTokenCount thoughtsTokenCount cachedContentTokenCount totalTokenCount".split()
+)
+
+
+def read_finish(word: Any, *, called: bool) -> tuple[str | None, str | None]:
+    """Return the one vocabulary's word, and Gemini's where it is another. Calls of functions end with STOP too."""
+    said = text(word)
+    if said is None or said == "FINISH_REASON_UNSPECIFIED":
+        return None, None
+    reason = "tool_calls" if said == "STOP" and called else _FINISH_REASONS.get(said, said)
+    return reason, None if said.lower() == reason or said == reason else said
+
+
+def read_blocked(feedback: Any) -> tuple[str | None, str | None]:
+    """Return the two words for a prompt that was blocked; None where it was not."""
+    reason = text(pick(fields(feedback), "blockReason"))
+    return ("content_filter", reason) if reason else (None, None)
+
+
+def read_usage(reported: Any, *, whole: bool) -> Usage | None:
+    """Read usage, whose candidates' tokens leave out those of thoughts, and whose prompt what tools put into it.
+
+    Counts that are 0 are left out. So once the response is whole, what the total has beyond the prompt is the output.
+    """
+    usage = fields(reported)
+    if not usage:
+        return None
+    input_tokens = count(pick(usage, "promptTokenCount"))
+    of_tools = count(pick(usage, "toolUsePromptTokenCount"))
+    if input_tokens is not None:
+        input_tokens += of_tools or 0
+    of_candidates = count(pick(usage, "candidatesTokenCount"))
+    of_thoughts = count(pick(usage, "thoughtsTokenCount"))
+    total_tokens = count(pick(usage, "totalTokenCount"))
+    output_tokens = None
+    if of_candidates is not None or of_thoughts is not None:
+        output_tokens = (of_candidates or 0) + (of_thoughts or 0)
+    elif whole and input_tokens is not None and total_tokens is not None and total_tokens >= input_tokens:
+        output_tokens = total_tokens - input_tokens
+    if total_tokens is None and input_tokens is not None and output_tokens is not None:
+        total_tokens = input_tokens + output_tokens
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=total_tokens,
+        cache_read_tokens=count(pick(usage, "cachedContentTokenCount")),
+        reasoning_tokens=of_thoughts,
+    )
+
+
+def read_created(created: Any) -> int | None:
+    """Read a time as Vertex tells it (RFC 3339), as Unix seconds."""
+    try:
+        return int(datetime.fromisoformat(created).timestamp()) if isinstance(created, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_logprobs(result: Any) -> list[TokenLogprob]:
+    """Read the probabilities of the tokens that were chosen, and of those that might have been."""
+    result = fields(result)
+    top = list(objects(pick(result, "topCandidates")))
+    return [
+        replace(token, top=_tokens(top[i].get("candidates")) if i < len(top) else [])
+        for i, token in enumerate(_tokens(pick(result, "chosenCandidates")))
+    ]
+
+
+def _tokens(candidates: Any) -> list[TokenLogprob]:
+    return [
+        TokenLogprob(token=token, logprob=float(value))
+        for each in objects(candidates)
+        if isinstance(token := each.get("token"), str)
+        and isinstance(value := pick(each, "logProbability"), int | float)
+    ]
+
+
+def own_fields(candidate: dict[str, Any]) -> dict[str, Any]:
+    """Return a candidate's fields that have no place in a message."""
+    return rest(candidate, _CANDIDATE)
+
+
+def own_usage(reported: Any) -> dict[str, Any]:
+    """Return what usage has no place for."""
+    return rest(fields(reported), _USAGE)
+
+
+def cited(parts: list[Part], own: dict[str, Any]) -> list[Part]:
+    """Return the parts with the sources that a candidate's fields tell for them."""
+    found = list(_citations(own))
+    if not found:
+        return parts
+    result = list(parts)
+    for index, citation in found:
+        at = _text_at(result, index)
+        part = result[at] if at is not None else None
+        if at is not None and isinstance(part, Text):
+            result[at] = replace(part, citations=[*part.citations, _in_characters(citation, part.content)])
+    return result
+
+
+def _text_at(parts: list[Part], index: int) -> int | None:
+    """Return where the text is that a source is told for: at its index, or the first one after, or the first of all."""
+    texts = [i for i, part in enumerate(parts) if isinstance(part, Text)]
+    return next((i for i in texts if i >= index), texts[0] if texts else None)
+
+
+def _citations(own: dict[str, Any]) -> list[tuple[int, Citation]]:
+    """Return sources and the indexes of their parts; places are in bytes."""
+    found = []
+    metadata = fields(pick(own, "citationMetadata"))
+    # the Gemini API has another name for them than Vertex
+    for source in objects(pick(metadata, "citationSources") or metadata.get("citations")):
+        more = rest(source, frozenset({"uri", "title", "startIndex", "endIndex"}))
+        start, end = _place(source)
+        found.append(
+            (
+                0,
+                Citation(
+                    uri=text(source.get("uri")),
+                    title=text(source.get("title")),
+                    start=start,
+                    end=end,
+                    extra={NAME: more} if more else {},
+                ),
+            )
+        )
+    grounding = fields(pick(own, "groundingMetadata"))
+    chunks = [_chunk(chunk) for chunk in objects(pick(grounding, "groundingChunks"))]
+    for support in objects(pick(grounding, "groundingSupports")):
+        segment = fields(support.get("segment"))
+        start, end = _place(segment)
+        indices = pick(support, "groundingChunkIndices")
+        for index in indices if isinstance(indices, list) else ():
+            chunk = count(index)
+            if chunk is not None and 0 <= chunk < len(chunks):
+                place = count(pick(segment, "partIndex")) or 0
+                found.append((place, replace(chunks[chunk], start=start, end=end)))
+    return found
+
+
+def _place(segment: dict[str, Any]) -> tuple[int | None, int | None]:
+    """Return where a segment begins and ends; a beginning at 0 is left out."""
+    start, end = count(pick(segment, "startIndex")), count(pick(segment, "endIndex"))
+    return 0 if start is None and end is not None else start, end
+
+
+def _chunk(chunk: dict[str, Any]) -> Citation:
+    """Read a source: a page, a place on a map, or a document that was searched."""
+    for kind in ("web", "retrievedContext", "maps", "image"):
+        if source := fields(pick(chunk, kind)):
+            uri = text(source.get("uri")) or text(pick(source, "sourceUri"))
+            quote = text(source.get("text")) if kind == "retrievedContext" else None
+            return Citation(uri=uri, title=text(source.get("title")), quote=quote)
+    return Citation()
+
+
+def _in_characters(citation: Citation, content: str) -> Citation:
+    if content.isascii():
+        return citation
+    data = content.encode("utf-8", "replace")
+    return replace(citation, start=_characters(data, citation.start), end=_characters(data, citation.end))
+
+
+def _characters(data: bytes, place: int | None) -> int | None:
+    return None if place is None or place < 0 else len(data[:place].decode("utf-8", "ignore"))
+
+
+def read_message(candidate: dict[str, Any]) -> Message:
+    """Read one candidate of a whole response."""
+    own = own_fields(candidate)
+    parts = cited(read_parts(fields(candidate.get("content"))), own)
+    if logprobs := read_logprobs(pick(candidate, "logprobsResult")):
+        at = _text_at(parts, 0)
+        parts = [replace(p, logprobs=logprobs) if i == at and isinstance(p, Text) else p for i, p in enumerate(parts)]
+    called = any(isinstance(part, ToolCall) for part in parts)
+    reason, word = read_finish(pick(candidate, "finishReason"), called=called)
+    return Message(
+        role="assistant", parts=parts, finish_reason=reason, finish_word=word, extra={NAME: own} if own else {}
+    )
+
+
+def read_whole(whole: dict[str, Any]) -> Answered:
+    """Read a whole response, or an error body."""
+    candidates = sorted(objects(whole.get("candidates")), key=lambda c: count(c.get("index")) or 0)
+    messages = [read_message(candidate) for candidate in candidates]
+    reason, word = read_blocked(pick(whole, "promptFeedback"))
+    if reason is not None and not messages:
+        messages = [Message(role="assistant", parts=[], finish_reason=reason, finish_word=word)]
+    reported = pick(whole, "usageMetadata")
+    error_type, error_message = error_of(whole.get("error"))
+    return Answered(
+        id=text(pick(whole, "responseId")),
+        model=text(pick(whole, "modelVersion")),
+        finish_reasons=[m.finish_reason for m in messages if m.finish_reason],
+        output_messages=messages,
+        usage=read_usage(reported, whole=True),
+        error_type=error_type,
+        error_message=error_message,
+        created=read_created(pick(whole, "createTime")),
+        extra=answer_extra(rest(whole, KNOWN), own_usage(reported)),
+    )
+
+
+def answer_extra(own: dict[str, Any], usage: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the extra of a response: its own fields, and its usage's."""
+    if usage:
+        own = {**own, "usageMetadata": usage}
+    return {NAME: own} if own else {}
+
+
+DECODER = msgspec.json.Decoder(dict[str, Any])

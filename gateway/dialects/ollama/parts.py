@@ -1,0 +1,234 @@
+"""What a message of Ollama's says, read into parts of the conversation and written from them.
+
+A message has one text, one thought, images in base64 and tool calls whose arguments are objects: parts of a kind are
+joined when they are written. Older servers give calls no ids.
+"""
+
+from base64 import b64decode
+from collections.abc import Iterable, Iterator
+from itertools import count as counting
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from gateway.dialects.conversation import (
+    Blob,
+    Compaction,
+    Extra,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    ToolCallResponse,
+    tool_answer,
+)
+from gateway.dialects.shared.messages import word_of
+from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.wire.json import UNREADABLE, fields, json_value, objects, text
+
+NAME = "ollama"
+# What stands between two texts that are written as one, where they are not pieces of one.
+BETWEEN = "\n\n"
+
+# What images begin with, decoded. The API tells no media type, and other dialects must. Sound comes in the same field.
+_BEGINNINGS = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"BM", "image/bmp"),
+    (b"ID3", "audio/mpeg"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+)
+_RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
+
+Said = dict[str, Any]  # fields of the wire's objects
+
+_MESSAGE = frozenset({"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id", "name"})
+
+
+def own(rest: dict[str, Any]) -> Extra:
+    """Return what only this dialect has a word for, as `extra`."""
+    return {NAME: rest} if rest else {}
+
+
+def image(content: str) -> Blob:
+    """Read an image, or a sound, in base64."""
+    try:
+        head = b64decode(content[:16])
+    except ValueError:
+        head = b""
+    mime_type = _RIFF.get(head[8:12]) if head.startswith(b"RIFF") else None
+    mime_type = mime_type or next((mime for start, mime in _BEGINNINGS if head.startswith(start)), None)
+    modality = "audio" if mime_type is not None and mime_type.startswith("audio") else "image"
+    return Blob(modality=modality, mime_type=mime_type, content=content)
+
+
+def images(values: Any) -> list[Part]:
+    """Read a list of images."""
+    return [image(value) for value in values if text(value)] if isinstance(values, list) else []
+
+
+def tool_call(call: dict[str, Any], call_id: str | None = None) -> ToolCall:
+    """Read a tool call; `call_id` is its id where it has none of its own."""
+    function = fields(call.get("function"))
+    arguments = json_value(function.get("arguments"))
+    rest = {k: v for k, v in call.items() if k not in {"id", "type", "function"}}
+    if named := {k: v for k, v in function.items() if k not in {"index", "name", "arguments"}}:
+        rest["function"] = named
+    return ToolCall(
+        id=text(call.get("id")) or call_id,
+        name=text(function.get("name")) or "",
+        arguments={} if arguments is None else arguments,
+        extra=own(rest),
+    )
+
+
+def arguments_text(call: ToolCall) -> str:
+    """Return a call's arguments as JSON text."""
+    return call.arguments if isinstance(call.arguments, str) else _json(call.arguments)
+
+
+def message(said: dict[str, Any]) -> Message:
+    """Read one message of a request."""
+    role = (text(said.get("role")) or "user").lower()
+    parts: list[Part] = []
+    if thought := text(said.get("thinking")):
+        parts.append(Reasoning(content=thought))
+    content = said.get("content")
+    if isinstance(content, str):
+        parts += [Text(content=content)] if content else []
+    elif content is not None:
+        parts.append(Other(kind="content", value=content, dialect=NAME))
+    parts += images(said.get("images"))
+    extra = own({k: v for k, v in said.items() if k not in _MESSAGE and v is not None})
+    if role == "tool":
+        result = ToolCallResponse(
+            id=text(said.get("tool_call_id")),
+            name=text(said.get("tool_name")) or text(said.get("name")),
+            response=tool_answer(parts),
+        )
+        return Message(role=role, parts=[result], extra=extra)
+    parts += [tool_call(call) for call in objects(said.get("tool_calls"))]
+    return Message(role=role, parts=parts, name=text(said.get("name")), extra=extra)
+
+
+def identified(messages: list[Message]) -> list[Message]:
+    """Give an id to each call without one, and to each result that of the call it answers: by name, then by order."""
+    taken = {part.id for m in messages for part in m.parts if isinstance(part, ToolCall | ToolCallResponse)}
+    fresh = (made for n in counting() if (made := f"call_{n}") not in taken)
+    waiting: list[ToolCall] = []
+    return [replace(m, parts=[_identified(part, fresh, waiting) for part in m.parts]) for m in messages]
+
+
+def _identified(part: Part, fresh: Iterator[str], waiting: list[ToolCall]) -> Part:
+    if isinstance(part, ToolCall):
+        call = part if part.id else replace(part, id=next(fresh))
+        waiting.append(call)
+        return call
+    if isinstance(part, ToolCallResponse):
+        for call in waiting:
+            if call.id == part.id or (part.id is None and part.name in {None, call.name}):
+                waiting.remove(call)
+                return replace(part, id=call.id, name=part.name or call.name)
+    return part
+
+
+def logprobs(values: Any) -> list[TokenLogprob]:
+    """Read the log probabilities of some tokens."""
+    return [
+        TokenLogprob(token=value["token"], logprob=float(value["logprob"]), top=logprobs(value.get("top_logprobs")))
+        for value in objects(values)
+        if isinstance(value.get("token"), str) and type(value.get("logprob")) in {int, float}
+    ]
+
+
+def written_logprobs(tokens: list[TokenLogprob]) -> list[dict[str, Any]]:
+    """Write log probabilities."""
+    return [
+        {"token": t.token, "logprob": t.logprob} | ({"top_logprobs": written_logprobs(t.top)} if t.top else {})
+        for t in tokens
+    ]
+
+
+def placed(parts: list[Part], path: str) -> list[tuple[str, Part]]:
+    """Return each part with its path."""
+    return [(f"{path}[{index}]", part) for index, part in enumerate(parts)]
+
+
+def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = "", calls_before: int = 0) -> Said:
+    """Write parts as one message's fields; what cannot be said is named in `dropped`, by its path.
+
+    `between` stands between two texts.
+    """
+    texts: list[str] = []
+    thoughts: list[str] = []
+    pictures: list[str] = []
+    calls: list[Said] = []
+    for at, part in parts:
+        match part:
+            case Text() | Refusal():
+                texts.append(part.content)
+                if isinstance(part, Text) and part.citations:
+                    dropped.add(f"{at}.citations")
+            case Reasoning():
+                thoughts.append(part.content)
+            case Compaction() if part.content is not None:
+                texts.append(part.content)
+            case Blob(modality="image" | "audio"):
+                pictures.append(part.content)
+                if part.name is not None:
+                    dropped.add(f"{at}.name")
+            case ToolCall():
+                calls.append(_written_call(part, calls_before + len(calls), at, dropped))
+            case _:
+                dropped.add(f"{at}: {word_of(part)}")
+        if not isinstance(part, Other):
+            dropped.foreign(part.extra, NAME, at)
+    said: Said = {"content": between.join(texts)}
+    if thought := "".join(thoughts):
+        said["thinking"] = thought
+    if pictures:
+        said["images"] = pictures
+    if calls:
+        said["tool_calls"] = calls
+    return said
+
+
+def _written_call(call: ToolCall, index: int, path: str, dropped: Dropped) -> Said:
+    """Write a tool call. Arguments must be an object; any others become the only member of one."""
+    arguments = {} if call.arguments is None else call.arguments
+    if call.custom:
+        arguments = {"input": call.arguments or ""}
+    elif not isinstance(arguments, dict):
+        arguments = {"input": arguments}
+        dropped.add(f"{path}.arguments")
+    rest = dict(call.extra.get(NAME, {}))
+    function = {"index": index, "name": call.name, "arguments": arguments, **fields(rest.pop("function", None))}
+    return ({"id": call.id} if call.id else {}) | {"function": function, **rest}
+
+
+def written_result(result: ToolCallResponse, path: str, name: str | None, dropped: Dropped) -> Said:
+    """Write what a tool gave back as a message; `name` is the tool's."""
+    response = result.response
+    if isinstance(response, list):
+        said = written(placed(response, f"{path}.response"), dropped, BETWEEN)
+    else:
+        said = {"content": response if isinstance(response, str) else _json(response)}
+    if result.is_error:
+        dropped.add(f"{path}.is_error")
+    dropped.foreign(result.extra, NAME, path)
+    told = {"tool_name": name, "tool_call_id": result.id}
+    return {"role": "tool", **said, **{k: v for k, v in told.items() if v}}
+
+
+def _json(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except UNREADABLE:
+        return str(value)

@@ -1,0 +1,171 @@
+"""The conversation form as requests to Ollama's own API, which has no tool choice, no names and no image URLs.
+
+A completion of a prompt is written as one; everything else is a chat.
+"""
+
+from typing import Any
+
+import msgspec
+
+from gateway.dialects.conversation import Asked, Message, ResponseFormat, Text, Tool, ToolCall, ToolCallResponse
+from gateway.dialects.ollama.parts import BETWEEN, NAME, Said, placed, written, written_result
+from gateway.dialects.ollama.read_request import OPTIONS
+from gateway.dialects.ollama.write_response import OllamaStream, error, response
+from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.messages import named
+from gateway.dialects.shared.reasoning import level
+from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Writer, Written
+from gateway.dialects.wire.json import fields
+from gateway.semconv import TEXT_COMPLETION
+
+# What only the completion of a prompt can be told.
+_OF_A_PROMPT = frozenset({"suffix", "template", "raw", "context"})
+_HANDLED = frozenset({*OPTIONS.values(), name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE})
+
+
+def _request(asked: Asked) -> Written:
+    dropped = Dropped()
+    completes = asked.operation == TEXT_COMPLETION
+    said = _prompt(asked, dropped) if completes else _chat(asked, dropped)
+    body: Said = {"model": asked.model or "", **said, **_settings(asked, dropped), "stream": asked.stream}
+    for key, value in asked.extra.get(NAME, {}).items():
+        if key in _OF_A_PROMPT and not completes:
+            dropped.add(key)
+        elif key != "options":
+            body[key] = value
+    dropped.foreign(asked.extra, NAME)
+    path = "/api/generate" if completes else "/api/chat"
+    return Written(body=msgspec.json.encode(body), path=path, dropped=dropped.names)
+
+
+def _settings(asked: Asked, dropped: Dropped) -> Said:
+    """Write how the answer is to be made."""
+    settings: Said = {}
+    if (form := _format(asked.response_format, dropped)) is not None:
+        settings["format"] = form
+    if (think := _think(asked)) is not None:
+        settings["think"] = think
+    if asked.logprobs is not None:
+        settings["logprobs"] = asked.logprobs
+    if asked.top_logprobs is not None:
+        settings["top_logprobs"] = asked.top_logprobs
+    options = {word: asked.parameters[known] for word, known in OPTIONS.items() if known in asked.parameters}
+    if options := options | fields(asked.extra.get(NAME, {}).get("options")):
+        settings["options"] = options
+    unsaid = {
+        "parallel_tool_calls": asked.parallel_tool_calls is False,
+        "user": asked.user,
+        "metadata": asked.metadata,
+        "conversation": asked.conversation_id,
+        "show_reasoning": asked.show_reasoning is False,
+        "reasoning_budget": asked.reasoning_budget is not None and asked.reasoning_budget > 0,
+        "output_type": asked.parameters.get(name.OUTPUT_TYPE) not in {None, "text", "json"},
+    }
+    for word in [word for word, there in unsaid.items() if there]:
+        dropped.add(word)
+    for attribute in [each for each in asked.parameters if each not in _HANDLED]:
+        dropped.add(attribute.removeprefix("gen_ai.request."))
+    return settings
+
+
+def _format(form: ResponseFormat | None, dropped: Dropped) -> Any:
+    if form is None or form.type == "text":
+        return None
+    if form.description is not None:
+        dropped.add("response_format.description")
+    return form.schema if form.type == "json_schema" and isinstance(form.schema, dict) else "json"
+
+
+def _think(asked: Asked) -> bool | str | None:
+    """Write how much is thought: a switch, or one of four levels."""
+    said = asked.parameters.get(name.REASONING_LEVEL)
+    if said in {"enabled", "adaptive"} and not asked.reasoning_budget:
+        return True
+    wanted = level(asked)
+    return False if wanted == "none" else {"minimal": "low", "xhigh": "max"}.get(wanted or "", wanted)
+
+
+def _prompt(asked: Asked, dropped: Dropped) -> Said:
+    """Write the completion of a prompt: there can be only one."""
+    parts = [at for i, m in enumerate(asked.input_messages) for at in placed(m.parts, f"messages[{i}].parts")]
+    texts = [(at, part) for at, part in parts if isinstance(part, Text)]
+    for at, _ in texts[1:]:
+        dropped.add(f"{at}: text")
+    said = written([*texts[:1], *((at, part) for at, part in parts if not isinstance(part, Text))], dropped)
+    for word in [each for each in said if each not in {"content", "images"}]:
+        dropped.add(f"messages: {word}")
+    told = {"prompt": said["content"], "system": _system(asked, dropped), "images": said.get("images")}
+    return {key: value for key, value in told.items() if value}
+
+
+def _system(asked: Asked, dropped: Dropped) -> str:
+    said = written(placed(asked.system_instructions, "system"), dropped, BETWEEN)
+    content: str = said.pop("content")
+    for word in said:
+        dropped.add(f"system: {word}")
+    return content
+
+
+def _chat(asked: Asked, dropped: Dropped) -> Said:
+    messages: list[Said] = []
+    if system := _system(asked, dropped):
+        messages.append({"role": "system", "content": system})
+    called = {
+        part.id: part.name for m in asked.input_messages for part in m.parts if isinstance(part, ToolCall) and part.id
+    }
+    for index, message in enumerate(asked.input_messages):
+        messages += _messages(message, f"messages[{index}]", called, dropped)
+    said: Said = {"messages": messages}
+    choice = asked.tool_choice
+    if choice is not None:
+        if choice.mode in {"required", "tool"}:
+            dropped.add("tool_choice")
+        dropped.foreign(choice.extra, NAME, "tool_choice")
+    # a model that is shown no tool calls none
+    tools = [] if choice is not None and choice.mode == "none" else asked.tools
+    if written_tools := [written_tool for tool in tools if (written_tool := _tool(tool, dropped)) is not None]:
+        said["tools"] = written_tools
+    return said
+
+
+def _messages(message: Message, path: str, called: dict[str, str], dropped: Dropped) -> list[Said]:
+    """Write one turn: each tool's result is a message of its own."""
+    results = [
+        written_result(part, at, part.name or called.get(part.id or ""), dropped)
+        for at, part in placed(message.parts, f"{path}.parts")
+        if isinstance(part, ToolCallResponse)
+    ]
+    own = message.extra.get(NAME, {})
+    dropped.foreign(message.extra, NAME, path)
+    if results and len(results) == len(message.parts):
+        results[0] |= own
+        return results
+    parts = message.parts if message.role == "tool" else named(message)
+    rest = [(at, part) for at, part in placed(parts, f"{path}.parts") if not isinstance(part, ToolCallResponse)]
+    said = written(rest, dropped, "" if message.role == "assistant" else BETWEEN)
+    return [*results, {"role": "system" if message.role == "developer" else message.role, **said, **own}]
+
+
+# What a custom tool, which takes any text, is written as.
+_OF_ONE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+
+
+def _tool(tool: Tool, dropped: Dropped) -> Said | None:
+    path = f"tools.{tool.name}"
+    if tool.kind == "server":
+        dropped.add(path)
+        return None
+    if tool.strict:
+        dropped.add(f"{path}.strict")
+    dropped.foreign(tool.extra, NAME, path)
+    rest = dict(tool.extra.get(NAME, {}))
+    function: Said = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    nothing = _OF_ONE_TEXT if tool.kind == "custom" else {"type": "object", "properties": {}}
+    function["parameters"] = nothing if tool.parameters is None else tool.parameters
+    return {"type": "function", "function": {**function, **fields(rest.pop("function", None))}, **rest}
+
+
+OLLAMA_WRITER = Writer(name=NAME, request=_request, response=response, stream=OllamaStream, error=error)

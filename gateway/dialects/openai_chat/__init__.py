@@ -1,0 +1,1 @@
+"""TODO gateway/dialects/openai_chat."""

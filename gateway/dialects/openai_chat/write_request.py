@@ -1,0 +1,237 @@
+"""A conversation as a chat completions request."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gateway.dialects.conversation import (
+    Asked,
+    File,
+    Message,
+    Reasoning,
+    Refusal,
+    ResponseFormat,
+    Text,
+    Tool,
+    ToolCall,
+    ToolCallResponse,
+    ToolChoice,
+)
+from gateway.dialects.openai_chat.read_request import NAME
+from gateway.dialects.openai_chat.schema import is_strict
+from gateway.dialects.openai_chat.write_parts import (
+    Json,
+    Marks,
+    Placed,
+    placed,
+    unsigned,
+    write_call,
+    write_content,
+    write_thought,
+)
+from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.custom_tools import sibling_format
+from gateway.dialects.shared.messages import identified, one_prompt
+from gateway.dialects.shared.reasoning import level, lost
+from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Written
+from gateway.semconv import TEXT_COMPLETION
+
+_PARAMETERS = {
+    name.MAX_TOKENS: "max_completion_tokens",
+    name.TEMPERATURE: "temperature",
+    name.TOP_P: "top_p",
+    name.TOP_K: "top_k",
+    name.STOP_SEQUENCES: "stop",
+    name.FREQUENCY_PENALTY: "frequency_penalty",
+    name.PRESENCE_PENALTY: "presence_penalty",
+    name.SEED: "seed",
+    name.CHOICE_COUNT: "n",
+}
+# Said in fields of their own, or nothing to say.
+_ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
+# What only the older completions have.
+_OLDER = {"suffix", "echo", "best_of"}
+
+
+def write_request(asked: Asked, *, marks: bool = False) -> Written:
+    """Write what was asked. `marks`: whether what is to be cached is marked; OpenAI itself refuses that."""
+    dropped = Dropped()
+    asked = one_prompt(asked, dropped)
+    marking = Marks(dropped, known=marks)
+    body: Json = {"model": asked.model, "messages": list(_messages(asked, dropped, marking))}
+    for attribute, value in asked.parameters.items():
+        if attribute in _PARAMETERS:
+            body[_PARAMETERS[attribute]] = value
+        elif attribute not in _ELSEWHERE:
+            dropped.add(attribute.removeprefix("gen_ai.request."))
+    if asked.stream:
+        body["stream"] = True
+        if asked.include_usage is not None:
+            body["stream_options"] = {"include_usage": asked.include_usage}
+    if (effort := level(asked)) is not None:
+        body["reasoning_effort"] = effort
+    lost(asked, dropped, shows=False)
+    _add_tools(body, asked, dropped, marking)
+    if asked.response_format is not None:
+        body["response_format"] = _response_format(asked.response_format)
+    said = {
+        "logprobs": asked.logprobs,
+        "top_logprobs": asked.top_logprobs,
+        "metadata": asked.metadata or None,
+        "user": asked.user,
+    }
+    body |= {key: value for key, value in said.items() if value is not None}
+    if asked.conversation_id:
+        dropped.add("conversation")
+    dropped.foreign(asked.extra, NAME)
+    for key, value in asked.extra.get(NAME, {}).items():
+        if asked.operation == TEXT_COMPLETION and key in _OLDER:
+            dropped.add(key)
+        else:
+            body[key] = value
+    return Written(body=msgspec.json.encode(body), path="/chat/completions", dropped=dropped.names)
+
+
+def _messages(asked: Asked, dropped: Dropped, marks: Marks) -> Iterator[Json]:
+    if asked.system_instructions:
+        yield {
+            "role": "system",
+            "content": write_content(placed(asked.system_instructions, "system"), "system", dropped, marks),
+        }
+    shown: list[Placed] = []  # by tools: a tool's message holds text alone
+    for number, message in enumerate(identified(asked.input_messages)):
+        path = f"messages[{number}]"
+        if shown and message.role != "tool":
+            yield {"role": "user", "content": write_content(shown, "user", dropped, marks)}
+            shown = []
+        dropped.foreign(message.extra, NAME, path)
+        if message.role == "assistant":
+            if (turn := _assistant(message, path, dropped, marks)) is not None:
+                yield turn
+            continue
+        rest: list[Placed] = []
+        for part, at in placed(message.parts, path):
+            if isinstance(part, ToolCallResponse):
+                yield _tool_result(part, at, shown, dropped, marks)
+            else:
+                rest.append((part, at))
+        if rest or not message.parts:
+            role = "user" if message.role == "tool" else message.role
+            written: Json = {"role": role, "content": write_content(rest, role, dropped, marks)}
+            if message.name:
+                written["name"] = message.name
+            yield written
+    if shown:
+        yield {"role": "user", "content": write_content(shown, "user", dropped, marks)}
+
+
+def _assistant(message: Message, path: str, dropped: Dropped, marks: Marks) -> Json | None:
+    """Write a turn of the model's; None where nothing of it has a word."""
+    said: Json = {}
+    content: list[Placed] = []
+    for part, at in placed(message.parts, path):
+        match part:
+            case Reasoning():
+                write_thought(part, said, carries=False)
+                dropped.foreign(part.extra, NAME, at)
+            case Refusal() if not content:
+                said["refusal"] = said.get("refusal", "") + part.content
+                dropped.foreign(part.extra, NAME, at)
+            case ToolCall():
+                call = write_call(part)
+                marks.put(call, part.cache)
+                said.setdefault("tool_calls", []).append(call)
+                dropped.foreign(unsigned(part.extra), NAME, at)
+            case File(modality="audio", file_id=file_id):
+                said["audio"] = {"id": file_id}
+            case _:
+                content.append((part, at))
+    text = write_content(content, "assistant", dropped, marks)
+    if message.parts and not (said or text):
+        return None
+    alone = not said.keys() & {"tool_calls", "refusal", "audio"}
+    written = {"role": "assistant", **said, "content": text if text or alone else None}
+    return written | ({"name": message.name} if message.name else {})
+
+
+def _tool_result(part: ToolCallResponse, path: str, shown: list[Placed], dropped: Dropped, marks: Marks) -> Json:
+    response = part.response
+    if isinstance(response, list):
+        parts: list[Placed] = [(each, f"{path}.response[{i}]") for i, each in enumerate(response)]
+        shown += [each for each in parts if not isinstance(each[0], Text)]
+        content: Any = write_content([each for each in parts if isinstance(each[0], Text)], "tool", dropped, marks)
+    else:
+        content = response if isinstance(response, str) else msgspec.json.encode(response).decode()
+    if part.is_error:
+        dropped.add(f"{path}.is_error")
+    dropped.foreign(part.extra, NAME, path)
+    written: Json = {"role": "tool", "tool_call_id": part.id, "content": content}
+    if part.name:
+        written["name"] = part.name
+    marks.put(written, part.cache)
+    return written
+
+
+def _add_tools(body: Json, asked: Asked, dropped: Dropped, marks: Marks) -> None:
+    """Say which tools there are, and how they are called; without any the rest is refused."""
+    tools = [written for tool in asked.tools if (written := _tool(tool, dropped, marks)) is not None]
+    choice = asked.tool_choice
+    if tools:
+        body["tools"] = tools
+        if choice is not None:
+            body["tool_choice"] = _tool_choice(choice, asked.tools, dropped)
+        if asked.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = asked.parallel_tool_calls
+    elif choice is not None and choice.mode in {"required", "tool"}:
+        dropped.add("tool_choice")
+
+
+def _tool(tool: Tool, dropped: Dropped, marks: Marks) -> Json | None:
+    own = dict(tool.extra.get(NAME, {}))
+    if tool.kind == "server":
+        if not own:
+            dropped.add(f"tools.{tool.name}")
+        return own or None
+    extra = tool.extra
+    said: Json = {"name": tool.name}
+    if tool.description is not None:
+        said["description"] = tool.description
+    if tool.kind == "custom":
+        own, extra = sibling_format(own, extra, NAME)
+    dropped.foreign(extra, NAME, f"tools.{tool.name}")
+    if tool.kind == "custom":
+        marks.put({}, tool.cache)
+        return {"type": "custom", "custom": said | own}
+    if tool.parameters is not None:
+        said["parameters"] = tool.parameters
+    if tool.strict is not None:
+        said["strict"] = tool.strict and is_strict(tool.parameters)
+    if tool.strict and not said["strict"]:
+        dropped.add(f"tools.{tool.name}.strict")
+    written: Json = {"type": "function", "function": said}
+    marks.put(written, tool.cache)
+    return written
+
+
+def _tool_choice(choice: ToolChoice, tools: list[Tool], dropped: Dropped) -> Any:
+    dropped.foreign(choice.extra, NAME, "tool_choice")
+    if own := choice.extra.get(NAME):
+        return own
+    if choice.mode != "tool":
+        return choice.mode
+    kind = "custom" if any(t.name == choice.name and t.kind == "custom" for t in tools) else "function"
+    return {"type": kind, kind: {"name": choice.name}}
+
+
+def _response_format(form: ResponseFormat) -> Json:
+    if form.type != "json_schema":
+        return {"type": "text" if form.type == "text" else "json_object"}
+    said = {
+        "name": form.name or "answer",
+        "description": form.description,
+        "schema": form.schema,
+        "strict": form.strict,
+    }
+    return {"type": "json_schema", "json_schema": {key: value for key, value in said.items() if value is not None}}

@@ -1,0 +1,206 @@
+"""The items of OpenAI's Responses, which both its requests and its responses are made of, as parts.
+
+Items are told apart by two rules that hold for tools yet to come: what ends in `_output` came from a tool,
+and of what ends in `_call`, the client runs what has a `call_id` and the provider the rest.
+"""
+
+from typing import Any
+
+import msgspec
+
+from gateway.dialects.conversation import (
+    Blob,
+    Citation,
+    Compaction,
+    Extra,
+    File,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    ServerToolCall,
+    ServerToolCallResponse,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    ToolCallResponse,
+    Uri,
+    tool_answer,
+)
+from gateway.dialects.shared.media import attached, located, sound
+from gateway.dialects.shared.opaque_state import uncarried
+from gateway.dialects.wire.json import count, fields, json_value, objects, text
+
+NAME = "openai-responses"
+
+# Where a tool that the provider ran tells its result.
+_RESULTS = ("outputs", "results", "output", "result", "error")
+
+
+def read_input(value: Any) -> list[Message]:
+    """Read a request's `input`: a text or a list of items; a turn told in several items is one message."""
+    if isinstance(value, str):
+        return [Message(role="user", parts=[Text(content=value)])]
+    messages: list[Message] = []
+    for item in objects(value):
+        role, parts = _role(item), read_item(item)
+        if messages and role in {"assistant", "tool"} and messages[-1].role == role:
+            messages[-1].parts.extend(parts)
+        else:
+            messages.append(Message(role=role, parts=parts))
+    return messages
+
+
+def _role(item: dict[str, Any]) -> str:
+    kind = text(item.get("type"))
+    if kind in {None, "message"}:
+        return text(item.get("role")) or "user"
+    return "tool" if kind and kind.endswith("_output") else "assistant"
+
+
+def read_item(item: dict[str, Any]) -> list[Part]:
+    """Read one item."""
+    kind = text(item.get("type")) or "message"
+    match kind:
+        case "message":
+            return _phased(_content(item.get("content")), item)
+        case "reasoning":
+            return _reasoning(item)
+        case "function_call":
+            arguments = json_value(item.get("arguments"))
+            called = text(item.get("name")) or ""
+            return [
+                ToolCall(id=text(item.get("call_id")), name=called, arguments=arguments, extra=own(item, "namespace"))
+            ]
+        case "custom_tool_call":
+            called = text(item.get("name")) or ""
+            return [ToolCall(id=text(item.get("call_id")), name=called, arguments=item.get("input"), custom=True)]
+        case "compaction":
+            return [Compaction(id=text(item.get("id")), extra=own(item, "encrypted_content"))]
+    if kind.endswith("_output"):
+        usual = kind in {"function_call_output", "custom_tool_call_output"}
+        return [
+            ToolCallResponse(
+                id=text(item.get("call_id")),
+                response=_answer(item.get("output")),
+                custom=kind == "custom_tool_call_output",
+                extra={} if usual else {NAME: {"type": kind}},
+            )
+        ]
+    rest = {k: v for k, v in item.items() if k not in {"type", "id", "status"}}
+    if not kind.endswith("_call"):
+        return [Other(kind=kind, value={k: v for k, v in item.items() if k != "type"}, dialect=NAME)]
+    if call_id := text(rest.pop("call_id", None)):
+        return [ToolCall(id=call_id, name=kind.removesuffix("_call"), arguments=rest, extra=own(item, "type", "id"))]
+    return _server_tool(kind, text(item.get("id")), rest, item)
+
+
+def _phased(parts: list[Part], item: dict[str, Any]) -> list[Part]:
+    """Return a message's parts; whether it is the final answer or a comment on the way is said on the first text."""
+    if parts and isinstance(first := parts[0], Text) and (phase := own(item, "phase")):
+        return [msgspec.structs.replace(first, extra=phase), *parts[1:]]
+    return parts
+
+
+def own(item: dict[str, Any], *names: str) -> Extra:
+    """Return the fields that only this dialect has a word for."""
+    found = {name: item[name] for name in names if item.get(name) not in (None, "")}
+    return {NAME: found} if found else {}
+
+
+def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any], item: dict[str, Any]) -> list[Part]:
+    name = text(rest.get("name")) or kind.removesuffix("_call")
+    call = {"type": kind, **{k: v for k, v in rest.items() if k not in _RESULTS}}
+    results = {k: rest[k] for k in _RESULTS if rest.get(k) is not None}
+    ended = item.get("status") in (None, "completed")
+    extra = {} if ended else own(item, "status")
+    parts: list[Part] = [ServerToolCall(id=call_id, name=name, server_tool_call=call, extra=extra)]
+    if kind == "image_generation_call" and (image := text(results.get("result"))):
+        mime_type = f"image/{text(rest.get('output_format')) or 'png'}"
+        parts.append(Blob(modality="image", mime_type=mime_type, content=image))
+    elif results:
+        parts.append(ServerToolCallResponse(id=call_id, server_tool_call_response={"type": kind, **results}))
+    return parts
+
+
+def _reasoning(item: dict[str, Any]) -> list[Part]:
+    """Read a reasoning item: its summary and its text, one empty part where neither is shown.
+
+    What proves it is told last, as in a stream.
+    """
+    shown = [t for key in ("summary", "content") for p in objects(item.get(key)) if (t := text(p.get("text")))]
+    carries = uncarried(item.get("encrypted_content"))
+    proof = own(item, "id", "encrypted_content") if carries is None else carries
+    *before, last = shown or [""]
+    return [*(Reasoning(content=each) for each in before), Reasoning(content=last, extra=proof)]
+
+
+def _content(content: Any) -> list[Part]:
+    if isinstance(content, str):
+        return [Text(content=content)] if content else []
+    return [_part(p) for p in objects(content)]
+
+
+def _part(part: dict[str, Any]) -> Part:
+    kind = text(part.get("type")) or ""
+    match kind:
+        case "input_text" | "output_text" | "text" if isinstance(part.get("text"), str):
+            return Text(
+                content=part["text"],
+                citations=_citations(part.get("annotations")),
+                logprobs=_logprobs(part.get("logprobs")),
+            )
+        case "refusal" if isinstance(part.get("refusal"), str):
+            return Refusal(content=part["refusal"])
+        case "input_image" | "computer_screenshot":
+            detail = own(part, "detail") if part.get("detail") != "auto" else {}
+            if url := text(part.get("image_url")):
+                read = located(url, "image")
+                return msgspec.structs.replace(read, extra=detail) if detail and isinstance(read, Blob | Uri) else read
+            if file_id := text(part.get("file_id")):
+                return File(modality="image", file_id=file_id, extra=detail)
+        case "input_audio":
+            return sound(fields(part.get("input_audio")) or part)
+        case "input_file":
+            return attached(part)
+    return Other(kind=kind, value={k: v for k, v in part.items() if k != "type"}, dialect=NAME)
+
+
+_PLACES = frozenset({"start_index", "end_index"})
+
+
+def _citations(annotations: Any) -> list[Citation]:
+    """Read where a text comes from: an address, unless it is said to be something else."""
+    return [_citation(each) for each in objects(annotations)]
+
+
+def _citation(told: dict[str, Any]) -> Citation:
+    of_url = told.get("type") == "url_citation"
+    title = "title" if of_url else "filename"
+    known = {"url", title, *_PLACES} | ({"type"} if of_url else set())
+    rest = {key: value for key, value in told.items() if key not in known and value is not None}
+    return Citation(
+        uri=text(told.get("url")),
+        title=text(told.get(title)),
+        start=count(told.get("start_index")),
+        end=count(told.get("end_index")),
+        extra={NAME: rest} if rest else {},
+    )
+
+
+def _logprobs(logprobs: Any) -> list[TokenLogprob]:
+    return [
+        TokenLogprob(token=token, logprob=float(value), top=_logprobs(each.get("top_logprobs")))
+        for each in objects(logprobs)
+        if isinstance(token := each.get("token"), str) and isinstance(value := each.get("logprob"), int | float)
+    ]
+
+
+def _answer(output: Any) -> Any:
+    """Read what a tool gave back: a text, a list of content parts, or a value of its own."""
+    if isinstance(output, dict):
+        return tool_answer([_part(output)]) if "type" in output else output
+    if isinstance(output, list):
+        return tool_answer(_content(output))
+    return output

@@ -1,0 +1,168 @@
+"""What a request to OpenAI's Responses says, in the conversation form."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from gateway.dialects.conversation import Asked, ResponseFormat, Text, Tool, ToolChoice
+from gateway.dialects.openai_responses.read_items import NAME, read_input
+from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.parameters import output_type, parameters
+from gateway.dialects.wire.json import count, decode, definitions, fields, objects, text
+from gateway.semconv import CHAT
+
+
+class _Request(Struct, gc=False):
+    model: Any = None
+    stream: Any = None
+    instructions: Any = None
+    input: Any = None
+    tools: Raw = Raw()
+    max_output_tokens: Any = None
+    temperature: Any = None
+    top_p: Any = None
+    reasoning: Any = None
+    text: Any = None
+    conversation: Any = None
+    previous_response_id: Any = None
+    user: Any = None
+    safety_identifier: Any = None
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+
+
+def read_request(body: bytes) -> Asked:
+    """Read what the trace has of a request."""
+    request = decode(body, _REQUEST)
+    if request is None:
+        return Asked(operation=CHAT)
+    instructions = text(request.instructions)
+    return Asked(
+        operation=CHAT,
+        model=text(request.model),
+        stream=request.stream is True,
+        system_instructions=[Text(content=instructions)] if instructions else [],
+        input_messages=read_input(request.input),
+        tool_definitions=definitions(request.tools),
+        parameters=parameters(
+            {
+                name.MAX_TOKENS: request.max_output_tokens,
+                name.TEMPERATURE: request.temperature,
+                name.TOP_P: request.top_p,
+                name.STREAM: request.stream,
+                name.REASONING_LEVEL: fields(request.reasoning).get("effort"),
+                name.PREVIOUS_RESPONSE_ID: request.previous_response_id,
+                name.OUTPUT_TYPE: output_type(fields(fields(request.text).get("format")).get("type")),
+            }
+        ),
+        conversation_id=conversation_id(request.conversation),
+        user=text(request.user) or text(request.safety_identifier),
+    )
+
+
+def conversation_id(conversation: Any) -> str | None:
+    """Return the id of a conversation that the provider keeps."""
+    return text(conversation) or text(fields(conversation).get("id"))
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+_KNOWN = frozenset(
+    "model input instructions stream tools tool_choice parallel_tool_calls max_output_tokens temperature top_p "
+    "reasoning text conversation previous_response_id user metadata top_logprobs".split()
+)
+
+
+def read_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001  the path says nothing more
+    """Read all that a request says, for a translation."""
+    asked, request = read_request(body), decode(body, _OBJECT) or {}
+    top_logprobs = count(request.get("top_logprobs"))
+    included = request.get("include")
+    logprobs = top_logprobs is not None or (isinstance(included, list) and LOGPROBS in included)
+    summary = fields(request.get("reasoning")).get("summary")
+    return msgspec.structs.replace(
+        asked,
+        tools=[_tool(tool) for tool in objects(request.get("tools"))],
+        tool_choice=_tool_choice(request.get("tool_choice")),
+        parallel_tool_calls=_flag(request.get("parallel_tool_calls")),
+        response_format=_response_format(fields(fields(request.get("text")).get("format"))),
+        show_reasoning=True if summary else None,
+        logprobs=True if logprobs else None,
+        top_logprobs=top_logprobs,
+        metadata={k: v for k, v in fields(request.get("metadata")).items() if isinstance(v, str)},
+        extra=_own(request),
+    )
+
+
+LOGPROBS = "message.output_text.logprobs"
+"""What a request includes so that log probabilities are told."""
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _own(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    own = {key: value for key, value in request.items() if key not in _KNOWN and value is not None}
+    if request.get("safety_identifier") and not request.get("user"):
+        del own["safety_identifier"]  # the form's user
+    if isinstance(own.get("include"), list) and LOGPROBS in own["include"]:
+        own["include"] = [each for each in own["include"] if each != LOGPROBS]
+    if own.get("include") == []:
+        del own["include"]
+    if own.get("store") is False:  # what a translation asks for in any case
+        del own["store"]
+    for field, known in (("reasoning", {"effort", "summary"}), ("text", {"format"})):
+        said = fields(request.get(field))
+        if rest := {key: value for key, value in said.items() if key not in known and value is not None}:
+            own[field] = rest
+    if (summary := fields(request.get("reasoning")).get("summary")) not in (None, "auto"):
+        own["reasoning"] = {**own.get("reasoning", {}), "summary": summary}
+    return {NAME: own} if own else {}
+
+
+def _tool(tool: dict[str, Any]) -> Tool:
+    kind, called = text(tool.get("type")) or "function", text(tool.get("name"))
+    if kind == "function" and called:
+        known = {"type", "name", "description", "parameters", "strict"}
+        own = {key: value for key, value in tool.items() if key not in known and value is not None}
+        return Tool(
+            name=called,
+            description=text(tool.get("description")),
+            parameters=tool.get("parameters"),
+            strict=_flag(tool.get("strict")),
+            extra={NAME: own} if own else {},
+        )
+    if kind == "custom" and called:
+        own = {NAME: {"format": tool["format"]}} if tool.get("format") else {}
+        return Tool(name=called, kind="custom", description=text(tool.get("description")), extra=own)
+    return Tool(name=called or kind, kind="server", extra={NAME: tool})
+
+
+def _tool_choice(choice: Any) -> ToolChoice | None:
+    match choice:
+        case "auto" | "none" | "required":
+            return ToolChoice(mode=choice)
+        case {"type": "function" | "custom", "name": str(called)}:
+            return ToolChoice(mode="tool", name=called)
+        case {"type": _}:
+            return ToolChoice(mode="auto", extra={NAME: choice})
+    return None
+
+
+def _response_format(form: dict[str, Any]) -> ResponseFormat | None:
+    match form.get("type"):
+        case "text":
+            return ResponseFormat(type="text")
+        case "json_object":
+            return ResponseFormat(type="json")
+        case "json_schema":
+            return ResponseFormat(
+                type="json_schema",
+                name=text(form.get("name")),
+                description=text(form.get("description")),
+                schema=form.get("schema"),
+                strict=_flag(form.get("strict")),
+            )
+    return None

@@ -1,0 +1,239 @@
+"""A conversation as a request to OpenAI's Responses."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gateway.dialects.conversation import (
+    Asked,
+    Blob,
+    File,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    ResponseFormat,
+    ServerToolCall,
+    Text,
+    Tool,
+    ToolChoice,
+    Uri,
+)
+from gateway.dialects.openai_chat.schema import is_strict
+from gateway.dialects.openai_responses.read_items import NAME
+from gateway.dialects.openai_responses.read_request import LOGPROBS
+from gateway.dialects.openai_responses.write_items import (
+    Json,
+    forgo,
+    result_of,
+    write_content,
+    write_item,
+    write_reasoning,
+)
+from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.custom_tools import sibling_format
+from gateway.dialects.shared.messages import identified, named, one_prompt, plain_text, word_of
+from gateway.dialects.shared.reasoning import level, lost
+from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Written
+
+_PARAMETERS = {
+    name.MAX_TOKENS: "max_output_tokens",
+    name.TEMPERATURE: "temperature",
+    name.TOP_P: "top_p",
+    name.PREVIOUS_RESPONSE_ID: "previous_response_id",
+}
+_ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
+
+
+def write_request(asked: Asked) -> Written:
+    """Write what was asked. The provider is told to keep nothing, unless a client of this dialect said otherwise."""
+    dropped = Dropped()
+    asked = one_prompt(asked, dropped)
+    own = asked.extra.get(NAME, {})
+    body: Json = {"model": asked.model, "input": list(_input(identified(asked.input_messages), dropped))}
+    if asked.system_instructions:
+        body["instructions"] = _joined(asked.system_instructions, dropped)
+    for attribute, value in asked.parameters.items():
+        if attribute in _PARAMETERS:
+            body[_PARAMETERS[attribute]] = value
+        elif attribute not in _ELSEWHERE:
+            dropped.add(attribute.removeprefix("gen_ai.request."))
+    if asked.stream:
+        body["stream"] = True
+    reasoning = {"effort": level(asked), "summary": "auto" if asked.show_reasoning else None}
+    lost(asked, dropped, shows=True)
+    text = {"format": None if asked.response_format is None else _format(asked.response_format)}
+    said = {
+        "reasoning": _present(reasoning | own.get("reasoning", {})),
+        "text": _present(text | own.get("text", {})),
+        "top_logprobs": (asked.top_logprobs or 0) if asked.logprobs else None,
+        "metadata": asked.metadata,
+        "user": asked.user,
+        "conversation": asked.conversation_id,
+        "store": False,
+    }
+    body |= {key: value for key, value in said.items() if value not in (None, {})}
+    _add_tools(body, asked, dropped)
+    dropped.foreign(asked.extra, NAME)
+    body |= {key: value for key, value in own.items() if key not in {"reasoning", "text"}}
+    if asked.logprobs:
+        body["include"] = [*body.get("include", []), LOGPROBS]
+    return Written(body=msgspec.json.encode(body), path="/responses", dropped=dropped.names)
+
+
+def _present(fields: Json) -> Json:
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _joined(parts: list[Part], dropped: Dropped) -> str:
+    texts = []
+    for index, part in enumerate(parts):
+        path = f"system.parts[{index}]"
+        if isinstance(part, Text):
+            texts.append(part.content)
+            forgo(part, path, dropped)
+        else:
+            dropped.add(f"{path}: {word_of(part)}")
+    return "\n\n".join(texts)
+
+
+def _input(messages: list[Message], dropped: Dropped) -> Iterator[Json]:
+    for number, message in enumerate(messages):
+        path = f"messages[{number}]"
+        dropped.foreign(message.extra, NAME, path)
+        if message.name and message.role == "assistant":
+            dropped.add(f"{path}.name")
+        yield from _items(message, named(message), path, dropped)
+
+
+def _items(message: Message, parts: list[Part], path: str, dropped: Dropped) -> Iterator[Json]:
+    """Write a turn: its content as messages, and what is an item of its own between them."""
+    content: list[tuple[int, Part]] = []
+    last: Json = {}  # the call before, to which a result may belong
+    thoughts: list[Json] = []  # the summary of an item of reasoning that is not whole
+    for index, part in enumerate(parts):
+        at = f"{path}.parts[{index}]"
+        if last and (result := result_of(last, part)) is not None:
+            last |= result
+            continue
+        if _stands_in_content(part):
+            content.append((index, part))
+            continue
+        yield from [last] if last else []
+        yield from _message(message.role, content, path, dropped)
+        content, last = [], {}
+        item: Json | None
+        if isinstance(part, Reasoning):
+            thoughts, item = _thought(part, thoughts, parts[index + 1 :], at, dropped)
+        else:
+            item = write_item(part, at, dropped)
+        if item is not None and isinstance(part, ServerToolCall):
+            last = item
+        elif item is not None:
+            yield item
+    yield from [last] if last else []
+    yield from _message(message.role, content, path, dropped)
+    if not parts:
+        yield {"type": "message", "role": "user" if message.role == "tool" else message.role, "content": ""}
+
+
+def _thought(
+    part: Reasoning, before: list[Json], after: list[Part], path: str, dropped: Dropped
+) -> tuple[list[Json], Json | None]:
+    """Return what an item's reasoning says so far, and the item once it is whole.
+
+    The last part proves all: another provider's thinking, which is not proven, means nothing to this one.
+    """
+    forgo(part, path, dropped)
+    said = write_reasoning(part)
+    if part.extra.get(NAME):
+        return [], {**said, "summary": before + said["summary"]}
+    following = next((each for each in after if not isinstance(each, Reasoning) or each.extra), None)
+    if not part.extra and isinstance(following, Reasoning) and following.extra.get(NAME):
+        return before + said["summary"], None
+    dropped.add(f"{path}: reasoning")
+    return [], None
+
+
+def _stands_in_content(part: Part) -> bool:
+    if isinstance(part, Other):
+        return part.kind.startswith(("input_", "output_"))
+    return isinstance(part, Text | Refusal | Blob | Uri | File)
+
+
+def _message(role: str, content: list[tuple[int, Part]], path: str, dropped: Dropped) -> Iterator[Json]:
+    if not content:
+        return
+    role = "user" if role == "tool" else role
+    first = content[0][1]
+    phase = first.extra.get(NAME, {}) if isinstance(first, Text) else {}
+    head: Json = {"type": "message", "role": role, **phase}
+    parts = [part for _, part in content]
+    if (text := plain_text([msgspec.structs.replace(first, extra={}), *parts[1:]] if phase else parts)) is not None:
+        yield {**head, "content": text}
+        return
+    written = (write_content(part, role, f"{path}.parts[{index}]", dropped) for index, part in content)
+    if said := [each for each in written if each is not None]:
+        yield {**head, "content": said}
+
+
+def _add_tools(body: Json, asked: Asked, dropped: Dropped) -> None:
+    """Say which tools there are, and how they are called; without any the rest means nothing."""
+    choice = asked.tool_choice
+    if tools := [written for tool in asked.tools if (written := _tool(tool, dropped)) is not None]:
+        body["tools"] = tools
+        if choice is not None:
+            body["tool_choice"] = _tool_choice(choice, asked.tools, dropped)
+        if asked.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = asked.parallel_tool_calls
+    elif choice is not None and choice.mode in {"required", "tool"}:
+        dropped.add("tool_choice")
+
+
+def _tool(tool: Tool, dropped: Dropped) -> Json | None:
+    own = dict(tool.extra.get(NAME, {}))
+    if tool.kind == "server":
+        if not own:
+            dropped.add(f"tools.{tool.name}")
+        return own or None
+    extra = tool.extra
+    if tool.kind == "custom":
+        own, extra = sibling_format(own, extra, NAME)
+    dropped.foreign(extra, NAME, f"tools.{tool.name}")
+    if tool.cache:
+        dropped.add("cache_control")
+    written: Json = {"type": tool.kind, "name": tool.name}
+    if tool.description is not None:
+        written["description"] = tool.description
+    if tool.kind == "function":
+        written["parameters"] = tool.parameters
+        # unsaid it would be true, which other dialects' schemas need not fit
+        written["strict"] = bool(tool.strict) and is_strict(tool.parameters)
+        if tool.strict and not written["strict"]:
+            dropped.add(f"tools.{tool.name}.strict")
+    return written | own
+
+
+def _tool_choice(choice: ToolChoice, tools: list[Tool], dropped: Dropped) -> Any:
+    dropped.foreign(choice.extra, NAME, "tool_choice")
+    if own := choice.extra.get(NAME):
+        return own
+    if choice.mode != "tool":
+        return choice.mode
+    custom = any(tool.name == choice.name and tool.kind == "custom" for tool in tools)
+    return {"type": "custom" if custom else "function", "name": choice.name}
+
+
+def _format(form: ResponseFormat) -> Json:
+    if form.type != "json_schema":
+        return {"type": "text" if form.type == "text" else "json_object"}
+    said = {
+        "name": form.name or "answer",
+        "description": form.description,
+        "schema": form.schema,
+        "strict": form.strict,
+    }
+    return {"type": "json_schema", **_present(said)}

@@ -1,0 +1,46 @@
+"""How much a model should think, which dialects say as a level, as a number of tokens, or as a switch. Pure."""
+
+from gateway.dialects.conversation import Asked
+from gateway.dialects.shared.parameters import REASONING_LEVEL
+from gateway.dialects.shared.unsupported import Dropped
+
+LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_SWITCHES = {"enabled", "adaptive", "disabled"}
+
+# A level for a budget of up to so many tokens, and the budget for a level. Low to high are those of Gemini's OpenAI
+# compatibility; the others are ours.
+_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 65536}
+
+
+def level(asked: Asked) -> str | None:
+    """Return the level asked for, from a budget or a switch where that is what was said; None for neither.
+
+    A budget below zero is Gemini's: as many tokens as the model sees fit.
+    """
+    said = asked.parameters.get(REASONING_LEVEL)
+    if said in LEVELS:
+        return str(said)
+    if said == "disabled" or asked.reasoning_budget == 0:
+        return "none"
+    if asked.reasoning_budget is not None and asked.reasoning_budget > 0:
+        return next((name for name, most in _BUDGETS.items() if asked.reasoning_budget <= most), "max")
+    return "medium" if said in _SWITCHES or asked.reasoning_budget is not None else None
+
+
+def budget(asked: Asked) -> int | None:
+    """Return the tokens asked for, from a level where that is what was said; 0 for no thinking, None for no word."""
+    if asked.reasoning_budget is not None and asked.reasoning_budget >= 0:
+        return asked.reasoning_budget
+    said = level(asked)
+    return None if said is None else _BUDGETS.get(said, 0)
+
+
+def lost(asked: Asked, dropped: Dropped, *, shows: bool) -> None:
+    """Name what a dialect of levels cannot say of it. `shows`: whether it can say if the thinking is to be shown."""
+    said = asked.parameters.get(REASONING_LEVEL)
+    if said is not None and said not in LEVELS and said not in _SWITCHES:
+        dropped.add("reasoning.level")
+    if asked.reasoning_budget is not None and asked.reasoning_budget > 0:
+        dropped.add("reasoning_budget")
+    if asked.show_reasoning is not None and not shows:
+        dropped.add("show_reasoning")

@@ -1,0 +1,97 @@
+"""What is done to a request body without reading it whole: a look at it, and another model's name put in it.
+
+Changing the model changes that one string's bytes and no other; what cannot be done so is not done.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from gateway.dialects.wire.json import decode
+
+
+class Peek(Struct, frozen=True, gc=False):
+    """What routing needs to know of a body: the model it names, whether it asks for a stream, and its shape.
+
+    `fields` are those of `_SHAPE` that are there: by them one dialect's body is told from another's.
+    """
+
+    model: str | None = None
+    stream: bool = False
+    fields: frozenset[str] = frozenset()
+
+
+_SHAPE = ("messages", "input", "contents", "system", "max_completion_tokens", "response_format")
+
+
+_ABSENT = Raw()
+
+
+class _Body(Struct, gc=False):
+    model: Any = None
+    stream: Any = None
+    messages: Raw = _ABSENT
+    input: Raw = _ABSENT
+    contents: Raw = _ABSENT
+    system: Raw = _ABSENT
+    max_completion_tokens: Raw = _ABSENT
+    response_format: Raw = _ABSENT
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_SHAPES: dict[tuple[bool, ...], frozenset[str]] = {}
+
+
+def peek(body: bytes) -> Peek:
+    """Look at a body; one that is no JSON object, or has other types there, tells nothing."""
+    read = decode(body, _BODY)
+    if read is None:
+        return Peek()
+    there = tuple([getattr(read, field) is not _ABSENT for field in _SHAPE])
+    fields = _SHAPES.get(there)
+    if fields is None:  # a handful of shapes, seen again and again
+        fields = _SHAPES[there] = frozenset(field for field, is_there in zip(_SHAPE, there, strict=True) if is_there)
+    return Peek(read.model if isinstance(read.model, str) else None, read.stream is True, fields)
+
+
+# In valid JSON this finds only keys that are, or end in, `model`: the quote after the word can only close a
+# string, and a string before a colon is a key. So the group is always a whole value, if not always the right one.
+_KEY = b'"model"'
+_VALUE = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+def rename_model(body: bytes, new: str) -> bytes | None:
+    """Return the body with `new` as its top-level model, every other byte as it was; None where it cannot be.
+
+    To find which of several is the top-level one, each is given a name of its own in a copy, and a decoder says
+    which it sees: two decodes, however many decoys there are.
+    """
+    places: dict[str, re.Match[bytes]] = {}
+    marked: list[bytes] = []
+    start = 0
+    for place in _values(body):
+        mark = f"{new}#{len(places)}"
+        places[mark] = place
+        marked += (body[start : place.start(1)], _string(mark))
+        start = place.end(1)
+    marked.append(body[start:])
+    effective = places.get(peek(b"".join(marked)).model or "")
+    if effective is None:
+        return None
+    renamed = b"%b%b%b" % (body[: effective.start(1)], _string(new), body[effective.end(1) :])
+    return renamed if peek(renamed).model == new else None
+
+
+def _values(body: bytes) -> Iterator[re.Match[bytes]]:
+    at = body.find(_KEY)
+    while at >= 0:
+        if value := _VALUE.match(body, at + len(_KEY)):
+            yield value
+        at = body.find(_KEY, at + len(_KEY))
+
+
+def _string(value: str) -> bytes:
+    return msgspec.json.encode(value)

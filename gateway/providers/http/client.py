@@ -1,0 +1,256 @@
+"""The upstream client: one call sends a request on a kept or a new connection and returns the response.
+
+`upstream` talks to providers through this and nothing else does. It keeps idle connections per origin, opens
+new ones and turns what the network says into the `WireError` tree; `connection` speaks HTTP on them. Bytes
+are as the caller gave them: headers keep order, case and duplicates, nothing is decompressed or followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from gateway.providers.http.connection import Connection
+from gateway.providers.http.response import (
+    BadResponse,
+    ConnectFailed,
+    ConnectionClosed,
+    ConnectTimeout,
+    FirstByteTimeout,
+    IdleTimeout,
+    Response,
+    WireError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "BadResponse",
+    "Client",
+    "ConnectFailed",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "FirstByteTimeout",
+    "IdleTimeout",
+    "Origin",
+    "Response",
+    "WireError",
+]
+
+STALE_SECONDS: Final = 1.0
+"""How soon after a request a kept connection must end to be taken for one that had been closed before it."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_FRAMING_LENGTHS: Final = frozenset(map(len, ("host", "content-length", "transfer-encoding")))
+_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class Origin(NamedTuple):
+    """Where connections go: kept connections are shared within an origin."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+
+    @classmethod
+    def from_url(cls, url: str) -> tuple[Self, str]:
+        """Split a base URL into its origin and its path, which has no slash at the end ("" for the root).
+
+        Raises ValueError, which repeats no more of it than the scheme and the host: it may have a password.
+        """
+        try:
+            parts = urlsplit(url)
+            name, port = parts.hostname, parts.port
+            host = "" if not name else name if name.isascii() else name.encode("idna").decode()
+        except ValueError:  # its text may have a part of the password
+            raise ValueError("not a URL: its host or its port is none") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise ValueError("not an http:// or https:// URL" + (f": {parts.scheme}://{host}" if host else ""))
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError(f"a base URL has no user, query or fragment: {parts.scheme}://{host}")
+        scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
+        return cls(scheme, host, port or _DEFAULT_PORTS[scheme]), parts.path.rstrip("/")
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Client:
+    """Every upstream connection of one event loop: unbounded in use, bounded when idle, newest used first."""
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        max_idle_per_origin: int = 256,
+        idle_seconds: float = 30.0,
+    ) -> None:
+        self._ssl_context = ssl_context
+        self._max_idle = max_idle_per_origin
+        self._idle_seconds = idle_seconds
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._connections: dict[Connection, Origin] = {}
+        self._closed = False
+
+    async def send(
+        self,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        connect_timeout: float,
+        first_byte_timeout: float,
+    ) -> Response:
+        """Send one request and return its response as soon as the final head is in.
+
+        Host and Content-Length are added when missing. ValueError, before anything is sent, when the parts
+        would not make one well-formed head. A cancelled call drops its connection.
+        """
+        head = request_head(origin, method, target, headers, len(body))
+        head_only = method == b"HEAD"
+        connection = self._kept(origin)
+        if connection is not None:
+            began = time.monotonic()
+            response = Response(connection, reused=True, connect_seconds=0.0)
+            try:
+                await connection.exchange(response, head, body, head_only, first_byte_timeout)
+            except ConnectionClosed:
+                # The upstream closed a kept connection while we wrote to it and did not take the request:
+                # sending it on a new one is no retry (browsers and proxies do the same). Once a byte came
+                # back, or when the end came too late to be that race, it may have been worked on: then the
+                # attempt has failed, and whether to try again is the retry policy's to say.
+                if response.first_byte_at or time.monotonic() - began > STALE_SECONDS or self._closed:
+                    raise
+            else:
+                return response
+        began = time.monotonic()
+        connection = await self._connect(origin, connect_timeout)
+        response = Response(connection, reused=False, connect_seconds=time.monotonic() - began)
+        await connection.exchange(response, head, body, head_only, first_byte_timeout)
+        return response
+
+    async def close(self) -> None:
+        """Drop every connection, those in use included, and return when the sockets are closed."""
+        self._closed = True
+        for connection in list(self._connections):
+            connection.fail(ConnectionClosed, "the client was closed")
+        await asyncio.sleep(0)
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections there are, and how many of these are idle."""
+        return len(self._connections), sum(map(len, self._idle.values()))
+
+    def _kept(self, origin: Origin) -> Connection | None:
+        idle = self._idle.get(origin)
+        return idle.pop() if idle else None
+
+    def _on_free(self, connection: Connection) -> None:
+        idle = self._idle.setdefault(self._connections[connection], [])
+        idle.append(connection)
+        if len(idle) > self._max_idle:
+            idle[0].drop()
+
+    def _on_gone(self, connection: Connection) -> None:
+        origin = self._connections.pop(connection, None)
+        if origin is not None and connection in (idle := self._idle.get(origin, [])):
+            idle.remove(connection)
+
+    async def _connect(self, origin: Origin, seconds: float) -> Connection:
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        tls = self._tls() if origin.scheme == "https" else None
+        connection = Connection(str(origin), self._idle_seconds, self._on_free, self._on_gone)
+        try:
+            async with asyncio.timeout(seconds):
+                await connection.loop.create_connection(
+                    lambda: connection,
+                    origin.host,
+                    origin.port,
+                    ssl=tls,
+                )
+        except TimeoutError as error:
+            # The kernel's own ETIMEDOUT is a TimeoutError too: to a reader of the error it is the same thing.
+            raise ConnectTimeout(f"{origin}: no connection within {seconds:g} s") from error
+        except (OSError, UnicodeError) as error:
+            raise ConnectFailed(f"{origin}: {error}", _connect_reason(error)) from error
+        if self._closed:
+            connection.drop()
+            raise ConnectionClosed(f"{origin}: the client was closed")
+        self._connections[connection] = origin
+        return connection
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+            self._ssl_context.set_alpn_protocols(["http/1.1"])
+        return self._ssl_context
+
+    def __repr__(self) -> str:
+        connections, idle = self.connections
+        return f"<Client {connections} connections, {idle} idle>"
+
+
+def request_head(
+    origin: Origin,
+    method: bytes,
+    target: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+    length: int,
+) -> bytes:
+    """Write the request line and headers; ValueError when they would not be one head with one framing."""
+    host = declared = None
+    for name, value in headers:
+        if len(name) not in _FRAMING_LENGTHS:
+            continue  # most are none of the three, and this runs for every header of every request
+        lowered = name.lower()
+        if lowered == b"host":
+            host = value
+        elif lowered == b"content-length":
+            if declared is not None or value != b"%d" % length:
+                raise ValueError(f"content-length {value!r} for a body of {length} bytes")
+            declared = value
+        elif lowered == b"transfer-encoding":
+            raise ValueError("transfer-encoding on a body that is sent whole")
+    lines = [method + b" " + target + b" HTTP/1.1"]
+    if host is None:
+        lines.append(b"Host: " + _authority(origin))
+    lines += [b": ".join(header) for header in headers]
+    if declared is None and (length or method in (b"POST", b"PUT", b"PATCH")):
+        lines.append(b"Content-Length: %d" % length)
+    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    breaks = len(lines) + 1
+    if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
+        raise ValueError("CR, LF or NUL in a method, target or header")
+    if not method or method.translate(None, _TOKEN) or not target or b" " in target or b"\t" in target:
+        raise ValueError(f"not a request line: {method!r} {target!r}")
+    names = [name for name, _ in headers]
+    if not all(names) or b"".join(names).translate(None, _TOKEN):
+        raise ValueError("a header name that is not a token")
+    return head
+
+
+@lru_cache(maxsize=1024)
+def _authority(origin: Origin) -> bytes:
+    text = str(origin)
+    return text.removesuffix(f":{_DEFAULT_PORTS[origin.scheme]}").encode("ascii")
+
+
+def _connect_reason(error: OSError | UnicodeError) -> Literal["dns", "refused", "tls", "network"]:
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return "dns"
+    if isinstance(error, ssl.SSLError):
+        return "tls"
+    # With several addresses asyncio joins their errors into one text.
+    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+        return "refused"
+    return "network"

@@ -1,0 +1,151 @@
+"""Who may send requests through us: who has our token, where one is needed, and no web page of somebody else's. Pure.
+
+Where no token is needed, a page in a browser on this machine could spend the keys that we add: by a form, or under a
+name of its own that leads here (DNS rebinding). Browsers say where such a request is from, in `Origin`.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from gateway.errors import ExchangeError, Kind
+from gateway.providers.route import Route
+from gateway.providers.table import KEY_HEADERS
+from gateway.proxy.headers import Headers, payer, without_scheme
+from gateway.proxy.routing import urls
+from gateway.proxy.routing.routes import Place
+
+# Names under which no page of somebody else's can reach this machine: nobody can have them in the public DNS.
+_PRIVATE = (".localhost", ".local", ".internal", ".home.arpa", ".home", ".lan", ".corp", ".test")
+
+
+class Token(Struct, frozen=True):
+    """Our own token, and whether clients need it."""
+
+    value: str
+    required: bool = True
+
+    def __repr__(self) -> str:
+        """Keep it out."""
+        return f"<Token required={self.required}>"
+
+
+class Admitted(Struct, frozen=True):
+    """What a client sent, without our token. `proven`: it has shown that."""
+
+    headers: Headers
+    query: str
+    proven: bool
+
+
+def admitted(headers: Headers, where: Place | None, token: Token | None) -> Admitted:
+    """Take our own token out of a request. Raises ExchangeError where it is needed and not there.
+
+    It is given as `x-gateway-token`, or in the place of a key: then the client has brought no key of its own.
+    """
+    if token is None:
+        return Admitted(headers, where.query if where is not None else "", proven=False)
+    kept = tuple(
+        (name, value)
+        for name, value in headers
+        if name.lower() not in KEY_HEADERS or not _is(without_scheme(value), token)
+    )
+    query = shown = where.query if where is not None else ""
+    googles = where is not None and where.family == "gemini"
+    if googles and any(_is(key.encode(), token) for key in urls.keys_in(query)):
+        query = urls.without_keys(query)
+    given = any(_is(value, token) for name, value in headers if name.lower() == b"x-gateway-token")
+    proven = given or len(kept) < len(headers) or query != shown
+    if token.required and not proven:
+        raise ExchangeError(
+            Kind.AUTH, "This gateway needs its token, as x-gateway-token or as the API key (setting: $.auth.token)."
+        )
+    return Admitted(kept, query, proven)
+
+
+def _is(given: bytes, token: Token) -> bool:
+    return hmac.compare_digest(given, token.value.encode())
+
+
+def refuse_pages(method: str, headers: Headers, route: Route, allowed: Collection[str]) -> None:
+    """Raise ExchangeError for a request of another site's page that a key of ours would pay for.
+
+    `allowed`: origins of one's own, such as `https://chat.example`. Applications with a scheme of their own, and pages
+    of this machine, are no other sites.
+    """
+    if not (payer(headers, route)[1] or route.provider.headers):
+        return
+    origin = _first(headers, b"origin")
+    if origin is None:
+        # A page that reads what is under its own name says no origin: that name is all there is to see.
+        host = _first(headers, b"host") or ""
+        if method not in {"GET", "HEAD"} or not _public(_name(host)) or _hosts(allowed) & {host, _name(host)}:
+            return
+        origin = f"http://{host}"
+    elif origin in allowed or not _elsewhere(origin):
+        return
+    raise ExchangeError(
+        Kind.AUTH,
+        f"A web page of {origin!r} may not use this gateway's keys; if it is yours, add it to $.auth.origins.",
+        status=403,
+        code="origin_refused",
+    )
+
+
+def refuse_foreign_page(headers: Headers, allowed: Collection[str]) -> None:
+    """Raise ExchangeError for what another site's page sends, whoever would pay. `allowed` as for `refuse_pages`.
+
+    For what a browser sends as POST: then it says the origin, under a name of the page's own as well.
+    """
+    origin = _first(headers, b"origin")
+    if origin is not None and origin not in allowed and _elsewhere(origin):
+        raise ExchangeError(
+            Kind.AUTH,
+            f"A web page of {origin!r} may not use this gateway; if it is yours, add it to $.auth.origins.",
+            status=403,
+            code="origin_refused",
+        )
+
+
+def _first(headers: Headers, wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in headers if name.lower() == wanted), None)
+
+
+def _hosts(origins: Collection[str]) -> set[str]:
+    return {origin.partition("://")[2] for origin in origins}
+
+
+def _name(host: str) -> str:
+    """Return a Host header without its port."""
+    name, _, port = host.rpartition(":")
+    return (name if port.isdecimal() else host).strip("[]").rstrip(".").lower()
+
+
+def _public(name: str) -> bool:
+    """Whether somebody else may own a name: it is no address, no single word, and none of a private network."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." in name and not name.endswith(_PRIVATE)
+    return False
+
+
+def _elsewhere(origin: str) -> bool:
+    """Whether an origin is a page that is not of this machine. A page that hides its origin may be any."""
+    if origin == "null":
+        return True
+    try:
+        parts = urlsplit(origin)
+        return parts.scheme in {"http", "https"} and not _loopback(parts.hostname or "")
+    except ValueError:
+        return True
+
+
+def _loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")

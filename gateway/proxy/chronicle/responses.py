@@ -1,0 +1,285 @@
+"""Chronicle's responses: OpenAI's, with `meta` in a whole body or on the first chunk of a stream.
+
+No other byte of a body or a chunk is changed. A stream ends with `[DONE]` where it is whole, and with `event: error`
+where it is not.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from gateway.dialects.conversation import Asked
+from gateway.dialects.openai_chat.stream_usage import EVENT_END
+from gateway.dialects.registry import WRITERS
+from gateway.dialects.wire.content_coding import Decoder, decoder
+from gateway.dialects.wire.json import error_of
+from gateway.dialects.wire.sse import Event, SseDecoder
+from gateway.errors import ExchangeError, Kind
+from gateway.providers.route import Route
+from gateway.proxy.chronicle import errors
+from gateway.proxy.relay import Filter, Reply
+from gateway.proxy.translation import told
+from gateway.semconv import CHAT
+from gateway.tracing.exchange import Exchange
+from gateway.tracing.response_reader import KEPT_MAX, STREAM_MAX, Tee
+
+# What is longer is no chunk that could be the first one, nor an error, and need not be held until its end.
+_LONGEST = 128 * 1024
+_DONE = b"data: [DONE]\n\n"
+_TELLING = re.compile(rb"error|\[DONE\]")
+
+
+class Meta(Struct, frozen=True, kw_only=True):
+    """What chronicle's clients are told of a request: its id, and which attempt answered it."""
+
+    id: str
+    provider: str
+    model: str
+    num_retries: int
+    was_rate_limited: bool
+
+
+def meta_of(exchange: Exchange, route: Route) -> bytes:
+    """Return the `meta` of a response that came by this route, as JSON."""
+    return msgspec.json.encode(
+        Meta(
+            id=exchange.chat_id,
+            provider=route.provider.name,
+            model=route.rename or route.model or "",
+            num_retries=exchange.retries,
+            was_rate_limited=exchange.rate_limited,
+        )
+    )
+
+
+def with_meta(body: bytes, meta: bytes) -> bytes | None:
+    """Return a JSON object with `meta` in it, every other byte as it was; None for what is no object."""
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if "meta" in fields:  # a provider's own: of two the client would see one
+        fields["meta"] = Raw(meta)
+        return msgspec.json.encode(fields)
+    end = body.rindex(b"}")
+    return b'%b%b"meta":%b%b' % (body[:end], b"," if fields else b"", meta, body[end:])
+
+
+def finished(body: bytes, meta: bytes, *, streamed: bool) -> bytes:
+    """Return a response of ours, which is all there, with `meta`."""
+    if not streamed:
+        return with_meta(body, meta) or body
+    stream = MetaStream(meta, lambda: True)
+    return stream.feed(body) + stream.flush()
+
+
+class _Error(Struct, gc=False):
+    error: Any = None
+    message: Any = None
+    choices: Any = None
+
+
+class MetaStream:
+    """Passes a stream of chat chunks through, event by event. `whole`: says at its end whether it is."""
+
+    def __init__(self, meta: bytes, whole: Callable[[], bool]) -> None:
+        self._meta: bytes | None = meta
+        self._whole = whole
+        self._held = b""
+        self._passing = False  # within an event that is too long
+        self._over = False  # its last event has passed
+
+    def __repr__(self) -> str:
+        return f"<MetaStream held={len(self._held)} over={self._over}>"
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; return the events that end in them."""
+        plain = self._meta is None and not self._held and not self._passing
+        # After a third line end in a row it takes the whole run to say which of them end an event.
+        if plain and data[-2:] == b"\n\n" and data[-3:-2] not in b"\r\n" and not _TELLING.search(data):
+            return data
+        return self._pass(self._held + data, last=False)
+
+    def flush(self) -> bytes:
+        """Return what is held at the stream's end, if it is whole; and `[DONE]`, if the stream is and has none."""
+        rest = self._pass(self._held, last=True)
+        return rest if self._over or not self._whole() else rest + _DONE
+
+    def broken(self, message: str) -> bytes:
+        """Return what tells that no more will come."""
+        # Chronicle's own client takes an event only when a byte has come after its blank line.
+        return (b"\n\n" if self._passing else b"") + errors.event(message) + b"\n"
+
+    def _pass(self, data: bytes, *, last: bool) -> bytes:
+        passed: list[bytes] = []
+        start = 0
+        for end in EVENT_END.finditer(data):
+            if not last and end.end() == len(data) and data.endswith(b"\r"):
+                break  # its line end may not be whole
+            event = data[start : end.end()]
+            long = self._passing or len(event) > _LONGEST
+            passed.append(event if long else self._changed(event))
+            self._passing = False
+            start = end.end()
+        rest = data[start:]
+        if last and rest and not self._passing:
+            passed.append(self._last(rest))
+            rest = b""
+        self._passing = self._passing or len(rest) > _LONGEST
+        kept = len(rest) if not self._passing else len(rest) - len(rest.rstrip(b"\r\n"))
+        self._held = rest[len(rest) - kept :] if not last else b""
+        passed.append(rest[: len(rest) - len(self._held)])
+        return b"".join(passed)
+
+    def _changed(self, raw: bytes) -> bytes:
+        """Return an event as the client gets it."""
+        for event in SseDecoder().feed(raw):
+            if event.data == b"[DONE]":
+                self._over = True
+            elif (error := self._error(event)) is not None:
+                return error
+            elif self._meta is not None and (changed := with_meta(event.data, self._meta)) is not None:
+                self._meta = None
+                return _written(event.name, changed)
+        return raw
+
+    def _error(self, event: Event) -> bytes | None:
+        """Return an error of the provider's as chronicle says it; None for what is none, or comes with content."""
+        if event.name != "error" and b'"error"' not in event.data:
+            return None
+        try:
+            said = msgspec.json.decode(event.data, type=_Error)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            said = _Error(message=event.data.decode("utf-8", "replace"))
+        if not said.error and event.name != "error":
+            return None
+        self._over = True
+        if said.choices:
+            return None
+        _, message = error_of(said.error or {"message": said.message})
+        return errors.event(message or "the provider told of an error", said.error)
+
+    def _last(self, rest: bytes) -> bytes:
+        """Return an event that lacks only its blank line; nothing of one that was cut off."""
+        for event in SseDecoder().feed(rest + b"\n\n"):
+            if event.data == b"[DONE]" or with_meta(event.data, b"{}") is not None:
+                changed = self._changed(rest + b"\n\n")
+                return _written(event.name, event.data) if changed == rest + b"\n\n" else changed
+        return b""
+
+
+def _written(name: str | None, data: bytes) -> bytes:
+    named = b"" if name is None else b"event: %b\n" % name.encode()
+    return b"%bdata: %b\n\n" % (named, data.replace(b"\n", b"\ndata: "))
+
+
+class _Whole:
+    """Holds a whole body back until it is all there, and adds `meta`."""
+
+    def __init__(self, meta: bytes) -> None:
+        self._meta = meta
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        self._pieces.append(data)
+        return b""
+
+    def flush(self) -> bytes:
+        changed = with_meta(b"".join(self._pieces), self._meta)
+        if changed is None:
+            raise ExchangeError(Kind.PARSING, "The provider's response is no JSON object.")
+        return changed
+
+    def broken(self, message: str) -> bytes:  # noqa: ARG002  nothing was said so far
+        return b""
+
+
+class _Decoded:
+    """A body out of the coding that it came in, though none was asked for."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+
+    def feed(self, data: bytes) -> bytes:
+        try:
+            return self._decoder.feed(data)
+        except ValueError as error:
+            raise ExchangeError(Kind.PARSING, f"The provider's response cannot be decoded: {error}.") from None
+
+    def flush(self) -> bytes:
+        return b""
+
+
+class _Turned:
+    """A whole body for who asked for a stream, or the other way round: written anew out of what the tee has read."""
+
+    def __init__(self, asked: Asked, tee: Tee, now: float) -> None:
+        self._asked = asked
+        self._tee = tee
+        self._now = now
+
+    def feed(self, data: bytes) -> bytes:  # noqa: ARG002  the tee has read it
+        return b""
+
+    def flush(self) -> bytes:
+        answered = self._tee.answered()
+        if answered is None:
+            raise ExchangeError(Kind.PARSING, "The provider's response cannot be read.")
+        if self._tee.streamed and not (self._tee.ended or answered.finish_reasons):
+            raise ExchangeError(Kind.CLOSED, "The provider's stream stopped before its last event.")
+        return told(WRITERS["openai-chat"], self._asked, answered, self._now)[1]
+
+
+class MetaReply:
+    """Makes chronicle's response of a provider's, or of its translation. See `relay.Reply`."""
+
+    def __init__(self, source: Filter, output: MetaStream | _Whole, inner: Reply | None) -> None:
+        self._source = source
+        self._output = output
+        self._inner = inner
+        self.content_type = "text/event-stream; charset=utf-8" if isinstance(output, MetaStream) else "application/json"
+
+    @property
+    def dropped(self) -> list[str]:
+        """What could not be said, by name."""
+        return [] if self._inner is None else self._inner.dropped
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes of the provider's; return what the client is told of them. Raises ExchangeError."""
+        return self._output.feed(self._source.feed(data))
+
+    def flush(self) -> bytes:
+        """Return what is still to be said at the end. Raises ExchangeError for a response that cannot be read."""
+        return self._output.feed(self._source.flush()) + self._output.flush()
+
+    def broken(self, message: str) -> bytes:
+        """Return what tells the client that no more will come."""
+        return self._output.broken(message)
+
+
+def reply(route: Route, exchange: Exchange, tee: Tee, coding: str, inner: Reply | None, now: float) -> Reply | None:
+    """Return what makes chronicle's response. `inner`: the translation into OpenAI's, where there is one.
+
+    None for a body in a coding that cannot be read, which is passed on as it is.
+    """
+    source: Filter
+    if inner is not None:
+        source = inner
+    elif route.stream == tee.streamed:
+        coded = decoder(coding, STREAM_MAX if tee.streamed else KEPT_MAX)
+        if coded is None:
+            return None
+        source = _Decoded(coded)
+    else:
+        asked = exchange.asked or Asked(operation=CHAT)
+        source = _Turned(structs.replace(asked, model=route.model, stream=route.stream, include_usage=True), tee, now)
+
+    def whole() -> bool:
+        answered = tee.answered()
+        return tee.ended or (answered is not None and bool(answered.finish_reasons))
+
+    meta = meta_of(exchange, route)
+    return MetaReply(source, MetaStream(meta, whole) if route.stream else _Whole(meta), inner)

@@ -1,0 +1,287 @@
+"""Accept an exchange: read it, route it, have it answered, and see that it ends exactly once whatever happens."""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Mapping
+from time import monotonic, time
+from typing import Any
+
+from aiohttp import StreamReader, web
+from msgspec import structs
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.config.model import Config
+from gateway.dialects.wire.content_coding import decode, worth_reading
+from gateway.dialects.wire.edit import Peek, peek
+from gateway.errors import ExchangeError, Kind
+from gateway.providers.http.client import Client
+from gateway.providers.route import Family, Route
+from gateway.proxy import count_tokens
+from gateway.proxy.attempts import Attempts
+from gateway.proxy.auth import Admitted, Token, admitted, refuse_pages
+from gateway.proxy.chronicle import requests
+from gateway.proxy.error_response import refuse
+from gateway.proxy.list_models import Lister
+from gateway.proxy.relay import extra_headers
+from gateway.proxy.routing.health import Health
+from gateway.proxy.routing.request_options import Options, from_headers, said_in
+from gateway.proxy.routing.routes import Place, asked_model, place
+from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.schedule import Course
+from gateway.proxy.routing.select import candidates
+from gateway.proxy.upstream import Signer
+from gateway.proxy.upstream_request import Planner
+from gateway.tracing.attempt import CLIENT_ABORT, OK
+from gateway.tracing.exchange import Exchange
+from gateway.tracing.tracer import JournalTracer
+
+log = logging.getLogger("gateway.proxy")
+
+_WHOLE_URL = re.compile(r"https?://[^/?#]*(?:/([^?]*))?(.*)", re.IGNORECASE | re.DOTALL)
+
+NOTHING = Peek(model=None, stream=False)
+
+
+class Proxy:
+    """One worker's request path. `stopping` is set when the worker drains: what is cancelled then was not left."""
+
+    def __init__(
+        self,
+        *,
+        setup: Setup,
+        client: Client,
+        signer: Signer,
+        tracer: JournalTracer,
+        rng: random.Random,
+        token: Token | None,
+    ) -> None:
+        self._setup = setup
+        self._health = Health()
+        self._client = client
+        self._signer = signer
+        self._tracer = tracer
+        self._rng = rng
+        self._token = token
+        self._lister = Lister(client, signer)
+        self._handling: set[asyncio.Task[Any]] = set()
+        self.stopping = False
+
+    def use(self, setup: Setup, token: Token | None, signer: Signer | None = None) -> None:
+        """Go on by another configuration; what is in flight keeps its own. `signer`: None where it stays as it is."""
+        self._setup = setup
+        self._token = token
+        if signer is not None:
+            self._signer = signer
+            self._lister = Lister(self._client, signer)
+
+    def cut_off(self) -> None:
+        """End what is still in flight when the time to drain is over."""
+        for task in self._handling:
+            task.cancel()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one client request."""
+        task = asyncio.current_task()
+        if task is not None and task not in self._handling:  # one task handles all requests of a connection
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
+        setup, said = self._setup, said_in(request.raw_headers)
+        exchange = Exchange(
+            self._tracer,
+            setup.keeping,
+            method=request.method,
+            target=request.raw_path,
+            headers=_readable(request),
+            said=said,
+        )
+        anthropic = "anthropic-version" in request.headers
+        family: Family = "anthropic" if anthropic else "openai"
+        try:
+            try:
+                where = self._placed(
+                    request, anthropic, setup, chronicles=bool(said) and requests.speaks(request.raw_headers)
+                )
+                family = where.family
+                let_in = admitted(request.raw_headers, where, self._token)
+                where = structs.replace(where, query=let_in.query)
+                if request.headers.get("Upgrade", "").lower() == "websocket":
+                    return await _no_websocket(request, family, exchange)
+                if asked := self._lister.asked(request.method, where, setup):
+                    return await self._lister.answer(request, asked, let_in, where, setup, exchange)
+                body = await self._read(request, exchange, setup.config)
+                options = from_headers(said)
+                return await self._answer(request, where, let_in, body, options, setup, exchange)
+            except ExchangeError as error:
+                return await refuse(request, error, family, exchange)
+        except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
+            if self.stopping:
+                exchange.abandon("shutdown", "the gateway stopped before the response was whole")
+            else:
+                exchange.abandon(CLIENT_ABORT, "the client left before the response was whole")
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise web.HTTPBadRequest(text="The request's body broke off.") from None
+        except Exception:
+            exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
+            if request.writer.output_size:  # too late to say so
+                raise
+            log.exception("an exchange failed in the gateway")
+            failure = ExchangeError(Kind.GENERIC, "The gateway itself failed; its log says how.", code="gateway_failed")
+            return await refuse(request, failure, family, exchange)
+        finally:
+            if not exchange.ended:
+                exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
+
+    async def _answer(
+        self,
+        request: web.Request,
+        where: Place,
+        let_in: Admitted,
+        body: bytes,
+        options: Options,
+        setup: Setup,
+        exchange: Exchange,
+    ) -> web.StreamResponse:
+        """Answer a request that has been read. Raises ExchangeError where it can be sent to nobody."""
+        config = setup.config
+        decoded, headers = _decoded(request, body, where), let_in.headers
+        if where.family == "chronicle":
+            exchange.called(requests.uuid7(time(), self._rng))
+            chat = requests.read(decoded, headers, request.raw_path, options)
+            body = decoded = chat.body
+            headers, options = chat.headers, chat.options
+            if chat.metadata:
+                exchange.told(options.metadata)
+        seen = peek(decoded) if decoded else NOTHING
+        asked = options.model or asked_model(where, seen)
+        chosen = candidates(where, seen, options, setup, lambda each: self._health.latency(each.id(asked)), self._rng)
+        course = Course(chosen, asked, config, options.policy(config.retry), self._health, monotonic())
+
+        def admit(route: Route) -> None:
+            if not let_in.proven:
+                refuse_pages(request.method, headers, route, config.auth.origins)
+
+        planner = Planner(
+            config,
+            where,
+            seen,
+            options,
+            method=request.method,
+            headers=headers,
+            body=body,
+            decoded=decoded,
+            admit=admit,
+        )
+        if count_tokens.counts(request.method, where):
+            first = course.candidates[0]
+            if count_tokens.asked_for(request.method, where, planner.route(first.provider, first.model)):
+                return await _counted(request, decoded, exchange)
+        if decoded and not worth_reading(decoded):
+            exchange.span.set_attribute("gateway.request.unread", "too large")
+            decoded = None
+        attempts = Attempts(request, self._client, self._signer, planner, course, exchange, decoded)
+        return await attempts.answer(self._rng)
+
+    def _placed(self, request: web.Request, anthropic: bool, setup: Setup, *, chronicles: bool) -> Place:
+        """Read the path. Raises ExchangeError, which tells nothing of what there is to who may not ask."""
+        try:
+            return place(request.method, request.raw_path, anthropic, setup.providers, chronicles=chronicles)
+        except ExchangeError:
+            admitted(request.raw_headers, None, self._token)
+            raise
+
+    async def _read(self, request: web.Request, exchange: Exchange, config: Config) -> bytes:
+        """Return the request's body, in the coding it came in."""
+        limit = config.limits.body_bytes
+        if (request.content_length or 0) > limit:
+            raise _too_large(limit)
+        if not request.body_exists:
+            return b""
+        content = request.content
+        if content.is_eof():  # it came with the head
+            body = await content.readany()
+        else:
+            body = await exchange.waiting(_upload(content, limit, config.timeouts.idle))
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+
+
+async def _upload(content: StreamReader, limit: int, idle: float) -> bytes:
+    """Return a body that is still coming, as far as the limit and a bit. Raises ExchangeError where it stops coming."""
+    body = bytearray()
+    try:
+        while not content.at_eof() and len(body) <= limit:
+            async with asyncio.timeout(idle):
+                body += await content.readany()
+    except TimeoutError:
+        raise ExchangeError(
+            Kind.TIMEOUT,
+            f"No more of the request's body came within {idle:g} s (setting: $.timeouts.idle).",
+            status=408,
+            code="request_timeout",
+        ) from None
+    return bytes(body)
+
+
+def in_origin_form(request: web.Request) -> web.Request:
+    """Return a request for a whole URL as one for what is below its host, as RFC 9112, section 3.2.2, has it."""
+    whole = _WHOLE_URL.fullmatch(request.raw_path)
+    return request if whole is None else request.clone(rel_url=URL(f"/{whole[1] or ''}{whole[2]}", encoded=True))
+
+
+def _readable(request: web.Request) -> Mapping[str, str]:
+    """Return the headers as text that can be written again: bytes that are no UTF-8 are replaced."""
+    raw = request.raw_headers
+    if all(value.isascii() for _, value in raw):
+        return request.headers
+    return CIMultiDict((name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in raw)
+
+
+async def _counted(request: web.Request, decoded: bytes | None, exchange: Exchange) -> web.StreamResponse:
+    """Answer with an estimate, since nobody can be asked."""
+    body = count_tokens.count(decoded)
+    exchange.end(OK, 200)
+    headers = extra_headers(exchange, streamed=False) | count_tokens.HEADER
+    response = web.Response(body=body, content_type="application/json", headers=headers)
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+async def _no_websocket(request: web.Request, family: Family, exchange: Exchange) -> web.StreamResponse:
+    """Refuse an upgrade at once. Codex goes on by HTTP without a pause after this status, and after no other."""
+    error = ExchangeError(
+        Kind.BAD_INPUT,
+        "The gateway does not speak WebSocket; send the same as an HTTP request.",
+        status=426,
+        code="websocket_unsupported",
+    )
+    # RFC 9110, section 15.5.22: the status comes with the protocol to use.
+    upgrade = {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
+    return await refuse(request, error, family, exchange, extra_headers(exchange, streamed=False) | upgrade)
+
+
+def _decoded(request: web.Request, body: bytes, where: Place) -> bytes | None:
+    """Return a JSON body without its content coding, None where it is none, cannot be read or says nothing to us.
+
+    Where a dialect is spoken it is JSON whatever its type says: Ollama's own examples send curl's default.
+    """
+    reads = where.dialect is not None or count_tokens.counts(request.method, where)
+    if not body or not (reads or where.provider is None):
+        return None
+    if not reads and "json" not in request.headers.get("Content-Type", "json"):
+        return None
+    coding = request.headers.get("Content-Encoding")
+    return decode(body, coding) if coding else body
+
+
+def _too_large(limit: int) -> ExchangeError:
+    return ExchangeError(
+        Kind.TOO_LARGE,
+        f"The body is larger than {limit} bytes (setting: $.limits.body_bytes).",
+        code="body_too_large",
+    )

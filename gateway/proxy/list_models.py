@@ -1,0 +1,187 @@
+"""`GET /v1/models` where several providers can be reached: all their models, each under the names it can be asked by.
+
+With one provider only the request is relayed to it like any other.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from time import perf_counter, time
+
+from aiohttp import web
+from msgspec import structs
+
+from gateway.dialects.registry import DIALECTS
+from gateway.dialects.shared import model_list
+from gateway.errors import ExchangeError, Kind
+from gateway.providers.demo.server import MODELS as DEMO_MODELS
+from gateway.providers.http.client import Client
+from gateway.providers.route import Route
+from gateway.providers.table import Provider
+from gateway.proxy.auth import Admitted, refuse_pages
+from gateway.proxy.headers import Headers, forwarded, lower, secrets_in
+from gateway.proxy.relay import extra_headers
+from gateway.proxy.routing import urls
+from gateway.proxy.routing.routes import SPOKEN_TO, Place, found
+from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.upstream import Body, Deadlines, Request, Signer, open_response
+from gateway.tracing.attempt import CLIENT_ABORT, OK, Attempt
+from gateway.tracing.exchange import Exchange
+
+_SECONDS = 5.0
+_LARGEST = 8 * 1024 * 1024
+# What a client has of a list that it got before is another list than any provider's.
+_CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
+
+
+def asked_for(method: str, where: Place) -> bool:
+    """Whether a request asks for the models of all providers: it has no mount."""
+    return method == "GET" and where.provider is None and urls.bare(where.path).rstrip("/") == "/models"
+
+
+def listed(providers: Mapping[str, Provider], usual: str) -> list[Provider]:
+    """Return the providers whose models are listed: the path's own, and those that were set up."""
+    return [
+        each for each in providers.values() if each.name == usual or each.key or each.environment_key or each.set_up
+    ]
+
+
+def routes(asked: Iterable[Provider], where: Place) -> list[Route]:
+    """Return how each provider is asked for its models; it has none where it has no list."""
+    made = []
+    for provider in asked:
+        dialect = next((each for each in provider.dialects if each in model_list.PATHS), None)
+        if dialect is not None:
+            made.append(
+                Route(
+                    provider=provider,
+                    target=provider.paths[dialect] + model_list.PATHS[dialect],
+                    family=where.family,
+                    dialect=None,
+                    addressed=provider.name == where.usual,
+                )
+            )
+    return made
+
+
+def names(
+    provider: Provider, listed: list[model_list.Model], where: Place, providers: Mapping[str, Provider]
+) -> Iterator[model_list.Listed]:
+    """Give the names that lead to a provider's models: without and with its prefix, where that is not another's."""
+    generating = structs.replace(where, dialect=DIALECTS[SPOKEN_TO[where.family]])
+    for model in listed:
+        for name in (model.name, *(f"{prefix}{model.name}" for prefix in provider.prefixes[:1])):
+            leads, rename = found(name, generating, providers)
+            if leads is provider and (rename or name) == model.name:
+                yield model_list.Listed(name, provider.name, model.said)
+
+
+class Lister:
+    """Asks providers for their models, for one worker."""
+
+    def __init__(self, client: Client, signer: Signer) -> None:
+        self._client = client
+        self._signer = signer
+
+    def asked(self, method: str, where: Place, setup: Setup) -> list[Provider]:
+        """Return whom to ask for their models; none where it is one provider, whose list passes as it is."""
+        known = listed(setup.providers, where.usual) if asked_for(method, where) else []
+        return known if len(known) > 1 or setup.aliases else []
+
+    async def answer(
+        self,
+        request: web.Request,
+        asked: list[Provider],
+        let_in: Admitted,
+        where: Place,
+        setup: Setup,
+        exchange: Exchange,
+    ) -> web.StreamResponse:
+        """Ask all at once, and answer with what came in time; who did not answer is named in `x-gateway-unlisted`.
+
+        Raises ExchangeError for a page that may not ask.
+        """
+        exchange.keys.ours = tuple(key for each in asked for key in secrets_in(each))
+        asking = routes(asked, where)
+        if not let_in.proven:
+            for route in asking:
+                refuse_pages(request.method, let_in.headers, route, setup.config.auth.origins)
+        waited, before = exchange.waited, perf_counter()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._of(route, let_in.headers, exchange, setup.config.default_timeout))
+                for route in asking
+            ]
+        exchange.waited = waited + perf_counter() - before  # once, though for all of them
+        came = {route.provider.name: task.result() for route, task in zip(asking, tasks, strict=True)}
+        told = [each for p in asked for each in names(p, came.get(p.name) or [], where, setup.providers)]
+        told += [model_list.Listed(f"demo/{name}", "demo") for name in DEMO_MODELS]
+        told = [model_list.Listed(name, "gateway") for name in setup.aliases] + [
+            each for each in told if each.name not in setup.aliases
+        ]
+        unlisted = [each.name for each in asked if came.get(each.name) is None]
+        body = model_list.write_models(told, anthropic=where.family == "anthropic", now=time())
+        extra = extra_headers(exchange, streamed=False)
+        if unlisted:
+            extra["x-gateway-unlisted"] = ", ".join(unlisted)
+        exchange.end(OK, 200)
+        response = web.Response(body=body, content_type="application/json", headers=extra)
+        await response.prepare(request)
+        await response.write_eof()
+        return response
+
+    async def _of(
+        self, route: Route, headers: Headers, exchange: Exchange, longest: float
+    ) -> list[model_list.Model] | None:
+        """Return a provider's models; None where it did not give them in time."""
+        attempt = exchange.attempt("listing", 0.0, route)
+        try:
+            return await self._list(route, headers, attempt, longest)
+        except ExchangeError as error:
+            attempt.end(error.kind, error.message)
+            return None
+        finally:
+            attempt.end(CLIENT_ABORT, "the client left before the list was there")  # unless it has ended
+
+    async def _list(
+        self, route: Route, headers: Headers, attempt: Attempt, longest: float
+    ) -> list[model_list.Model] | None:
+        seconds = min(_SECONDS, longest)
+        deadlines = Deadlines(
+            connect=seconds, first_byte=seconds, idle=seconds, total=seconds, total_setting="$.default_timeout"
+        )
+        response, waits, before = None, _Waits(), perf_counter()
+        try:
+            async with asyncio.timeout(seconds):
+                response = await open_response(self._client, self._signer, route, _request(route, headers), deadlines)
+                waits.waited = perf_counter() - before
+                content_type = lower(response.headers).get("content-type", "")
+                tee = attempt.head(response.status, content_type=content_type, coding="")
+                body = await Body(response, route.provider, deadlines, waits).whole(_LARGEST)
+        except TimeoutError:
+            said = f"The provider {route.provider.name!r} did not list its models within {seconds:g} s."
+            raise ExchangeError(Kind.TIMEOUT, said) from None
+        finally:
+            attempt.apart = waits.waited
+            if response is not None:
+                response.abort()
+        tee.feed(body or b"")  # for what an error says
+        outcome = attempt.end(None)
+        return model_list.read_models(body) if outcome == OK and body is not None else None
+
+
+def _request(route: Route, headers: Headers) -> Request:
+    """Return the request for a provider's list; a client's headers are for the provider that it asked."""
+    own = [each for each in headers if each[0].lower() not in _CONDITIONS] if route.addressed else []
+    versioned = any(name.lower() == b"anthropic-version" for name, _ in own)
+    if "anthropic-messages" in route.provider.dialects[:1] and not versioned:
+        own.append((b"anthropic-version", b"2023-06-01"))
+    return Request(
+        method=b"GET",
+        target=route.target.encode(),
+        headers=forwarded(tuple(own), route, decoded=False, identity=True),
+        body=b"",
+    )
+
+
+class _Waits:
+    waited = 0.0

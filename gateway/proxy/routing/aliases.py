@@ -1,0 +1,186 @@
+"""What an exchange may be sent to: providers with a model and a key, and the aliases that name lists of them. Pure.
+
+An alias's candidate says its provider, or is a model as a request would name it: another alias (whose candidates stand
+in its place, in their listed order), a name with a provider's prefix, or one that a provider claims as its own.
+"""
+
+import difflib
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Struct, structs
+
+from gateway.config.model import Alias, Order
+from gateway.config.model import Candidate as Settings
+from gateway.errors import ConfigError
+from gateway.providers.table import Provider
+
+OF_THE_REQUEST = "of the request"
+"""The name of a key that a request brought as an option."""
+
+Id = tuple[str, str | None]
+"""Who a candidate is, whatever key it is shown: its provider's name and its model."""
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A provider, the model there, and the keys to show it.
+
+    Attributes:
+        providers: The provider, once for each of its keys.
+        model: As the provider knows it; None where that is what the request says.
+
+    """
+
+    providers: tuple[Provider, ...]
+    model: str | None = None
+    weight: float = 1.0
+
+    @property
+    def provider(self) -> Provider:
+        """The provider, with the first of its keys."""
+        return self.providers[0]
+
+    def id(self, asked: str | None) -> Id:
+        """Say who this is. `asked`: the model that the request names."""
+        own = self.provider
+        # What a request has sent elsewhere says nothing of the provider.
+        name = own.name if own.only_target is None else f"{own.name} at {own.url}{own.only_target}"
+        return name, self.model or asked
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """What an alias comes to."""
+
+    candidates: tuple[Candidate, ...]
+    order: Order = "listed"
+
+
+def keyed(provider: Provider) -> tuple[Provider, ...]:
+    """Return a provider once for each of its keys; as it is where it has one or none."""
+    if len(provider.keys) < 2:
+        return (provider,)
+    return tuple(
+        structs.replace(provider, key=key, key_name=f"{provider.name}#{number}")
+        for number, key in enumerate(provider.keys, 1)
+    )
+
+
+def prefixed(model: str, providers: Mapping[str, Provider]) -> tuple[Provider, str] | None:
+    """Return whose prefix a model's name has, the longest counts, and the name without it."""
+    having = [(p, each) for each in providers.values() for p in each.prefixes if model.startswith(p)]
+    if not having:
+        return None
+    prefix, provider = max(having, key=lambda pair: (len(pair[0]), not pair[1].as_built_in))
+    return provider, model.removeprefix(prefix)
+
+
+def claimed(model: str, providers: Mapping[str, Provider]) -> list[Provider]:
+    """Return who claims a model's name as one of their own."""
+    return [each for each in providers.values() if each.claims(model)]
+
+
+def by_name(model: str, providers: Mapping[str, Provider]) -> tuple[Provider, str] | None:
+    """Return whose a model is by its name alone, a prefix before a claim, and its name there ("": a mere prefix)."""
+    claims = claimed(model, providers)
+    return prefixed(model, providers) or ((claims[0], model) if claims else None)
+
+
+def resolve(
+    aliases: Mapping[str, Alias], keys: Mapping[str, str], providers: Mapping[str, Provider]
+) -> dict[str, Listed]:
+    """Return what each alias comes to. Raises ConfigError, naming the path, for one that comes to nothing."""
+    found: dict[str, tuple[Candidate, ...]] = {}
+    for name in aliases:
+        _resolve(name, (), aliases, keys, providers, found)
+    return {name: Listed(candidates=found[name], order=alias.order) for name, alias in aliases.items()}
+
+
+def _resolve(
+    name: str,
+    within: tuple[str, ...],
+    aliases: Mapping[str, Alias],
+    keys: Mapping[str, str],
+    providers: Mapping[str, Provider],
+    found: dict[str, tuple[Candidate, ...]],
+) -> tuple[Candidate, ...]:
+    if name in found:
+        return found[name]
+    where = f"$.aliases.{name}.candidates"
+    if name in within:
+        circle = " -> ".join((*within[within.index(name) :], name))
+        raise ConfigError(f"{where}: the aliases go in a circle ({circle}); take one of them out")
+    if not aliases[name].candidates:
+        raise ConfigError(f"{where}: the alias has no models; name one, or take the alias out")
+    made: list[Candidate] = []
+    for index, each in enumerate(aliases[name].candidates):
+        said = Settings(model=each) if isinstance(each, str) else each
+        if said.provider is None and said.model in aliases:
+            inner = _resolve(said.model, (*within, name), aliases, keys, providers, found)
+            if said.api_key_name is not None:
+                raise ConfigError(f"{where}[{index}].api_key_name: {said.model!r} is an alias, whose candidates say it")
+            whole = sum(one.weight for one in inner)
+            made += [structs.replace(one, weight=said.weight * one.weight / whole) for one in inner]
+        else:
+            made.append(_made(f"{where}[{index}]", said, keys, providers))
+    found[name] = tuple(made)
+    return found[name]
+
+
+def _made(where: str, said: Settings, keys: Mapping[str, str], providers: Mapping[str, Provider]) -> Candidate:
+    if not said.model:
+        raise ConfigError(f"{where}.model is empty; name the model as the provider knows it")
+    if said.provider is not None:
+        provider = providers.get(said.provider)
+        if provider is None:
+            raise ConfigError(f"{where}.provider: {unknown('provider', said.provider, providers)}")
+        model = said.model
+    else:
+        found = by_name(said.model, providers)
+        if found is None:
+            raise ConfigError(
+                f"{where}: no provider is known for the model {said.model!r}; write "
+                f'{{provider = "...", model = "{said.model}"}}, or a name with a prefix'
+            )
+        provider, model = found
+        if not model:
+            raise ConfigError(f"{where}: {said.model!r} is only a prefix; write {said.model}NAME")
+    if said.api_key_name is None:
+        return Candidate(providers=keyed(provider), model=model, weight=said.weight)
+    if said.api_key_name not in keys:
+        raise ConfigError(f"{where}.api_key_name: {unknown('key', said.api_key_name, keys)}")
+    return Candidate(
+        providers=(with_key(provider, said.api_key_name, keys[said.api_key_name]),), model=model, weight=said.weight
+    )
+
+
+def with_key(provider: Provider, name: str, key: str) -> Provider:
+    """Return a provider that is shown this key and no other."""
+    return structs.replace(provider, key=key, keys=(), key_name=name, takes_client_keys=False)
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Say that nothing has this name, and what has one like it."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+    return f"there is no {what} {name!r}; {hint}"
+
+
+def ordered(
+    candidates: Sequence[Candidate], order: Order, latency: Callable[[Candidate], float | None], rng: random.Random
+) -> tuple[Candidate, ...]:
+    """Return candidates in the order in which they are tried.
+
+    "random" begins the list at a random place; "weighted" draws one after the other by weight; "fastest" begins with
+    those that nobody has tried, so that they are, and goes on with the quickest. `latency`: seconds to first byte.
+    """
+    listed = tuple(candidates)
+    if len(listed) < 2 or order == "listed":
+        return listed
+    if order == "random":
+        start = rng.randrange(len(listed))
+        return listed[start:] + listed[:start]
+    if order == "weighted":
+        # The order of these draws is that of drawing one after the other without putting back (Efraimidis, Spirakis).
+        return tuple(sorted(listed, key=lambda each: -(rng.random() ** (1.0 / each.weight))))
+    return tuple(sorted(listed, key=lambda each: latency(each) or 0.0))

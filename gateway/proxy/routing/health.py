@@ -1,0 +1,157 @@
+"""What a worker has seen of its candidates and their keys: which fail, which rest, and how quick they are.
+
+A circuit per candidate: closed; open after failures in a row; then half open, where one exchange probes it, and its
+end closes or opens it again. An open one is only put behind the others: what has nowhere else to go is never refused.
+Pure but for what it remembers: times are arguments, in seconds of any one clock.
+"""
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from gateway.config.model import Circuit, Hedge
+from gateway.errors import Kind
+from gateway.providers.table import Provider
+from gateway.proxy.routing.aliases import OF_THE_REQUEST, Candidate, Id
+
+FAILURES = frozenset({Kind.SERVER, Kind.SENDING, Kind.PARSING, Kind.CLOSED, Kind.TIMEOUT, Kind.GENERIC})
+"""What says something of the provider, not of the request or its key."""
+OF_THE_KEY = frozenset({Kind.RATE_LIMIT, Kind.AUTH, Kind.CREDITS})
+"""What another key of the same provider may not meet."""
+
+# Seconds that a key rests where nobody says how long: after a rate limit, and where it was refused.
+_LIMITED_SECONDS, _REFUSED_SECONDS = 1.0, 60.0
+_SAMPLES = 128
+# Models come from requests: what was used longest ago is forgotten.
+_KNOWN_MAX = 4096
+
+
+class _Seen(Struct):
+    """What was seen of one candidate. `until`: when its open circuit may be probed; None: it is closed."""
+
+    first_bytes: deque[float]
+    failures: int = 0
+    until: float | None = None
+    open_for: float = 0.0
+    probed_at: float | None = None
+
+
+class Health:
+    """One worker's own view, kept across reloads of the configuration."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[Id, _Seen] = OrderedDict()
+        self._rests: dict[tuple[str, str], float] = {}
+        self._turn: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Health of {len(self._seen)} candidates, {len(self._rests)} keys rest>"
+
+    def is_open(self, of: Id, circuit: Circuit, now: float) -> bool:
+        """Whether a candidate's circuit is open, or another exchange is just probing it."""
+        seen = self._seen.get(of)
+        if seen is None or seen.until is None or not circuit.failures:
+            return False
+        probing = seen.probed_at is not None and now - seen.probed_at < circuit.open_seconds
+        return now < seen.until or probing
+
+    def begins(self, of: Id, circuit: Circuit, now: float) -> bool:
+        """Say that an attempt is made; return whether it probes a circuit that was open: one at a time does."""
+        seen = self._seen.get(of)
+        if seen is None or seen.until is None or not circuit.failures or self.is_open(of, circuit, now):
+            return False
+        seen.probed_at = now
+        return True
+
+    def ended(self, of: Id, kind: Kind | None, circuit: Circuit, now: float) -> None:
+        """Say how an attempt ended: None where it was answered. What is no failure of the provider closes a circuit."""
+        seen = self._of(of)
+        seen.probed_at = None
+        if kind not in FAILURES:
+            seen.failures, seen.until, seen.open_for = 0, None, 0.0
+            return
+        seen.failures += 1
+        if seen.until is not None and now >= seen.until:  # the probe failed
+            seen.open_for = min(seen.open_for * 2, circuit.max_open_seconds)
+            seen.until = now + seen.open_for
+        elif seen.until is None and circuit.failures and seen.failures >= circuit.failures:
+            seen.open_for = min(circuit.open_seconds, circuit.max_open_seconds)
+            seen.until = now + seen.open_for
+
+    def left(self, of: Id, began: float) -> None:
+        """Say that a probe came to no end that says anything: its client left, or another attempt won."""
+        seen = self._seen.get(of)
+        if seen is not None and seen.probed_at == began:  # one that took too long has given way to another
+            seen.probed_at = None
+
+    def first_byte(self, of: Id, seconds: float) -> None:
+        """Note how long a response's first byte took."""
+        self._of(of).first_bytes.append(seconds)
+
+    def latency(self, of: Id) -> float | None:
+        """Return the mean seconds to the latest first bytes: inf where none came, None where nobody was asked."""
+        seen = self._seen.get(of)
+        if seen is None:
+            return None
+        return sum(seen.first_bytes) / len(seen.first_bytes) if seen.first_bytes else math.inf
+
+    def late(self, of: Id, hedge: Hedge) -> float | None:
+        """Return after how many seconds a first byte is late; None where nobody hedges, or too little was seen."""
+        seen = self._seen.get(of)
+        if hedge.percentile is None or seen is None or len(seen.first_bytes) < hedge.min_samples:
+            return None
+        ranked = sorted(seen.first_bytes)
+        return max(ranked[min(int(hedge.percentile * len(ranked)), len(ranked) - 1)], hedge.min_ms / 1000)
+
+    def rest(self, provider: Provider, kind: Kind, retry_after: float | None, now: float) -> None:
+        """Let the key that a provider was shown rest, where it was one of ours, and the failure was about it."""
+        if provider.key is None or provider.key_name == OF_THE_REQUEST or kind not in OF_THE_KEY:
+            return
+        usual = _LIMITED_SECONDS if kind is Kind.RATE_LIMIT else _REFUSED_SECONDS
+        self._rests[_key(provider)] = now + (usual if retry_after is None else retry_after)
+        if len(self._rests) > _KNOWN_MAX:
+            self._rests = {key: until for key, until in self._rests.items() if until > now}
+
+    def rests(self, provider: Provider, now: float) -> bool:
+        """Whether the key of a provider rests."""
+        return self.rests_until(provider) > now
+
+    def rests_until(self, provider: Provider) -> float:
+        """Return until when the key of a provider rests; a time gone by where it does not."""
+        return self._rests.get(_key(provider), -math.inf)
+
+    def keys(self, candidate: Candidate, now: float) -> tuple[Provider, ...]:
+        """Return a candidate's keys in the order to use them: in turn, and those last that rest."""
+        providers = candidate.providers
+        if len(providers) == 1:
+            return providers
+        name = candidate.provider.name
+        turn = self._turn[name] = (self._turn.get(name, -1) + 1) % len(providers)
+        in_turn = providers[turn:] + providers[:turn]
+        return tuple(sorted(in_turn, key=lambda each: max(self.rests_until(each), now)))
+
+    def arranged(
+        self, candidates: Sequence[Candidate], asked: str | None, circuit: Circuit, now: float
+    ) -> tuple[Candidate, ...]:
+        """Return candidates as they came, but those last that fail or whose keys all rest."""
+
+        def unwell(each: Candidate) -> bool:
+            return self.is_open(each.id(asked), circuit, now) or all(self.rests(one, now) for one in each.providers)
+
+        return tuple(sorted(candidates, key=unwell)) if len(candidates) > 1 else tuple(candidates)
+
+    def _of(self, of: Id) -> _Seen:
+        seen = self._seen.get(of)
+        if seen is None:
+            seen = self._seen[of] = _Seen(deque(maxlen=_SAMPLES))
+            if len(self._seen) > _KNOWN_MAX:
+                self._seen.popitem(last=False)
+        else:
+            self._seen.move_to_end(of)
+        return seen
+
+
+def _key(provider: Provider) -> tuple[str, str]:
+    return provider.name, provider.key_name or ""

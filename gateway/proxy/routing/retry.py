@@ -1,0 +1,177 @@
+"""Whether to try again, where, and when: the seed's rules as pure functions. Times are seconds unless a name says ms.
+
+With several candidates any failure moves on to the next at once; when the list has come round to where it started, and
+with one candidate, only retryable kinds are tried again, after a backoff.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from msgspec import Struct
+
+from gateway.config.retry import Additive, Exponential, RetryPolicy
+from gateway.errors import Kind
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """How an attempt failed.
+
+    Attributes:
+        retry_after: Seconds the provider asked to wait.
+        relayed: Whether the client has had a byte: then nothing can be tried again.
+        should_retry: What the provider's `x-should-retry` said, None if nothing.
+
+    """
+
+    kind: Kind
+    retry_after: float | None = None
+    relayed: bool = False
+    should_retry: bool | None = None
+
+
+class Stop(Struct, frozen=True):
+    """Give the client this failure. `reason` is for people."""
+
+    reason: str
+
+
+class Again(Struct, frozen=True, kw_only=True):
+    """Try again after `wait` seconds. `reason` says what the attempt is made for.
+
+    `moves`: how many candidates further in the list that is; 0: the same one, with another key.
+    """
+
+    moves: int
+    wait: float
+    reason: str
+
+
+def next_step(
+    ended: Ended,
+    *,
+    tries: int,
+    position: int,
+    rests: Sequence[float],
+    policy: RetryPolicy,
+    jitter: float,
+    other_key: bool = False,
+) -> Stop | Again:
+    """Say what follows a failed attempt.
+
+    `tries`: attempts made so far, at least 1. `position`: of the failed one, if the list of candidates were repeated
+    without end. `rests`: for each candidate the seconds for which it said to be left alone, 0 for none; a server
+    error's are bounded by `max_backoff` already, since it may pass sooner than it says. `jitter`: a random number from
+    0 to 1. `other_key`: the candidate has another key that may do.
+    """
+    if ended.relayed:
+        return Stop("the client has had a part of the response")
+    if tries >= policy.max_tries:
+        return Stop(f"{tries} tries were made")
+    why, count = ended.kind.value, len(rests)
+    if other_key:
+        return Again(moves=0, wait=0.0, reason=f"another key after {why}")
+    if position + 1 < count:
+        return Again(moves=1, wait=0.0, reason=f"fallback after {why}")
+    if ended.should_retry is False:
+        return Stop("the provider said not to try again")
+    if not ended.kind.fact.retryable and ended.should_retry is not True:
+        return Stop(f"{why} does not get better by trying again")
+    wait, longest = backoff(policy, position - count + 2, jitter), policy.max_backoff / 1000
+    to_come = [(moves, rests[(position + moves) % count]) for moves in range(1, count + 1)]
+    soonest = min(to_come, key=lambda each: each[1])
+    # Times are differences of a clock's, and not quite exact.
+    moves, rest = next((each for each in to_come if each[1] <= longest + 1e-6), soonest)
+    if rest > longest + 1e-6 and policy.fail_if_rate_limit_exceeds_max_backoff:
+        return Stop(f"the provider said to wait {rest:g} s, longer than max_backoff")
+    again = "retry" if count == 1 else "another round"
+    return Again(moves=moves, wait=max(wait, rest), reason=f"{again} after {why}")
+
+
+def backoff(policy: RetryPolicy, failures: int, jitter: float) -> float:
+    """Return the seconds to wait after the n-th failure (from 1) that is waited for."""
+    increase = policy.increase
+    steps = max(failures - 1, 0)
+    if isinstance(increase, Exponential):
+        # A float overflows at some 1000 doublings; the cap is reached long before.
+        wait = policy.initial_backoff * increase.multiplier ** min(steps, 64)
+    elif isinstance(increase, Additive):
+        wait = policy.initial_backoff + increase.amount * steps
+    else:
+        wait = policy.initial_backoff
+    return max(0.0, min(wait + policy.jitter * jitter, policy.max_backoff)) / 1000
+
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+# What is longer than this is no rate limit's wait but nonsense, or a clock that is wrong.
+_ABSURD = 366 * 86400.0
+
+_ANTHROPIC = ("requests", "tokens", "input-tokens", "output-tokens")
+_OPENAI = ("requests", "tokens")
+
+
+def go_duration(text: str) -> float | None:
+    """Return the seconds of a Go duration such as `6m0s`, `1.5s` or `120ms`; None for anything else."""
+    position, seconds = 0, 0.0
+    for term in _TERM.finditer(text):
+        if term.start() != position:
+            return None
+        position = term.end()
+        seconds += float(term.group(1)) * _UNITS[term.group(2)]
+    return seconds if text and position == len(text) else None
+
+
+def retry_after(headers: Mapping[str, str], now: float, *, resets: bool = True) -> float | None:
+    """Return the seconds a provider says to wait, from headers by lower-case name; None where it says nothing usable.
+
+    In order: `retry-after-ms`, `retry-after` (seconds or a date), then, with `resets`, the reset times of those rate
+    limit buckets that have nothing left: Anthropic's `anthropic-ratelimit-*-reset` (RFC 3339) and OpenAI's
+    `x-ratelimit-reset-*` (Go durations). The latest of these counts, since all must have something again. A date that
+    has passed is 0.
+    """
+    milliseconds = headers.get("retry-after-ms", "").strip()
+    if _NUMBER.fullmatch(milliseconds):
+        return _sane(float(milliseconds) / 1000)
+    said = headers.get("retry-after", "").strip()
+    if _NUMBER.fullmatch(said):
+        return _sane(float(said))
+    if said and (date := _http_date(said)) is not None:
+        return _sane(max(0.0, date - now))
+    if not resets:
+        return None
+    times: list[float | None] = []
+    for bucket in _ANTHROPIC:
+        if headers.get(f"anthropic-ratelimit-{bucket}-remaining", "0").strip() == "0":
+            date = _rfc3339(headers.get(f"anthropic-ratelimit-{bucket}-reset", "").strip())
+            times.append(None if date is None else max(0.0, date - now))
+    times += [
+        go_duration(headers.get(f"x-ratelimit-reset-{bucket}", "").strip())
+        for bucket in _OPENAI
+        if headers.get(f"x-ratelimit-remaining-{bucket}", "0").strip() == "0"
+    ]
+    known = [time for time in times if time is not None and _sane(time) is not None]
+    return max(known, default=None)
+
+
+def _sane(seconds: float) -> float | None:
+    return seconds if 0.0 <= seconds <= _ABSURD else None
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        date = parsedate_to_datetime(text)
+        # The older forms of an HTTP date have no zone; all are in GMT.
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _rfc3339(text: str) -> float | None:
+    try:
+        date = datetime.fromisoformat(text)
+        return date.timestamp() if date.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None

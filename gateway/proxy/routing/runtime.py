@@ -1,0 +1,53 @@
+"""What one configuration comes to: its providers, aliases and keys, ready to route by. Immutable.
+
+An exchange keeps the one it began with, so that another can be put in place at any moment.
+"""
+
+from collections.abc import Collection, Mapping
+
+from msgspec import Struct
+
+from gateway.config.model import Config
+from gateway.errors import ConfigError
+from gateway.providers import table
+from gateway.providers.table import Provider
+from gateway.proxy.routing.aliases import Listed, resolve
+from gateway.tracing.capture import Keeping, keeping_of
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """A configuration, and all that is looked up for a request."""
+
+    config: Config
+    keeping: Keeping = Keeping()
+    providers: Mapping[str, Provider]
+    aliases: Mapping[str, Listed]
+    keys: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        """Keep the keys out."""
+        return f"<Setup providers: {len(self.providers)}, aliases: {len(self.aliases)}>"
+
+
+def build(
+    config: Config, environ: Mapping[str, str], ours: Collection[str] = (), demo: str = "http://127.0.0.1:9"
+) -> Setup:
+    """Return what a configuration comes to. Raises ConfigError, naming the path of what cannot work.
+
+    `ours`: this gateway's own URLs, which are nobody else's; `demo`: where its demo provider listens.
+    """
+    providers = table.build(config, environ, ours)
+    providers["demo"] = table.demo(demo)
+    keys = {}
+    for name, value in config.api_keys.items():
+        key = table.key_of(f"$.api_keys.{name}", value)
+        if key is None:
+            raise ConfigError(f"$.api_keys.{name} is empty; write the key, or ${{env:NAME}}")
+        keys[name] = key
+    return Setup(
+        config=config,
+        keeping=keeping_of(config),
+        providers=providers,
+        aliases=resolve(config.aliases, keys, providers),
+        keys=keys,
+    )

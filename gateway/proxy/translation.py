@@ -1,0 +1,217 @@
+"""From the client's dialect to the provider's and back, by way of the conversation form. Pure.
+
+The request is read whole and written anew. A whole response is translated when it is all there; a stream event by
+event, so that each delta leaves when it arrives. The reader of the provider's stream is the trace's own.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from gateway.dialects import Dialect
+from gateway.dialects.conversation import Answered, Asked
+from gateway.dialects.events import Broken, Ended
+from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER, GEMINI_WRITER
+from gateway.dialects.openai_chat.write_response import MARKING_CHAT_WRITER
+from gateway.dialects.registry import WRITERS
+from gateway.dialects.shared.custom_tools import Restoring, names_of, restored
+from gateway.dialects.shared.parameters import PREVIOUS_RESPONSE_ID
+from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.writer import Writer, Written
+from gateway.dialects.wire.content_coding import decode
+from gateway.errors import ExchangeError, Kind
+from gateway.providers.quirks import fitted, renamed
+from gateway.providers.route import Route
+from gateway.tracing.response_reader import Tee
+
+_OVERLOADED = 529
+"""Anthropic's own status, which other clients have no class for."""
+
+
+class Translation(Struct, frozen=True, kw_only=True):
+    """One exchange's translation: what was asked, how it is sent (`written`), and who writes the client's answer.
+
+    `dropped` names all that the provider's dialect, or the provider, cannot be told.
+    """
+
+    asked: Asked
+    written: Written
+    dropped: tuple[str, ...]
+    provider: Dialect
+    client: Writer
+
+    def reply(self, tee: Tee, coding: str, now: float) -> "StreamReply | WholeReply":
+        """Return what turns the response that `tee` reads into the client's."""
+        return StreamReply(self, tee, now) if self.asked.stream else WholeReply(self, tee, coding, now)
+
+
+def translate(route: Route, body: bytes, path: str) -> Translation:
+    """Read a request and write it for the provider. Raises ExchangeError for one that cannot be told to it."""
+    dialect, sent, reply = route.dialect, route.sent, route.reply
+    if dialect is None or dialect.read_conversation is None or sent is None or reply is None:
+        raise RuntimeError("only a route with another dialect is translated")
+    asked = dialect.read_conversation(body, path)
+    asked = msgspec.structs.replace(asked, model=route.model, stream=route.stream or asked.stream)
+    if route.family == "chronicle":  # whose streams always tell the usage
+        asked = msgspec.structs.replace(asked, include_usage=True)
+    if not asked.input_messages and not asked.system_instructions:
+        raise ExchangeError(
+            Kind.BAD_INPUT,
+            f"The body is no {route.spoken} request that could be translated for the provider "
+            f"{route.provider.name!r}: it has no messages.",
+            status=400,
+        )
+    kept_elsewhere = asked.conversation_id or asked.parameters.get(PREVIOUS_RESPONSE_ID)
+    if kept_elsewhere and sent.name != "openai-responses":
+        raise ExchangeError(
+            Kind.BAD_INPUT,
+            f"The request goes on from {kept_elsewhere!r}, which only a provider that speaks openai-responses has; "
+            f"send the whole conversation to {route.provider.name!r}.",
+            status=400,
+            code="conversation_unavailable",
+        )
+    told = msgspec.structs.replace(
+        asked,
+        model=route.rename or route.model,
+        include_usage=True if asked.stream and route.provider.stream_usage else None,
+    )
+    given_up: list[str] = []
+    if sent.name == "openai-chat":
+        told, given_up = fitted(route.provider.quirks, told)
+    marking = sent.name == "openai-chat" and route.provider.quirks.marks
+    written = (MARKING_CHAT_WRITER if marking else WRITERS[sent.name]).request(told)
+    if sent.name == "openai-chat":
+        written = renamed(route.provider.quirks, written)
+    client = WRITERS[reply]
+    if client is GEMINI_WRITER and "alt=sse" not in route.target:
+        client = GEMINI_ARRAY_WRITER
+    return Translation(
+        asked=asked,
+        written=written,
+        dropped=tuple(dict.fromkeys([*given_up, *written.dropped])),
+        provider=sent,
+        client=client,
+    )
+
+
+def told(client: Writer, asked: Asked, answered: Answered, now: float) -> tuple[str, bytes]:
+    """Return a whole response as the client asked for it, as a stream or not: its content type, and its body."""
+    answered = restored(answered, names_of(asked))
+    if not asked.stream:
+        return "application/json", client.response(answered, asked, now)[0]
+    stream = client.stream(asked, now)
+    return stream.content_type, b"".join([stream.write(event) for event in replay(answered)])
+
+
+class StreamReply:
+    """Writes a stream for the client out of what the tee's reader is told; or out of a whole response, at its end."""
+
+    def __init__(self, translation: Translation, tee: Tee, now: float) -> None:
+        self._dropped = translation.dropped
+        self._provider = translation.provider.name
+        self._writer = translation.client.stream(translation.asked, now)
+        self._restoring = Restoring(names_of(translation.asked))
+        self._tee = tee
+        self._ended = False
+        self.content_type = self._writer.content_type
+
+    @property
+    def dropped(self) -> list[str]:
+        """What could not be said to the provider, or to the client."""
+        return [*self._dropped, *self._writer.dropped]
+
+    def feed(self, data: bytes) -> bytes:  # noqa: ARG002  the tee has read it
+        """Return what the client is told of the bytes that the tee has just read."""
+        told = self._tee.told()
+        if not told:
+            return b""
+        self._ended = self._ended or any(isinstance(event, Ended | Broken) for event in told)
+        return b"".join([self._writer.write(event) for event in self._restoring.restore(told)])
+
+    def flush(self) -> bytes:
+        """Return what is still to be said at the end. Raises ExchangeError for a whole response that is unreadable."""
+        if self._tee.streamed:
+            rest, answered = self.feed(b""), self._tee.answered()
+            # Some providers stop after the reason why, without the event that ends their stream.
+            missing = not self._ended and answered is not None and answered.finish_reasons
+            return rest + self._writer.write(Ended()) if missing else rest
+        answered = _readable(self._tee.answered(), self._provider)
+        return b"".join([self._writer.write(event) for event in self._restoring.restore(replay(answered))])
+
+    def broken(self, message: str) -> bytes:
+        """Return what tells the client that no more will come."""
+        return self._writer.write(Broken(message=message))
+
+
+class WholeReply:
+    """Holds a whole response back until it is all there, and writes it in the client's dialect."""
+
+    content_type = "application/json"
+
+    def __init__(self, translation: Translation, tee: Tee, coding: str, now: float) -> None:
+        self._translation = translation
+        self._tee = tee
+        self._coding = coding
+        self._now = now
+        self._pieces: list[bytes] = []
+        self.dropped = list(translation.dropped)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes."""
+        self._pieces.append(data)
+        return b""
+
+    def flush(self) -> bytes:
+        """Return the whole response. Raises ExchangeError where the provider's cannot be read."""
+        translation, provider = self._translation, self._translation.provider
+        if self._tee.streamed:  # though nobody asked for that
+            told = self._tee.answered()
+        else:
+            told = provider.read_response(plain(b"".join(self._pieces), self._coding))
+        answered = _readable(told, provider.name)
+        answered = restored(answered, names_of(translation.asked))
+        written, names = translation.client.response(answered, translation.asked, self._now)
+        self.dropped += names
+        return written
+
+    def broken(self, message: str) -> bytes:  # noqa: ARG002  nothing was said so far
+        """Return what tells the client that no more will come."""
+        return b""
+
+
+def translate_error(
+    translation: Translation,
+    kind: Kind,
+    status: int,
+    body: bytes,
+    coding: str,
+    request_id: str,
+    scrub: Callable[[str], str],
+) -> tuple[int, bytes]:
+    """Return the status and the body of a provider's error for a client of another dialect, keys scrubbed from it."""
+    body = plain(body, coding)
+    answered = translation.provider.read_response(body)
+    message = scrub(answered.error_message or _shown(body)) or f"the provider answered {status}"
+    told = 503 if status == _OVERLOADED and translation.client.name != "anthropic-messages" else status
+    return told, translation.client.error(kind, told, message, answered.error_type, request_id)
+
+
+def _readable(answered: Answered | None, dialect: str) -> Answered:
+    """Return a whole response that says something. Raises ExchangeError, which repeats nothing of what came."""
+    told = answered is not None and (
+        answered.output_messages or answered.usage is not None or answered.id is not None or answered.error_message
+    )
+    if answered is None or not told:
+        raise ExchangeError(Kind.PARSING, f"The provider's response is no {dialect} that could be translated.")
+    return answered
+
+
+def _shown(body: bytes) -> str:
+    return body[:1000].decode("utf-8", "replace")
+
+
+def plain(body: bytes, coding: str) -> bytes:
+    """Return a body without its content coding, as it is where that cannot be undone."""
+    decoded = decode(body, coding)
+    return body if decoded is None else decoded

@@ -1,0 +1,192 @@
+"""Open one upstream response: the only place that talks to a provider, and where network errors become ours."""
+
+from time import monotonic
+from typing import Protocol
+
+from msgspec import Struct
+
+from gateway.errors import ExchangeError, Kind
+from gateway.providers.http.client import (
+    BadResponse,
+    Client,
+    ConnectFailed,
+    ConnectionClosed,
+    ConnectTimeout,
+    FirstByteTimeout,
+    IdleTimeout,
+    Response,
+    WireError,
+)
+from gateway.providers.route import Route
+from gateway.providers.table import KEY_HEADERS, Provider
+from gateway.proxy.headers import Headers
+from gateway.proxy.routing import urls
+
+_KINDS: dict[type[WireError], Kind] = {
+    ConnectFailed: Kind.SENDING,
+    ConnectTimeout: Kind.SENDING,
+    FirstByteTimeout: Kind.TIMEOUT,
+    IdleTimeout: Kind.TIMEOUT,
+    ConnectionClosed: Kind.CLOSED,
+    BadResponse: Kind.PARSING,
+}
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What is sent upstream; the same for each attempt."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    body: bytes
+
+
+class Waits(Protocol):
+    """Adds up the seconds spent waiting for others."""
+
+    waited: float
+
+
+class Deadlines(Struct, frozen=True, kw_only=True):
+    """Seconds. `total` runs from the moment the request is out to the response's last byte, and bounds the others.
+
+    `total_setting`: where `total` is set, for people.
+    """
+
+    connect: float
+    first_byte: float
+    idle: float
+    total: float
+    total_setting: str
+
+    def fired(self, error: WireError) -> tuple[float, str] | None:
+        """Return the seconds that ran out and the setting they come from; None where it was not the time."""
+        match error:
+            case ConnectTimeout():
+                seconds, setting = self.connect, "$.timeouts.connect"
+            case FirstByteTimeout():
+                seconds, setting = self.first_byte, "$.timeouts.first_byte"
+            case IdleTimeout():
+                seconds, setting = self.idle, "$.timeouts.idle"
+            case _:
+                return None
+        return (seconds, setting) if seconds < self.total else (self.total, self.total_setting)
+
+
+class Signer(Protocol):
+    """Signs requests to providers that want it, at the moment they are sent."""
+
+    async def signed(self, provider: Provider, dialect: str | None, request: Request) -> Request:
+        """Return the request with what shows who asks. Raises ExchangeError where nothing does."""
+
+    def refused(self, request: Request, response: Response) -> None:
+        """Take note that a request that was signed was refused."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is signed with, so that no text of ours repeats it."""
+
+
+async def open_response(
+    client: Client, signer: Signer, route: Route, request: Request, deadlines: Deadlines
+) -> Response:
+    """Send the request and return the response once its head is here. Raises ExchangeError."""
+    provider = route.provider
+    signs = provider.signs(route.understood) and not _shows_a_key(request)
+    if signs:
+        request = await signer.signed(provider, route.understood, request)
+    try:
+        response = await client.send(
+            provider.origin,
+            request.method,
+            request.target,
+            request.headers,
+            request.body,
+            connect_timeout=deadlines.connect,
+            first_byte_timeout=deadlines.first_byte,
+        )
+    except WireError as error:
+        raise failed(error, provider, deadlines) from error
+    except ValueError as error:
+        raise ExchangeError(
+            Kind.BAD_INPUT, f"The request cannot be sent on: {error}.", status=400, code="bad_header"
+        ) from error
+    if response.status == 101:
+        response.abort()
+        unasked = BadResponse(f"{provider.origin}: switched protocols, which it was not asked to")
+        raise failed(unasked, provider, deadlines)
+    if signs and response.status in {401, 403}:
+        signer.refused(request, response)
+    return response
+
+
+def _shows_a_key(request: Request) -> bool:
+    query = request.target.decode("latin-1").partition("?")[2]
+    return any(name.lower() in KEY_HEADERS for name, _ in request.headers) or bool(urls.keys_in(query))
+
+
+class Body:
+    """The body of one upstream response, read within the attempt's deadlines. Every read raises ExchangeError."""
+
+    def __init__(self, response: Response, provider: Provider, deadlines: Deadlines, waits: Waits) -> None:
+        self.response = response
+        self._provider = provider
+        self._deadlines = deadlines
+        # An answer may come before the whole request is out.
+        self._ends_at = (response.sent_at or monotonic()) + deadlines.total
+        self._waits = waits
+        self._read_back = b""
+
+    async def read(self) -> bytes:
+        """Return what has arrived, waiting for a byte; b"" at the end."""
+        if self._read_back:
+            data, self._read_back = self._read_back, b""
+            return data
+        before = monotonic()
+        left = self._ends_at - before
+        deadlines = self._deadlines
+        try:
+            return await self.response.read(max(0.001, min(deadlines.idle, left)))
+        except IdleTimeout as error:
+            if left < deadlines.idle:
+                raise ExchangeError(
+                    Kind.TIMEOUT,
+                    f"The provider {self._provider.name!r} ({self._provider.url}) did not finish within "
+                    f"{deadlines.total:g} s (setting: {deadlines.total_setting}).",
+                ) from error
+            raise failed(error, self._provider, deadlines) from error
+        except WireError as error:
+            raise failed(error, self._provider, deadlines) from error
+        finally:
+            self._waits.waited += monotonic() - before
+
+    async def whole(self, limit: int) -> bytes | None:
+        """Return the whole body, or None where it has more than `limit` bytes: then it is still there to be read."""
+        data = bytearray()
+        while not self.complete:
+            data += await self.read()
+            if len(data) > limit:
+                self._read_back = bytes(data)
+                return None
+        return bytes(data)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole body has been handed out."""
+        return self.response.complete and not self._read_back
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the next read may have to wait."""
+        return not (self.response.buffered or self.response.complete or self._read_back)
+
+
+def failed(error: WireError, provider: Provider, deadlines: Deadlines) -> ExchangeError:
+    """Return what an error of the wire is in our taxonomy, naming the upstream and the setting."""
+    said, setting = str(error), f"$.providers.{provider.name}.base_url"
+    if (fired := deadlines.fired(error)) is not None:
+        seconds, setting = fired
+        if not isinstance(error, ConnectTimeout):  # which says it itself
+            said = f"{said} ({seconds:g} s)"
+    kind = _KINDS.get(type(error), Kind.GENERIC)
+    return ExchangeError(kind, f"The provider {provider.name!r} failed: {said} (setting: {setting}).")

@@ -1,0 +1,104 @@
+"""What is sent to the gateway itself and goes no further: who may send it, its body, what it may not leave behind."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from gateway.config.model import Config
+from gateway.dialects.wire.content_coding import MAX_DECODED, TooLargeError, decode_whole
+from gateway.errors import ExchangeError, Kind
+from gateway.proxy.auth import Token, admitted, refuse_foreign_page
+from gateway.proxy.headers import Headers
+from gateway.proxy.routing.request_options import capture_of, said_in
+from gateway.tracing.attributes import OPAQUE, REDACTED, secrets_in, taken_out
+from gateway.tracing.capture import Keeping
+
+TURN = 0.005
+"""Others have their turn after so many seconds of reading what came."""
+
+_FEW_BYTES = 64 * 1024
+_ASIDE = ThreadPoolExecutor(1, "arriving")
+
+Made = TypeVar("Made")
+
+_encoder = msgspec.json.Encoder()
+
+
+def let_in(headers: Headers, token: Token | None, origins: Collection[str]) -> None:
+    """Raise ExchangeError for who has no token where one is needed, and for somebody else's page."""
+    if not admitted(headers, None, token).proven:
+        refuse_foreign_page(headers, origins)
+
+
+def kept_of(headers: Headers, keeping: Keeping) -> Keeping:
+    """Return what is kept of what comes with these headers. Raises ExchangeError that names the header."""
+    header, value = said_in(headers).get("capture", ("", ""))
+    if not header:
+        return keeping
+    capture_of(header, value)
+    return keeping.within_all(value)
+
+
+async def body_of(request: web.Request, config: Config, what: str) -> bytes:
+    """Return a request's body, decoded. `what`: what is sent, for messages. Raises ExchangeError."""
+    limit = min(config.limits.body_bytes, MAX_DECODED)
+    body = bytearray()
+    try:
+        while not request.content.at_eof() and len(body) <= limit:
+            async with asyncio.timeout(config.timeouts.idle):
+                body += await request.content.readany()
+    except TimeoutError:
+        raise ExchangeError(
+            Kind.TIMEOUT,
+            f"No more of the request's body came within {config.timeouts.idle:g} s (setting: $.timeouts.idle).",
+            status=408,
+            code="request_timeout",
+        ) from None
+    coding = request.headers.get("Content-Encoding", "")
+    try:
+        if len(body) > limit:
+            raise TooLargeError
+        # A few bytes that are coded may be many.
+        return await aside(limit if coding else len(body), lambda: decode_whole(bytes(body), coding, limit))
+    except TooLargeError:
+        raise ExchangeError(
+            Kind.TOO_LARGE,
+            f"The body is larger than {limit} bytes (setting: $.limits.body_bytes, at most {MAX_DECODED} for "
+            f"{what}); send fewer {what} at once.",
+            code="body_too_large",
+        ) from None
+    except ValueError as error:
+        raise ExchangeError(
+            Kind.BAD_INPUT,
+            f"The body cannot be read as Content-Encoding {coding!r} ({error}); "
+            "send it plain, or as gzip, deflate or zstd.",
+            status=415,
+            code="unreadable_coding",
+        ) from None
+
+
+async def aside(size: int, made: Callable[[], Made]) -> Made:
+    """Return what is made of so many bytes: of few at once, of many in a thread, where it holds up nobody else.
+
+    A thread of Python lets others have their turn every 5 ms, whatever it is busy with; two would keep them waiting
+    twice as long.
+    """
+    return made() if size <= _FEW_BYTES else await asyncio.get_running_loop().run_in_executor(_ASIDE, made)
+
+
+def secrets_of(request: web.Request, token: Token | None) -> list[str]:
+    """Return what the request is let in with, as far as it can be told from a word."""
+    given: Iterable[str] = secrets_in(request.headers, request.raw_path)
+    ours = [token.value] if token is not None else []
+    return [each for each in {*given, *ours} if len(each) >= OPAQUE and " " not in each]
+
+
+def without(encoded: bytes, secrets: Iterable[str]) -> bytes:
+    """Return JSON without secrets, whatever a client let into it."""
+    for secret in secrets:
+        encoded = taken_out(encoded, _encoder.encode(secret)[1:-1], REDACTED.encode())
+    return encoded

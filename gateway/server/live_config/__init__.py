@@ -1,0 +1,1 @@
+"""TODO gateway/server/live_config."""

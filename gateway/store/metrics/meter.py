@@ -1,0 +1,98 @@
+"""The recorder's meter: folds what the journals tell, in a thread, and gives the counts to who asks.
+
+The counts begin at 0 with the process that makes them and never go back while it lives. What was written before is not
+counted again: to Prometheus and OpenTelemetry that is a reset, which they know how to read.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway.config.model import MIB
+from gateway.store.metrics import instruments as i
+from gateway.store.metrics.exposition import accepted, text
+from gateway.store.metrics.folding import Fold
+from gateway.store.metrics.following import Following
+from gateway.store.metrics.observed import Sources
+from gateway.store.metrics.series import Family
+
+log = logging.getLogger("gateway.metrics")
+
+T = TypeVar("T")
+
+_TICK = 0.5
+# What is read at once: some 30 ms of one core, then others have a turn.
+_STEP_BYTES = 8 * MIB
+# Who asks is not kept waiting for more than this.
+_STEPS_AT_ONCE = 8
+
+
+class Meter:
+    """Counts what is written to the journals of `data` from now on. `resource`: what the gateway says of itself."""
+
+    def __init__(
+        self,
+        data: Path,
+        sources: Sources,
+        resource: Mapping[str, Any],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.now = clock
+        self.started_ns = clock()
+        self.resource = dict(resource)
+        self._sources = sources
+        self._fold = Fold()
+        self._following = Following(data, self._fold)
+        self._lock = threading.Lock()
+        self._failing = False
+
+    def __repr__(self) -> str:
+        return f"<Meter {self._following!r}>"
+
+    def step(self) -> bool:
+        """Count a part of what is new; return whether there is more. What fails is logged once, and tried again."""
+        with self._lock:
+            try:
+                more = self._following.read(_STEP_BYTES)
+            except Exception:
+                if not self._failing:
+                    log.exception("journals cannot be counted; trying again")
+                self._failing = True
+                return False
+            self._failing = False
+            return more
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Count until `stop` is set, then what is left of it."""
+        while not stop.is_set():
+            more = await asyncio.to_thread(self.step)
+            try:
+                await asyncio.wait_for(stop.wait(), 0.01 if more else _TICK)
+            except TimeoutError:
+                continue
+
+    def read(self, use: Callable[[list[Family]], T]) -> T:
+        """Count what is new, and use the families while nobody changes them."""
+        for _ in range(_STEPS_AT_ONCE):
+            if not self.step():
+                break
+        with self._lock:
+            active = self._fold.families[i.EXCHANGES_ACTIVE.name]
+            active.set((), self._fold.in_flight)
+            self._fold.families[i.EXCHANGES_STARTED.name].add((), 0)
+            return use([*self._fold.families.values(), *self._sources.families(self._following.unread)])
+
+    async def page(self, accept: str) -> tuple[bytes, str]:
+        """Return the page for an Accept header, and its content type."""
+        style = accepted(accept)
+        said = {key: str(value) for key, value in self.resource.items()}
+        return await asyncio.to_thread(self.read, lambda families: text(families, said, style)), style
+
+    def close(self) -> None:
+        """Let go of the journals."""
+        with self._lock:
+            self._following.close()

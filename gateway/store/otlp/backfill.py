@@ -1,0 +1,288 @@
+"""`gateway export --otlp`: what is in the store, to a collector, oldest first, and remembered how far.
+
+A file in the data folder says which span was taken last, and is written after each batch: whoever is killed in the
+middle goes on from there, and sends at most the batch again that was on its way. When all is sent it is kept, so that
+the same command later sends what is new since.
+"""
+
+import fcntl
+import hashlib
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from gateway.config.model import Capture, VocabularyName
+from gateway.errors import GatewayError
+from gateway.store.otlp.delivery import BATCH_BYTES, Delivery
+from gateway.store.otlp.history import Asked, History, Place, horizon
+from gateway.store.otlp.replies import Sender
+from gateway.store.query import QueryError
+from gateway.store.times import iso, moment
+from gateway.tracing.tracer import resource
+
+
+class Progress(Protocol):
+    """Is told how far it is."""
+
+    def update(self, done: int, total: int) -> None:
+        """Say that so many of so many are done."""
+
+    def say(self, text: str) -> None:
+        """Say something besides."""
+
+
+_BATCH_SPANS = 512
+_LONGEST_SLEEP = 1.0
+# What a collector says to a wrong address or a wrong key: nothing that mends itself while one waits.
+_HOPELESS = frozenset(
+    {"HTTP 401", "HTTP 403", "HTTP 404", "HTTP 405", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED"}
+)
+
+
+class ExportError(GatewayError):
+    """The export cannot begin or go on; the message says what to change. What was taken is remembered."""
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """What is to be sent, and where: the words of the command line, by which its place is remembered.
+
+    Attributes:
+        endpoint: The collector's URL, as the command line or the environment has it.
+        since: A moment; None: the beginning.
+        until: A moment; None: now.
+        where: SQL over `spans`.
+        patience: Seconds that the collector may take nothing, until this gives up.
+
+    """
+
+    data: Path
+    endpoint: str
+    since: str | None = None
+    until: str | None = None
+    where: str | None = None
+    vocabulary: VocabularyName = "gen-ai"
+    capture: Capture = Capture()
+    restart: bool = False
+    patience: float = 600.0
+    timeout: float = 600.0
+
+
+class Cursor(Struct, kw_only=True):
+    """How far an export is. `query` is for people to read: it says which one."""
+
+    query: dict[str, str | None]
+    place: Place
+    sent: int = 0
+    dropped: dict[str, int] = {}
+    updated_at: str = ""
+
+
+class Summary(Struct, kw_only=True):
+    """What one run of the command did. `dropped`: spans that the collector threw away or would not take, by reason."""
+
+    endpoint: str
+    cursor: str
+    resumed: bool
+    finished: bool
+    since: str
+    until: str
+    sent: int
+    dropped: dict[str, int]
+    retries: int
+    seconds: float
+
+
+def backfill(
+    job: Job,
+    sender: Sender,
+    progress: Progress,
+    environ: Mapping[str, str],
+    *,
+    now_ns: int,
+    sleep: Callable[[float], None] = time.sleep,
+    rng: random.Random | None = None,
+) -> Summary:
+    """Send what is to be sent; return what was done, also where that was broken off by KeyboardInterrupt.
+
+    `environ`: its OTEL_RESOURCE_ATTRIBUTES say more of the service. Raises ExportError, QueryError, MomentError.
+    """
+    since = 0 if job.since is None else moment(job.since, now_ns)
+    asked_until = now_ns if job.until is None else moment(job.until, now_ns)
+    if asked_until <= since:
+        raise ExportError(f"there is no time between --since {job.since} and --until {job.until or 'now'}")
+    path = job.data / "export" / f"{_name(job)}.json"
+    with _alone(path):
+        cursor = None if job.restart else _read(path)
+        resumed = cursor is not None
+        cursor = cursor or Cursor(query=_query(job), place=Place(since))
+        until = max(min(asked_until, horizon(job.data, now_ns)), cursor.place.start_ns)
+        asked = Asked(data=job.data, until_ns=until, where=job.where or "true", timeout=job.timeout)
+        if resumed:
+            progress.say(f"going on from {iso(cursor.place.start_ns)}, where {path} says; --restart begins anew")
+        history = History(asked, cursor.place, resource(environ, asked.data), job.vocabulary)
+        run = _Run(job, cursor, path, history, sender, progress, sleep, rng or random.Random())
+        began = time.monotonic()
+        try:
+            run.all()
+        except KeyboardInterrupt:
+            progress.say("interrupted; the same command goes on from here")
+        finally:
+            history.close()
+        if until < asked_until - 10**9 and history.finished:
+            progress.say(f"what began after {iso(until)} is not sent yet: a request of then is still in flight")
+        return Summary(
+            endpoint=_shown(job.endpoint),
+            cursor=str(path),
+            resumed=resumed,
+            finished=history.finished,
+            since=iso(since),
+            until=iso(until),
+            sent=run.delivery.exported,
+            dropped=run.delivery.dropped,
+            retries=run.delivery.retries,
+            seconds=round(time.monotonic() - began, 3),
+        )
+
+
+class _Run:
+    """One run: turns of the delivery, each remembered."""
+
+    def __init__(
+        self,
+        job: Job,
+        cursor: Cursor,
+        path: Path,
+        history: History,
+        sender: Sender,
+        progress: Progress,
+        sleep: Callable[[float], None],
+        rng: random.Random,
+    ) -> None:
+        self._job = job
+        self._cursor = cursor
+        self._path = path
+        self._history = history
+        self._progress = progress
+        self._sleep = sleep
+        self._before = cursor.sent, dict(cursor.dropped)
+        self.delivery = Delivery(
+            sender, job.capture, _shown(job.endpoint),
+            batch_spans=_BATCH_SPANS, batch_bytes=BATCH_BYTES, delay=0.0, rng=rng,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<_Run {self._history!r}>"
+
+    def all(self) -> None:
+        """Send all. Raises ExportError, QueryError."""
+        try:
+            total = self._history.count()
+        except QueryError as error:
+            if self._job.where is None:
+                raise
+            raise ExportError(f"--where is no condition that can be asked: {error}") from None
+        self._progress.say(f"{total:,} spans to send to {_shown(self._job.endpoint)}")
+        waited = 0.0
+        while not self._history.finished:
+            place = self._history.reached
+            wait = self.delivery.turn(self._history)
+            if self._history.reached != place:
+                waited = 0.0
+                self._remember()
+            self._progress.update(self.delivery.exported + sum(self.delivery.dropped.values()), total)
+            if wait:
+                self._wait(wait, waited)
+                waited += wait
+
+    def _wait(self, seconds: float, waited: float) -> None:
+        error = self.delivery.last_error or ""
+        hopeless = error in _HOPELESS and not self.delivery.exported
+        if hopeless or waited + seconds > self._job.patience:
+            how = "" if hopeless else f" for {waited:.0f} s"
+            raise ExportError(
+                f"the collector at {_shown(self._job.endpoint)} takes no spans{how}: {error}; look at its URL, "
+                "--protocol, and OTEL_EXPORTER_OTLP_HEADERS. What was sent is remembered: the same command goes on"
+            )
+        while seconds > 0:  # in steps, so that a signal is heard
+            self._sleep(min(seconds, _LONGEST_SLEEP))
+            seconds -= _LONGEST_SLEEP
+
+    def _remember(self) -> None:
+        """Write down how far this is. Raises ExportError: without that, the same would be sent again and again."""
+        sent, dropped = self._before
+        cursor = self._cursor
+        cursor.place = self._history.reached
+        cursor.sent = sent + self.delivery.exported
+        cursor.dropped = {
+            reason: dropped.get(reason, 0) + self.delivery.dropped.get(reason, 0)
+            for reason in dropped.keys() | self.delivery.dropped.keys()
+        }
+        cursor.updated_at = iso(time.time_ns())
+        unfinished = self._path.with_suffix(".tmp")
+        try:
+            unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(cursor), indent=2) + b"\n")
+            unfinished.replace(self._path)
+        except OSError as error:
+            raise ExportError(f"cannot remember how far the export is in {self._path}: {error}") from None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let nobody else run the same export meanwhile. Raises ExportError."""
+    if not path.parent.parent.is_dir():
+        raise ExportError(f"there is no data folder {path.parent.parent}; name the gateway's with --data")
+    try:
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ExportError(f"cannot remember how far the export is in {path.parent}: {error}") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ExportError(f"the same export is running already ({path.with_suffix('.lock')} is held)") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _read(path: Path) -> Cursor | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Cursor)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ExportError(f"{path} cannot be read ({error}); --restart begins anew") from None
+
+
+def _query(job: Job) -> dict[str, str | None]:
+    return {
+        "endpoint": _shown(job.endpoint),
+        "since": job.since,
+        "until": job.until,
+        "where": job.where,
+        "vocabulary": job.vocabulary,
+        "content": job.capture.otlp,
+    }
+
+
+def _name(job: Job) -> str:
+    """Return the name of an export: where it goes, and a digest of what is asked."""
+    digest = hashlib.blake2b(msgspec.json.encode(_query(job)), digest_size=6).hexdigest()
+    host = re.sub(r"[^A-Za-z0-9.-]+", "-", urlsplit(_shown(job.endpoint)).netloc or "collector")
+    return f"{host}-{digest}"
+
+
+def _shown(url: str) -> str:
+    """Return a URL without what may be secret in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -1,0 +1,74 @@
+"""OTLP over gRPC. The stock exporter reads the settings and makes the channel; the call and its answer are ours.
+
+The stock call retries for its whole timeout, and tells success from failure only.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+from gateway.store.otlp.encoding import Outgoing, request_of
+from gateway.store.otlp.replies import Later, Refused, Reply, Taken
+
+# The library's own wait before it connects again grows to two minutes.
+_CHANNEL_OPTIONS = (("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 5_000))
+# How servers say that a message is too long; the same codes are used for quotas.
+_TOO_LONG = ("larger than max", "exceeds maximum", "too large")
+
+
+class GrpcSender:
+    """Sends over one channel to a URL, or OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
+
+    def __init__(self, url: str | None = None) -> None:
+        self._exporter = OTLPSpanExporter(endpoint=url, channel_options=_CHANNEL_OPTIONS)  # type: ignore[arg-type]
+
+    def send(self, spans: Sequence[Outgoing]) -> Reply:
+        """Send a batch once, and wait for the answer."""
+        try:
+            request = request_of(spans)
+        except Exception:
+            return Refused("encoding")
+        stock: Any = self._exporter
+        try:
+            answer = stock._client.Export(request, metadata=stock._headers, timeout=stock._timeout)  # noqa: SLF001
+        except grpc.RpcError as error:
+            return reply_of(error)
+        except ValueError:  # the channel was closed under us
+            return Later("closed")
+        return Taken(answer.partial_success.rejected_spans)
+
+    def close(self) -> None:
+        """Close the channel; a call under way is cancelled."""
+        self._exporter.shutdown()
+
+
+def reply_of(error: grpc.RpcError) -> Reply:
+    """Return what a failed call means."""
+    code, details = error.code(), error.details() or ""
+    too_long = code in {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OUT_OF_RANGE} and any(
+        words in details for words in _TOO_LONG
+    )
+    if too_long or code is grpc.StatusCode.INVALID_ARGUMENT:
+        return Refused(code.name)
+    return Later(code.name, _retry_delay(error))
+
+
+def _retry_delay(error: grpc.RpcError) -> float | None:
+    """Return the seconds in the RetryInfo that a throttling server sends along."""
+    for key, value in error.trailing_metadata() or ():
+        if key != "grpc-status-details-bin":
+            continue
+        try:
+            details = Status.FromString(value).details
+        except DecodeError:
+            return None
+        info = RetryInfo()
+        for detail in details:
+            if detail.Is(RetryInfo.DESCRIPTOR) and detail.Unpack(info):
+                return float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
+    return None

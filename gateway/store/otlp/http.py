@@ -1,0 +1,118 @@
+"""OTLP over HTTP. The stock exporter reads the settings; what is sent, and how each answer is taken, is decided here.
+
+The stock one retries inside a call and tells success from failure only, and encodes the SDK's spans alone. The session
+it is given here ends its retries, keeps the answer, and has its own body.
+"""
+
+import gzip
+import logging
+import time
+import zlib
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from requests.structures import CaseInsensitiveDict
+
+from gateway.store.otlp.encoding import Outgoing, request_of
+from gateway.store.otlp.replies import Later, Refused, Reply, Taken
+
+# Said of these very bytes. All else (a wrong path or token, a proxy's error) may be mended while the spans wait.
+_REFUSALS = frozenset({400, 413, 422})
+
+
+class HttpSender:
+    """Sends over one kept connection to a URL, below which `/v1/traces` is, or OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
+
+    def __init__(self, url: str | None = None) -> None:
+        # It logs every failed try, and values that it cannot encode.
+        logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
+        self._session = _Session()
+        self._closed = False
+        self._exporter = OTLPSpanExporter(endpoint=url and _below(url), session=self._session)
+
+    def send(self, spans: Sequence[Outgoing]) -> Reply:
+        """Send a batch once, and wait for the answer."""
+        try:
+            self._session.body = request_of(spans).SerializeToString()
+        except Exception:
+            return Refused("encoding")
+        self._session.reply = None
+        self._exporter.export([])  # the session has the spans
+        return self._session.reply or Later("closed")
+
+    def close(self) -> None:
+        """Let go of the connection. A request under way ends by its own timeout."""
+        self._closed = True
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+
+class _NoRetry(requests.RequestException):
+    """Ends the stock exporter's own retries, which are for connection errors and some statuses."""
+
+
+class _Session(requests.Session):
+    """Sends `body`, whatever the exporter has it send, in the coding that it says; keeps the last answer."""
+
+    body = b""
+    reply: Reply | None = None
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        """Send a request; raise after any answer but success."""
+        headers = CaseInsensitiveDict(self.headers)
+        headers.update(options.get("headers") or {})
+        try:
+            response = super().request(*args, **options | {"data": _coded(self.body, headers.get("content-encoding"))})
+        except Exception as error:  # of requests, or of what it is built on
+            self.reply = Later(type(error).__name__)
+            raise _NoRetry from None
+        self.reply = reply_of(response.status_code, response.headers.get("retry-after"), response.content, time.time())
+        if not isinstance(self.reply, Taken):
+            raise _NoRetry
+        return response
+
+
+def reply_of(status: int, retry_after: str | None, body: bytes, now: float) -> Reply:
+    """Return what an HTTP answer means; `now` is the Unix time."""
+    if 200 <= status < 300:
+        return Taken(_rejected(body))
+    if status in _REFUSALS:
+        return Refused(f"HTTP {status}")
+    return Later(f"HTTP {status}", _seconds(retry_after, now))
+
+
+def _coded(body: bytes, coding: str | bytes | None) -> bytes:
+    match coding:
+        case "gzip":
+            return gzip.compress(body)
+        case "deflate":
+            return zlib.compress(body)
+        case _:
+            return body
+
+
+def _below(url: str) -> str:
+    return url if url.rstrip("/").endswith("/v1/traces") else f"{url.rstrip('/')}/v1/traces"
+
+
+def _rejected(body: bytes) -> int:
+    try:
+        return int(ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans)
+    except DecodeError:
+        return 0  # some answer with JSON or a page; the status is what counts
+
+
+def _seconds(retry_after: str | None, now: float) -> float | None:
+    """Return the seconds in a Retry-After header, which may also be a date."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
+    except ValueError:
+        return None

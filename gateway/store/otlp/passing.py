@@ -1,0 +1,107 @@
+"""A span that an application sent, as a line or the store has it -> the span that it was, for a collector. Pure.
+
+The inverse of `received.lines`. Its names are the application's own, whatever `[otlp] vocabulary` says of ours. It does
+not become a span of the SDK on the way, which has no place for all that OTLP can say.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from gateway.config.model import Capture
+from gateway.store.views import RECEIVED
+from gateway.tracing.ingest.otlp.content import captured
+from gateway.tracing.ingest.otlp.values import attributes_of
+
+_JSON = frozenset(name for name, kind in RECEIVED.items() if kind == "JSON")
+
+Row = dict[str, Any]
+
+
+class Passed(NamedTuple):
+    """A span to be passed on, and whose it is."""
+
+    span: Span
+    resource: Resource
+    scope: InstrumentationScope
+    resource_schema_url: str
+    scope_schema_url: str
+
+
+def row_in(line: bytes) -> Row:
+    """Return the row in a line of a journal. Raises msgspec.DecodeError."""
+    row: Row = msgspec.json.decode(line)
+    return row
+
+
+def row_of_store(row: Row) -> Row:
+    """Return a row as a line has it, of one that the store gave, where JSON is text. Raises msgspec.DecodeError."""
+    return {
+        name: msgspec.json.decode(value) if name in _JSON else value for name, value in row.items() if value is not None
+    }
+
+
+def span_of(row: Row, capture: Capture) -> Passed:
+    """Return the span of a row; its content as `capture.otlp` says. Raises KeyError or ValueError."""
+    rest: dict[str, Any] = row.get("otlp") or {}
+    said, start = rest.get("scope") or {}, row["start_ns"]
+    span = Span(
+        trace_id=bytes.fromhex(row["trace_id"]),
+        span_id=bytes.fromhex(row["span_id"]),
+        parent_span_id=bytes.fromhex(row.get("parent_span_id") or ""),
+        trace_state=row.get("trace_state", ""),
+        flags=rest.get("flags", 0),
+        name=row["name"],
+        kind=f"SPAN_KIND_{row['kind']}",  # type: ignore[arg-type]
+        start_time_unix_nano=start,
+        end_time_unix_nano=start + (row.get("duration_ns") or 0),
+        attributes=_attributes(row, capture),
+        dropped_attributes_count=rest.get("dropped_attributes", 0),
+        dropped_events_count=rest.get("dropped_events", 0),
+        dropped_links_count=rest.get("dropped_links", 0),
+        events=[_event(each, capture) for each in row.get("events") or ()],
+        links=[_link(each, capture) for each in row.get("links") or ()],
+        status=Status(
+            code=f"STATUS_CODE_{row.get('status') or 'UNSET'}",  # type: ignore[arg-type]
+            message=row.get("status_message", ""),
+        ),
+    )
+    resource = Resource(
+        attributes=attributes_of(row.get("resource") or {}), dropped_attributes_count=rest.get("resource_dropped", 0)
+    )
+    scope = InstrumentationScope(
+        name=said.get("name", ""),
+        version=said.get("version", ""),
+        attributes=attributes_of(said.get("attributes") or {}),
+        dropped_attributes_count=said.get("dropped", 0),
+    )
+    return Passed(span, resource, scope, rest.get("resource_schema_url", ""), rest.get("scope_schema_url", ""))
+
+
+def _attributes(of: Row, capture: Capture) -> list[KeyValue]:
+    """Return attributes as the collector may have them."""
+    limit = capture.store_bytes if capture.otlp == "full" else capture.otlp_bytes
+    return attributes_of(captured(of.get("attributes") or {}, capture.otlp, limit))
+
+
+def _event(event: Row, capture: Capture) -> Span.Event:
+    return Span.Event(
+        name=event["name"],
+        time_unix_nano=event["time_ns"],
+        attributes=_attributes(event, capture),
+        dropped_attributes_count=event.get("dropped", 0),
+    )
+
+
+def _link(link: Row, capture: Capture) -> Span.Link:
+    return Span.Link(
+        trace_id=bytes.fromhex(link["trace_id"]),
+        span_id=bytes.fromhex(link["span_id"]),
+        trace_state=link.get("trace_state", ""),
+        flags=link.get("flags", 0),
+        attributes=_attributes(link, capture),
+        dropped_attributes_count=link.get("dropped", 0),
+    )

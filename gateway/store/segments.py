@@ -1,0 +1,219 @@
+"""Journals become sealed DuckDB files, and one small file of views makes a database of them all.
+
+Any DuckDB opens the view file and sees live rows, with no lock and no server: it lists segments and journals by path,
+and is replaced as a whole whenever that list changes. Files are written for DuckDB 1.5 as well as 2.
+"""
+
+import fcntl
+import glob
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import msgspec
+from msgspec import Struct
+
+from gateway.config.model import MIB
+from gateway.errors import GatewayError
+from gateway.store.ledger import Ledger, interrupted, lines, read_ledger
+from gateway.store.views import LEDGER, events_of, quoted, received_of, rows_of, statements, tables, typed
+
+VIEWS = "spans.duckdb"
+# A merged segment's name begins so; a file beside it, of this ending, lists the segments it stands for.
+MERGED = "merged-"
+SOURCES = ".sources"
+
+# 2.0 writes files that 1.5 refuses, unless told so.
+STORAGE = "(STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE 8192)"
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "256MB",
+    "threads": 1,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+# What sealing takes at least, and for each byte of the longest line: found by trying, with both versions.
+_SEAL_BYTES, _SEAL_BYTES_PER_BYTE = 512 * MIB, 24
+
+
+class StoreError(GatewayError):
+    """A file of the store could not be made; the message is DuckDB's."""
+
+
+class SegmentInfo(Struct, frozen=True, kw_only=True):
+    """A segment as retention sees it: its size, and the Unix time it was sealed, soon after its newest row."""
+
+    path: Path
+    bytes: int
+    newest: float
+
+
+def store_files(data: Path) -> tuple[list[Path], list[Path]]:
+    """Return the segments of a data folder, and the journals that have none yet: together they are the store."""
+    # Listed in this order: a merged segment is there before those that it stands for are passed over, or gone.
+    there = _files(data / "segments", ".duckdb")
+    merged = {name for path in there for name in replaced_by(path)}
+    sealed = {path.stem for path in there} | {name.removesuffix(".duckdb") for name in merged}
+    segments = [path for path in there if path.name not in merged]
+    return segments, [path for path in _files(data / "live", ".jsonl") if path.stem not in sealed]
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of a kind. Raises OSError where the folder cannot be read: that is not an empty store."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    except FileNotFoundError:
+        return []
+
+
+def replaced_by(segment: Path) -> list[str]:
+    """Return the names of the segments that a merged one stands for; none for a segment of a journal."""
+    if not segment.name.startswith(MERGED):
+        return []
+    try:
+        names: list[str] = msgspec.json.decode(segment.with_suffix(SOURCES).read_bytes(), type=list[str])
+    except FileNotFoundError:  # they are gone
+        return []
+    return names
+
+
+def seal(journal: Path, segment: Path) -> Ledger:
+    """Make a segment of a journal that nobody writes to. May be repeated, after a kill at any moment as well.
+
+    Raises StoreError, OSError.
+    """
+    unfinished = segment.with_suffix(".tmp")
+    with clean(unfinished):
+        ledger = _write_segment(journal, unfinished)
+        replace_by(unfinished, segment)
+    return ledger
+
+
+def _write_segment(journal: Path, unfinished: Path) -> Ledger:
+    ledger, open_starts = read_ledger(journal)
+    sources = [journal]
+    if open_starts or ledger.damaged_lines:
+        more = unfinished.with_suffix(".tmp.jsonl")
+        with more.open("wb") as file:
+            # DuckDB passes over a damaged line, but not over one that is longer than any line should be.
+            if ledger.damaged_lines:
+                sources.clear()
+                file.writelines(raw for raw, line in lines(journal) if line is not None)
+            file.writelines(b"\n" + msgspec.json.encode(interrupted(start)) for start in open_starts)
+        sources.append(more)
+    longest = ledger.longest_line + MIB
+    memory = (_SEAL_BYTES + _SEAL_BYTES_PER_BYTE * longest) // MIB
+    with duckdb.connect(":memory:", config=CONFIG | {"memory_limit": f"{memory}MiB"}) as con:
+        con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
+        con.execute(f"ATTACH {quoted(unfinished)} AS segment {STORAGE}")
+        con.execute(f"CREATE TABLE segment.spans AS {rows_of(sources, longest)}")
+        for table, read, count in (
+            ("events_raw", events_of, ledger.events),
+            ("received_spans", received_of, ledger.received),
+        ):
+            # As in most journals there are none: they need not be read again.
+            rows = f"AS {read(sources, longest)}" if count else f"({typed(tables()[table])})"
+            con.execute(f"CREATE TABLE segment.{table} {rows}")
+        con.execute(f"CREATE TABLE segment.ledger ({typed(LEDGER)})")
+        values = [getattr(ledger, name) for name in LEDGER]
+        values[list(LEDGER).index("dropped_by_reason")] = msgspec.json.encode(ledger.dropped_by_reason).decode()
+        con.execute(f"INSERT INTO segment.ledger VALUES ({', '.join('?' * len(values))})", values)
+        con.execute("DETACH segment")
+    return ledger
+
+
+@contextmanager
+def clean(unfinished: Path) -> Iterator[None]:
+    """Remove an unfinished file before and after, and what DuckDB leaves beside it: its log, the folder it spills to.
+
+    Raises StoreError for what DuckDB raises.
+    """
+    beside = f"{glob.escape(unfinished.name)}*"
+    try:
+        for leftover in unfinished.parent.glob(beside):
+            remove(leftover)
+        yield
+    except duckdb.Error as error:
+        raise StoreError(str(error)) from error
+    finally:
+        for leftover in unfinished.parent.glob(beside):
+            remove(leftover)
+
+
+def remove(leftover: Path) -> None:
+    """Remove a file or a folder."""
+    if leftover.is_dir():
+        shutil.rmtree(leftover, ignore_errors=True)
+    else:
+        leftover.unlink(missing_ok=True)
+
+
+def publish(data: Path, segments: Sequence[Path], journals: Sequence[Path]) -> None:
+    """Replace the view file by one over these files, named by their absolute paths. Raises StoreError, OSError."""
+    unfinished = data / f"{VIEWS}.tmp"
+    with clean(unfinished):
+        with duckdb.connect(":memory:", config=CONFIG) as con:
+            con.execute(f"ATTACH {quoted(unfinished)} AS views {STORAGE}")
+            con.execute("USE views")
+            for statement in statements(segments, journals):
+                con.execute(statement)
+            con.execute("USE memory")
+            con.execute("DETACH views")
+        # A write-ahead log that somebody's own session left belongs to the file that goes.
+        (data / f"{VIEWS}.wal").unlink(missing_ok=True)
+        replace_by(unfinished, data / VIEWS)
+
+
+def intact(data: Path) -> bool:
+    """Whether anybody can open the view file: it is there, nobody holds it for writing, no log of theirs is beside it.
+
+    The command line of DuckDB does hold it so, unless told otherwise, and shuts out all others.
+    """
+    if (data / f"{VIEWS}.wal").exists():
+        return False
+    try:
+        fd = os.open(data / VIEWS, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def expired(
+    segments: Iterable[SegmentInfo], now: float, max_age: float | None, max_bytes: int | None
+) -> list[SegmentInfo]:
+    """Return the segments to remove, oldest first: those older than `max_age` seconds, and as many as are too much."""
+    oldest_first = sorted(segments, key=lambda info: (info.newest, info.path))
+    left = sum(info.bytes for info in oldest_first)
+    gone = []
+    for info in oldest_first:
+        too_old = max_age is not None and now - info.newest > max_age
+        too_much = max_bytes is not None and left > max_bytes
+        if not (too_old or too_much):
+            break
+        gone.append(info)
+        left -= info.bytes
+    return gone
+
+
+def replace_by(unfinished: Path, final: Path) -> None:
+    """Put a finished file in its place, so that it is whole or not there after a crash of the machine as well."""
+    sync(unfinished)
+    unfinished.replace(final)
+    sync(final.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,243 @@
+"""The SQL of the view file, made of the paths it lists. Pure: paths in, statements out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
+from gateway.tracing.journal import LINE_BYTES
+
+# Columns of the relation `ledger`: one row a journal, live or sealed.
+LEDGER = {
+    "journal": "VARCHAR",
+    "worker": "VARCHAR",
+    "accepted": "BIGINT",
+    "stored": "BIGINT",
+    "in_flight": "BIGINT",
+    "interrupted": "BIGINT",
+    "dropped": "BIGINT",
+    "dropped_by_reason": "JSON",
+    "attempts": "BIGINT",
+    "damaged_lines": "BIGINT",
+    "events": "BIGINT",
+    "events_dropped": "BIGINT",
+    "received": "BIGINT",
+    "received_dropped": "BIGINT",
+}
+
+# Columns of the relation `events_raw`: one row a line that says what a client told of a run or a step, repeated or not.
+EVENTS = {
+    "event_id": "VARCHAR",  # the same for the same event
+    "type": "VARCHAR",
+    "phase": "INTEGER",  # of a run or a step: 0 it begins, 1 it goes on, 2 it ends; NULL: a plain event
+    "run_id": "VARCHAR",
+    "step_id": "VARCHAR",
+    "time_ns": "BIGINT",
+    "received_ns": "BIGINT",
+    "trace_id": "VARCHAR",  # of the run, and where a run's own start says no other, made of its id
+    "span_id": "VARCHAR",  # of the step, or of the run; likewise
+    "parent_step_id": "VARCHAR",
+    "parent_span_id": "VARCHAR",  # made of the parent step's id, or the run's
+    "status": "VARCHAR",
+    "name": "VARCHAR",
+    "description": "VARCHAR",
+    "step_type": "VARCHAR",
+    "application": "VARCHAR",
+    "environment": "VARCHAR",
+    "service_name": "VARCHAR",
+    "tags": "VARCHAR[]",
+    "info": "JSON",
+    "input": "JSON",
+    "output": "JSON",
+    "error": "JSON",
+    "data": "JSON",
+}
+
+# Columns of the relation `received_spans`: one row a span that an application sent, again where it was sent again.
+# Values are as `gateway.received.values` writes them, which can be undone.
+RECEIVED = {
+    "trace_id": "VARCHAR",
+    "span_id": "VARCHAR",
+    "parent_span_id": "VARCHAR",
+    "trace_state": "VARCHAR",
+    "name": "VARCHAR",
+    "kind": "VARCHAR",
+    "service_name": "VARCHAR",
+    "start_ns": "BIGINT",
+    "duration_ns": "BIGINT",
+    "status": "VARCHAR",
+    "status_message": "VARCHAR",
+    "events": "JSON",  # [{name, time_ns, attributes}]
+    "links": "JSON",  # [{trace_id, span_id, attributes}]
+    "attributes": "JSON",
+    "resource": "JSON",  # its attributes
+    "otlp": "JSON",  # what else OTLP says of it: {scope: {name, version, ...}, ...}
+    "received_ns": "BIGINT",
+}
+
+# Columns of `spans` that only the spans of applications have.
+OF_OTHERS = {"links": "JSON", "resource": "JSON", "otlp": "JSON"}
+
+# In a line that says another kind, a byte is wrong.
+_KINDS = ("SERVER", "CLIENT", "INTERNAL", "PRODUCER", "CONSUMER")
+
+
+def _read_schema() -> tuple[str, ...]:
+    text = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    without_comments = "\n".join(line.partition("--")[0] for line in text.splitlines())
+    return tuple(part for part in without_comments.split(";") if part.strip())
+
+
+_SCHEMA = _read_schema()
+
+
+def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[str]:
+    """Give the statements that make the views over these files."""
+    live = {
+        "spans": rows_of(journals) if journals else "",
+        "events_raw": events_of(journals) if journals else "",
+        "received_spans": received_of(journals) if journals else "",
+        "ledger": _live_ledger(journals),
+    }
+    for table, columns in tables().items():
+        view = "recorded_spans" if table == "spans" else table  # `spans` has those of runs and steps besides
+        yield f"CREATE VIEW {view} AS {_union(_empty(columns), _sealed(table, segments), live[table])}"
+    yield from _SCHEMA
+    yield _otel_traces()
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Return the tables that every segment has: their columns, in order, and the columns' types."""
+    received = {"started_at": "TIMESTAMP"} | RECEIVED
+    return {"spans": columns_of_spans(), "events_raw": EVENTS, "received_spans": received, "ledger": LEDGER}
+
+
+def typed(columns: Mapping[str, str]) -> str:
+    """Return columns as a CREATE TABLE has them."""
+    return ", ".join(f"{name} {kind}" for name, kind in columns.items())
+
+
+def columns_of_spans() -> dict[str, str]:
+    """Return the columns of the relation `spans`, in order, and their types."""
+    return {"started_at": "TIMESTAMP"} | {column.name: column.type for column in COLUMNS}
+
+
+def rows_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
+    """Return the SELECT that reads the spans out of journals; torn and damaged lines are passed over.
+
+    `longest`: bytes of the longest line there may be, by which DuckDB sizes what it reads and parses at once.
+    """
+    columns = {"t": "VARCHAR"} | {column.name: column.type for column in COLUMNS}
+    return (
+        "SELECT make_timestamp(start_ns // 1000) AS started_at, * EXCLUDE (t) "
+        f"FROM {_read(journals, columns, longest)} WHERE t = 'span' AND span_id IS NOT NULL AND kind IN {_KINDS}"
+    )
+
+
+def events_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
+    """Return the SELECT that reads what clients told of their runs out of journals, as `rows_of` reads spans."""
+    columns = {"t": "VARCHAR"} | EVENTS
+    return (
+        f"SELECT * EXCLUDE (t) FROM {_read(journals, columns, longest)} "
+        "WHERE t = 'event' AND event_id IS NOT NULL AND type IS NOT NULL AND time_ns IS NOT NULL"
+    )
+
+
+def received_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
+    """Return the SELECT that reads the spans that applications sent out of journals, as `rows_of` reads our own."""
+    columns = {"t": "VARCHAR"} | RECEIVED
+    return (
+        "SELECT make_timestamp(start_ns // 1000) AS started_at, * EXCLUDE (t) "
+        f"FROM {_read(journals, columns, longest)} WHERE t = 'received' AND span_id IS NOT NULL AND kind IN {_KINDS}"
+    )
+
+
+def _read(journals: Sequence[Path], columns: dict[str, str], longest: int = LINE_BYTES, more: str = "") -> str:
+    types = ", ".join(f"{name}: {quoted(kind)}" for name, kind in columns.items())
+    return (
+        f"read_json({_listed(journals)}, columns = {{{types}}}, format = 'newline_delimited', ignore_errors = true, "
+        # A folder named `name=x` is no column.
+        f"hive_partitioning = false, maximum_object_size = {longest}{more})"
+    )
+
+
+def _sealed(table: str, segments: Sequence[Path]) -> str:
+    # All have the same columns (`compaction.modernize`). To unite them by name DuckDB would open each for each view.
+    options = f"table_name = '{table}', hive_partitioning = false"
+    return f"SELECT * FROM read_duckdb({_listed(segments)}, {options})" if segments else ""
+
+
+def _live_ledger(journals: Sequence[Path]) -> str:
+    if not journals:
+        return ""
+    columns = dict.fromkeys(("t", "kind", "span_id", "reason", "worker", "event_id"), "VARCHAR") | {"count": "BIGINT"}
+    return f"""
+        SELECT *, accepted - stored - dropped AS in_flight, 0::BIGINT AS interrupted, NULL::BIGINT AS damaged_lines
+        FROM (
+            SELECT parse_filename(journal_file, true) AS journal, max(worker) AS worker,
+                count(DISTINCT span_id) FILTER (t <> 'received' AND kind = 'SERVER') AS accepted,
+                count(*) FILTER (t = 'span' AND kind = 'SERVER') AS stored,
+                count(*) FILTER (t = 'dropped' AND kind = 'SERVER') AS dropped,
+                to_json(histogram(coalesce(reason, '')) FILTER (t = 'dropped' AND kind = 'SERVER'))
+                    AS dropped_by_reason,
+                count(*) FILTER (t = 'span' AND kind <> 'SERVER') AS attempts,
+                count(*) FILTER (t = 'event') AS events,
+                coalesce(sum("count") FILTER (t = 'events_dropped'), 0)::BIGINT AS events_dropped,
+                count(*) FILTER (t = 'received') AS received,
+                coalesce(sum("count") FILTER (t = 'received_dropped'), 0)::BIGINT AS received_dropped
+            FROM {_read(journals, columns, more=", filename = 'journal_file'")}
+            WHERE t IN ('journal', 'events_dropped', 'received_dropped') OR (t = 'event' AND event_id IS NOT NULL)
+                OR (t IN ('start', 'span', 'dropped', 'received') AND span_id IS NOT NULL AND kind IN {_KINDS})
+            GROUP BY journal_file
+        )"""
+
+
+def _union(*parts: str) -> str:
+    return " UNION ALL BY NAME ".join(f"({part})" for part in parts if part)
+
+
+def _empty(columns: Mapping[str, str]) -> str:
+    """Return a relation without rows that has every column, whatever the files have."""
+    return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} WHERE false"
+
+
+def _attributes() -> str:
+    """Return the expression that puts promoted columns back under their attributes' names; a null removes the key."""
+
+    def put_back(promoted: dict[str, str]) -> str:
+        pairs = ", ".join(
+            f"{quoted(attribute)}, {f'CAST({column} AS VARCHAR)' if column in CONTENT_COLUMNS else column}"
+            for attribute, column in promoted.items()
+        )
+        return f"json_object({pairs})"
+
+    return (
+        "CASE origin WHEN 'otlp' THEN attributes ELSE json_merge_patch(coalesce(attributes, '{}'), "
+        f"CASE WHEN kind = 'SERVER' THEN {put_back(EXCHANGE_PROMOTED)} ELSE {put_back(ATTEMPT_PROMOTED)} END) END"
+    )
+
+
+def _otel_traces() -> str:
+    """Return the view with the names of the Collector's ClickHouse exporter, so that queries written for it run."""
+    return f"""
+CREATE VIEW otel_traces AS
+SELECT started_at AS Timestamp, trace_id AS TraceId, span_id AS SpanId, coalesce(parent_span_id, '') AS ParentSpanId,
+    coalesce(trace_state, '') AS TraceState, name AS SpanName,
+    CASE kind WHEN 'SERVER' THEN 'Server' WHEN 'CLIENT' THEN 'Client' WHEN 'PRODUCER' THEN 'Producer'
+        WHEN 'CONSUMER' THEN 'Consumer' ELSE 'Internal' END AS SpanKind,
+    service_name AS ServiceName,
+    coalesce(resource, json_object('service.name', service_name)) AS ResourceAttributes,
+    CASE origin WHEN 'otlp' THEN coalesce(otlp ->> '$.scope.name', '') ELSE 'tracing-gateway' END AS ScopeName,
+    coalesce(otlp ->> '$.scope.version', '') AS ScopeVersion,
+    {_attributes()} AS SpanAttributes, duration_ns AS Duration,
+    CASE status WHEN 'ERROR' THEN 'Error' WHEN 'OK' THEN 'Ok' ELSE 'Unset' END AS StatusCode,
+    coalesce(status_message, '') AS StatusMessage, coalesce(events, '[]') AS Events, coalesce(links, '[]') AS Links
+FROM spans"""
+
+
+def quoted(value: str | Path) -> str:
+    """Return a value as a string of SQL."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return "[" + ", ".join(quoted(path.absolute()) for path in paths) + "]"

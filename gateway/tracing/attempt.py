@@ -1,0 +1,240 @@
+"""One attempt as it is seen -> its span. Belongs to `recording`, which has the exchange's.
+
+Observation never breaks a call: what fails while a span is put together is logged, and it ends with what was known.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from time import perf_counter, time_ns
+from typing import Any, Protocol
+
+from msgspec import structs
+from opentelemetry import trace
+from opentelemetry.trace import StatusCode
+
+from gateway.dialects.conversation import Answered, Asked, Usage
+from gateway.dialects.registry import DIALECTS
+from gateway.dialects.shared.token_estimate import estimate
+from gateway.errors import Kind, kind_of_status
+from gateway.providers.route import Route
+from gateway.tracing import attributes as seen
+from gateway.tracing.capture import Keeping
+from gateway.tracing.response_reader import Tee
+from gateway.tracing.secrets import Keys
+
+log = logging.getLogger("gateway.recording")
+
+OK = "ok"
+CLIENT_ABORT = "client_abort"
+HEDGE_LOST = "hedge_lost"
+"""An attempt that was given up since another one, made beside it, answered first."""
+
+# Errors look much the same in all dialects: what is only relayed has its errors read by this one.
+_ERRORS = DIALECTS["openai-chat"]
+
+
+class Owner(Protocol):
+    """What an attempt needs of its exchange."""
+
+    keeping: Keeping
+    method: str
+    waited: float
+    within: float
+    rate_limited: bool
+    keys: Keys
+
+    @property
+    def asked(self) -> Asked | None:
+        """What the request asks for."""
+
+    def start_attempt_span(self, name: str, attributes: dict[str, Any], started_ns: int) -> trace.Span:
+        """Start the span of an attempt."""
+
+    def request_attributes(self) -> dict[str, Any]:
+        """Return the attributes that say what was asked."""
+
+    def scrub(self, text: str) -> str:
+        """Take the exchange's keys out of a text."""
+
+    def account(self, usage: Mapping[str, Any]) -> None:
+        """Add an attempt's tokens to the exchange's."""
+
+
+class Attempt:
+    """One request sent upstream: a CLIENT span, child of the exchange, ended exactly once."""
+
+    def __init__(self, exchange: Owner, route: Route, index: int, reason: str, backoff: float) -> None:
+        self._exchange = exchange
+        self._route = route
+        self.started = perf_counter()
+        self._started_ns = time_ns()
+        self._waited_before = exchange.waited
+        self._head_at: float | None = None
+        self._sending: float | None = None  # the seconds of overhead until then
+        self.status: int | None = None
+        self._tee: Tee | None = None
+        self.ended = False
+        self.outcome: str | None = None
+        self.error: str | None = None
+        self.response_model: str | None = None
+        self.usage_source: str | None = None
+        self.recovered: Answered | None = None
+        self._dropped: list[str] = []
+        self.apart: float | None = None  # seconds that it waited itself, where several are made at once
+        model = route.rename or route.model
+        name = f"{route.operation} {model}" if model else route.operation
+        attributes = seen.of_attempt(route, exchange.method, index, reason, backoff)
+        self.span = exchange.start_attempt_span(name, attributes, self._started_ns)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the response is a stream of events."""
+        return self._tee is not None and self._tee.streamed
+
+    @property
+    def tee(self) -> Tee:
+        """Where the response's bytes are fed; there is one once the head has come."""
+        if self._tee is None:
+            raise RuntimeError("no response head has come yet")
+        return self._tee
+
+    def head(self, status: int, *, content_type: str, coding: str) -> Tee:
+        """Say that the response's head has come."""
+        self._head_at = perf_counter()
+        if self.apart is None:  # while several wait at once, nobody knows whose time it is
+            self._sending = self._head_at - self.started - (self._exchange.waited - self._waited_before)
+        self.status = status
+        if status == 429:
+            self._exchange.rate_limited = True
+        # A translation hears what the reader reads, kept or not; chronicle's clients hear whether a stream is whole.
+        translated = self._route.sent is not None
+        read = translated or self._route.family == "chronicle" or self._exchange.keeping.reads
+        heard = self._route.heard
+        if heard is None and status >= 400:
+            heard = _ERRORS
+        self._tee = Tee(
+            heard if read else None,
+            content_type=content_type,
+            coding=coding,
+            started=self.started,
+            tells=translated,
+            streams=self._route.stream and status < 400 and heard is not None and heard.name == "gemini",
+        )
+        return self._tee
+
+    @property
+    def first_byte(self) -> float | None:
+        """Seconds until the response's head had come; None where none has."""
+        return None if self._head_at is None else self._head_at - self.started
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the exchange spent waiting; what is added was waited for this attempt."""
+        return self._exchange.waited
+
+    @waited.setter
+    def waited(self, seconds: float) -> None:
+        if self.apart is not None:
+            self.apart += seconds - self._exchange.waited
+        self._exchange.waited = seconds
+
+    def waited_so_far(self) -> None:
+        """Say that all the time since it began was spent waiting for the provider, beside another attempt."""
+        self.apart = None
+        self._waited_before = self._exchange.waited - (perf_counter() - self.started)
+
+    def dropped(self, names: Sequence[str]) -> None:
+        """Say what a translation could not tell."""
+        self._dropped += [name for name in names if name not in self._dropped]
+
+    def end(self, kind: Kind | str | None, error: str | None = None) -> str:
+        """End the span and return its outcome; a second call changes nothing.
+
+        `kind` is None where the body came whole: what its status says, and a stream that stopped without its last
+        event or carried an error, is found out here.
+        """
+        if kind is None and self.status is not None:
+            kind = kind_of_status(self.status)
+        outcome = kind.value if isinstance(kind, Kind) else kind or OK
+        if self.ended:
+            return outcome
+        self.ended = True
+        now = perf_counter()
+        try:
+            outcome = self._finish(outcome, error, now)
+        except Exception:
+            log.exception("an attempt's span is not complete")
+        self.outcome = outcome
+        self.span.end(self._started_ns + int((now - self.started) * 1e9))
+        return outcome
+
+    def _finish(self, outcome: str, error: str | None, now: float) -> str:
+        exchange = self._exchange
+        answered = self.recovered or (self._tee.answered() if self._tee is not None else None)
+        if outcome == OK and answered is not None and self.streamed:
+            if answered.error_type or answered.error_message:
+                outcome = Kind.SERVER.value
+            elif not self.tee.ended and not answered.finish_reasons:
+                outcome, error = Kind.CLOSED.value, error or "the stream stopped before its last event"
+        attributes = dict(exchange.request_attributes())
+        attributes["gateway.outcome"] = outcome
+        waited = exchange.waited - self._waited_before if self.apart is None else self.apart
+        overhead = now - self.started - waited
+        exchange.within += overhead
+        attributes["gateway.overhead_us"] = int(overhead * 1e6)
+        if self._sending is not None and self.apart is None:
+            sending = min(max(self._sending, 0.0), overhead)
+            attributes["gateway.attempt.overhead.send_us"] = int(sending * 1e6)
+            attributes["gateway.attempt.overhead.relay_us"] = int((overhead - sending) * 1e6)
+        attributes["gateway.stream"] = self.streamed
+        if self.status is not None:
+            attributes["http.response.status_code"] = self.status
+        if self._head_at is not None:
+            attributes["gateway.attempt.first_byte_ms"] = round((self._head_at - self.started) * 1000, 3)
+        if self.streamed:
+            attributes["gateway.attempt.chunk_times_ms"] = self.tee.times_ms
+            if self.tee.first_output_at is not None:
+                attributes["gen_ai.response.time_to_first_chunk"] = round(self.tee.first_output_at - self.started, 6)
+        if self.recovered is not None:
+            attributes["gateway.attempt.recovered"] = True
+        if self._dropped:
+            attributes["gateway.dropped"] = [exchange.scrub(name) for name in self._dropped]
+        if answered is not None:
+            if self._route.dialect is not None:
+                attributes.update(self._response_attributes(answered, outcome))
+            error = error or answered.error_message
+        if outcome not in {OK, CLIENT_ABORT, HEDGE_LOST}:
+            status = self.status
+            word = answered.error_type if answered is not None else None
+            attributes["error.type"] = str(status) if status and status >= 400 else word or outcome
+            self.span.set_status(StatusCode.ERROR, outcome)
+        if outcome == HEDGE_LOST and "gen_ai.usage.input_tokens" not in attributes and exchange.asked is not None:
+            attributes |= self._spent(structs.replace(estimate(exchange.asked, Answered()), output_tokens=None))
+        if error:
+            self.error = attributes["gateway.error"] = exchange.scrub(error)
+        seen.scrub(attributes, exchange.keys.all)
+        self.span.set_attributes(attributes)
+        return outcome
+
+    def _response_attributes(self, answered: Answered, outcome: str) -> dict[str, Any]:
+        exchange = self._exchange
+        if outcome != OK:
+            answered = seen.broken_off(answered)
+        attributes = seen.of_answered(answered, exchange.keeping) if exchange.keeping.reads else {}
+        self.response_model = answered.model
+        usage = answered.usage
+        partly = usage is None or usage.input_tokens is None or usage.output_tokens is None
+        if partly and self.streamed and exchange.asked is not None and self.status == 200:
+            usage = estimate(exchange.asked, answered)
+        if usage is not None:
+            attributes |= self._spent(usage)
+        return attributes
+
+    def _spent(self, usage: Usage) -> dict[str, Any]:
+        """Account for the tokens of this attempt, as far as they are known."""
+        if (usage.input_tokens, usage.output_tokens) == (None, None):
+            return {}
+        self.usage_source = usage.source
+        spent = seen.of_usage(usage)
+        self._exchange.account(spent)
+        return spent

@@ -1,0 +1,331 @@
+"""What was seen, as span attributes. Pure: values in, a dict of attributes out."""
+
+import re
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, AnyStr
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import structs
+
+from gateway.dialects.conversation import Answered, Asked, Usage
+from gateway.ids import known
+from gateway.providers.route import Route
+from gateway.semconv import ERROR_BODY
+from gateway.tracing.capture import Keeping
+from gateway.tracing.metadata import FIELDS, INTEGERS, Metadata, whole_number
+from gateway.tracing.truncate import bounded
+
+# What a request belongs to, by the field of `options.Metadata`.
+_FIELDS = {
+    "application": "gateway.application",
+    "environment": "gateway.environment",
+    "organization_id": "gateway.organization.id",
+    "project_id": "gateway.project.id",
+    "user_id": "user.id",
+    "workflow_id": "gateway.workflow.id",
+    "workflow_name": "gateway.workflow.name",
+    "run_id": "gateway.run.id",
+    "step_id": "gateway.step.id",
+    "step_index": "gateway.step.index",
+    "prompt_id": "gateway.prompt.id",
+    "prompt_version": "gateway.prompt.version",
+    "extra": "gateway.extra",
+}
+# The same by the option that says it (`options.said_in`), and what only headers say.
+_BELONGING = {option: _FIELDS[field] for option, field in FIELDS.items()} | {
+    "session": "session.id",
+    "session-id": "session.id",
+    "tags": "gateway.tags",
+}
+_INTEGERS = frozenset(_FIELDS[field] for field in INTEGERS)
+# Written as what was told of the run and the step is.
+_IDS = frozenset({"gateway.run.id", "gateway.step.id"})
+# Headers that agents already send.
+_OTHERS = (
+    ("x-claude-code-session-id", "session.id"),
+    ("helicone-session-id", "session.id"),
+    ("helicone-user-id", "user.id"),
+    ("x-stainless-retry-count", "gateway.client.retry_count"),
+    ("user-agent", "user_agent.original"),
+)
+
+# Where a request may carry a key: in these headers, and in these parameters of its query.
+_SECRET_HEADERS = (
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "x-gateway-token",
+    "x-auth-token",
+    "x-amz-security-token",
+    "ocp-apim-subscription-key",
+    "cookie",
+)
+_SECRET_PARAMETERS = ("key", "token", "secret", "signature", "sig", "password", "code")
+# A request's target may be a whole URL, with a user.
+_USER = re.compile(r"([a-z]+://)([^/]*)@")
+
+REDACTED = "[redacted]"
+# What is as long as this is no word: it is that key, wherever it stands.
+OPAQUE = 20
+
+_JSON = frozenset(
+    {"gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"}
+)
+
+# How many characters are kept of the body of a provider's error.
+ERROR_BODY_KEPT = 4096
+
+_NOTHING: Mapping[str, tuple[str, str]] = {}
+
+Attributes = dict[str, Any]
+
+_encoder = msgspec.json.Encoder()
+
+
+def client_of(user_agent: str) -> str:
+    """Return a short name for the client: the first product of its User-Agent, without the version.
+
+    >>> client_of("OpenAI/Python 3.54.0")
+    'OpenAI/Python'
+    >>> client_of("anthropic-sdk/2.1 x")
+    'anthropic-sdk'
+    """
+    first, _, rest = user_agent.partition(" ")
+    name, _, version = first.partition("/")
+    return first if rest and version.isalpha() else name
+
+
+def readable(text: str) -> str:
+    """Return a text as UTF-8 can hold it: bytes of a header that were none stand there as `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def secrets_in(headers: Mapping[str, str], target: str) -> Iterator[str]:
+    """Give what a request carries that may be a key, as it came and as it is meant."""
+    for name in _SECRET_HEADERS:
+        value = headers.get(name)
+        if value is not None:
+            yield value
+            yield value.rpartition(" ")[2]
+            yield from _basic(value)
+            if name == "cookie":
+                yield from (each.partition("=")[2] for each in value.split("; "))
+    path, _, query = target.partition("?")
+    for parameter in query.split("&") if "=" in query else ():
+        name, _, value = parameter.partition("=")
+        if name.lower().endswith(_SECRET_PARAMETERS):
+            yield value
+            yield unquote(value)
+    if user := _USER.match(path):
+        yield user.group(2)
+        yield user.group(2).partition(":")[2]
+
+
+def _basic(value: str) -> Iterator[str]:
+    """Give the user with the password, and the password, that an `Authorization: Basic` shows (RFC 7617)."""
+    scheme, _, encoded = value.partition(" ")
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            shown = b64decode(encoded).decode()
+            yield shown
+            yield shown.partition(":")[2]
+
+
+def taken_out(text: AnyStr, secret: AnyStr, instead: AnyStr) -> AnyStr:
+    """Return a text without a secret, and without what there is of one that was cut off: a half of it, or more.
+
+    A stream breaks off anywhere, and what is too long is cut anywhere.
+    """
+    half = secret[: (len(secret) + 1) // 2]
+    at, end = text.find(half), 0
+    if at < 0:
+        return text
+    kept: list[AnyStr] = []
+    while at >= 0:
+        kept += [text[end:at], instead]
+        end = at + len(half)
+        while end - at < len(secret) and text[end : end + 1] == secret[end - at : end - at + 1]:
+            end += 1
+        at = text.find(half, end)
+    kept.append(text[end:])
+    return text[:0].join(kept)
+
+
+def scrub(attributes: Attributes, secrets: tuple[str, ...]) -> None:
+    """Take secrets out of all attributes, content too: an agent may well have been shown its own environment."""
+    for secret in secrets:
+        if len(secret) < OPAQUE or " " in secret:
+            continue
+        # Content is JSON: a secret stands there as JSON has it, and nothing that is no text may be replaced.
+        escaped = _encoder.encode(secret)[1:-1].decode()
+        for key, value in attributes.items():
+            said = escaped if key in _JSON else secret
+            if isinstance(value, str):
+                attributes[key] = taken_out(value, said, REDACTED)
+
+
+def of_client(
+    method: str, target: str, headers: Mapping[str, str], said: Mapping[str, tuple[str, str]] = _NOTHING
+) -> Attributes:
+    """Return what the request's head says. The query is left out, and a user: they may carry keys.
+
+    `said`: the options among its headers; a number that is none is left out.
+    """
+    path = _USER.sub(r"\1", target.partition("?")[0])
+    attributes: Attributes = {"http.request.method": method, "url.path": readable(path)}
+    for option, (_, text) in said.items():
+        belonging = _BELONGING.get(option)
+        if belonging is not None and belonging not in attributes:
+            value = whole_number(text) if belonging in _INTEGERS else known(text) if belonging in _IDS else text
+            if value is not None:
+                attributes[belonging] = value
+    for header, attribute in _OTHERS:
+        value = headers.get(header)
+        if value and attribute not in attributes:
+            attributes[attribute] = readable(value)
+    agent = attributes.get("user_agent.original")
+    if agent:
+        attributes["gateway.client"] = client_of(agent)
+    return attributes
+
+
+def of_metadata(metadata: Metadata) -> Attributes:
+    """Return what a request's body says that it belongs to."""
+    said = structs.asdict(metadata)
+    attributes = {_FIELDS[name]: value for name, value in said.items() if value is not None}
+    for name in _IDS & attributes.keys():
+        if (own_id := known(attributes[name])) is None:
+            del attributes[name]
+        else:
+            attributes[name] = own_id
+    if metadata.extra is not None:
+        attributes["gateway.extra"] = _encoder.encode(metadata.extra).decode()
+    return attributes
+
+
+def is_retry(reason: str) -> bool:
+    """Whether an attempt that is made for this reason sends again what was sent before."""
+    return reason not in {"first", "listing", "probe"} and not reason.startswith("hedge")
+
+
+def of_attempt(route: Route, method: str, index: int, reason: str, backoff: float) -> Attributes:
+    """Return what is known of an attempt before it is made. `backoff`: seconds waited for it."""
+    provider = route.provider
+    attributes: Attributes = {
+        "http.request.method": method,
+        "gateway.attempt.index": index,
+        "gateway.attempt.reason": reason,
+        "gateway.provider": provider.name,
+        "server.address": provider.origin.host,
+        "server.port": provider.origin.port,
+        "url.full": readable(provider.url + route.target.partition("?")[0]),
+    }
+    if provider.key_name is not None:
+        attributes["gateway.attempt.key"] = provider.key_name
+    if is_retry(reason):
+        attributes["http.request.resend_count"] = index
+        attributes["gateway.attempt.backoff_ms"] = round(backoff * 1000, 3)
+    if route.dialect is not None:
+        attributes["gen_ai.operation.name"] = route.operation
+        attributes["gen_ai.provider.name"] = provider.genai_name
+        attributes["gateway.dialect"] = route.understood
+        if route.model:
+            attributes["gen_ai.request.model"] = route.rename or route.model
+    return attributes
+
+
+def of_asked(asked: Asked, keeping: Keeping) -> Attributes:
+    """Return what was asked: parameters, and as much content as is kept."""
+    attributes: Attributes = dict(asked.parameters)
+    if asked.conversation_id:
+        attributes["gen_ai.conversation.id"] = asked.conversation_id
+    attributes |= _content("gen_ai.system_instructions", asked.system_instructions, keeping)
+    attributes |= _content("gen_ai.input.messages", asked.input_messages, keeping)
+    attributes |= _content("gen_ai.tool.definitions", asked.tool_definitions, keeping)
+    return attributes
+
+
+def of_answered(answered: Answered, keeping: Keeping) -> Attributes:
+    """Return what came back, but for its usage."""
+    attributes: Attributes = {}
+    if answered.id:
+        attributes["gen_ai.response.id"] = answered.id
+    if answered.model:
+        attributes["gen_ai.response.model"] = answered.model
+    if answered.conversation_id:
+        attributes["gen_ai.conversation.id"] = answered.conversation_id
+    if answered.finish_reasons:
+        attributes["gen_ai.response.finish_reasons"] = answered.finish_reasons
+    attributes |= _content("gen_ai.output.messages", answered.output_messages, keeping)
+    return attributes
+
+
+def of_error_body(body: bytes, secrets: tuple[str, ...], keeping: Keeping) -> Attributes:
+    """Return the body of a provider's error as text, without secrets, where content is kept: it may repeat that.
+
+    `secrets`: in each form in which a provider may repeat them.
+    """
+    if not body or not keeping.content:
+        return {}
+    # No more of it than can be kept: where nothing but keys is taken out, some more.
+    text = body[: 4 * ERROR_BODY_KEPT].decode("utf-8", "replace")
+    for secret in secrets:
+        text = text.replace(secret, REDACTED)
+    text = keeping.redaction.text(text)
+    limit = min(ERROR_BODY_KEPT, keeping.limit)
+    cut: Attributes = {"gateway.content.truncated": True} if len(text) > limit else {}
+    return {ERROR_BODY: text[:limit], **cut}
+
+
+def broken_off(answered: Answered) -> Answered:
+    """Return what came of a response that broke off, with the conventions' finish reason for that.
+
+    Some consumers drop output messages without one.
+    """
+    messages = [
+        message if message.finish_reason else structs.replace(message, finish_reason="error")
+        for message in answered.output_messages
+    ]
+    return structs.replace(answered, output_messages=messages, finish_reasons=answered.finish_reasons or ["error"])
+
+
+def of_usage(usage: Usage) -> Attributes:
+    """Return the tokens that are known, and where that is known from."""
+    tokens = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "cache_read.input_tokens": usage.cache_read_tokens,
+        "cache_write.input_tokens": usage.cache_write_tokens,
+        "reasoning.output_tokens": usage.reasoning_tokens,
+    }
+    known = {f"gen_ai.usage.{name}": count for name, count in tokens.items() if count is not None}
+    return {"gateway.usage.source": usage.source, **known}
+
+
+def of_route(route: Route) -> Attributes:
+    """Return what the root span repeats of where the exchange went, under our own names."""
+    attributes: Attributes = {"gateway.provider": route.provider.name}
+    if route.spoken is not None:
+        attributes["gateway.dialect"] = route.spoken
+    if route.model:
+        attributes["gateway.request.model"] = route.model
+    return attributes
+
+
+def _content(key: str, value: Any, keeping: Keeping) -> Attributes:
+    if not value or not keeping.content:
+        return {}
+    encoded = _encoder.encode(value)
+    if keeping.redaction:  # before it is cut: a half of a secret is still one
+        said = msgspec.json.decode(encoded)
+        if (kept := keeping.redaction.value(said)) is not said:
+            encoded = _encoder.encode(kept)
+    if len(encoded) <= keeping.limit:
+        return {key: encoded.decode()}
+    return {key: bounded(encoded, keeping.limit), "gateway.content.truncated": True}

@@ -1,0 +1,280 @@
+"""What was seen -> span. One `Exchange` per client request, which has one `Attempt` per request sent upstream.
+
+Here, and in `attempt`, is the only place where a span ends. Observation never breaks a call: what fails while a span is
+put together is logged, and the span ends with what was known.
+"""
+
+import logging
+from collections.abc import Awaitable, Mapping
+from time import perf_counter, time_ns
+from typing import Any, TypeVar
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import DefaultGetter
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from gateway.config.model import CaptureMode
+from gateway.dialects.conversation import Asked
+from gateway.ids import run_span_id, step_span_id, trace_id
+from gateway.providers.route import Route
+from gateway.semconv import CAPTURE_OTLP
+from gateway.tracing import attributes as seen
+from gateway.tracing.attempt import CLIENT_ABORT, OK, Attempt
+from gateway.tracing.capture import Keeping
+from gateway.tracing.metadata import Metadata
+from gateway.tracing.secrets import Keys
+from gateway.tracing.tracer import JournalTracer
+
+log = logging.getLogger("gateway.recording")
+
+T = TypeVar("T")
+
+_propagator = TraceContextTextMapPropagator()
+_getter: DefaultGetter = DefaultGetter()
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_TOTALS = ("input_tokens", "output_tokens", "total_tokens")
+
+
+def _of_run(attributes: Mapping[str, Any]) -> SpanContext | None:
+    """Return the span of the run, or of its step, that an exchange belongs to; None where it says no run."""
+    run, step = attributes.get("gateway.run.id"), attributes.get("gateway.step.id")
+    if run is None:
+        return None
+    span = run_span_id(run) if step is None else step_span_id(step, run)
+    return SpanContext(int(trace_id(run), 16), int(span, 16), is_remote=True, trace_flags=_SAMPLED)
+
+
+def _kept(keeping: Keeping, said: Mapping[str, tuple[str, str]]) -> tuple[Keeping, CaptureMode | None]:
+    """Return what is kept of an exchange, and what it says itself of the collector.
+
+    What cannot be read asks for nothing to be kept, until it is refused.
+    """
+    if "capture" not in said:
+        return keeping, None
+    try:
+        less = keeping.within(said["capture"][1])
+    except ValueError:
+        less = keeping.within("off")
+    return less, less.capture.otlp
+
+
+class Exchange:
+    """One client request and what it got back: the root span, from acceptance to just before the last byte.
+
+    Attributes:
+        chat_id: What chronicle's clients are told to call it; empty for others.
+        waited: Seconds spent waiting for others (the client's bytes, the provider, a backoff), which are not overhead.
+        within: Seconds of overhead that lie within attempts.
+
+    """
+
+    def __init__(
+        self,
+        tracer: JournalTracer,
+        keeping: Keeping,
+        *,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        said: Mapping[str, tuple[str, str]],
+    ) -> None:
+        self._tracer = tracer
+        self.keeping, said_of_otlp = _kept(keeping, said)
+        self.method = method
+        self.started = perf_counter()
+        self.started_ns = time_ns()
+        self.chat_id = ""
+        self.waited = 0.0
+        self.within = 0.0
+        self._accepting: float | None = None  # the seconds of overhead before the first attempt
+        self.attempts = 0
+        self._retries = 0
+        self.ended = False
+        self.rate_limited = False
+        self._last: Attempt | None = None
+        self._open: list[Attempt] = []  # the latest; and one beside it, where one hedges
+        self._route: Route | None = None
+        self._body: bytes | None = None
+        self._asked: Asked | None = None
+        self._request: dict[str, Any] | None = None
+        self._tokens: dict[str, int] = {}
+        self.keys = Keys(headers, target)
+        attributes = seen.of_client(method, target, headers, said)
+        self.marks: dict[str, Any] = {} if said_of_otlp is None else {CAPTURE_OTLP: said_of_otlp}
+        attributes |= self.marks
+        self._says_user = "user.id" in attributes
+        parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
+        self._continues = trace.get_current_span(parent).get_span_context().is_valid
+        run = _of_run(attributes) if not self._continues else None
+        if run is not None:
+            parent = trace.set_span_in_context(trace.NonRecordingSpan(run), Context())
+        self.span = tracer.start_span(
+            f"{method} {attributes['url.path']}", parent, SpanKind.SERVER, attributes, start_time=self.started_ns
+        )
+        self.context = trace.set_span_in_context(self.span, Context())
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's id, as Jaeger shows it."""
+        return format(self.span.get_span_context().trace_id, "032x")
+
+    @property
+    def traceresponse(self) -> str:
+        """The W3C `traceresponse` header: our trace and the root span."""
+        context = self.span.get_span_context()
+        return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+
+    @property
+    def asked(self) -> Asked | None:
+        """What the request asks for, read once; None where its dialect is unknown or nothing is kept."""
+        if self._asked is None and self._body is not None and self._route is not None and self._route.dialect:
+            body, self._body = self._body, None
+            try:
+                self._asked = self._route.dialect.read_request(body)
+            except Exception:
+                log.exception("a request could not be read")
+        return self._asked
+
+    def called(self, chat_id: str) -> None:
+        """Say what chronicle's clients are told to call this exchange, by which it is found."""
+        self.chat_id = chat_id
+        self.span.set_attribute("gateway.chat.id", chat_id)
+
+    def told(self, metadata: Metadata) -> None:
+        """Take what the body says that the exchange belongs to; its headers say nothing else."""
+        attributes = seen.of_metadata(metadata)
+        self._says_user = self._says_user or "user.id" in attributes
+        self.span.set_attributes(attributes)
+        run = _of_run(attributes) if not self._continues else None
+        if run is not None:
+            self._tracer.move(self.span, run)
+            self.context = trace.set_span_in_context(self.span, Context())
+
+    def routed(self, route: Route, body: bytes | None, keys: tuple[str, ...], *, asked: Asked | None = None) -> None:
+        """Say where the exchange goes next, what its (decoded) body is, and which keys of ours no text may show.
+
+        `asked`: the body, where it has been read already.
+        """
+        first = self._route is None
+        self._route = route
+        self.keys.ours = keys if first else tuple(dict.fromkeys((*self.keys.ours, *keys)))
+        if first and self.keeping.reads:
+            self._body, self._asked = body, asked
+
+    def attempt(self, reason: str, backoff: float, route: Route | None = None) -> Attempt:
+        """Begin the next attempt. `backoff`: seconds waited before it. `route`: where it goes, if not as all others."""
+        route = route or self._route
+        if route is None:
+            raise RuntimeError("an exchange is routed before it is attempted")
+        self._last = Attempt(self, route, self.attempts, reason, backoff)
+        if self._accepting is None:
+            self._accepting = self._last.started - self.started - self.waited
+        self._open = [*(each for each in self._open if not each.ended), self._last]
+        self.attempts += 1
+        self._retries += seen.is_retry(reason)
+        return self._last
+
+    @property
+    def retries(self) -> int:
+        """How many attempts were made because another one had failed."""
+        return self._retries
+
+    def won(self, attempt: Attempt, route: Route) -> None:
+        """Say which of the attempts made at once is the one that the client gets."""
+        self._last, self._route = attempt, route
+
+    def start_attempt_span(self, name: str, attributes: dict[str, Any], started_ns: int) -> trace.Span:
+        """Start the span of an attempt, a child of ours."""
+        attributes |= self.marks
+        return self._tracer.start_span(name, self.context, SpanKind.CLIENT, attributes, start_time=started_ns)
+
+    def request_attributes(self) -> dict[str, Any]:
+        """Return the attributes that say what was asked; the same for each attempt."""
+        if self._request is None:
+            asked = self.asked
+            self._request = {} if asked is None else seen.of_asked(asked, self.keeping)
+        return self._request
+
+    async def waiting(self, awaitable: Awaitable[T]) -> T:
+        """Await somebody else, and count the time as theirs."""
+        before = perf_counter()
+        try:
+            return await awaitable
+        finally:
+            self.waited += perf_counter() - before
+
+    def scrub(self, text: str) -> str:
+        """Take this exchange's keys out of a text, such as an error that repeats what it was sent."""
+        return self.keys.scrub(text)
+
+    def account(self, usage: Mapping[str, Any]) -> None:
+        """Add an attempt's tokens to the exchange's."""
+        for name in _TOTALS:
+            count = usage.get(f"gen_ai.usage.{name}")
+            if count is not None:
+                own = f"gateway.usage.{name}"
+                self._tokens[own] = self._tokens.get(own, 0) + count
+
+    def abandon(self, outcome: str, error: str) -> None:
+        """End what is not ended: the client left, or the gateway stops."""
+        status = None
+        # Between two attempts the client has got none.
+        for attempt in self._open:
+            if not attempt.ended:
+                attempt.end(outcome, error)
+                status = attempt.status
+        self.end(outcome, status, error)
+
+    def end(self, outcome: str, status: int | None, error: str | None = None) -> None:
+        """End the root span; a second call changes nothing. `status` is what the client got, None if it got none."""
+        if self.ended:
+            return
+        self.ended = True
+        now = perf_counter()
+        try:
+            attributes = self._closing(outcome, status, error, now)
+            seen.scrub(attributes, self.keys.all)
+            self.span.set_attributes(attributes)
+            clients_fault = status is not None and 400 <= status < 500
+            if outcome not in {OK, CLIENT_ABORT} and not clients_fault:
+                self.span.set_status(StatusCode.ERROR, outcome)
+        except Exception:
+            log.exception("an exchange's span is not complete")
+        self.span.end(self.started_ns + int((now - self.started) * 1e9))
+
+    def _closing(self, outcome: str, status: int | None, error: str | None, now: float) -> dict[str, Any]:
+        overhead = now - self.started - self.waited
+        accepting = overhead if self._accepting is None else self._accepting
+        attributes: dict[str, Any] = {
+            "gateway.outcome": outcome,
+            "gateway.attempts": self.attempts,
+            "gateway.retries": self._retries,
+            "gateway.rate_limited": self.rate_limited,
+            "gateway.overhead_us": int(overhead * 1e6),
+            # Its phases: these two, and what each attempt says of its own.
+            "gateway.overhead.accept_us": int(accepting * 1e6),
+            "gateway.overhead.record_us": int(max(0.0, overhead - accepting - self.within) * 1e6),
+        }
+        if status is not None:
+            attributes["http.response.status_code"] = status
+        route, last = self._route, self._last
+        if outcome != OK and last is not None:
+            error = error or last.error
+        if error:
+            attributes["gateway.error"] = self.scrub(error)
+        if outcome not in {OK, CLIENT_ABORT}:
+            attributes["error.type"] = str(status) if status and status >= 400 else outcome
+        if route is not None:
+            attributes |= seen.of_route(route)
+        if last is not None:
+            attributes["gateway.stream"] = last.streamed
+            if last.response_model:
+                attributes["gateway.response.model"] = last.response_model
+            if last.usage_source:
+                attributes["gateway.usage.source"] = last.usage_source
+        if self._asked is not None and self._asked.user and not self._says_user:
+            attributes["user.id"] = self.scrub(self._asked.user)
+        attributes.update(self._tokens)
+        return attributes

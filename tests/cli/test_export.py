@@ -1,0 +1,480 @@
+"""`gateway export --otlp`: history reaches a collector at least once, oldest first, whatever happens on the way."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli.main import main
+from gateway.cli.progress import Lines
+from gateway.config.model import Capture
+from gateway.store.otlp.backfill import ExportError, Job, Summary, backfill
+from gateway.store.otlp.exporter import sender_by
+from tests.store.otlp.test_exporter import exchange as written
+from tests.store.otlp.test_exporter import journal_in, line
+from tests.support.collector import free_port
+from tests.support.receiver import Answer, Receiver, attributes_of
+from tests.support.store import START_NS, exchange, header, journal, sealed, span
+
+NOW = START_NS + 10**15
+
+
+class Said:
+    """Hears what a person would be told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.done: list[tuple[int, int]] = []
+
+    def update(self, done: int, total: int) -> None:
+        self.done.append((done, total))
+
+    def say(self, text: str) -> None:
+        self.texts.append(text)
+
+
+class Export:
+    """Exports a data folder to a receiver; its waits are noted, not slept."""
+
+    def __init__(self, data: Path, receiver: Receiver) -> None:
+        self.data = data
+        self.url = f"http://127.0.0.1:{receiver.port}"
+        self.said = Said()
+        self.waits: list[float] = []
+
+    def __call__(self, sleep: Callable[[float], None] | None = None, **options: Any) -> Summary:
+        job = Job(data=self.data, **{"endpoint": self.url, **options})
+        sender = sender_by("http/protobuf", job.endpoint)
+        try:
+            return backfill(job, sender, self.said, {}, now_ns=NOW, sleep=sleep or self.waits.append)
+        finally:
+            sender.close()
+
+    def cursor(self) -> dict[str, Any]:
+        """Return the only cursor."""
+        (path,) = (self.data / "export").glob("*.json")
+        return json.loads(path.read_bytes())
+
+
+@pytest.fixture(name="receiver")
+def _receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(name="export")
+def _export(tmp_path: Path, receiver: Receiver) -> Export:
+    return Export(tmp_path / "data", receiver)
+
+
+def many(count: int, *, length: int = 10) -> list[dict[str, Any]]:
+    """Return the lines of so many spans, a millisecond apart."""
+    text = [{"role": "user", "parts": [{"type": "text", "content": "x" * length}]}]
+    return [
+        header(),
+        *(
+            span("span", "CLIENT", f"{n:016x}", name=f"n{n}", input_messages=text) | {"start_ns": START_NS + n * 10**6}
+            for n in range(count)
+        ),
+    ]
+
+
+def named(*numbers: range) -> list[str]:
+    """Return the names of spans of `many`."""
+    return [f"n{n}" for each in numbers for n in each]
+
+
+# what is sent
+
+
+def test_a_whole_store_arrives_and_is_counted(export, receiver):
+    """Sealed and live spans arrive; the summary, and who watches, are told how many."""
+    lines = many(6)
+    sealed(export.data, lines[:4])
+    journal(export.data, [lines[0], *lines[4:]])
+    summary = export()
+    assert (summary.sent, summary.finished, summary.dropped, summary.resumed) == (6, True, {}, False)
+    assert receiver.names == named(range(6))
+    assert export.said.done[-1] == (6, 6)
+
+
+def test_the_oldest_come_first_in_bounded_batches(export, receiver):
+    """Whatever the number and the size, spans come in order, and no request is larger than a collector takes."""
+    sealed(export.data, many(1500, length=1500))
+    export(capture=Capture(otlp="full"))
+    assert receiver.names == named(range(1500))
+    assert max(len(batch) for batch in receiver.batches) <= 512
+    assert max(request.ByteSize() for _, request in receiver.requests) < 1_600_000
+    assert len(receiver.batches) > 1
+
+
+def test_a_time_a_condition_and_a_vocabulary_choose(export, receiver):
+    """--since, --until, --where and --vocabulary say which spans, and under which names."""
+    sealed(export.data, many(10))
+    export(
+        since="2023-11-14T22:13:20.003Z", until="2023-11-14T22:13:20.008+00:00", where="name <> 'n5'",
+        vocabulary="openinference",
+    )  # fmt: skip
+    assert receiver.names == ["n3", "n4", "n6", "n7"]
+    assert attributes_of(receiver.batches[0][0])["llm.input_messages.0.message.content"] == "x" * 10
+
+
+@pytest.mark.parametrize("mode", ["full", "truncated", "metadata", "off"])
+def test_content_is_sent_as_far_as_it_is_wanted(export, receiver, mode):
+    """Whole, cut to valid JSON, not at all, or without anything that a body said."""
+    text = [{"role": "user", "parts": [{"type": "text", "content": "x" * 5000}]}]
+    sealed(export.data, [header(), *exchange(1, input_messages=text, input_tokens=7, method="POST")])
+    export(capture=Capture(otlp=mode), where="kind = 'CLIENT'")
+    said = attributes_of(receiver.batches[0][0])
+    content = said.get("gen_ai.input.messages")
+    assert {"full": 5000, "truncated": 100}.get(mode, 0) <= len(content or "") <= {"full": 6000}.get(mode, 2000)
+    assert content is None or json.loads(content)[0]["role"] == "user"
+    assert (content is None) == (mode in {"metadata", "off"})
+    assert ("gen_ai.usage.input_tokens" in said) == (mode != "off")
+    assert said["http.request.method"] == "POST"
+
+
+# what a collector says
+
+
+def test_a_busy_collector_is_given_the_time_it_asks_for(export, receiver):
+    """429 and 503 with Retry-After are waited out, as long as they say, and nothing is sent twice or lost."""
+    sealed(export.data, many(700))
+    answers = iter([Answer(429, "7"), Answer(503, "3"), Answer(), Answer(503)])
+    receiver.script = lambda _: next(answers, Answer())
+    summary = export()
+    assert receiver.names == named(range(700))
+    assert summary.retries == 3
+    assert sum(export.waits[:7]) == 7
+    assert sum(export.waits[7:10]) == 3
+    assert any("takes no spans (HTTP 429)" in text for text in export.said.texts) or summary.retries
+
+
+def test_a_batch_that_is_too_large_is_sent_in_pieces(export, receiver):
+    """A collector that takes a hundred spans at most gets all of them all the same."""
+    sealed(export.data, many(600))
+    receiver.script = lambda spans: Answer(413 if len(spans) > 100 else 200)
+    summary = export()
+    assert receiver.names == named(range(600))
+    assert (summary.sent, summary.dropped) == (600, {})
+
+
+def test_a_span_that_is_never_taken_is_counted_and_passed(export, receiver):
+    """It is tried by itself and without its content; then it is said, and the others arrive."""
+    sealed(export.data, many(20))
+    receiver.script = lambda spans: Answer(400 if any(each.name == "n13" for each in spans) else 200)
+    summary = export()
+    assert receiver.names == named(range(13), range(14, 20))
+    assert (summary.sent, summary.dropped, summary.finished) == (19, {"refused": 1}, True)
+    assert export.cursor()["dropped"] == {"refused": 1}
+
+
+def test_partial_success_is_counted(export, receiver):
+    """What a collector took and threw away is neither sent again nor called sent."""
+    sealed(export.data, many(10))
+    receiver.script = lambda _: Answer(rejected=3)
+    summary = export()
+    assert (summary.sent, summary.dropped) == (7, {"rejected": 3})
+    assert len(receiver.batches) == 1
+
+
+def test_a_collector_that_hangs_is_asked_again(export, receiver, monkeypatch):
+    """A request without an answer ends by the standard timeout, and the same spans are sent again."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.3")
+    sealed(export.data, many(5))
+    answers = iter([Answer(hang=True)])
+    receiver.script = lambda _: next(answers, Answer())
+    summary = export()
+    assert receiver.names == named(range(5))
+    assert summary.retries == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_wrong_address_or_key_is_said_at_once(export, receiver, status):
+    """Nobody waits ten minutes for a wrong URL; the message says what to look at."""
+    sealed(export.data, many(5))
+    receiver.script = lambda _: Answer(status)
+    with pytest.raises(ExportError, match=f"HTTP {status}.*OTEL_EXPORTER_OTLP_HEADERS"):
+        export()
+    assert len(receiver.requests) == 1
+
+
+def test_patience_ends_and_what_was_sent_is_remembered(export, receiver):
+    """A collector that stays down is given up; when it is back, the same command sends the rest."""
+    sealed(export.data, many(700))
+    answers = iter([Answer()])
+    receiver.script = lambda _: next(answers, Answer(503))
+    with pytest.raises(ExportError, match=r"takes no spans for .* s: HTTP 503"):
+        export(patience=60.0)
+    assert 20 < sum(export.waits) <= 60  # each wait is a fifth longer or shorter
+    receiver.script = lambda _: Answer()
+    assert export(patience=60.0).resumed
+    assert receiver.names == named(range(700))
+
+
+# where it goes on
+
+
+def test_the_same_command_sends_what_is_new(export, receiver):
+    """After all is sent there is nothing to send, until there are new spans; --restart sends all again."""
+    sealed(export.data, many(10))
+    assert export().sent == 10
+    assert export().sent == 0
+    later = span("span", "CLIENT", "f" * 16, name="later") | {"start_ns": NOW - 1}
+    journal(export.data, [header(), later])
+    assert export().sent == 0  # it began before the end of the one before, which had all up to then
+    journal(export.data, [header(), later | {"start_ns": NOW}], "w0-2")
+    job = Job(data=export.data, endpoint=export.url)
+    sender = sender_by("http/protobuf", job.endpoint)
+    summary = backfill(job, sender, export.said, {}, now_ns=NOW + 1)
+    sender.close()
+    assert (summary.sent, summary.resumed) == (1, True)
+    assert receiver.names == [*named(range(10)), "later"]
+    assert export(restart=True).sent == 11
+
+
+def test_each_query_has_its_own_place(export, receiver):
+    """Another condition, vocabulary or content is another export; a place says in words of which one it is."""
+    sealed(export.data, many(4))
+    for options in (
+        {},
+        {"where": "true"},
+        {"vocabulary": "llm"},
+        {"capture": Capture(otlp="full")},
+        {"since": "2020-01-01"},
+    ):
+        assert export(**options).sent == 4
+    paths = list((export.data / "export").glob("*.json"))
+    assert len(paths) == 5
+    assert {json.loads(path.read_bytes())["query"]["vocabulary"] for path in paths} == {"gen-ai", "llm"}
+    assert len(receiver.names) == 20
+
+
+def test_what_is_in_flight_is_waited_for(export, receiver):
+    """While a request is in flight, what began after it is left for the next run, or it would never be sent."""
+    export.data.mkdir()
+    held = journal_in(export.data, began=START_NS)
+    written(held, 0)
+    held.start(5, line(5, "SERVER", "root 5", duration_ns=None))
+    written(held, 7)
+    assert export().sent == 2
+    assert any("in flight" in text for text in export.said.texts)
+    held.end(5, line(5, "SERVER", "root 5"))
+    assert export().sent == 3
+    held.close()
+    assert Counter(receiver.names) == Counter(["chat 0", "root 0", "chat 7", "root 7", "root 5"])
+
+
+def test_an_interruption_ends_it_in_order(export, receiver):
+    """Ctrl-C ends it with a summary; the same command goes on behind what was taken."""
+    sealed(export.data, many(1200))
+    answers = iter([Answer(), Answer(503)])
+    receiver.script = lambda _: next(answers, Answer())
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    summary = export(sleep=interrupt)
+    assert (summary.finished, summary.sent) == (False, 512)
+    assert export().sent == 1200 - 512
+    assert receiver.names == named(range(1200))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_whoever_is_killed_goes_on(tmp_path, receiver, number):
+    """Killed while a batch is on its way, it sends that one again, none that was taken before, and all others."""
+    data = tmp_path / "data"
+    sealed(data, many(2000))
+    taken = iter([Answer(), Answer(), Answer(hang=True)])
+    receiver.script = lambda _: next(taken, Answer())
+    command = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "export",
+        "--otlp",
+        f"http://127.0.0.1:{receiver.port}",
+        "--data",
+        str(data),
+        "--json",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while len(receiver.requests) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=20)
+    if number != signal.SIGKILL:
+        assert process.returncode == 130
+        assert json.loads(out)["finished"] is False
+    assert receiver.names == named(range(1024))
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sent"] == 2000 - 1024
+    assert b"going on from 2023-11-14T22:13:21.023000Z" in done.stderr
+    assert receiver.names == named(range(2000))
+
+
+def test_two_at_once_are_refused(export, receiver):
+    """The same export does not run twice at the same time."""
+    sealed(export.data, many(3))
+    refused = []
+
+    def again(_: list[Any]) -> Answer:
+        with pytest.raises(ExportError, match="running already") as caught:
+            export()
+        refused.append(caught)
+        return Answer()
+
+    receiver.script = again
+    assert export().sent == 3
+    assert len(refused) == 1
+
+
+def test_a_place_that_cannot_be_read_is_said(export):
+    """A damaged cursor is no reason to send all again unasked."""
+    sealed(export.data, many(3))
+    export()
+    (path,) = (export.data / "export").glob("*.json")
+    path.write_text("{")
+    with pytest.raises(ExportError, match=f"{path}.*--restart"):
+        export()
+    assert export(restart=True).sent == 3
+
+
+def test_no_secret_of_a_url_is_kept_or_shown(export, receiver):
+    """A password in the URL is sent, and stands in no file, message or summary."""
+    sealed(export.data, many(3))
+    summary = export(endpoint=f"http://user:planted@127.0.0.1:{receiver.port}/v1/traces?key=planted")
+    assert summary.sent == 3
+    told = msgspec.json.encode(summary).decode() + "".join(export.said.texts)
+    files = list((export.data / "export").iterdir())
+    assert "planted" not in told + "".join(path.name + path.read_text() for path in files)
+
+
+# the command
+
+
+def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
+    """Run `gateway export`; return the exit code, what it printed, and what it said."""
+    result = CliRunner().invoke(main, ["export", *arguments], env=environ)
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_standard_variables_hold(tmp_path, receiver):
+    """Without a URL the environment says where; its headers and its compression are used either way."""
+    data = str(tmp_path / "data")
+    sealed(Path(data), many(6))
+    more = {"OTEL_EXPORTER_OTLP_HEADERS": "x-team=a%20b", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}
+    url = f"http://127.0.0.1:{receiver.port}"
+    code, out, said = run("--otlp", "--data", data, "--json", OTEL_EXPORTER_OTLP_ENDPOINT=url, **more)
+    assert code == 0, said
+    assert json.loads(out)["sent"] == 6
+    code, out, said = run(
+        "--otlp", url, "--data", data, "--where", "true", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", **more
+    )
+    assert code == 0, said
+    assert out.startswith(f"6 spans sent to {url} in ")
+    assert "6 spans to send" in said
+    assert {(headers["x-team"], headers["content-encoding"]) for headers in receiver.headers} == {("a b", "gzip")}
+
+
+def test_the_conventions_switch_holds_unless_the_command_line_says_more(tmp_path, receiver):
+    """NO_CONTENT keeps messages here; --content is asked for by name."""
+    data = tmp_path / "data"
+    sealed(data, many(1))
+    url = f"http://127.0.0.1:{receiver.port}"
+    off = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "NO_CONTENT"}
+    run("--otlp", url, "--data", str(data), **off)
+    run("--otlp", url, "--data", str(data), "--content", "truncated", **off)
+    assert ["gen_ai.input.messages" in attributes_of(batch[0]) for batch in receiver.batches] == [False, True]
+
+
+def test_exit_codes_say_how_it_went(tmp_path, receiver):
+    """3 where spans were not taken, 1 where it cannot go on, 2 for a command line that is none."""
+    data = tmp_path / "data"
+    sealed(data, many(2))
+    to = ["--otlp", f"http://127.0.0.1:{receiver.port}", "--data", str(data)]
+    receiver.script = lambda _: Answer(rejected=1)
+    code, out, _ = run(*to)
+    assert (code, "; not taken: 1 rejected" in out) == (3, True)
+    for arguments, wanted, words in (
+        (["--otlp", f"http://127.0.0.1:{free_port()}", "--data", str(data), "--patience", "0"], 1, "ConnectionError"),
+        (["--otlp", "--data", str(data)], 1, "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        (["--otlp", "localhost:4318", "--data", str(data)], 1, "http://HOST:PORT"),
+        ([*to, "--since", "yesterday"], 1, "is no moment"),
+        ([*to, "--since", "1d", "--until", "2d"], 1, "no time between"),
+        ([*to, "--where", "nonsense = 1"], 1, "--where"),
+        (["--otlp", to[1], "--data", str(tmp_path / "none")], 1, "there is no data folder"),
+        ([], 2, "--otlp [URL], --jsonl FILE or --parquet FILE"),
+        ([*to, "--jsonl", "x"], 2, "one of them"),
+        ([*to, "--vocabulary", "x"], 2, "openinference"),
+    ):
+        code, _, said = run(*arguments)
+        assert (code, words in said) == (wanted, True), said
+
+
+def test_progress_is_a_line_every_few_seconds_where_nobody_watches():
+    """A log gets the count, the whole and the rate, no more often than that."""
+    times = iter([0.0, 1.0, 6.0, 7.0, 12.0])
+    told: list[str] = []
+    lines = Lines(told.append, lambda: next(times))
+    for done in (10, 1200, 1300, 4200):
+        lines.update(done, 9000)
+    assert told == ["1,200 of 9,000 spans, 200 a second\n", "4,200 of 9,000 spans, 500 a second\n"]
+
+
+def test_a_terminal_gets_a_bar(tmp_path, receiver):
+    """On a terminal a bar says how far it is; what is said besides stands above it."""
+    data = tmp_path / "data"
+    sealed(data, many(600))
+    answers = iter([Answer(503, "1")])
+    receiver.script = lambda _: next(answers, Answer())
+    leader, follower = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "export",
+        "--otlp",
+        f"http://127.0.0.1:{receiver.port}",
+        "--data",
+        str(data),
+    ]
+    environ = os.environ | {"COLUMNS": "100", "TERM": "xterm"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=follower, env=environ)
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            data_read = os.read(leader, 65536)
+        except OSError:
+            break
+        if not data_read:
+            break
+        shown += data_read
+    process.communicate()
+    os.close(leader)
+    assert process.returncode == 0
+    assert b"600/600" in shown
+    assert b"takes no spans (HTTP 503)" in shown

@@ -1,0 +1,557 @@
+"""Events reach the gateway in order, whatever happens to it, and never at the application's cost."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.client import configure, delivery, dropped, event, flush, run, step
+from gateway.client.outbox import Outbox
+from gateway.client.sender import Do, Verdict, backoff, verdict
+from gateway.client.values import LARGEST, encoded, encoded_object
+from tests.support.listening import ACCEPTED, Listening, listening
+from tests.support.upstream import CLOSE, RESET, Asked, Upstream, reply
+
+
+@pytest.fixture(name="gateway")
+async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[Listening]:
+    async with listening(monkeypatch, upstream) as gateway:
+        yield gateway
+
+
+def numbered(count: int, start: int = 0) -> None:
+    """Say so many events, each with its number."""
+    for number in range(start, start + count):
+        event("tick", {"n": number})
+
+
+def numbers(events: list[dict]) -> list[int]:
+    """Return the numbers of events."""
+    return [each["data"]["n"] for each in events]
+
+
+async def test_events_go_in_batches_over_one_connection(gateway):
+    """In order, some hundreds at a time, as JSON to /events; `flush` waits until all have been received."""
+    numbered(1200)
+    assert numbers(await gateway.events()) == list(range(1200))
+    assert [len(batch) for batch in gateway.bodies] == [500, 500, 200]
+    assert gateway.upstream.connections == 1
+    asked = gateway.upstream.asked[0]
+    assert (asked.method, asked.target, asked.header("Content-Type")) == ("POST", "/events", "application/json")
+    assert asked.header("x-gateway-token") is None
+    assert dropped() == 0
+
+
+async def test_a_path_and_a_token_go_with_them(gateway):
+    """Behind a path of its own, and with the token that the gateway asks for."""
+    configure(url=f"{gateway.url}/llm/", token="s3cret")
+    numbered(1)
+    await gateway.events()
+    (asked,) = gateway.upstream.asked
+    assert (asked.target, asked.header("x-gateway-token")) == ("/llm/events", "s3cret")
+
+
+async def test_nobody_waits_for_a_slow_gateway(gateway):
+    """While it does not answer, events are queued; it is asked once at a time."""
+    answer = asyncio.Event()
+    gateway.upstream.answer = lambda _asked: [answer, *ACCEPTED]
+    numbered(1)
+    assert not await asyncio.to_thread(flush, 0.2)
+    numbered(9, start=1)
+    assert len(gateway.upstream.asked) == 1
+    answer.set()
+    assert numbers(await gateway.events()) == list(range(10))
+    assert [len(batch) for batch in gateway.bodies] == [1, 9]
+
+
+TROUBLES = {
+    "503": reply({"error": "the journal cannot be written"}, "503 Service Unavailable"),
+    "429": reply({}, "429 Too Many Requests"),
+    "reset": [RESET],
+    "closed": [CLOSE],
+    "garbage": [b"\x00\x01garbage\r\n\r\n", CLOSE],
+    "half an answer": [b"HTTP/1.1 2", CLOSE],
+    "silence": [60.0],
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
+async def test_order_is_kept_across_retries(gateway, trouble, caplog):
+    """Whatever goes wrong with a batch, the same events are sent again before any later one, and it is logged once."""
+    if trouble == TROUBLES["silence"]:
+        configure(timeout=0.5)
+    gateway.upstream.answers(ACCEPTED, trouble, trouble, trouble, ACCEPTED)
+    numbered(3)
+    await gateway.events()
+    numbered(3, start=3)
+    await asyncio.sleep(0.1)
+    numbered(3, start=6)
+    await gateway.events()
+    batches = [numbers(batch) for batch in gateway.bodies]
+    assert batches[0] == [0, 1, 2]
+    assert all(batch[0] == 3 for batch in batches[1:5])
+    assert [n for batch in batches[4:] for n in batch] == [3, 4, 5, 6, 7, 8]
+    assert dropped() == 0
+    away = [each for each in caplog.records if "events cannot be sent" in each.getMessage()]
+    assert len(away) == 1
+    assert f"{gateway.url}/events now" in away[0].getMessage()
+
+
+async def test_a_gateway_that_starts_later_gets_everything(gateway, caplog):
+    """Also runs that began and ended before it was there."""
+    here, port = gateway.upstream, int(gateway.url.rpartition(":")[2])
+    here._server.close()
+    await here._server.wait_closed()
+    with run("r"), step("s"):
+        pass
+    assert not await asyncio.to_thread(flush, 0.1)
+    here._server = await asyncio.start_server(here._connected, "127.0.0.1", port)
+    assert [each["type"] for each in await gateway.events()] == ["run:start", "step:start", "step:end", "run:update"]
+    assert "Does the gateway run there? configure(url=...) or GATEWAY_URL" in caplog.text
+
+
+async def test_a_connection_closed_meanwhile_costs_nothing(gateway, caplog):
+    """A server may close what it has answered on; that is no failure, and nothing is waited for."""
+    gateway.upstream.answer = lambda _asked: [*ACCEPTED, CLOSE]
+    for number in range(3):
+        numbered(1, start=number)
+        await gateway.events()
+    assert numbers(await gateway.events()) == [0, 1, 2]
+    assert caplog.records == []
+
+
+async def test_one_refused_event_does_not_cost_the_others(gateway, caplog):
+    """The gateway names it by its place, and stores nothing of that batch; the rest is sent again without it."""
+
+    def picky(asked: Asked) -> list:
+        bad = [number for number, each in enumerate(asked.json["events"]) if each["type"] == "bad"]
+        if bad:
+            message = f"Expected `str`, got `int` - at `$.events[{bad[0]}].data.state`; nothing was stored."
+            return reply({"error": {"message": message}}, "422 Unprocessable Entity")
+        return list(ACCEPTED)
+
+    gateway.upstream.answer = picky
+    for number in range(10):
+        event("bad" if number in {0, 4, 9} else "tick", {"n": number})
+    await gateway.events()
+    assert numbers(gateway.bodies[-1]) == [1, 2, 3, 5, 6, 7, 8]
+    assert len(gateway.bodies) == 4
+    assert dropped() == 3
+    (record,) = caplog.records
+    assert "refused 1 events with status 422" in record.getMessage()
+    assert "$.events[0].data.state" in record.getMessage()
+
+
+async def test_what_nobody_will_take_is_dropped_and_counted(gateway, caplog):
+    """A batch that is refused as a whole is not sent again, and what comes after it is."""
+    configure(token="s3cret")
+    gateway.upstream.answers(reply({"error": "no"}, "401 Unauthorized"), ACCEPTED)
+    numbered(5)
+    await gateway.events()
+    numbered(1, start=5)
+    await gateway.events()
+    assert [numbers(batch) for batch in gateway.bodies] == [[0, 1, 2, 3, 4], [5]]
+    assert dropped() == 5
+    assert "configure(token=...) or GATEWAY_TOKEN is its token" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+async def test_a_batch_too_large_is_sent_in_parts(gateway):
+    """Down to a single event, which is dropped if it is still too large."""
+    too_large = reply({"error": "too large"}, "413 Content Too Large")
+    large = "x" * 1000
+
+    def small_only(asked: Asked) -> list:
+        return list(ACCEPTED) if len(asked.body) < 1000 else too_large
+
+    gateway.upstream.answer = small_only
+    numbered(3)
+    event("tick", {"n": 3, "large": large})
+    numbered(3, start=4)
+    await gateway.events()
+    got = [each for asked in gateway.upstream.asked if len(asked.body) < 1000 for each in asked.json["events"]]
+    assert numbers(got) == [0, 1, 2, 4, 5, 6]
+    assert dropped() == 1
+
+
+async def test_the_newest_is_dropped_where_the_queue_is_full(gateway, caplog):
+    """It is bounded, in events and in bytes, and says so once."""
+    answer = asyncio.Event()
+    gateway.upstream.answer = lambda _asked: [answer, *ACCEPTED]
+    configure(queue_events=10)
+    numbered(100)
+    assert dropped() == 90
+    answer.set()
+    assert numbers(await gateway.events()) == list(range(10))
+    assert [each.getMessage() for each in caplog.records] == ["the queue is full (10 events): the newest are dropped"]
+    numbered(1, start=100)
+    assert numbers(await gateway.events())[-1] == 100
+
+
+def test_the_queue_is_bounded_in_bytes():
+    """Ten thousand inputs of a megabyte each would be the application's memory."""
+    outbox = Outbox(10_000, most_bytes=100)
+    assert [outbox.put(b"x" * 40) for _ in range(3)] == [True, True, False]
+    outbox.received(1)
+    assert outbox.put(b"x" * 40)
+    outbox.drop(1)
+    assert outbox.put(b"x" * 60)
+    assert (len(outbox), outbox.dropped) == (2, 2)
+    assert repr(outbox) == "<Outbox waiting=2 dropped=2>"
+
+
+def test_who_flushes_does_not_wait_for_a_backoff():
+    """Neither for more events to come, nor for the next try of a gateway that has long been away."""
+    outbox = Outbox(10)
+    outbox.put(b"1")
+    for waiting in (lambda: outbox.pause(600.0, 0.0), lambda: outbox.batch(10, 100, 600.0)):
+        thread = threading.Thread(target=waiting, daemon=True)
+        thread.start()
+        assert not outbox.flush(0.2)
+        thread.join(30.0)
+        assert not thread.is_alive()
+
+
+@given(st.lists(st.sampled_from(["put", "received", "drop"]), max_size=60), st.integers(1, 8))
+def test_the_queue_keeps_order_and_count(doings, most):
+    """What was put in is in it, received, or dropped; what is handed out comes in the order in which it came."""
+    outbox, model, made, gone = Outbox(most), [], 0, 0
+    for doing in doings:
+        if doing == "put":
+            made += 1
+            kept = outbox.put(b"%d" % made)
+            assert kept == (len(model) < most)
+            if kept:
+                model.append(b"%d" % made)
+        elif model:
+            batch = outbox.batch(3, 100, 0.0)
+            assert batch == model[:3]
+            if doing == "received":
+                outbox.received(len(batch))
+                gone += len(batch)
+                del model[: len(batch)]
+            else:
+                outbox.drop(len(batch) - 1)
+                del model[len(batch) - 1]
+        assert made == len(outbox) + gone + outbox.dropped
+
+
+async def test_threads_and_tasks_share_one_queue(gateway):
+    """Each one's own events stay in order, and none is lost."""
+
+    def work(name: str) -> None:
+        for number in range(200):
+            event(name, {"n": number})
+
+    await asyncio.gather(*(asyncio.to_thread(work, f"t{each}") for each in range(8)))
+    said = await gateway.events()
+    for each in range(8):
+        assert [event["data"]["n"] for event in said if event["type"] == f"t{each}"] == list(range(200))
+    assert sum(thread.name == "gateway.client" for thread in threading.enumerate() if thread.is_alive()) >= 1
+    assert gateway.upstream.connections == 1
+
+
+class Odd:
+    """Something that nobody can write as JSON, or even show."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+class Dumped:
+    """What pydantic's models have."""
+
+    def model_dump(self, mode: str) -> dict[str, str]:
+        return {"mode": mode}
+
+
+class Mapped(Mapping):
+    """A mapping that is no dict."""
+
+    def __getitem__(self, key: str) -> int:
+        return {"a": 1}[key]
+
+    def __iter__(self):
+        return iter(["a"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def circle() -> list:
+    """Return a list that has itself in it, many times."""
+    made: list = [1]
+    made += [made, {"again": made}, (made, made)] * 20
+    return made
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Odd(), "<Odd>"),
+        ({"a": Odd()}, {"a": "<Odd>"}),
+        (Dumped(), {"mode": "json"}),
+        (Mapped(), {"a": 1}),
+        ({(1, 2): "tuple", None: 1}, {"(1, 2)": "tuple", "None": 1}),
+        ("half \ud800 a pair", "half ? a pair"),
+        ({"\ud800": ["\udfff"]}, {"?": ["?"]}),
+        (2**70, 2**70),
+        ([10**5000, 1, True, None, 1.5], ["<int>", 1, True, None, 1.5]),
+        (float("nan"), None),
+        (len, repr(len)),
+        (b"bytes", "Ynl0ZXM="),
+    ],
+)
+def test_any_value_has_some_json(value, expected):
+    """What has none of its own is told by its repr; never an exception in the application."""
+    assert json.loads(msgspec.json.encode(encoded(value))) == expected
+
+
+def test_what_has_no_end_is_cut():
+    """Circles, depth, long reprs and large values: all bounded, and valid JSON."""
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (
+        circle(),
+        deep,
+        list(range(10**6)),
+        "x" * (LARGEST + 1),
+        type("Long", (), {"__repr__": lambda _: "é" * 10**7})(),
+    ):
+        data = bytes(encoded(value))
+        assert len(data) <= 2 * LARGEST
+        json.loads(data)
+    assert json.loads(bytes(encoded("é" * LARGEST))).endswith("é…")
+    assert list(json.loads(bytes(encoded_object({"a": "x" * LARGEST})))) == ["truncated"]
+    assert json.loads(bytes(encoded_object(["no", "object"]))) == {"value": ["no", "object"]}
+    while deep:  # one level at a time: freeing it at once would go as deep
+        deep = deep.pop()
+
+
+_texts = st.text(st.characters())  # halves of surrogate pairs too
+_values = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), _texts, st.binary(), st.complex_numbers(), st.datetimes(),
+    st.uuids(), st.decimals(), st.builds(Odd), st.frozensets(st.integers()),
+)  # fmt: skip
+_keys = _texts | st.integers() | st.none()
+_anything = st.recursive(
+    _values, lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(_keys, inner), max_leaves=20
+)
+
+
+@given(_anything)
+def test_whatever_it_is(value):
+    """The JSON is whole, and UTF-8."""
+    json.loads(bytes(encoded(value)).decode())
+    assert isinstance(json.loads(bytes(encoded_object({"v": value})).decode()), dict)
+
+
+async def test_odd_texts_do_no_harm(gateway):
+    """Names, tags, statuses and exceptions may be anything."""
+
+    class UnsayableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    about = {"description": 1, "tags": [1, "\udfff"], "info": {1: Odd()}}
+    with (
+        contextlib.suppress(UnsayableError),
+        run("\ud800", **about) as r,
+        step(3, type=None, tags=None, info=None) as s,
+    ):
+        r.status = Odd()
+        s.state("\ud800")
+        event("\ud800", {"\ud800": Odd()}, error=Odd())
+        raise UnsayableError
+    with contextlib.suppress(ValueError), run("r"):
+        raise ValueError("\ud800" * 10_000)
+    said = await gateway.events()
+    types = [each["type"] for each in said]
+    assert types == [
+        "run:start",
+        "step:start",
+        "step:state",
+        "?",
+        "step:error",
+        "run:update",
+        "run:start",
+        "run:update",
+    ]
+    assert said[7]["output"]["error"]["message"] == "?" * 4096 + "…"
+    assert (said[0]["name"], said[0]["description"], said[0]["tags"]) == ("?", "1", ["1", "?"])
+    assert said[0]["info"] == {"1": "<Odd>"}
+    assert (said[3]["data"], said[3]["error"]) == ({"?": "<Odd>"}, "<Odd>")
+    assert dropped() == 0
+
+
+def test_answers_mean_what_they_say():
+    """Which answers are worth another try, and which are not."""
+    for status in (200, 202, 204):
+        assert verdict(status, b"", 3) == Verdict(Do.NEXT)
+    for status in (408, 425, 429, 500, 502, 503, 504, 529):
+        assert verdict(status, b"", 3) == Verdict(Do.AGAIN)
+    for status in (301, 400, 401, 403, 404, 405, 415, 422):
+        assert verdict(status, b"", 3) == Verdict(Do.GIVE_UP)
+    assert verdict(413, b"", 2) == Verdict(Do.SMALLER)
+    assert verdict(413, b"", 1) == Verdict(Do.GIVE_UP)
+    assert verdict(422, b"- at `$.events[2].data`", 3) == Verdict(Do.WITHOUT, 2)
+    assert verdict(422, b"- at `$[1].id`", 3) == Verdict(Do.WITHOUT, 1)
+    assert verdict(422, b"- at `$.events[3].data`", 3) == Verdict(Do.GIVE_UP)
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1))
+def test_waits_grow_and_are_bounded(failures, fraction):
+    """From a tenth of a second to ten, and no two clients in step."""
+    assert 0.05 <= backoff(failures, fraction) <= 10.0
+    assert backoff(failures, fraction) <= backoff(failures + 1, fraction)
+    assert backoff(100, 0.0) == 5.0
+
+
+# ---- the end of a process ----
+
+PRELUDE = "import sys, time, gateway.client as c\nfrom gateway.client import *\n"
+
+
+async def ran(program: str | list[str], url: str) -> subprocess.CompletedProcess[str]:
+    """Run a program whose gateway is at `url`; return what it said."""
+    environ = {**os.environ, "GATEWAY_URL": url, "PYTHONPATH": ":".join(sys.path)}
+    arguments = ["-c", PRELUDE + program] if isinstance(program, str) else program
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-W",
+        "error",
+        *arguments,
+        env=environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return subprocess.CompletedProcess(arguments, process.returncode or 0, out.decode(), err.decode())
+
+
+async def test_the_end_of_a_process_sends_what_is_queued(gateway):
+    """Also where it ends by an exception, or by `sys.exit`."""
+    for ending in ("pass", "raise ValueError('x')", "sys.exit(3)"):
+        gateway.upstream.asked.clear()
+        done = await ran(f"with run('r'):\n    with step('s'):\n        {ending}\n", gateway.url)
+        assert len([each for batch in gateway.bodies for each in batch]) == 4, done.stderr
+        assert "gateway" not in done.stderr.replace("gateway.client", "").replace("gateway/client", "")
+
+
+async def test_the_end_of_a_process_does_not_wait_long(gateway):
+    """A gateway that is not there costs about a second, one that never answers a few; either is said, not raised."""
+    for url, answer in (("http://127.0.0.1:9", None), (gateway.url, [600.0])):
+        if answer:
+            gateway.upstream.answer = lambda _asked, answer=answer: answer
+        done = await ran("event('e')\nevent('e')\nprint('done')\n", url)
+        assert (done.returncode, done.stdout) == (0, "done\n")
+        assert "2 events were not sent before the process ended" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+async def test_the_end_of_a_process_that_said_nothing_costs_nothing(gateway):
+    """No thread was started, and nothing asked."""
+    done = await ran("import threading\nprint(threading.active_count(), flush(), dropped())\n", gateway.url)
+    assert (done.stdout, done.stderr) == ("1 True 0\n", "")
+    assert gateway.upstream.asked == []
+
+
+async def test_a_fork_sends_its_own_and_only_its_own(gateway):
+    """What the parent has queued is sent once, by the parent; the child has a queue and a thread of its own."""
+    script = (
+        "import os\n"
+        "with run('r') as r:\n"
+        "    event('before', {'n': 0})\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        with step('in the child'):\n"
+        "            pass\n"
+        "        os._exit(0 if flush() and dropped() == 0 else 1)\n"
+        "    print(os.waitpid(child, 0)[1])\n"
+    )
+    done = await ran(script, gateway.url)
+    assert done.stdout == "0\n", done.stderr
+    said = [each for batch in gateway.bodies for each in batch]
+    types = sorted(each["type"] for each in said)
+    assert types == ["before", "run:start", "run:update", "step:end", "step:start"]
+    (begun,) = [each["id"] for each in said if each["type"] == "run:start"]
+    assert {each["run_id"] for each in said if "run_id" in each} == {begun}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+async def test_a_worker_process_sends_what_it_has_queued(gateway, tmp_path, method):
+    """The library `multiprocessing` ends its children without exit handlers; they send all the same."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing, sys\nfrom gateway.client import event, flush\n"
+        "def work(n):\n    event('tick', {'n': n})\n"
+        "if __name__ == '__main__':\n"
+        "    event('tick', {'n': -1})\n"
+        "    assert flush()\n"
+        f"    context = multiprocessing.get_context({method!r})\n"
+        "    for n in range(2):\n"
+        "        child = context.Process(target=work, args=(n,))\n"
+        "        child.start()\n"
+        "        child.join()\n"
+    )
+    done = await ran([str(program)], gateway.url)
+    assert done.returncode == 0, done.stderr
+    assert sorted(numbers([each for batch in gateway.bodies for each in batch])) == [-1, 0, 1]
+
+
+async def test_where_no_thread_can_start_the_end_sends_by_itself(gateway, monkeypatch):
+    """Interpreters that end start no threads; what was queued by then is sent by who flushes."""
+    mine = delivery.this_process()
+    monkeypatch.setattr(threading.Thread, "start", lambda _self: (_ for _ in ()).throw(RuntimeError("ends")))
+    numbered(700)
+    monkeypatch.undo()
+    assert mine._thread is None
+    await asyncio.to_thread(mine.sender.drain, 10.0)
+    assert [n for batch in gateway.bodies for n in numbers(batch)] == list(range(700))
+    assert len(mine.outbox) == 0
+
+
+async def test_nothing_in_here_reaches_the_application(gateway, monkeypatch, caplog):
+    """Whatever breaks in the client is logged once of each kind, and the application goes on."""
+
+    def broken(*_: object) -> None:
+        raise OSError("broken")
+
+    monkeypatch.setattr(delivery.Delivery, "put", broken)
+    for _ in range(2):
+        with run("r"), step("s"):
+            event("e")
+    said = {re.sub(r"[<'].*[>']", "it", each.getMessage()) for each in caplog.records}
+    assert said == {"it could not be begun", "it could not be ended", "an event of type it could not be queued"}
+    assert len(caplog.records) == 3
+    assert await gateway.events() == []
+
+
+async def test_what_breaks_in_the_sender_costs_its_batch_only(gateway, monkeypatch, caplog):
+    """It is dropped, counted and logged, and the thread goes on."""
+    real = http.client.HTTPConnection.request
+
+    def broken(*_: object, **__: object) -> None:
+        raise LookupError("broken")
+
+    monkeypatch.setattr(http.client.HTTPConnection, "request", broken)
+    numbered(2)
+    assert await gateway.events() == []
+    monkeypatch.setattr(http.client.HTTPConnection, "request", real)
+    numbered(1, start=2)
+    assert numbers(await gateway.events()) == [2]
+    assert dropped() == 2
+    assert [each.levelno for each in caplog.records] == [logging.WARNING]

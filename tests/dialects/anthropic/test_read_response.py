@@ -1,0 +1,288 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.dialects.anthropic.read_response import MESSAGES
+from gateway.dialects.conversation import (
+    Answered,
+    Citation,
+    Message,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    ServerToolCallResponse,
+    Text,
+    ToolCall,
+    Usage,
+)
+
+Read = Callable[[str], bytes]
+
+
+def own(**fields: Any) -> dict[str, dict[str, Any]]:
+    """Make an `extra`."""
+    return {"anthropic-messages": fields}
+
+
+def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = None) -> Message:
+    """Make an output message."""
+    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason, finish_word=finish_word)
+
+
+THOUGHT = Reasoning(
+    content="The user wants two cities.", extra=own(signature="EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrkzLoky3dl1pk=")
+)
+HIDDEN = Reasoning(content="", extra=own(data="EmwKAhgBEgy3va3pzix/LafPsn4a"))
+STREAMS = {
+    "messages_text.sse": Answered(
+        id="msg_01",
+        model="claude-sonnet-5-20260801",
+        finish_reasons=["stop"],
+        output_messages=[answer(Text(content="Hello, 世界!"), finish_reason="stop", finish_word="end_turn")],
+        usage=Usage(input_tokens=25, output_tokens=15, total_tokens=40, cache_read_tokens=0, cache_write_tokens=0),
+    ),
+    "messages_thinking_tools.sse": Answered(
+        id="msg_02",
+        model="claude-opus-5-20260701",
+        finish_reasons=["tool_calls"],
+        output_messages=[
+            answer(
+                THOUGHT,
+                HIDDEN,
+                Text(content="Looking it up."),
+                ToolCall(id="toolu_01", name="get_weather", arguments={"city": "Paris"}),
+                ToolCall(id="toolu_02", name="get_time", arguments={}),
+                finish_reason="tool_calls",
+                finish_word="tool_use",
+            )
+        ],
+        usage=Usage(
+            input_tokens=12 + 300 + 2048,
+            output_tokens=96,
+            total_tokens=12 + 300 + 2048 + 96,
+            cache_read_tokens=2048,
+            cache_write_tokens=300,
+            reasoning_tokens=40,
+        ),
+    ),
+    "messages_server_tool.sse": Answered(
+        id="msg_03",
+        model="claude-sonnet-5-20260801",
+        finish_reasons=["length"],
+        output_messages=[
+            answer(
+                ServerToolCall(
+                    id="srvtoolu_01",
+                    name="web_search",
+                    server_tool_call={"type": "web_search", "input": {"query": "tides"}},
+                ),
+                ServerToolCallResponse(
+                    id="srvtoolu_01",
+                    server_tool_call_response={
+                        "type": "web_search_tool_result",
+                        "content": [
+                            {
+                                "type": "web_search_result",
+                                "title": "Tides",
+                                "url": "https://example.com/tides",
+                                "encrypted_content": "Abc=",
+                                "page_age": None,
+                            }
+                        ],
+                    },
+                ),
+                Text(
+                    content="Twice a day.",
+                    citations=[
+                        Citation(
+                            uri="https://example.com/tides",
+                            title="Tides",
+                            quote="Twice a day",
+                            extra=own(type="web_search_result_location", encrypted_index="Eo8="),
+                        )
+                    ],
+                ),
+                finish_reason="length",
+                finish_word="max_tokens",
+            )
+        ],
+        usage=Usage(
+            input_tokens=10682,
+            output_tokens=510,
+            total_tokens=11192,
+            cache_read_tokens=0,
+            cache_write_tokens=0,
+        ),
+    ),
+    "messages_refusal.sse": Answered(
+        id="msg_06",
+        model="claude-sonnet-5-20260801",
+        finish_reasons=["content_filter"],
+        output_messages=[
+            Message(
+                role="assistant",
+                parts=[Text(content="First, take")],
+                finish_reason="content_filter",
+                finish_word="refusal",
+                extra=own(
+                    stop_details={
+                        "type": "refusal",
+                        "category": "bio",
+                        "explanation": "This request may lead to harm.",
+                    }
+                ),
+            )
+        ],
+        usage=Usage(input_tokens=30, output_tokens=4, total_tokens=34, cache_read_tokens=0, cache_write_tokens=0),
+    ),
+    "messages_error.sse": Answered(
+        id="msg_04",
+        model="claude-sonnet-5-20260801",
+        output_messages=[answer(Text(content="Half an ans"), finish_reason=None)],
+        usage=Usage(input_tokens=25),
+        error_type="overloaded_error",
+        error_message="Overloaded",
+    ),
+}
+
+
+def events_of(stream: bytes) -> list[bytes]:
+    """Cut a stream into its events."""
+    return [event + b"\n\n" for event in stream.split(b"\n\n")[:-1]]
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_is_read_whole(read: Read, name: str) -> None:
+    """Everything a stream says is in the record."""
+    reader = MESSAGES.stream_reader()
+    reader.feed(read(name))
+    assert reader.answered() == STREAMS[name]
+    assert reader.unread == 0
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_ends_with_its_last_event_only(read: Read, name: str) -> None:
+    """`ended` turns true with message_stop or an error, not before."""
+    reader = MESSAGES.stream_reader()
+    events = events_of(read(name))
+    ended = []
+    for event in events:
+        reader.feed(event)
+        ended.append(reader.ended)
+    assert ended == [*[False] * (len(events) - 1), True]
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("messages_text.sse", 3), ("messages_thinking_tools.sse", 2), ("messages_server_tool.sse", 1)],
+)
+def test_output_begins_with_content(read: Read, name: str, first: int) -> None:
+    """`first_output` turns true with the first words or with a tool's name, not with an empty block or a ping."""
+    reader = MESSAGES.stream_reader()
+    seen = []
+    for event in events_of(read(name)):
+        reader.feed(event)
+        seen.append(reader.first_output)
+    assert seen.index(True) == first
+    assert all(seen[first:])
+
+
+def test_a_broken_stream_tells_what_came_and_no_count_of_it(read: Read) -> None:
+    """A cut stream has its parts and its input tokens; its output tokens are unknown, not the place-holder."""
+    reader = MESSAGES.stream_reader()
+    for event in events_of(read("messages_thinking_tools.sse"))[:14]:
+        reader.feed(event)
+    answered = reader.answered()
+    assert answered.finish_reasons == []
+    assert answered.usage == Usage(input_tokens=2360, cache_read_tokens=2048, cache_write_tokens=300)
+    assert answered.output_messages == [
+        answer(
+            THOUGHT,
+            HIDDEN,
+            Text(content="Looking it up."),
+            ToolCall(id="toolu_01", name="get_weather", arguments='{"city": "Pa'),
+            finish_reason=None,
+        )
+    ]
+
+
+def test_events_out_of_order_are_read_as_far_as_they_go() -> None:
+    """A delta whose block never began is content all the same; unknown events and deltas are passed over."""
+    reader = MESSAGES.stream_reader()
+    for event in (
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "b"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "a"}},
+        {"type": "content_block_delta", "index": 2, "delta": {"type": "novel_delta", "x": "c"}},
+        {"type": "content_block_delta", "index": None, "delta": None},
+        {"type": "novel"},
+        {},
+    ):
+        reader.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
+    reader.feed(b"data: []\n\ndata: not json\n\n")
+    assert reader.answered().output_messages == [answer(Reasoning(content="a"), Text(content="b"), finish_reason=None)]
+    assert reader.unread == 2
+
+
+def test_a_whole_response_is_read(read: Read) -> None:
+    """A response that was not streamed gives the same form."""
+    assert MESSAGES.read_response(read("messages_whole.json")) == Answered(
+        id="msg_05",
+        model="claude-sonnet-5-20260801",
+        finish_reasons=["tool_calls"],
+        output_messages=[
+            answer(
+                Reasoning(content="Simple.", extra=own(signature="EqQB")),
+                Text(content="Paris."),
+                ToolCall(id="toolu_09", name="note", arguments={"city": "Paris"}),
+                finish_reason="tool_calls",
+                finish_word="tool_use",
+            )
+        ],
+        usage=Usage(input_tokens=125, output_tokens=30, total_tokens=155, cache_read_tokens=100, cache_write_tokens=5),
+    )
+
+
+def test_an_error_body_is_read(read: Read) -> None:
+    """An error body gives the provider's own type and message, and nothing else."""
+    assert MESSAGES.read_response(read("messages_error.json")) == Answered(
+        error_type="invalid_request_error", error_message="max_tokens: Field required"
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"content":7,"usage":[]}', b"[" * 9999])
+def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
+    """What cannot be read leaves nothing."""
+    assert MESSAGES.read_response(body) == Answered()
+
+
+@pytest.mark.parametrize(
+    ("told", "word"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("tool_use", "tool_calls"),
+        ("refusal", "content_filter"),
+        ("pause_turn", "pause_turn"),
+        ("model_context_window_exceeded", "length"),
+    ],
+)
+def test_stop_reasons_are_the_one_vocabularys(told: str, word: str) -> None:
+    """Anthropic's words become the common ones, and are kept; those without one stay as they are."""
+    body = json.dumps({"content": [], "stop_reason": told}).encode()
+    answered = MESSAGES.read_response(body)
+    known = None if told == word else told
+    assert answered == Answered(finish_reasons=[word], output_messages=[answer(finish_reason=word, finish_word=known)])
+
+
+def test_what_ended_a_message_is_kept() -> None:
+    """The sequence that stopped it, and why it was refused, are this dialect's own."""
+    details = {"type": "refusal", "category": "cyber", "explanation": "No."}
+    body = {"content": [], "stop_reason": "stop_sequence", "stop_sequence": "END", "stop_details": details}
+    [message] = MESSAGES.read_response(json.dumps(body).encode()).output_messages
+    assert message.extra == own(stop_sequence="END", stop_details=details)
+    reader = MESSAGES.stream_reader()
+    reader.feed(b"data: " + json.dumps({"type": "message_delta", "delta": body}).encode() + b"\n\n")
+    assert reader.answered().output_messages == [message]

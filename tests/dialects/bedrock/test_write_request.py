@@ -1,0 +1,471 @@
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.dialects.bedrock import CONVERSE
+from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
+from gateway.dialects.conversation import (
+    Answered,
+    Asked,
+    Blob,
+    Citation,
+    Compaction,
+    File,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    ResponseFormat,
+    ServerToolCall,
+    ServerToolCallResponse,
+    Text,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    ToolCallResponse,
+    ToolChoice,
+    Uri,
+)
+from gateway.dialects.shared.synthesize_stream import replay
+from tests.dialects import strategies_bedrock as drawn
+from tests.dialects.botocores import checked, operation, parsed, streamed
+from tests.dialects.botocores import given as shaped
+
+NOW = 1_795_162_800.0
+ASKED = Asked(operation="chat", model="anthropic.claude-opus-5-v1:0")
+
+
+@given(drawn.conversations())
+def test_a_request_says_all_that_the_dialect_can_say(asked: Asked) -> None:
+    """What is written is read as what it was, and nothing is lost."""
+    written = CONVERSE_WRITER.request(asked)
+    read = CONVERSE.read_conversation(written.body, written.path)
+    assert replace(read, tool_definitions=None) == asked
+    assert written.dropped == []
+
+
+@given(drawn.answers())
+def test_a_response_says_all_that_the_dialect_can_say(answered: Answered) -> None:
+    """What is written is read as what it was, and nothing is lost."""
+    body, dropped = CONVERSE_WRITER.response(answered, ASKED, NOW)
+    assert CONVERSE.read_response(body) == answered
+    assert dropped == []
+
+
+@given(drawn.answers(), st.lists(st.integers(0, 5000)))
+def test_a_stream_says_all_that_the_dialect_can_say(answered: Answered, cuts: list[int]) -> None:
+    """The same of a stream, however it is cut; and what its reader tells is what it keeps."""
+    writer = CONVERSE_WRITER.stream(ASKED, NOW)
+    data = b"".join([writer.write(event) for event in replay(answered)])
+    reader = CONVERSE.stream_reader()
+    reader.told = []
+    bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for a, b in pairwise(bounds):
+        reader.feed(data[a:b])
+    assert reader.answered() == answered
+    assert reader.ended
+    assert reader.unread == 0
+    assert drawn.folded(reader.told) == answered.output_messages
+    assert writer.dropped == []
+
+
+@given(drawn.conversations())
+def test_a_request_is_one_that_botocore_takes(asked: Asked) -> None:
+    """Each body keeps to the service's model, and botocore would send the same to the same path."""
+    written = CONVERSE_WRITER.request(asked)
+    body = json.loads(written.body)
+    sent = checked(body, asked.model or "", stream=asked.stream)
+    assert sent["url_path"] == written.path
+    assert json.loads(sent["body"]) == body
+
+
+@given(drawn.answers())
+def test_a_response_is_one_that_botocore_reads(answered: Answered) -> None:
+    """Botocore finds in a response what the service's model says, nothing missing and nothing else."""
+    body, _ = CONVERSE_WRITER.response(answered, ASKED, NOW)
+    shape = operation(stream=False).output_shape
+    found = parsed(body)
+    del found["ResponseMetadata"]
+    assert found == shaped(shape, json.loads(body))
+
+
+@given(drawn.answers())
+def test_a_stream_is_one_that_botocore_reads(answered: Answered) -> None:
+    """Botocore reads every event of a stream, and each is what the service's model says."""
+    writer = CONVERSE_WRITER.stream(ASKED, NOW)
+    events = streamed(*[writer.write(event) for event in replay(answered)])
+    kinds = [next(iter(event)) for event in events]
+    assert [kinds[0], *kinds[-2:]] == ["messageStart", "messageStop", "metadata"]
+    started = [e["contentBlockStart"]["contentBlockIndex"] for e in events if "contentBlockStart" in e]
+    stopped = [e["contentBlockStop"]["contentBlockIndex"] for e in events if "contentBlockStop" in e]
+    assert stopped == list(range(len(answered.output_messages[0].parts)))
+    assert started == sorted(set(started))
+
+
+def sent(*messages: Message, **more: Any) -> tuple[dict[str, Any], list[str]]:
+    """Write a request, which botocore must take; return its body and what is lost."""
+    asked = Asked(**{"operation": "chat", "model": ASKED.model, "input_messages": list(messages), **more})
+    written = CONVERSE_WRITER.request(asked)
+    body = json.loads(written.body)
+    checked(body, asked.model or "", stream=asked.stream)
+    return body, written.dropped
+
+
+def user(*parts: Part, **more: Any) -> Message:
+    """Make a user's message."""
+    return Message(role="user", parts=list(parts), **more)
+
+
+def assistant(*parts: Part) -> Message:
+    """Make an assistant's message."""
+    return Message(role="assistant", parts=list(parts))
+
+
+HI = Text(content="Hi")
+LOOK = Tool(name="look", parameters={"type": "object"})
+SPEC = {"toolSpec": {"name": "look", "inputSchema": {"json": {"type": "object"}}}}
+
+
+@pytest.mark.parametrize(
+    ("model", "stream", "path"),
+    [
+        ("amazon.nova-pro-v1:0", False, "/model/amazon.nova-pro-v1%3A0/converse"),
+        ("amazon.nova-pro-v1:0", True, "/model/amazon.nova-pro-v1%3A0/converse-stream"),
+        (
+            "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.a-b.c",
+            False,
+            "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2Fus.a-b.c/converse",
+        ),
+    ],
+)
+def test_the_path_names_the_model(model: str, stream: bool, path: str) -> None:
+    """The model is in the path, each of its characters that is not plain escaped."""
+    written = CONVERSE_WRITER.request(Asked(operation="chat", model=model, stream=stream))
+    assert (written.path, written.query) == (path, "")
+
+
+def test_system_and_developer_messages_stand_apart() -> None:
+    """Wherever they came, they are the system's text; their pictures cannot be."""
+    body, dropped = sent(
+        Message(role="developer", parts=[Text(content="Be brief.", cache="5m")]),
+        user(HI),
+        Message(
+            role="system", parts=[Text(content="Now."), Blob(modality="image", mime_type="image/png", content="AA==")]
+        ),
+        system_instructions=[Text(content="You are a guide.")],
+    )
+    assert body["system"] == [
+        {"text": "You are a guide."},
+        {"text": "Be brief."},
+        {"cachePoint": {"type": "default", "ttl": "5m"}},
+        {"text": "Now."},
+    ]
+    assert body["messages"] == [{"role": "user", "content": [{"text": "Hi"}]}]
+    assert dropped == ["system: image"]
+
+
+def test_a_systems_turn_that_changes_the_tools_stays_in_its_place() -> None:
+    """Bedrock's own turns of the system have a place among the others."""
+    added = {"toolAddition": {"tool": {"name": "look"}}}
+    path = "/model/anthropic.claude-opus-5-v1%3A0/converse"
+    messages = [{"role": "user", "content": [{"text": "Hi"}]}, {"role": "system", "content": [added]}]
+    asked = CONVERSE.read_conversation(json.dumps({"messages": messages}).encode(), path)
+    assert json.loads(CONVERSE_WRITER.request(asked).body)["messages"] == messages
+
+
+def test_turns_alternate() -> None:
+    """Messages of one side are one turn, tools' results with the user's words; empty ones are left out."""
+    call = ToolCall(id="c1", name="look", arguments={})
+    body, dropped = sent(
+        user(Text(content="a")),
+        user(Text(content="b")),
+        assistant(Text(content=""), call),
+        Message(role="tool", parts=[ToolCallResponse(id="c1", response="seen")]),
+        Message(role="tool", parts=[ToolCallResponse(id="c2", response="")]),
+        user(Text(content="c")),
+        assistant(Text(content="")),
+        user(Text(content="d")),
+        tools=[LOOK],
+    )
+    assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user", "user"]
+    assert body["messages"][0]["content"] == [{"text": "a"}, {"text": "b"}]
+    assert body["messages"][1]["content"] == [{"toolUse": {"toolUseId": "c1", "name": "look", "input": {}}}]
+    assert body["messages"][2]["content"] == [
+        {"toolResult": {"toolUseId": "c1", "content": [{"text": "seen"}]}},
+        {"toolResult": {"toolUseId": "c2", "content": []}},
+        {"text": "c"},
+    ]
+    assert dropped == []
+
+
+def test_a_name_stands_before_the_text() -> None:
+    """Converse has no names; a message without a text loses its own."""
+    image = Blob(modality="image", mime_type="image/png", content="AA==")
+    body, dropped = sent(user(image, HI, name="ann"), assistant(HI), user(image, name="bob"))
+    assert body["messages"][0]["content"][1] == {"text": "ann: Hi"}
+    assert dropped == ["messages[2].name"]
+
+
+def test_calls_without_ids_get_them() -> None:
+    """A made-up id is the same at the call and at its result, which is found by its tool or by its turn."""
+    body, _ = sent(
+        assistant(ToolCall(name="a", arguments={}), ToolCall(name="b", arguments={}), ToolCall(id="x", name="a")),
+        Message(role="tool", parts=[ToolCallResponse(name="b", response="B"), ToolCallResponse(response="A")]),
+        Message(role="tool", parts=[ToolCallResponse(id="x", response="X"), ToolCallResponse(response="?")]),
+    )
+    assert [block["toolUse"]["toolUseId"] for block in body["messages"][0]["content"]] == ["call_0", "call_1", "x"]
+    results = [block["toolResult"] for block in body["messages"][1]["content"]]
+    assert [(r["toolUseId"], r["content"][0]["text"]) for r in results] == [
+        ("call_1", "B"),
+        ("call_0", "A"),
+        ("x", "X"),
+        ("call_3", "?"),
+    ]
+
+
+def test_ids_are_made_to_fit() -> None:
+    """An id with characters that Converse refuses, or too long, is another one, the same at call and result."""
+    for number in ("fc|1/ü", "y" * 100):
+        body, _ = sent(
+            assistant(ToolCall(id=number, name="a", arguments={})),
+            Message(role="tool", parts=[ToolCallResponse(id=number, response="r")]),
+        )
+        call, result = (turn["content"][0] for turn in body["messages"])
+        assert call["toolUse"]["toolUseId"] == result["toolResult"]["toolUseId"]
+
+
+def test_arguments_are_objects() -> None:
+    """Arguments that are no object, of a custom tool or of a model that erred, are told in one."""
+    body, _ = sent(
+        assistant(
+            ToolCall(id="1", name="a", arguments="{broken"),
+            ToolCall(id="2", name="b", arguments="*** patch", custom=True),
+            ToolCall(id="3", name="c"),
+        )
+    )
+    inputs = [block["toolUse"]["input"] for block in body["messages"][0]["content"]]
+    assert inputs == [{"input": "{broken"}, {"input": "*** patch"}, {}]
+
+
+@pytest.mark.parametrize(
+    ("response", "content"),
+    [
+        ("text", [{"text": "text"}]),
+        ({"a": 1}, [{"json": {"a": 1}}]),
+        (7, [{"text": "7"}]),
+        ([Text(content="a"), Blob(modality="image", mime_type="image/png", content="AA==")], None),
+    ],
+)
+def test_a_tools_answer_is_text_json_or_blocks(response: Any, content: Any) -> None:
+    """What a tool gave back is written in the form it has."""
+    body, dropped = sent(Message(role="tool", parts=[ToolCallResponse(id="1", response=response, is_error=True)]))
+    result = body["messages"][0]["content"][0]["toolResult"]
+    image = [{"text": "a"}, {"image": {"format": "png", "source": {"bytes": "AA=="}}}]
+    assert result == {"toolUseId": "1", "content": content or image, "status": "error"}
+    assert dropped == []
+
+
+@pytest.mark.parametrize(
+    ("part", "block"),
+    [
+        (Blob(modality="image", mime_type="image/jpg", content="AA=="), ("image", {"format": "jpeg"})),
+        (Blob(modality="image", content="iVBORw0KGgo="), ("image", {"format": "png"})),
+        (Blob(modality="document", content="JVBERi0="), ("document", {"format": "pdf", "name": "document"})),
+        (Blob(modality="document", content="AA=="), ("document", {"name": "document"})),
+        (
+            Blob(
+                modality="document", mime_type="text/plain; charset=utf-8", content="AA==", name="_my__report.v2.txt_"
+            ),
+            ("document", {"format": "txt", "name": "my-report-v2-txt"}),
+        ),
+        (Blob(modality="audio", mime_type="audio/x-wav", content="AA=="), ("audio", {"format": "wav"})),
+        (Uri(modality="image", uri="s3://my-bucket/a.JPG"), ("image", {"format": "jpeg"})),
+        (Uri(modality="video", mime_type="video/mp4", uri="s3://my-bucket/a"), ("video", {"format": "mp4"})),
+    ],
+)
+def test_media_of_other_dialects_find_their_format(part: Part, block: tuple[str, dict[str, Any]]) -> None:
+    """By the media type, by the name's end, or by how the data begins."""
+    body, dropped = sent(user(HI, part))
+    source = {"bytes": part.content} if isinstance(part, Blob) else {"s3Location": {"uri": part.uri}}
+    assert body["messages"][0]["content"][1] == {block[0]: {**block[1], "source": source}}
+    assert dropped == []
+
+
+def test_documents_have_names_of_their_own() -> None:
+    """Converse refuses two documents of one name."""
+    document = Blob(modality="document", mime_type="application/pdf", content="AA==", name="a")
+    body, _ = sent(user(HI, document, document), assistant(HI), user(HI, document))
+    names = [b["document"]["name"] for turn in body["messages"] for b in turn["content"] if "document" in b]
+    assert names == ["a", "a-2", "a-3"]
+
+
+@pytest.mark.parametrize(
+    ("part", "lost"),
+    [
+        (Uri(modality="image", uri="https://example.com/a.png"), "parts[1]: image uri"),
+        (File(modality="document", file_id="f1"), "parts[1]: document file"),
+        (Blob(modality="image", mime_type="image/tiff", content="AA=="), "parts[1]: image blob"),
+        (Blob(modality="document", mime_type="application/zip", content="AA=="), "parts[1]: document blob"),
+        (Blob(modality="image", mime_type="image/png", content="AA==", name="n"), "parts[1].name"),
+        (Text(content="a", extra={"openai-chat": {"x": 1}}), "parts[1].x"),
+        (Text(content="a", cache="24h"), "parts[1].cache: 24h"),
+        (Text(content="", cache="5m"), "parts[1].cache"),
+        (Text(content="a", citations=[Citation(uri="u", start=1, extra={"x": {"y": 1}})]), "parts[1].citations.y"),
+        (Text(content="a", logprobs=[TokenLogprob(token="a", logprob=-1.0)]), "parts[1].logprobs"),
+        (Refusal(content="no"), "parts[1]: refusal"),
+        (Refusal(content=""), "parts[1]: refusal"),
+        (Compaction(content="so far"), "parts[1]: compaction"),
+        (Compaction(), "parts[1]: compaction"),
+        (ServerToolCall(name="web_search", server_tool_call={}), "parts[1]: server tool call"),
+        (ServerToolCallResponse(server_tool_call_response={}), "parts[1]: server tool call response"),
+        (Other(kind="novel", value=1), "parts[1]: novel"),
+        (Reasoning(content="unproven"), "parts[1]: reasoning"),
+        (Reasoning(content="a", extra={"gemini": {"thoughtSignature": "s"}}), "parts[1].thoughtSignature"),
+    ],
+)
+def test_what_cannot_be_said_is_named(part: Part, lost: str) -> None:
+    """Each part that Converse has no word for is in the list, by its path."""
+    _, dropped = sent(user(HI, part))
+    assert f"messages[0].{lost}" in dropped
+
+
+@pytest.mark.parametrize(
+    ("more", "lost"),
+    [
+        ({"parameters": {"gen_ai.request.seed": 1}}, ["seed"]),
+        ({"parameters": {"gen_ai.request.choice.count": 2}}, ["choice.count"]),
+        ({"parameters": {"gen_ai.request.frequency_penalty": 1.0}}, ["frequency_penalty"]),
+        ({"parameters": {"gen_ai.request.temperature": 1.5}}, ["temperature: over 1"]),
+        ({"parameters": {"gen_ai.output.type": "speech"}}, ["output_type: speech"]),
+        ({"parallel_tool_calls": False}, ["parallel_tool_calls"]),
+        ({"parallel_tool_calls": True}, []),
+        ({"logprobs": True, "top_logprobs": 2}, ["logprobs", "top_logprobs"]),
+        ({"user": "u"}, ["user"]),
+        ({"conversation_id": "c"}, ["conversation"]),
+        ({"response_format": ResponseFormat(type="json")}, ["response_format: json"]),
+        ({"response_format": ResponseFormat(type="text")}, []),
+        ({"response_format": ResponseFormat(type="json_schema", schema={}, strict=False)}, ["response_format.strict"]),
+        ({"response_format": ResponseFormat(type="json_schema", schema={}, strict=True)}, []),
+        ({"metadata": {"a": "ü", "": "x", "k": "v"}}, ["metadata.a", "metadata."]),
+        ({"extra": {"openai-chat": {"logit_bias": {}}}}, ["logit_bias"]),
+        ({"tools": [Tool(name="web_search", kind="server", extra={"anthropic-messages": {}})]}, ["tools.web_search"]),
+        ({"tools": [Tool(name="f", extra={"anthropic-messages": {"x": 1}})]}, ["tools.f.x"]),
+        ({"tools": [LOOK], "tool_choice": ToolChoice(mode="auto", extra={"a": {"b": 1}})}, ["tool_choice.b"]),
+    ],
+)
+def test_what_else_cannot_be_said_is_named(more: dict[str, Any], lost: list[str]) -> None:
+    """The same of parameters, tools and fields of other dialects."""
+    assert sent(user(HI), **more)[1] == lost
+
+
+def test_only_so_much_metadata_is_told() -> None:
+    """Converse takes sixteen pairs."""
+    body, dropped = sent(user(HI), metadata={f"k{i}": "v" for i in range(18)})
+    assert len(body["requestMetadata"]) == 16
+    assert dropped == ["metadata.k16", "metadata.k17"]
+
+
+CALLED = [assistant(ToolCall(id="1", name="look", arguments={}))]
+
+
+@pytest.mark.parametrize(
+    ("messages", "more", "config"),
+    [
+        ([], {"tools": [LOOK]}, {"tools": [SPEC]}),
+        (
+            [],
+            {"tools": [Tool(name="f")]},
+            {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object", "properties": {}}}}}]},
+        ),
+        ([], {"tools": [LOOK], "tool_choice": ToolChoice(mode="auto")}, {"tools": [SPEC], "toolChoice": {"auto": {}}}),
+        (
+            [],
+            {"tools": [LOOK], "tool_choice": ToolChoice(mode="required")},
+            {"tools": [SPEC], "toolChoice": {"any": {}}},
+        ),
+        ([], {"tools": [LOOK], "tool_choice": ToolChoice(mode="none")}, None),
+        (CALLED, {"tools": [LOOK], "tool_choice": ToolChoice(mode="none")}, {"tools": [SPEC]}),
+        ([], {"tool_choice": ToolChoice(mode="auto")}, None),
+    ],
+)
+def test_tools_are_told_as_they_may_be_used(messages: list[Message], more: dict[str, Any], config: Any) -> None:
+    """Converse cannot forbid tools: they are left out, or stay where some were used."""
+    body, dropped = sent(user(HI), *messages, **more)
+    assert body.get("toolConfig") == config
+    assert dropped == (["tool_choice: none"] if messages else [])
+
+
+def test_tools_that_were_used_are_told_again() -> None:
+    """Converse refuses calls in a conversation without tools: those that were called are named."""
+    body, _ = sent(user(HI), *CALLED)
+    (tool,) = body["toolConfig"]["tools"]
+    assert tool["toolSpec"]["name"] == "look"
+
+
+def test_a_custom_tool_is_a_function_of_one_text() -> None:
+    """A tool that takes any text becomes the nearest that Converse has."""
+    body, _ = sent(user(HI), tools=[Tool(name="patch", kind="custom", description="Patches.", cache="default")])
+    spec, point = body["toolConfig"]["tools"]
+    assert spec["toolSpec"]["inputSchema"]["json"]["required"] == ["input"]
+    assert point == {"cachePoint": {"type": "default"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "extra", "block"),
+    [
+        (ASKED.model, {"anthropic-messages": {"signature": "s"}}, {"reasoningText": {"text": "t", "signature": "s"}}),
+        (ASKED.model, {"anthropic-messages": {"data": "ZGF0YQ=="}}, {"redactedContent": "ZGF0YQ=="}),
+        ("deepseek.r1-v1:0", {}, {"reasoningText": {"text": "t"}}),
+        ("deepseek.r1-v1:0", {"anthropic-messages": {"signature": "s"}}, {"reasoningText": {"text": "t"}}),
+    ],
+)
+def test_thinking_goes_back_with_its_proof(model: str, extra: dict[str, Any], block: dict[str, Any]) -> None:
+    """A Claude's own dialect proves its thinking here too; to others it proves nothing."""
+    body, dropped = sent(assistant(Reasoning(content="t", extra=extra)), model=model)
+    assert body["messages"][0]["content"] == [{"reasoningContent": block}]
+    assert dropped == (["messages[0].parts[0].signature"] if "deepseek" in model and extra else [])
+
+
+def test_citations_go_back_to_those_who_cite() -> None:
+    """Families that do not cite get the text alone."""
+    cited = assistant(Text(content="a", citations=[Citation(uri="https://example.com", title="t", quote="q")]))
+    body, dropped = sent(cited)
+    citation = {"title": "t", "sourceContent": [{"text": "q"}], "location": {"web": {"url": "https://example.com"}}}
+    assert body["messages"][0]["content"] == [
+        {"citationsContent": {"content": [{"text": "a"}], "citations": [citation]}}
+    ]
+    assert dropped == []
+    body, dropped = sent(cited, model="meta.llama3-1-70b-instruct-v1:0")
+    assert body["messages"][0]["content"] == [{"text": "a"}]
+    assert dropped == ["messages[0].parts[0].citations"]
+
+
+def test_what_only_some_families_take_is_named_for_the_others() -> None:
+    """A model that caches nothing is told of no cache point, and of no failed tool."""
+    failed = ToolCallResponse(id="1", response="r", is_error=True)
+    messages = [user(Text(content="a", cache="5m")), *CALLED, Message(role="tool", parts=[failed])]
+    more = {"tools": [Tool(name="look", parameters={"type": "object"}, cache="default")]}
+    body, dropped = sent(*messages, **more, model="meta.llama3-1-70b-instruct-v1:0")
+    assert body["messages"][0]["content"] == [{"text": "a"}]
+    assert body["messages"][2]["content"] == [{"toolResult": {"toolUseId": "1", "content": [{"text": "r"}]}}]
+    assert body["toolConfig"]["tools"] == [SPEC]
+    assert dropped == ["cache", "messages[2].parts[0].is_error"]
+    body, dropped = sent(*messages, **more, model="amazon.nova-pro-v1:0")
+    assert body["messages"][2]["content"][0]["toolResult"]["status"] == "error"
+    assert dropped == []
+
+
+def test_thinking_of_anthropics_dialect_is_passed_on_to_a_claude() -> None:
+    """What an Anthropic client said of thinking beside an effort reaches a Claude, and is not named as lost."""
+    extra = {"anthropic-messages": {"thinking": {"type": "adaptive"}, "betas": 1}}
+    body, dropped = sent(user(HI), extra=extra, parameters={"gen_ai.request.reasoning.level": "max"})
+    assert body["additionalModelRequestFields"] == {"thinking": {"type": "adaptive"}}
+    assert body["outputConfig"] == {"effort": "max"}
+    assert dropped == ["betas"]
+    assert "thinking" in sent(user(HI), extra=extra, model="meta.llama3-1-70b-instruct-v1:0")[1]

@@ -1,0 +1,201 @@
+import json
+from typing import Any
+
+import pytest
+
+from gateway.dialects.conversation import (
+    Asked,
+    Blob,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    ServerToolCallResponse,
+    Text,
+    ToolCall,
+    ToolCallResponse,
+    Uri,
+)
+from gateway.dialects.gemini import GEMINI
+from gateway.dialects.gemini.fields import carried
+
+PATH = "/v1beta/models/gemini-3-flash:generateContent"
+OWN = "gemini"
+
+
+def full(body: Any, path: str = PATH) -> Asked:
+    """Read a request for a translation."""
+    assert GEMINI.read_conversation is not None
+    return GEMINI.read_conversation(body if isinstance(body, bytes) else json.dumps(body).encode(), path)
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"text": ""}, None),
+        ({"text": "", "thought": True}, None),
+        ({}, None),
+        ({"thoughtSignature": "c2ln"}, Text(content="", extra={OWN: {"thoughtSignature": "c2ln"}})),
+        ({"text": "hm", "thought": True}, Reasoning(content="hm")),
+        ({"text": "hm", "thought": False}, Text(content="hm")),
+        ({"text": 7}, Other(kind="text", value={"text": 7}, dialect=OWN)),
+        ({"inlineData": {"data": ""}}, Other(kind="inlineData", value={"inlineData": {"data": ""}}, dialect=OWN)),
+        ({"inlineData": {"data": "AA"}}, Blob(modality="document", content="AA==")),
+        (
+            {"fileData": {"fileUri": "https://example.com/a.png"}},
+            Uri(modality="document", uri="https://example.com/a.png"),
+        ),
+        ({"functionCall": {"name": "f", "args": None}}, ToolCall(id="call_1", name="f", arguments={})),
+        (
+            {"functionCall": {"id": "x", "name": "f", "novel": 1}, "thought": True},
+            ToolCall(id="x", name="f", arguments={}, extra={OWN: {"thought": True, "functionCall": {"novel": 1}}}),
+        ),
+        (
+            {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"queries": ["a"]}}},
+            ServerToolCall(
+                id="t",
+                name="GOOGLE_SEARCH_WEB",
+                server_tool_call={"type": "GOOGLE_SEARCH_WEB", "args": {"queries": ["a"]}},
+            ),
+        ),
+        (
+            {"toolResponse": {"toolType": "URL_CONTEXT", "response": {"a": 1}}},
+            ServerToolCallResponse(server_tool_call_response={"type": "URL_CONTEXT", "response": {"a": 1}}),
+        ),
+        (
+            {"audioTranscription": {"text": "a"}},
+            Other(kind="audioTranscription", value={"audioTranscription": {"text": "a"}}, dialect=OWN),
+        ),
+        (
+            {"functionCall": {"id": "x", "name": "f"}, "thoughtSignature": "skip_thought_signature_validator"},
+            ToolCall(id="x", name="f", arguments={}),
+        ),
+        (
+            {"text": "hm", "thought": True, "thoughtSignature": carried({"anthropic-messages": {"signature": "s"}})},
+            Reasoning(content="hm", extra={"anthropic-messages": {"signature": "s"}}),
+        ),
+        (
+            {"text": "hm", "thoughtSignature": "eyJnYXRld2F5Ijp7!!"},
+            Text(content="hm", extra={OWN: {"thoughtSignature": "eyJnYXRld2F5Ijp7!!"}}),
+        ),
+        (
+            {"text": "hm", "thoughtSignature": "eyJnYXRld2F5Ijp7IngiOjF9fQ=="},
+            Text(content="hm", extra={OWN: {"thoughtSignature": "eyJnYXRld2F5Ijp7IngiOjF9fQ=="}}),
+        ),
+    ],
+)
+def test_parts_of_every_kind_have_a_place(part: dict[str, Any], expected: Part | None) -> None:
+    """What has a word in the form is that; what has none is kept as it stands; what is empty is nothing."""
+    (message,) = full({"contents": [{"role": "model", "parts": [part, 7]}]}).input_messages
+    assert message.parts == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("response", "expected", "is_error"),
+    [
+        ({"output": "warm"}, "warm", False),
+        ({"result": "warm"}, "warm", False),
+        ({"output": {"t": 20}}, {"t": 20}, False),
+        ({"error": "no"}, "no", True),
+        ({"error": {"code": 7}}, {"code": 7}, True),
+        ({"output": "warm", "t": 20}, {"output": "warm", "t": 20}, False),
+        ({"result": [1]}, {"result": [1]}, False),
+        ({"t": 20}, {"t": 20}, False),
+        ("warm", "warm", False),
+        (None, "", False),
+    ],
+)
+def test_what_a_function_gave_back_is_read(response: Any, expected: Any, is_error: bool) -> None:
+    """An object whose only field says what it is gives that; any other is the answer itself."""
+    part = {"functionResponse": {"id": "x", "name": "f", "response": response}}
+    (message,) = full({"contents": [{"role": "function", "parts": [part]}]}).input_messages
+    result = ToolCallResponse(id="x", name="f", response=expected, is_error=is_error)
+    assert message == Message(role="tool", parts=[result])
+
+
+def test_results_within_results_do_not_nest() -> None:
+    """A result's parts are media; anything else in them is kept unread, however deep it goes."""
+    part: dict[str, Any] = {"text": "end"}
+    for _ in range(200):
+        part = {"functionResponse": {"name": "f", "parts": [part]}}
+    (message,) = full({"contents": [{"parts": [part]}]}).input_messages
+    (result,) = message.parts
+    assert isinstance(result, ToolCallResponse)
+    (inner,) = result.response
+    assert isinstance(inner, Other)
+
+
+def test_calls_and_results_without_ids_find_each_other() -> None:
+    """Ids are made up for calls, and given to the results of their name in order; no id that is there is made again."""
+
+    def call(name: str, **more: str) -> dict[str, Any]:
+        return {"functionCall": {"name": name, **more}}
+
+    def result(name: str, **more: str) -> dict[str, Any]:
+        return {"functionResponse": {"name": name, "response": {}, **more}}
+
+    asked = full(
+        {
+            "contents": [
+                {"role": "model", "parts": [call("a"), call("b"), call("a"), call("c", id="call_2")]},
+                {"role": "user", "parts": [result("b"), result("a"), result("c", id="call_2"), result("a")]},
+                {"role": "model", "parts": [call("a")]},
+                {"role": "user", "parts": [result("a"), result("lost")]},
+            ]
+        }
+    )
+    ids = [
+        [(p.name, p.id) for p in m.parts if isinstance(p, ToolCall | ToolCallResponse)] for m in asked.input_messages
+    ]
+    assert ids == [
+        [("a", "call_1"), ("b", "call_3"), ("a", "call_4"), ("c", "call_2")],
+        [("b", "call_3"), ("a", "call_1"), ("c", "call_2"), ("a", "call_4")],
+        [("a", "call_5")],
+        [("a", "call_5"), ("lost", None)],
+    ]
+
+
+def test_what_the_model_said_in_several_contents_is_one_turn() -> None:
+    """Texts of one kind that meet where two contents do are one, up to a signature; within a content they are not."""
+    model = [
+        [{"text": "Two ", "thought": True}],
+        [{"text": "cities", "thought": True}, {"text": ".", "thought": True, "thoughtSignature": "c2ln"}],
+        [{"text": "More", "thought": True}],
+        [{"text": "Let "}],
+        [{"text": "me look."}],
+        [{"functionCall": {"id": "x", "name": "f"}}],
+        [{"text": ""}],
+    ]
+    contents = [{"role": "model", "parts": parts} for parts in model]
+    asked = full({"contents": [*contents, {"role": "user", "parts": [{"text": "a"}]}, {"parts": [{"text": "b"}]}]})
+    assert asked.input_messages == [
+        Message(
+            role="assistant",
+            parts=[
+                Reasoning(content="Two cities"),
+                Reasoning(content=".", extra={OWN: {"thoughtSignature": "c2ln"}}),
+                Reasoning(content="More"),
+                Text(content="Let me look."),
+                ToolCall(id="x", name="f", arguments={}),
+            ],
+        ),
+        Message(role="user", parts=[Text(content="a")]),
+        Message(role="user", parts=[Text(content="b")]),
+    ]
+
+
+def test_contents_of_other_shapes_are_read() -> None:
+    """A text, a single content and a single part are what they mean; a content's own fields are kept."""
+    assert full({"contents": "hi", "systemInstruction": "Be brief."}) == Asked(
+        operation="generate_content",
+        model="gemini-3-flash",
+        system_instructions=[Text(content="Be brief.")],
+        input_messages=[Message(role="user", parts=[Text(content="hi")])],
+    )
+    single = {"contents": {"parts": {"text": "hi"}, "novel": 1}, "model": "models/other"}
+    assert full(single, "/nowhere") == Asked(
+        operation="generate_content",
+        model="other",
+        input_messages=[Message(role="user", parts=[Text(content="hi")], extra={OWN: {"novel": 1}})],
+    )

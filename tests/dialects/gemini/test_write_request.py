@@ -1,0 +1,462 @@
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from google.genai import types
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from pydantic import TypeAdapter
+
+from gateway.dialects.conversation import (
+    Answered,
+    Asked,
+    Blob,
+    Citation,
+    Compaction,
+    File,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    ResponseFormat,
+    ServerToolCall,
+    ServerToolCallResponse,
+    Text,
+    Tool,
+    ToolCall,
+    ToolCallResponse,
+    ToolChoice,
+    Uri,
+)
+from gateway.dialects.gemini import GEMINI
+from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER, GEMINI_WRITER
+from gateway.dialects.shared.writer import Writer
+from tests.dialects import strategies_gemini as drawn
+
+NOW = 1795162800.25
+ASKED = Asked(operation="chat", model="gemini-3-flash")
+SKIP = "skip_thought_signature_validator"
+PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
+
+
+def sent(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+    """Write a request; return its body and what could not be said."""
+    written = GEMINI_WRITER.request(asked)
+    return json.loads(written.body), written.dropped
+
+
+def contents(*messages: Message, model: str = "gemini-3-flash") -> tuple[list[Any], list[str]]:
+    """Write a conversation; return its turns and what could not be said."""
+    body, dropped = sent(replace(ASKED, model=model, input_messages=list(messages)))
+    TypeAdapter(list[types.Content]).validate_python(body["contents"])
+    return body["contents"], dropped
+
+
+def said(role: str, *parts: Part, **more: Any) -> Message:
+    """Make a message."""
+    return Message(role=role, parts=list(parts), **more)
+
+
+@given(drawn.asked())
+def test_a_request_comes_back_as_it_was(asked: Asked) -> None:
+    """What Gemini can be asked is read back from what is written, with nothing dropped."""
+    written = GEMINI_WRITER.request(asked)
+    assert written.dropped == []
+    assert written.query == ("alt=sse" if asked.stream else "")
+    read = GEMINI.read_conversation(written.body, f"/v1beta{written.path}") if GEMINI.read_conversation else None
+    assert read is not None
+    assert replace(read, tool_definitions=None) == asked
+
+
+@given(drawn.answered())
+def test_a_response_comes_back_as_it_was(answered: Answered) -> None:
+    """What Gemini can answer is read back from what is written, with nothing dropped."""
+    body, dropped = GEMINI_WRITER.response(answered, ASKED, NOW)
+    assert dropped == []
+    assert GEMINI.read_response(body) == answered
+
+
+@pytest.mark.parametrize("writer", [GEMINI_WRITER, GEMINI_ARRAY_WRITER])
+@given(data=st.data())
+def test_a_stream_comes_back_as_it_was(writer: Writer, data: st.DataObject) -> None:
+    """What is written of a stream, cut anywhere, is read as what it told, whichever way it is framed."""
+    answered = data.draw(drawn.answered(streamed=True))
+    stream = writer.stream(ASKED, NOW)
+    wire = b"".join(stream.write(event) for event in drawn.told_of(answered, data.draw(st.integers(1, 20))))
+    assert stream.dropped == []
+    reader = GEMINI.stream_reader()
+    reader.told = []
+    cuts = sorted(c % (len(wire) + 1) for c in data.draw(st.lists(st.integers(0, 5000), max_size=20)))
+    for a, b in pairwise([0, *cuts, len(wire)]):
+        reader.feed(wire[a:b])
+    assert (reader.ended, reader.unread) == (True, 0)
+    assert reader.answered() == answered
+    assert drawn.folded(reader.told) == answered.output_messages
+
+
+@pytest.mark.parametrize(
+    ("model", "stream", "path"),
+    [
+        ("gemini-3-flash", False, "/models/gemini-3-flash:generateContent"),
+        ("gemini-3-flash", True, "/models/gemini-3-flash:streamGenerateContent"),
+        ("models/gemini-3-flash", False, "/models/gemini-3-flash:generateContent"),
+        ("tunedModels/mine", False, "/tunedModels/mine:generateContent"),
+        ("a b?c#d", False, "/models/a%20b%3Fc%23d:generateContent"),
+        ("../files", False, "/models/..%2Ffiles:generateContent"),
+        (None, False, "/models/:generateContent"),
+    ],
+)
+def test_the_path_says_the_model_and_whether_it_streams(model: str | None, stream: bool, path: str) -> None:
+    """The model's name stays within its place in the path."""
+    written = GEMINI_WRITER.request(replace(ASKED, model=model, stream=stream))
+    assert (written.path, written.query) == (path, "alt=sse" if stream else "")
+
+
+def test_a_conversation_of_another_dialect_is_gemini_s() -> None:
+    """Instructions go to the top, results get their call's name and are one turn, and calls are marked as unsigned."""
+    written, dropped = sent(
+        replace(
+            ASKED,
+            input_messages=[
+                said("system", Text(content="Be brief.")),
+                said("developer", Text(content="Be kind.")),
+                said("user", Text(content="Compare:"), PNG, name="ann"),
+                said(
+                    "assistant",
+                    Reasoning(content="Two calls.", extra={"anthropic-messages": {"signature": "s"}}),
+                    ToolCall(id="c1", name="look", arguments={"a": 1}),
+                    ToolCall(id="c2", name="find", arguments=None),
+                ),
+                said("tool", ToolCallResponse(id="c2", response="lost", is_error=True)),
+                said("tool", ToolCallResponse(id="c1", response=[Text(content="a cat"), PNG])),
+                said("user", Text(content="And?")),
+            ],
+        )
+    )
+    assert written["systemInstruction"] == {"parts": [{"text": "Be brief."}, {"text": "Be kind."}]}
+    png = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+    assert written["contents"] == [
+        {"role": "user", "parts": [{"text": "ann: Compare:"}, png]},
+        {
+            "role": "model",
+            "parts": [
+                {"text": "Two calls.", "thought": True},
+                {"functionCall": {"id": "c1", "name": "look", "args": {"a": 1}}, "thoughtSignature": SKIP},
+                {"functionCall": {"id": "c2", "name": "find", "args": {}}},
+            ],
+        },
+        {
+            "role": "user",
+            "parts": [
+                {"functionResponse": {"id": "c2", "name": "find", "response": {"error": "lost"}}},
+                {"functionResponse": {"id": "c1", "name": "look", "response": {"output": "a cat"}, "parts": [png]}},
+            ],
+        },
+        {"role": "user", "parts": [{"text": "And?"}]},
+    ]
+    assert dropped == ["messages[3].parts[0].signature"]
+    TypeAdapter(list[types.Content]).validate_python(written["contents"])
+
+
+@pytest.mark.parametrize(
+    ("model", "marked"),
+    [
+        ("gemini-3-flash", True),
+        ("gemini-3.1-pro-preview", True),
+        ("gemini-flash-latest", True),
+        ("gemini-2.5-pro", False),
+        ("gemini-1.5-flash", False),
+        ("gemma-3", False),
+    ],
+)
+def test_calls_without_a_signature_are_marked_where_one_is_demanded(model: str, marked: bool) -> None:
+    """Models since Gemini 3 refuse a call without one; one that is signed by Gemini needs no mark."""
+    call = ToolCall(id="c", name="f", arguments={})
+    own = replace(call, extra={"gemini": {"thoughtSignature": "c2ln"}})
+    ((turn, signed), _) = contents(said("assistant", call), said("assistant", call, own), model=model)
+    assert turn["parts"][0].get("thoughtSignature") == (SKIP if marked else None)
+    assert [part.get("thoughtSignature") for part in signed["parts"]] == [None, "c2ln"]
+
+
+def test_a_signature_that_came_by_way_of_openais_dialect_is_geminis_again() -> None:
+    """Google's own API in OpenAI's dialect puts it beside the call, and its clients send it back so."""
+    extra: Any = {"openai-chat": {"extra_content": {"google": {"thought_signature": "c2ln"}}}}
+    call = ToolCall(id="c", name="f", arguments={}, extra=extra)
+    (turn,), dropped = contents(said("assistant", call, replace(call, extra={})))
+    assert [part.get("thoughtSignature") for part in turn["parts"]] == ["c2ln", None]
+    assert dropped == []
+    extra["openai-chat"]["more"] = 1
+    _, dropped = contents(said("assistant", replace(call, extra=extra)))
+    assert dropped == ["messages[0].parts[0].more"]
+    (turn,), dropped = contents(said("assistant", replace(call, extra={"openai-chat": {"extra_content": 7}})))
+    assert turn["parts"][0]["thoughtSignature"] == SKIP
+    assert dropped == ["messages[0].parts[0].extra_content"]
+
+
+def test_media_of_tools_follow_their_results_for_models_that_cannot_hold_them() -> None:
+    """Before Gemini 3 a function's response had no parts."""
+    turns, dropped = contents(
+        said("assistant", ToolCall(id="a", name="look", arguments={})),
+        said("tool", ToolCallResponse(id="a", response=[PNG])),
+        said("tool", ToolCallResponse(id="b", name="see", response=[Text(content="1"), Text(content="2"), PNG])),
+        said("user", Text(content="Well?")),
+        model="gemini-2.5-flash",
+    )
+    png = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+    assert turns[1:] == [
+        {
+            "role": "user",
+            "parts": [
+                {"functionResponse": {"id": "a", "name": "look", "response": {"output": ""}}},
+                {"functionResponse": {"id": "b", "name": "see", "response": {"output": "1\n2"}}},
+            ],
+        },
+        {"role": "user", "parts": [png, png]},
+        {"role": "user", "parts": [{"text": "Well?"}]},
+    ]
+    assert dropped == []
+
+
+def test_results_that_media_come_between_are_two_turns() -> None:
+    """Results are one turn only where nothing stands between them."""
+    result = ToolCallResponse(id="a", name="look", response="")
+    foreign = ServerToolCall(name="web_search", server_tool_call={"type": "web_search"})
+    shown = replace(result, response=[PNG])
+    turns, _ = contents(said("tool", shown), said("assistant", foreign), said("tool", result), model="gemini-2.5-pro")
+    assert [[*part] for turn in turns for part in turn["parts"]] == [
+        ["functionResponse"],
+        ["inlineData"],
+        ["functionResponse"],
+    ]
+    assert len(turns) == 3
+
+
+@pytest.mark.parametrize(
+    ("part", "written", "dropped"),
+    [
+        (Text(content="a", cache="default"), {"text": "a"}, ["cache"]),
+        (Text(content=""), None, []),
+        (Reasoning(content="", extra={"openai-responses": {"encrypted_content": "x"}}), None, ["{}.encrypted_content"]),
+        (Text(content="a", citations=[Citation(uri="u")]), {"text": "a"}, ["{}.citations"]),
+        (Refusal(content="no"), {"text": "no"}, ["{}: refusal"]),
+        (Compaction(content="So far: tea."), {"text": "So far: tea."}, []),
+        (Compaction(id="c"), None, ["{}: compaction"]),
+        (
+            ToolCall(id="c", name="patch", arguments="*** Begin", custom=True),
+            {"functionCall": {"id": "c", "name": "patch", "args": {"input": "*** Begin"}}, "thoughtSignature": SKIP},
+            [],
+        ),
+        (ServerToolCall(name="web_search", server_tool_call={"type": "web_search"}), None, ["{}: server tool call"]),
+        (
+            ServerToolCallResponse(server_tool_call_response={"type": "web_search_tool_result"}),
+            None,
+            ["{}: server tool call response"],
+        ),
+        (File(modality="document", file_id="file-1"), None, ["{}: document file"]),
+        (
+            File(modality="video", mime_type="video/mp4", file_id="files/f1"),
+            {"fileData": {"fileUri": "files/f1", "mimeType": "video/mp4"}},
+            [],
+        ),
+        (Other(kind="input_x", value={"a": 1}, dialect="openai-chat"), None, ["{}: input_x"]),
+        (
+            Blob(modality="audio", content="AAAA"),
+            {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}},
+            [],
+        ),
+        (
+            Uri(modality="image", uri="https://example.com/A.JPG?x=1"),
+            {"fileData": {"fileUri": "https://example.com/A.JPG?x=1", "mimeType": "image/jpeg"}},
+            [],
+        ),
+        (Uri(modality="image", uri="https://example.com/a"), {"fileData": {"fileUri": "https://example.com/a"}}, []),
+    ],
+)
+def test_parts_of_others_are_written_or_named(part: Part, written: Any, dropped: list[str]) -> None:
+    """Each part of the form has words in Gemini's, or is named as dropped; what is empty is left out."""
+    turns, names = contents(said("user", Text(content="hi")), said("assistant", part))
+    assert turns[1:] == ([] if written is None else [{"role": "model", "parts": [written]}])
+    assert names == [name.format("messages[1].parts[0]") for name in dropped]
+
+
+@pytest.mark.parametrize(
+    ("response", "written", "dropped"),
+    [
+        ("warm", {"output": "warm"}, []),
+        ({"t": 20}, {"t": 20}, []),
+        ([Other(kind="search_result", value={}), Text(content="a")], {"output": "a"}, [".parts[0]: search_result"]),
+        (None, {"output": None}, []),
+    ],
+)
+def test_results_are_objects(response: Any, written: Any, dropped: list[str]) -> None:
+    """A result that is none of its own says that it is the output; a result without a call gets a name."""
+    (turn,), names = contents(said("tool", ToolCallResponse(id="c", response=response)))
+    assert turn["parts"] == [{"functionResponse": {"id": "c", "name": "c", "response": written}}]
+    assert names == [f"messages[0].parts[0]{name}" for name in dropped]
+
+
+def test_instructions_have_their_place() -> None:
+    """Later ones lose theirs, and say so; media are no instructions; where there is nothing else, they are the turn."""
+    body, dropped = sent(
+        replace(
+            ASKED,
+            system_instructions=[Text(content="a", cache="1h"), PNG],
+            input_messages=[said("user", Text(content="hi")), said("system", Text(content="b"))],
+        )
+    )
+    assert body["systemInstruction"] == {"parts": [{"text": "a"}, {"text": "b"}]}
+    assert dropped == ["cache", "system.parts[1]", "messages[1]: place"]
+    body, _ = sent(replace(ASKED, input_messages=[said("system", Text(content="a"))]))
+    assert body == {"contents": [{"role": "user", "parts": [{"text": "a"}]}]}
+    _, dropped = contents(said("user", PNG, name="ann"))
+    assert dropped == ["messages[0].name"]
+
+
+def test_what_has_no_word_is_named() -> None:
+    """What another dialect asks for and Gemini cannot be told is in the list, each by its name."""
+    body, dropped = sent(
+        replace(
+            ASKED,
+            input_messages=[said("user", Text(content="hi"), extra={"openai-chat": {"weight": 1}})],
+            parameters={"gen_ai.request.encoding_formats": ["float"], "gen_ai.request.previous_response.id": "r"},
+            user="u",
+            metadata={"a": "b"},
+            conversation_id="c",
+            parallel_tool_calls=False,
+            include_usage=True,
+            tools=[
+                Tool(name="web_search", kind="server", extra={"openai-responses": {"type": "web_search"}}),
+                Tool(name="f", cache="default", extra={"anthropic-messages": {"defer_loading": True}}),
+            ],
+            tool_choice=ToolChoice(mode="auto", extra={"openai-chat": {"type": "allowed_tools"}}),
+            response_format=ResponseFormat(type="json_schema", name="n", description="d", schema={}),
+            extra={"openai-chat": {"logit_bias": {}, "store": True}, "gemini": {"labels": {"a": "b"}}},
+        )
+    )
+    assert body == {
+        "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+        "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": {}},
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "AUTO"}},
+        "labels": {"a": "b"},
+    }
+    assert sorted(dropped) == sorted(
+        [
+            "messages[0].weight",
+            "encoding_formats",
+            "previous_response.id",
+            "response_format.description",
+            "cache",
+            "tools.web_search",
+            "tools.f.defer_loading",
+            "tool_choice.type",
+            "user",
+            "metadata",
+            "conversation",
+            "parallel_tool_calls",
+            "logit_bias",
+            "store",
+        ]
+    )
+
+
+LOOK = Tool(name="look", parameters={"type": "object", "$defs": {"x": {}}}, strict=True)
+FIND = Tool(name="find", description="Finds.")
+
+
+@pytest.mark.parametrize(
+    ("model", "tools", "choice", "calling", "dropped"),
+    [
+        ("gemini-3-flash", [FIND], None, None, []),
+        ("gemini-3-flash", [FIND], ToolChoice(mode="required"), {"mode": "ANY"}, []),
+        ("gemini-3-flash", [LOOK], ToolChoice(mode="required"), {"mode": "ANY"}, []),
+        (
+            "gemini-3-flash",
+            [LOOK],
+            ToolChoice(mode="tool", name="look"),
+            {"mode": "ANY", "allowedFunctionNames": ["look"]},
+            [],
+        ),
+        ("gemini-3-flash", [LOOK], None, {"mode": "VALIDATED"}, []),
+        ("gemini-3-flash", [LOOK], ToolChoice(mode="none"), {"mode": "NONE"}, []),
+        ("gemini-3-flash", [LOOK, FIND], None, {"mode": "AUTO"}, ["tools.look.strict"]),
+        ("gemini-2.0-flash", [LOOK], None, {"mode": "AUTO"}, ["tools.look.strict"]),
+        ("gemini-3-flash", [], ToolChoice(mode="required"), None, ["tool_choice"]),
+        ("gemini-3-flash", [], ToolChoice(mode="auto"), None, []),
+    ],
+)
+def test_whether_functions_are_called_is_written(
+    model: str, tools: list[Tool], choice: ToolChoice | None, calling: Any, dropped: list[str]
+) -> None:
+    """A choice has its mode; strict functions are held to their schemas where the mode can say so for all."""
+    body, names = sent(replace(ASKED, model=model, tools=tools, tool_choice=choice))
+    assert body.get("toolConfig", {}).get("functionCallingConfig") == calling
+    assert names == dropped
+
+
+def test_tools_are_declared_with_their_schemas_untouched() -> None:
+    """A JSON schema goes where one belongs; a custom tool is a function of one text; the package takes all of it."""
+    patch = Tool(name="patch", kind="custom", description="Patches.")
+    body, dropped = sent(replace(ASKED, tools=[LOOK, patch, replace(FIND, parameters=None)]))
+    (declared,) = body["tools"]
+    assert declared["functionDeclarations"] == [
+        {"name": "look", "parametersJsonSchema": LOOK.parameters},
+        {
+            "name": "patch",
+            "description": "Patches.",
+            "parametersJsonSchema": {
+                "type": "object",
+                "properties": {"input": {"type": "string"}},
+                "required": ["input"],
+            },
+        },
+        {"name": "find", "description": "Finds."},
+    ]
+    assert dropped == ["tools.look.strict"]
+    types.Tool.model_validate(declared)
+
+
+@pytest.mark.parametrize(
+    ("model", "level", "budget", "thinking", "dropped"),
+    [
+        ("gemini-3-flash", "low", None, {"thinkingLevel": "LOW"}, []),
+        ("gemini-3-flash", "minimal", None, {"thinkingLevel": "MINIMAL"}, []),
+        ("gemini-3-pro", "minimal", None, {"thinkingLevel": "LOW"}, ["reasoning.level: minimal"]),
+        ("gemini-3-flash", "none", None, {"thinkingLevel": "MINIMAL"}, ["reasoning.level: none"]),
+        ("gemini-3-flash", "disabled", None, {"thinkingLevel": "MINIMAL"}, ["reasoning.level: none"]),
+        ("gemini-3-flash", "xhigh", None, {"thinkingLevel": "XHIGH"}, []),
+        ("gemini-3-flash", "max", None, {"thinkingLevel": "HIGH"}, ["reasoning.level: max"]),
+        ("gemini-3-flash", "enabled", 2000, {"thinkingBudget": 2000}, []),
+        ("gemini-3-flash", "high", 2000, {"thinkingBudget": 2000}, ["reasoning.level"]),
+        ("gemini-3-flash", "adaptive", None, {}, []),
+        ("gemini-3-flash", "novel", None, {}, ["reasoning.level: novel"]),
+        ("gemini-2.5-flash", "none", None, {"thinkingBudget": 0}, []),
+        ("gemini-2.5-flash", "medium", None, {"thinkingBudget": 8192}, []),
+        ("gemini-2.5-flash", "max", None, {"thinkingBudget": 24576}, []),
+        ("gemini-2.5-flash", "adaptive", None, {"thinkingBudget": -1}, []),
+        ("gemini-2.5-flash", None, None, {}, []),
+    ],
+)
+def test_thinking_is_a_level_or_a_budget(
+    model: str, level: str | None, budget: int | None, thinking: dict[str, Any], dropped: list[str]
+) -> None:
+    """Models before Gemini 3 take budgets only, and the API refuses both at once."""
+    parameters: Any = {} if level is None else {"gen_ai.request.reasoning.level": level}
+    asked = replace(ASKED, model=model, parameters=parameters, reasoning_budget=budget)
+    body, names = sent(asked)
+    assert body.get("generationConfig", {}).get("thinkingConfig", {}) == thinking
+    assert names == dropped
+    body, _ = sent(replace(asked, show_reasoning=True))
+    assert body["generationConfig"]["thinkingConfig"] == thinking | {"includeThoughts": True}
+
+
+def test_modalities_are_asked_for() -> None:
+    """Speech and images are modalities; what Gemini's own client asked for stays as it was."""
+    for word, modalities in (("speech", ["AUDIO"]), ("image", ["TEXT", "IMAGE"])):
+        asked = replace(ASKED, parameters={"gen_ai.output.type": word})
+        assert sent(asked)[0]["generationConfig"] == {"responseModalities": modalities}
+        own = replace(asked, extra={"gemini": {"generationConfig": {"responseModalities": ["IMAGE"]}}})
+        assert sent(own)[0]["generationConfig"] == {"responseModalities": ["IMAGE"]}

@@ -1,0 +1,321 @@
+import json
+from typing import Any
+
+import pytest
+from google.genai import types
+from msgspec.structs import replace
+
+from gateway.dialects import events
+from gateway.dialects.conversation import (
+    Answered,
+    Asked,
+    Blob,
+    Citation,
+    Message,
+    Part,
+    Reasoning,
+    Refusal,
+    ServerToolCall,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
+from gateway.dialects.gemini import GEMINI
+from gateway.dialects.gemini.fields import carried
+from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER, GEMINI_WRITER
+from gateway.errors import Kind
+from tests.dialects.strategies_gemini import told_of
+
+NOW = 1795162800.25
+ASKED = Asked(operation="chat", model="gemini-3-flash")
+SIGNED = {"anthropic-messages": {"signature": "s"}}
+
+
+def answered(*parts: Part, **more: Any) -> Answered:
+    """Make a response with one message."""
+    about = {"finish_reason": "stop", **{k: more.pop(k) for k in ("finish_reason", "finish_word") if k in more}}
+    return Answered(output_messages=[Message(role="assistant", parts=list(parts), **about)], **more)
+
+
+def whole(answer: Answered) -> tuple[dict[str, Any], list[str]]:
+    """Write a whole response; return it, and what could not be said."""
+    body, dropped = GEMINI_WRITER.response(answer, ASKED, NOW)
+    return json.loads(body), dropped
+
+
+def streamed(told: Any) -> tuple[list[Any], list[str]]:
+    """Write a stream; return what each call wrote, as JSON, and what could not be said."""
+    writer = GEMINI_WRITER.stream(ASKED, NOW)
+    assert writer.content_type == "text/event-stream"
+    written = [writer.write(event) for event in told]
+    chunks = [json.loads(e.removeprefix(b"data: ")) for data in written for e in data.split(b"\n\n") if e]
+    for chunk in chunks:
+        if "error" not in chunk:
+            types.GenerateContentResponse.model_validate(chunk)
+    return chunks, writer.dropped
+
+
+def parts_of(chunk: Any) -> Any:
+    """Return the parts that one event has."""
+    return chunk["candidates"][0]["content"]["parts"]
+
+
+def test_a_response_of_another_dialect_is_gemini_s() -> None:
+    """The model is the one that was asked for where none is told; what is unknown is left out."""
+    body, dropped = whole(answered(Text(content="hi")))
+    assert body == {
+        "candidates": [{"content": {"parts": [{"text": "hi"}], "role": "model"}, "index": 0, "finishReason": "STOP"}],
+        "modelVersion": "gemini-3-flash",
+    }
+    assert dropped == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "word", "written", "dropped"),
+    [
+        ("stop", None, "STOP", []),
+        ("stop", "end_turn", "STOP", []),
+        ("tool_calls", "tool_use", "STOP", []),
+        ("length", None, "MAX_TOKENS", []),
+        ("content_filter", "refusal", "SAFETY", []),
+        ("content_filter", "BLOCKLIST", "BLOCKLIST", []),
+        ("error", None, "OTHER", []),
+        ("pause_turn", None, "OTHER", ["output[0]: pause_turn"]),
+        ("LANGUAGE", None, "LANGUAGE", []),
+        (None, None, None, []),
+    ],
+)
+def test_finish_reasons_are_googles_words(
+    reason: str | None, word: str | None, written: str | None, dropped: list[str]
+) -> None:
+    """Each word of the vocabulary has one of Google's; a word of another provider's that has none is named."""
+    answer = answered(Text(content="hi"), finish_reason=reason, finish_word=word)
+    body, names = whole(answer)
+    assert body["candidates"][0].get("finishReason") == written
+    assert names == dropped
+    chunks, names = streamed(told_of(answer))
+    assert chunks[-1]["candidates"][0].get("finishReason") == written
+    assert names == dropped
+
+
+@pytest.mark.parametrize(
+    ("part", "written", "dropped"),
+    [
+        (Refusal(content="no"), {"text": "no"}, ["output[0].parts[0]: refusal"]),
+        (Reasoning(content=""), None, []),
+        (
+            Reasoning(content="", extra=SIGNED),
+            {"text": "", "thought": True, "thoughtSignature": carried(SIGNED)},
+            [],
+        ),
+        (
+            Text(content="a", extra={"gemini": {"thoughtSignature": "c2ln"}, "x": {"y": 1}}),
+            {"text": "a", "thoughtSignature": "c2ln"},
+            ["output[0].parts[0].y"],
+        ),
+        (
+            ToolCall(id="c", name="patch", arguments="*** Begin", custom=True),
+            {"functionCall": {"id": "c", "name": "patch", "args": {"input": "*** Begin"}}},
+            [],
+        ),
+        (
+            ToolCall(id="c", name="f", arguments='{"torn'),
+            {"functionCall": {"id": "c", "name": "f", "args": {"input": '{"torn'}}},
+            [],
+        ),
+        (
+            ServerToolCall(name="web_search", server_tool_call={"type": "web_search"}),
+            None,
+            ["output[0].parts[0]: server tool call"],
+        ),
+        (
+            Blob(modality="image", mime_type="image/png", content="AAAA", extra={"x": {"y": 1}}),
+            {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
+            ["output[0].parts[0].y"],
+        ),
+    ],
+)
+def test_parts_of_others_are_written_or_named(part: Part, written: Any, dropped: list[str]) -> None:
+    """Each part has words in Gemini's, whole and streamed, or is named; what others want back goes in a signature."""
+    body, names = whole(answered(part))
+    assert parts_of(body) == ([] if written is None else [written])
+    assert names == dropped
+    chunks, names = streamed(told_of(answered(part), 100))
+    found = [p for chunk in chunks for p in parts_of(chunk) if p != {"text": ""}]
+    text = "".join(p.get("text", "") for p in found)
+    assert names == dropped
+    if written is not None and "text" in written:
+        assert {k: v for p in found for k, v in p.items()} | {"text": text} == written
+    else:
+        assert found == ([] if written is None else [written])
+
+
+def test_what_a_signature_carries_comes_back() -> None:
+    """A thought of another provider's has its own signature again in the client's next request."""
+    thought = Reasoning(content="hm", extra={"anthropic-messages": {"signature": "s"}, "x": {"y": [1]}})
+    body, _ = whole(answered(thought))
+    assert GEMINI.read_conversation is not None
+    again = json.dumps({"contents": [body["candidates"][0]["content"]]}).encode()
+    asked = GEMINI.read_conversation(again, "")
+    assert asked.input_messages == [Message(role="assistant", parts=[thought])]
+
+
+def test_each_piece_leaves_when_it_comes() -> None:
+    """A delta is an event at once; a call leaves when it is whole; the end waits for the usage alone."""
+    writer = GEMINI_WRITER.stream(ASKED, NOW)
+    usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7)
+    call = ToolCall(id="c", name="f", arguments={"a": 1})
+    steps: list[tuple[events.Event, bool]] = [
+        (events.Begun(id="r", model="m"), False),
+        (events.PartBegun(index=0, part=Reasoning(content="")), False),
+        (events.PartGrown(index=0, text="a"), True),
+        (events.PartGrown(index=0, text="b"), True),
+        (events.PartDone(index=0, part=Reasoning(content="ab")), False),
+        (events.PartBegun(index=1, part=ToolCall(id="c", name="f")), False),
+        (events.PartGrown(index=1, text='{"a"'), False),
+        (events.PartGrown(index=1, text=":1}"), False),
+        (events.PartDone(index=1, part=call), True),
+        (events.ChoiceDone(finish_reason="tool_calls"), False),
+        (events.UsageTold(usage=usage), True),
+        (events.Ended(), False),
+    ]
+    assert [bool(writer.write(event)) for event, _ in steps] == [leaves for _, leaves in steps]
+
+
+def test_the_last_event_has_the_end_and_the_counts() -> None:
+    """Usage that is told late or early is in the event that ends the candidates; each event names the response."""
+    usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7, reasoning_tokens=1, cache_write_tokens=2)
+    answer = answered(Text(content="hi"), id="r", model="m", usage=usage)
+    late, dropped = streamed(told_of(answer, 100))
+    early, _ = streamed(e for e in told_of(answer, 100) if not isinstance(e, events.UsageTold))
+    assert late == early
+    assert late == [
+        {
+            "candidates": [{"content": {"parts": [{"text": "hi"}], "role": "model"}, "index": 0}],
+            "modelVersion": "m",
+            "responseId": "r",
+        },
+        {
+            "candidates": [{"content": {"parts": [{"text": ""}], "role": "model"}, "index": 0, "finishReason": "STOP"}],
+            "usageMetadata": {
+                "promptTokenCount": 3,
+                "candidatesTokenCount": 3,
+                "thoughtsTokenCount": 1,
+                "totalTokenCount": 7,
+            },
+            "modelVersion": "m",
+            "responseId": "r",
+        },
+    ]
+    assert dropped == ["usage.cache_write_tokens"]
+
+
+def test_sources_are_told_with_the_end() -> None:
+    """Sources of a streamed text are in the event that ends it, as in a whole response, each once."""
+    sources = [
+        Citation(uri="https://example.com/a", title="A", start=0, end=6),
+        Citation(title="Notes", quote="It was warm.", start=0, end=6),
+        Citation(uri="https://example.com/a", title="A", start=7, end=18, extra={"x": {"y": 1}}),
+    ]
+    answer = answered(Reasoning(content="hm"), Text(content="Zürich was wärmer.", citations=sources))
+    grounding = {
+        "groundingChunks": [
+            {"web": {"uri": "https://example.com/a", "title": "A"}},
+            {"retrievedContext": {"title": "Notes", "text": "It was warm."}},
+        ],
+        "groundingSupports": [
+            {
+                "segment": {"partIndex": 1, "startIndex": 0, "endIndex": 7, "text": "Zürich"},
+                "groundingChunkIndices": [0, 1],
+            },
+            {
+                "segment": {"partIndex": 1, "startIndex": 8, "endIndex": 20, "text": "was wärmer."},
+                "groundingChunkIndices": [0],
+            },
+        ],
+    }
+    body, dropped = whole(answer)
+    assert body["candidates"][0]["groundingMetadata"] == grounding
+    chunks, names = streamed(told_of(answer))
+    assert chunks[-1]["candidates"][0]["groundingMetadata"] == grounding
+    assert dropped == names == ["output[0].parts[1].citations.y"]
+    reader = GEMINI.stream_reader()
+    reader.feed(b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks))
+    for read in (reader.answered(), GEMINI.read_response(json.dumps(body).encode())):
+        (text,) = [p for p in read.output_messages[0].parts if isinstance(p, Text)]
+        assert text.citations == [replace(s, extra={}) for s in sources]
+
+
+def test_probabilities_are_told_once_their_text_is_whole() -> None:
+    """They are in an event of their own, whose candidate has no content."""
+    likely = TokenLogprob(token="hi", logprob=-0.5)
+    chunks, _ = streamed(told_of(answered(Text(content="hi", logprobs=[likely])), 100))
+    result = {"chosenCandidates": [{"token": "hi", "logProbability": -0.5}]}
+    assert chunks[1]["candidates"] == [{"index": 0, "logprobsResult": result}]
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "status"),
+    [
+        ("overloaded_error", 503, "UNAVAILABLE"),
+        ("rate_limit_error", 429, "RESOURCE_EXHAUSTED"),
+        ("UNAVAILABLE", 503, "UNAVAILABLE"),
+        ("server_error", 500, "INTERNAL"),
+        (None, 500, "INTERNAL"),
+    ],
+)
+def test_an_error_in_the_middle_is_told(word: str | None, code: int, status: str) -> None:
+    """A stream that breaks says so in Google's words; an array is closed as well."""
+    told = [events.Begun(), events.Broken(type=word, message="It broke.")]
+    chunks, _ = streamed(told)
+    error = {"code": code, "message": "It broke.", "status": status}
+    assert chunks[0]["error"] == error
+    array = GEMINI_ARRAY_WRITER.stream(ASKED, NOW)
+    (said,) = json.loads(b"".join(array.write(event) for event in told))
+    assert said["error"] == error
+
+
+def test_an_error_that_came_with_status_200_is_an_error() -> None:
+    """A whole response that is an error is told as one, and read as one."""
+    body, _ = GEMINI_WRITER.response(Answered(error_type="overloaded_error", error_message="Too much."), ASKED, NOW)
+    assert json.loads(body) == {"error": {"code": 503, "message": "Too much.", "status": "UNAVAILABLE"}}
+    assert GEMINI.read_response(body) == Answered(error_type="UNAVAILABLE", error_message="Too much.")
+
+
+def test_an_array_is_one_json_value() -> None:
+    """Without `alt=sse` a stream is a list, however little is in it."""
+    writer = GEMINI_ARRAY_WRITER.stream(ASKED, NOW)
+    assert writer.content_type == "application/json"
+    data = b"".join(writer.write(event) for event in told_of(answered(Text(content="hello")), 2))
+    assert ["".join(p["text"] for p in parts_of(chunk)) for chunk in json.loads(data)] == ["he", "ll", "o", ""]
+    empty = GEMINI_ARRAY_WRITER.stream(ASKED, NOW)
+    data = b"".join(empty.write(event) for event in (events.Begun(id="r"), events.Ended()))
+    assert json.loads(data) == [{"modelVersion": "gemini-3-flash", "responseId": "r"}]
+
+
+def test_foreign_facts_of_a_response_are_named() -> None:
+    """What another provider tells beside its answer has no place."""
+    answer = replace(
+        answered(Text(content="hi"), conversation_id="c", extra={"openai-chat": {"system_fingerprint": "f"}}),
+        output_messages=[Message(role="assistant", parts=[], extra={"openai-chat": {"annotations": []}})],
+    )
+    assert whole(answer)[1] == ["output[0].annotations", "system_fingerprint", "conversation"]
+    assert streamed(told_of(answer))[1] == ["system_fingerprint", "output[0].annotations"]
+
+
+def test_an_error_body_says_what_others_called_it() -> None:
+    """Google's word goes by the status; the provider's own and the request's id are in the details."""
+    body = json.loads(GEMINI_WRITER.error(Kind.CREDITS, 402, "Pay.", "insufficient_quota", "req"))
+    assert body == {
+        "error": {
+            "code": 402,
+            "message": "Pay.",
+            "status": "FAILED_PRECONDITION",
+            "details": [
+                {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "insufficient_quota"},
+                {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "req"},
+            ],
+        }
+    }
+    assert "details" not in json.loads(GEMINI_WRITER.error(Kind.SERVER, 418, "m", None, ""))["error"]

@@ -1,0 +1,317 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from msgspec.structs import replace
+
+from gateway.dialects.conversation import (
+    Asked,
+    Blob,
+    Citation,
+    Compaction,
+    File,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    Refusal,
+    ResponseFormat,
+    ServerToolCall,
+    Text,
+    Tool,
+    ToolCall,
+    ToolCallResponse,
+    ToolChoice,
+    Uri,
+)
+from gateway.dialects.openai_responses.read_response import RESPONSES
+from gateway.dialects.openai_responses.write_response import RESPONSES_WRITER
+from tests.dialects import drawing, sdk_types
+from tests.dialects import strategies_responses as drawn
+
+PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
+PNG_PART = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"}
+
+
+def sent(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+    """Write a request that the SDK's types take; return its body and what could not be said."""
+    request = RESPONSES_WRITER.request(asked)
+    body = json.loads(request.body)
+    sdk_types.check_request("openai-responses", body)
+    return body, request.dropped
+
+
+def chat(*messages: Message, **more: Any) -> Asked:
+    """Make a request."""
+    return replace(Asked(operation="chat", model="m", input_messages=list(messages)), **more)
+
+
+def user(*parts: Part, **more: Any) -> Message:
+    """Make a user's turn."""
+    return Message(role="user", parts=list(parts), **more)
+
+
+def model(*parts: Part, **more: Any) -> Message:
+    """Make a turn of the model's."""
+    return Message(role="assistant", parts=list(parts), **more)
+
+
+ASK = user(Text(content="a"))
+
+
+@given(drawn.asked())
+def test_a_request_comes_back_as_it_was(asked: Asked) -> None:
+    """What a response can be asked for is read back from what is written, with nothing dropped."""
+    request = RESPONSES_WRITER.request(asked)
+    assert (request.path, request.query, request.dropped) == ("/responses", "", [])
+    assert RESPONSES.read_conversation is not None
+    read_back = RESPONSES.read_conversation(request.body, request.path)
+    assert replace(read_back, tool_definitions=None) == asked
+
+
+def test_an_agents_session_as_it_is_written() -> None:
+    """System texts are the instructions, calls and results are items of their own, and nothing is to be kept."""
+    asked = chat(
+        Message(role="developer", parts=[Text(content="Be kind.")]),
+        user(Text(content="Look."), PNG, name="ann"),
+        model(
+            Reasoning(content="Hm.", extra={"anthropic-messages": {"signature": "EqQB"}}),
+            Text(content="I look."),
+            ToolCall(id="toolu_1", name="look", arguments={"at": "a"}),
+            ToolCall(name="now"),
+        ),
+        Message(
+            role="tool",
+            parts=[
+                ToolCallResponse(id="toolu_1", response=[Text(content="see", cache="5m"), PNG]),
+                ToolCallResponse(response={"hour": 3}, is_error=True),
+            ],
+        ),
+        user(Text(content="And?")),
+        system_instructions=[Text(content="You are a guide.", cache="default"), Text(content="Be short.")],
+        stream=True,
+        include_usage=True,
+        tools=[
+            Tool(name="look", description="L", parameters={"type": "object"}, cache="1h"),
+            Tool(name="now", parameters=drawing.STRICT, strict=True),
+            Tool(name="old", strict=True, parameters={"type": "object"}),
+        ],
+        tool_choice=ToolChoice(mode="tool", name="look"),
+        parallel_tool_calls=False,
+        parameters={
+            "gen_ai.request.max_tokens": 9,
+            "gen_ai.request.stop_sequences": ["END"],
+            "gen_ai.request.top_k": 3,
+            "gen_ai.request.reasoning.level": "enabled",
+            "gen_ai.request.stream": True,
+        },
+        reasoning_budget=2048,
+        show_reasoning=True,
+        logprobs=True,
+        top_logprobs=2,
+        metadata={"a": "b"},
+        user="u-1",
+    )
+    assert sent(asked) == (
+        {
+            "model": "m",
+            "input": [
+                {"type": "message", "role": "developer", "content": "Be kind."},
+                {
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": "ann: Look."}, PNG_PART],
+                },
+                {"type": "message", "role": "assistant", "content": "I look."},
+                {"type": "function_call", "call_id": "toolu_1", "name": "look", "arguments": '{"at":"a"}'},
+                {"type": "function_call", "call_id": "call_1", "name": "now", "arguments": "{}"},
+                {
+                    "type": "function_call_output",
+                    "call_id": "toolu_1",
+                    "output": [{"type": "input_text", "text": "see"}, PNG_PART],
+                },
+                {"type": "function_call_output", "call_id": "call_1", "output": '{"hour":3}'},
+                {"type": "message", "role": "user", "content": "And?"},
+            ],
+            "instructions": "You are a guide.\n\nBe short.",
+            "max_output_tokens": 9,
+            "stream": True,
+            "reasoning": {"effort": "medium", "summary": "auto"},
+            "top_logprobs": 2,
+            "metadata": {"a": "b"},
+            "user": "u-1",
+            "store": False,
+            "tools": [
+                {
+                    "type": "function",
+                    "name": "look",
+                    "description": "L",
+                    "parameters": {"type": "object"},
+                    "strict": False,
+                },
+                {"type": "function", "name": "now", "parameters": drawing.STRICT, "strict": True},
+                {"type": "function", "name": "old", "parameters": {"type": "object"}, "strict": False},
+            ],
+            "tool_choice": {"type": "function", "name": "look"},
+            "parallel_tool_calls": False,
+            "include": ["message.output_text.logprobs"],
+        },
+        [
+            "messages[2].parts[0].signature",
+            "messages[2].parts[0]: reasoning",
+            "cache_control",
+            "messages[3].parts[1].is_error",
+            "stop_sequences",
+            "top_k",
+            "reasoning_budget",
+            "tools.old.strict",
+        ],
+    )
+
+
+def test_a_session_of_its_own_goes_back_as_it_came() -> None:
+    """Reasoning in several parts is one item; a tool's result stands in its call's; a message keeps its phase."""
+    items = [
+        {
+            "type": "reasoning",
+            "summary": [{"type": "summary_text", "text": "One."}, {"type": "summary_text", "text": "Two."}],
+            "id": "rs_1",
+            "encrypted_content": "gAAA",
+        },
+        {
+            "type": "code_interpreter_call",
+            "code": "1+1",
+            "id": "ci_1",
+            "status": "completed",
+            "outputs": [{"type": "logs", "logs": "2"}],
+        },
+        {"type": "message", "role": "assistant", "phase": "commentary", "content": "So."},
+        {
+            "type": "image_generation_call",
+            "output_format": "png",
+            "id": "ig_1",
+            "status": "failed",
+            "result": "iVBORw0KGgo=",
+        },
+        {"type": "custom_tool_call", "call_id": "c", "name": "run", "input": "ls"},
+        {"type": "custom_tool_call_output", "call_id": "c", "output": "a.txt"},
+    ]
+    assert RESPONSES.read_conversation is not None
+    asked = RESPONSES.read_conversation(json.dumps({"model": "m", "input": items}).encode(), "/")
+    request = RESPONSES_WRITER.request(asked)
+    assert (json.loads(request.body)["input"], request.dropped) == (items, [])
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "dropped"),
+    [
+        (Refusal(content="No."), [{"type": "input_text", "text": "No."}], []),
+        (
+            Uri(modality="image", uri="https://x/i"),
+            [{"type": "input_image", "image_url": "https://x/i", "detail": "auto"}],
+            [],
+        ),
+        (
+            Blob(modality="document", mime_type="application/pdf", content="JVBERi0="),
+            [
+                {
+                    "type": "input_file",
+                    "file_data": "data:application/pdf;base64,JVBERi0=",
+                    "filename": "document.pdf",
+                }
+            ],
+            [],
+        ),
+        (File(modality="document", file_id="f"), [{"type": "input_file", "file_id": "f"}], []),
+        (Uri(modality="video", uri="https://x/v"), None, ["messages[0].parts[0]: video uri"]),
+        (Compaction(content="So far."), None, ["messages[0].parts[0]: compaction"]),
+        (Other(kind="novel", dialect="gemini"), None, ["messages[0].parts[0]: novel"]),
+        (
+            ServerToolCall(name="web", server_tool_call={"type": "web_search", "input": {}}),
+            None,
+            ["messages[0].parts[0]: server tool call"],
+        ),
+        (
+            Text(content="a", citations=[Citation(uri="u")], cache="5m"),
+            [{"type": "input_text", "text": "a"}],
+            [
+                "cache_control",
+                "messages[0].parts[0].citations",
+            ],
+        ),
+    ],
+)
+def test_parts_are_written_or_named(part: Part, content: Any, dropped: list[str]) -> None:
+    """Each kind of part has its place in a user's message, or its name in the list."""
+    body, named = sent(chat(user(part)))
+    assert [item["content"] for item in body["input"]] == ([content] if content else [])
+    assert named == dropped
+
+
+def test_the_models_own_turns_are_told_as_its_output() -> None:
+    """Several texts and a refusal are parts of one message; an image is none that it can have said."""
+    body, dropped = (
+        RESPONSES_WRITER.request(chat(model(Text(content="a"), Refusal(content="No."), PNG, name="x"))),
+        None,
+    )
+    [item] = json.loads(body.body)["input"]
+    assert item["content"] == [
+        {"type": "output_text", "text": "a", "annotations": []},
+        {"type": "refusal", "refusal": "No."},
+    ]
+    assert body.dropped == ["messages[0].name", "messages[0].parts[2]: image blob"]
+    assert dropped is None
+
+
+@pytest.mark.parametrize(
+    ("more", "told", "dropped"),
+    [
+        ({"tool_choice": ToolChoice(mode="required")}, {}, ["tool_choice"]),
+        ({"tool_choice": ToolChoice(mode="auto"), "parallel_tool_calls": True}, {}, []),
+        ({"show_reasoning": False}, {}, []),
+        ({"reasoning_budget": 0}, {"reasoning": {"effort": "none"}}, []),
+        ({"parameters": {"gen_ai.request.reasoning.level": "novel"}}, {}, ["reasoning.level"]),
+        ({"logprobs": True}, {"top_logprobs": 0, "include": ["message.output_text.logprobs"]}, []),
+        ({"logprobs": False}, {}, []),
+        ({"response_format": ResponseFormat(type="json")}, {"text": {"format": {"type": "json_object"}}}, []),
+        (
+            {"response_format": ResponseFormat(type="json_schema", schema={}, strict=True)},
+            {"text": {"format": {"type": "json_schema", "name": "answer", "schema": {}, "strict": True}}},
+            [],
+        ),
+        ({"extra": {"openai-chat": {"logit_bias": {"1": 2}}}}, {}, ["logit_bias"]),
+        (
+            {
+                "tools": [
+                    Tool(
+                        name="patch",
+                        kind="custom",
+                        extra={
+                            "openai-chat": {
+                                "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "s"}}
+                            }
+                        },
+                    )
+                ],
+                "tool_choice": ToolChoice(mode="tool", name="patch"),
+            },
+            {
+                "tools": [
+                    {
+                        "type": "custom",
+                        "name": "patch",
+                        "format": {"type": "grammar", "syntax": "lark", "definition": "s"},
+                    }
+                ],
+                "tool_choice": {"type": "custom", "name": "patch"},
+            },
+            [],
+        ),
+    ],
+)
+def test_settings_are_written_or_named(more: dict[str, Any], told: dict[str, Any], dropped: list[str]) -> None:
+    """Each setting has its field, or its name in the list; what means the same unsaid is neither."""
+    body, named = sent(replace(chat(ASK), **more))
+    assert {key: body[key] for key in body if key not in {"model", "input", "store"}} == told
+    assert named == dropped

@@ -1,0 +1,340 @@
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.responses import Response
+
+from gateway.dialects import events
+from gateway.dialects.conversation import (
+    Answered,
+    Asked,
+    Blob,
+    Citation,
+    Message,
+    Part,
+    Reasoning,
+    Refusal,
+    ServerToolCall,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
+from gateway.dialects.openai_responses.read_response import RESPONSES
+from gateway.dialects.openai_responses.write_response import RESPONSES_WRITER
+from tests.dialects import drawing, sdk_types
+from tests.dialects import strategies_responses as drawn
+from tests.dialects.telling import folded, read, told_of, written
+
+NOW = 1795162800.25
+ASKED = Asked(
+    operation="chat",
+    model="gpt-5.4",
+    system_instructions=[Text(content="Be short.")],
+    parameters={"gen_ai.request.max_tokens": 9, "gen_ai.request.reasoning.level": "low"},
+    metadata={"a": "b"},
+    parallel_tool_calls=False,
+    user="u-1",
+)
+
+
+def answer(*parts: Part, **more: Any) -> Answered:
+    """Make a response with one choice."""
+    message = Message(role="assistant", parts=list(parts), finish_reason=more.pop("finish_reason", "stop"))
+    return Answered(id="resp_1", model="m", created=7, output_messages=[message], **more)
+
+
+def whole(answered: Answered) -> tuple[dict[str, Any], list[str]]:
+    """Write a whole response, that the SDK takes; return it and what could not be said."""
+    body, dropped = RESPONSES_WRITER.response(answered, ASKED, NOW)
+    Response.model_validate_json(body)
+    return json.loads(body), dropped
+
+
+def streamed(told: Iterable[events.Event]) -> tuple[list[dict[str, Any]], Response, list[str]]:
+    """Write a stream; return its events, what the SDK makes of them, and what could not be said."""
+    stream, writer = written(RESPONSES_WRITER, ASKED, told, NOW)
+    return list(sdk_types.data_of(stream)), sdk_types.response(stream), writer.dropped
+
+
+@given(st.data())
+def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
+    """What a response can say is read back from what is written."""
+    answered = data.draw(drawn.answered())
+    body, dropped = RESPONSES_WRITER.response(answered, ASKED, NOW)
+    assert dropped == []
+    assert RESPONSES.read_response(body) == answered
+
+
+@given(st.data())
+def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
+    """What is written of a stream, cut anywhere, is read as what it told."""
+    answered = data.draw(drawn.answered(streamed=True))
+    stream, writer = written(RESPONSES_WRITER, ASKED, told_of(answered, data.draw(st.integers(1, 20))))
+    assert writer.dropped == []
+    reader, told = read(RESPONSES, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
+    assert reader.answered() == answered
+    assert (reader.ended, reader.unread) == (True, 0)
+    assert folded(told) == answered.output_messages
+
+
+IDS = iter(range(10**6))
+PLAIN = st.one_of(
+    drawn.said(),
+    st.builds(Refusal, content=drawing.WORDS),
+    st.builds(Reasoning, content=drawing.WORDS, extra=st.sampled_from([{}, {"gemini": {"thoughtSignature": "c2ln"}}])),
+    drawing.custom_calls(IDS),
+    drawing.calls(IDS),
+)
+
+
+@given(st.lists(PLAIN, max_size=6), st.none() | drawing.usages(), st.integers(1, 20))
+def test_the_sdk_makes_of_a_stream_what_it_reads_whole(parts: list[Part], usage: Usage | None, piece: int) -> None:
+    """OpenAI's SDK knows each event, and makes of them what the last one tells, and what is told unstreamed."""
+    answered = answer(*parts, usage=usage)
+    body, _ = whole(answered)
+    _, made, _ = streamed(told_of(answered, piece))
+    assert made.to_dict() == Response.model_validate(body).to_dict()
+
+
+def test_a_whole_response_as_it_is_written() -> None:
+    """It repeats what was asked; texts that follow each other are parts of one message."""
+    logprob = TokenLogprob(token="é", logprob=-1.0, top=[TokenLogprob(token="e", logprob=-2.0)])
+    body, dropped = whole(
+        answer(
+            Reasoning(content="One."),
+            Reasoning(content="Two."),
+            Text(content="It is ", citations=[Citation(uri="https://x", quote="q")], logprobs=[logprob]),
+            Text(content="so."),
+            ToolCall(name="f", arguments={"a": 1}),
+            finish_reason="tool_calls",
+            usage=Usage(input_tokens=3, output_tokens=4, cache_read_tokens=2),
+            conversation_id="conv_1",
+        )
+    )
+    token = {"token": "é", "logprob": -1.0, "bytes": [195, 169]}
+    annotation = {"type": "url_citation", "url": "https://x", "title": "https://x", "start_index": 0, "end_index": 6}
+    assert body == {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 7,
+        "status": "completed",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": "Be short.",
+        "max_output_tokens": 9,
+        "metadata": {"a": "b"},
+        "model": "m",
+        "output": [
+            {
+                "id": "rs_1_0",
+                "type": "reasoning",
+                "summary": [{"type": "summary_text", "text": "One."}, {"type": "summary_text", "text": "Two."}],
+            },
+            {
+                "type": "message",
+                "id": "msg_1_1",
+                "status": "completed",
+                "role": "assistant",
+                "content": [
+                    {
+                        "type": "output_text",
+                        "text": "It is ",
+                        "annotations": [annotation],
+                        "logprobs": [{**token, "top_logprobs": [{"token": "e", "logprob": -2.0, "bytes": [101]}]}],
+                    },
+                    {"type": "output_text", "text": "so.", "annotations": [], "logprobs": []},
+                ],
+            },
+            {
+                "id": "fc_1_2",
+                "status": "completed",
+                "type": "function_call",
+                "call_id": body["output"][2]["call_id"],
+                "name": "f",
+                "arguments": '{"a":1}',
+            },
+        ],
+        "parallel_tool_calls": False,
+        "previous_response_id": None,
+        "reasoning": {"effort": "low", "summary": None},
+        "store": False,
+        "temperature": 1.0,
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "usage": {
+            "input_tokens": 3,
+            "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 0},
+            "output_tokens": 4,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 7,
+        },
+        "user": "u-1",
+        "conversation": {"id": "conv_1"},
+    }
+    assert body["output"][2]["call_id"].startswith("call_")
+    assert dropped == ["output[2].citations.quote"]
+
+
+def test_a_stream_as_it_is_written() -> None:
+    """Each item begins, grows and is done; one that more could belong to is done when another begins."""
+    stream, made, dropped = streamed(
+        told_of(answer(Text(content="Hi"), Text(content="."), ToolCall(id="c", name="f"), finish_reason="tool_calls"))
+    )
+    at = {"item_id": "msg_1_0", "output_index": 0}
+    text = {"type": "output_text", "annotations": [], "logprobs": []}
+    message = {"type": "message", "id": "msg_1_0", "status": "completed", "role": "assistant"}
+    call = {"id": "fc_1_1", "status": "completed", "type": "function_call", "call_id": "c", "name": "f"}
+    said = [{**text, "text": "Hi"}, {**text, "text": "."}]
+    expected = [
+        {"type": "output_item.added", "output_index": 0, "item": {**message, "status": "in_progress", "content": []}},
+        {"type": "content_part.added", **at, "content_index": 0, "part": {**text, "text": ""}},
+        {"type": "output_text.delta", **at, "content_index": 0, "delta": "Hi", "logprobs": []},
+        {"type": "output_text.done", **at, "content_index": 0, "text": "Hi", "logprobs": []},
+        {"type": "content_part.done", **at, "content_index": 0, "part": said[0]},
+        {"type": "content_part.added", **at, "content_index": 1, "part": {**text, "text": ""}},
+        {"type": "output_text.delta", **at, "content_index": 1, "delta": ".", "logprobs": []},
+        {"type": "output_text.done", **at, "content_index": 1, "text": ".", "logprobs": []},
+        {"type": "content_part.done", **at, "content_index": 1, "part": said[1]},
+        {"type": "output_item.done", "output_index": 0, "item": {**message, "content": said}},
+        {"type": "output_item.added", "output_index": 1, "item": {**call, "status": "in_progress", "arguments": ""}},
+        {
+            "type": "function_call_arguments.done",
+            "item_id": "fc_1_1",
+            "output_index": 1,
+            "name": "f",
+            "arguments": "{}",
+        },
+        {"type": "output_item.done", "output_index": 1, "item": {**call, "arguments": "{}"}},
+    ]
+    assert [event["type"] for event in stream[:2]] == ["response.created", "response.in_progress"]
+    assert stream[2:-1] == [
+        {**event, "type": f"response.{event['type']}", "sequence_number": number}
+        for number, event in enumerate(expected, 2)
+    ]
+    assert made.output_text == "Hi."
+    assert (made.status, dropped) == ("completed", [])
+
+
+def test_calls_that_interleave_stay_apart() -> None:
+    """Items may grow at the same time: each delta leaves with its item's number."""
+    told: list[events.Event] = [events.Begun(id="resp_1", model="m")]
+    told += [events.PartBegun(index=i, part=ToolCall(id=f"c{i}", name="f")) for i in (0, 1)]
+    told += [events.PartGrown(index=i, text=text) for text in ('{"a":', "1}") for i in (1, 0)]
+    told += [events.PartDone(index=i, part=ToolCall(id=f"c{i}", name="f", arguments={"a": 1})) for i in (1, 0)]
+    told += [events.ChoiceDone(finish_reason="tool_calls"), events.Ended()]
+    stream, made, _ = streamed(told)
+    deltas = [e["output_index"] for e in stream if e["type"] == "response.function_call_arguments.delta"]
+    assert deltas == [1, 0, 1, 0]
+    assert [item.call_id for item in made.output if item.type == "function_call"] == ["c0", "c1"]
+
+
+WEB = ServerToolCall(name="web_search", server_tool_call={"type": "web_search", "input": {}})
+
+
+@pytest.mark.parametrize(
+    ("parts", "dropped"),
+    [
+        ([WEB], ["output[0]: server tool call"]),
+        ([Blob(modality="audio", content="AA==")], ["output[0]: audio blob"]),
+        ([Text(content="a", citations=[Citation(title="none")])], ["output[0].citations"]),
+        ([Text(content="a", extra={"gemini": {"thoughtSignature": "s"}})], ["output[0].thoughtSignature"]),
+        ([ToolCall(id="c", name="f", extra={"gemini": {"thoughtSignature": "s"}})], ["output[0].thoughtSignature"]),
+    ],
+)
+def test_what_has_no_word_is_named(parts: list[Part], dropped: list[str]) -> None:
+    """Whole and streamed alike."""
+    assert whole(answer(*parts))[1] == dropped
+    assert streamed(told_of(answer(*parts)))[2] == dropped
+
+
+@pytest.mark.parametrize(
+    ("reason", "word", "status", "details", "dropped"),
+    [
+        ("tool_calls", "tool_use", "completed", None, []),
+        ("length", "max_tokens", "incomplete", "max_output_tokens", []),
+        ("content_filter", "refusal", "incomplete", "content_filter", []),
+        ("error", "MALFORMED_FUNCTION_CALL", "failed", None, []),
+        ("pause_turn", None, "completed", None, ["finish_reason: pause_turn"]),
+    ],
+)
+def test_how_it_ended_is_its_status(
+    reason: str, word: str | None, status: str, details: str | None, dropped: list[str]
+) -> None:
+    """Another reason than it has words for is named."""
+    message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
+    body, named = whole(Answered(output_messages=[message]))
+    stream, _, streamed_named = streamed(told_of(Answered(output_messages=[message])))
+    for said in (body, stream[-1]["response"]):
+        assert (said["status"], (said["incomplete_details"] or {}).get("reason")) == (status, details)
+        assert bool(said["error"]) == (status == "failed")
+    assert named == streamed_named == dropped
+    assert stream[-1]["type"] == f"response.{status}"
+
+
+def test_other_choices_are_named() -> None:
+    """There is room for one."""
+    messages = [Message(role="assistant", parts=[Text(content=c)], finish_reason="stop") for c in "ab"]
+    assert whole(Answered(output_messages=messages))[1] == ["choices[1]"]
+    _, made, dropped = streamed(told_of(Answered(output_messages=messages)))
+    assert (made.output_text, dropped) == ("a", ["choices[1]"])
+
+
+@pytest.mark.parametrize("usage", [None, Usage(), Usage(reasoning_tokens=3)])
+def test_counts_that_are_unknown_are_none(usage: Usage | None) -> None:
+    """Zero is a count: what was not counted is null."""
+    assert whole(answer(Text(content="a"), usage=usage))[0]["usage"] is None
+    assert streamed(told_of(answer(Text(content="a"), usage=usage)))[1].usage is None
+
+
+def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
+    """It goes out as what is encrypted, which clients send back, and comes back as what it was."""
+    thoughts: list[Part] = [
+        Reasoning(content="Hm.", extra={"anthropic-messages": {"signature": "EqQB"}}),
+        Reasoning(content="", extra={"anthropic-messages": {"data": "EmwK"}}),
+    ]
+    body, dropped = whole(answer(*thoughts))
+    assert dropped == []
+    _, made, dropped = streamed(told_of(answer(*thoughts)))
+    assert made.output[0].to_dict() == body["output"][0]
+    assert dropped == []
+    assert RESPONSES.read_conversation is not None
+    for output in (body["output"], [item.to_dict() for item in made.output]):
+        asked = RESPONSES.read_conversation(json.dumps({"input": output}).encode(), "/")
+        assert asked.input_messages == [Message(role="assistant", parts=thoughts)]
+
+
+@pytest.mark.parametrize(
+    ("word", "error"),
+    [
+        ("rate_limit_exceeded", {"code": "rate_limit_exceeded", "message": "No."}),
+        ("rate_limit_error", {"code": "rate_limit_exceeded", "message": "No.", "type": "rate_limit_error"}),
+        ("overloaded_error", {"code": "server_error", "message": "No.", "type": "overloaded_error"}),
+        (None, {"code": "server_error", "message": "No."}),
+    ],
+)
+def test_errors_are_a_response_that_failed(word: str | None, error: dict[str, Any]) -> None:
+    """In the middle of a stream, with what came before it; and in place of a whole response."""
+    told = [*list(told_of(answer(Text(content="Once upon"), ToolCall(id="c", name="f", arguments=[1]))))[:7]]
+    told = told[: next(i for i, event in enumerate(told) if isinstance(event, events.PartDone))]
+    stream, _ = written(RESPONSES_WRITER, ASKED, [*told, events.Broken(type=word, message="No.")])
+    last = list(sdk_types.data_of(stream))[-1]
+    assert (last["type"], last["response"]["error"]) == ("response.failed", error)
+    [item] = last["response"]["output"]
+    assert (item["status"], item["content"][0]["text"]) == ("incomplete", "Once upon")
+    body, _ = whole(Answered(error_type=word, error_message="No."))
+    assert (body["status"], body["error"]) == ("failed", error)
+
+
+def test_a_stream_that_stops_without_an_end_has_none() -> None:
+    """The writer makes none up: its client sees that the response is not whole."""
+    stream, _ = written(RESPONSES_WRITER, ASKED, list(told_of(answer(Text(content="Once"))))[:3])
+    assert b"response.completed" not in stream
+    assert b"output_item.done" not in stream

@@ -1,0 +1,74 @@
+import pytest
+
+from gateway.dialects.conversation import Asked
+from gateway.dialects.shared.reasoning import budget, level, lost
+from gateway.dialects.shared.unsupported import Dropped
+
+
+def asked(said: str | None, tokens: int | None, *, shown: bool | None = None) -> Asked:
+    """Ask for some thinking."""
+    parameters = {"gen_ai.request.reasoning.level": said} if said else {}
+    return Asked(operation="chat", parameters=dict(parameters), reasoning_budget=tokens, show_reasoning=shown)
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens", "as_level", "as_budget"),
+    [
+        (None, None, None, None),
+        ("none", None, "none", 0),
+        ("disabled", None, "none", 0),
+        ("disabled", 4096, "none", 4096),
+        (None, 0, "none", 0),
+        ("minimal", None, "minimal", 512),
+        ("low", None, "low", 1024),
+        ("medium", None, "medium", 8192),
+        ("high", None, "high", 24576),
+        ("xhigh", None, "xhigh", 32768),
+        ("max", None, "max", 65536),
+        ("enabled", 512, "minimal", 512),
+        ("enabled", 513, "low", 513),
+        ("enabled", 8192, "medium", 8192),
+        ("enabled", 8193, "high", 8193),
+        ("enabled", 100_000, "max", 100_000),
+        ("low", 30_000, "low", 30_000),
+        ("enabled", None, "medium", 8192),
+        ("adaptive", None, "medium", 8192),
+        (None, -1, "medium", 8192),
+        ("novel", None, None, None),
+    ],
+)
+def test_levels_and_budgets_are_told_as_each_other(
+    said: str | None, tokens: int | None, as_level: str | None, as_budget: int | None
+) -> None:
+    """A level, a number of tokens or a switch; below zero is as many as the model sees fit."""
+    assert level(asked(said, tokens)) == as_level
+    assert budget(asked(said, tokens)) == as_budget
+
+
+@pytest.mark.parametrize("tokens", [512, 1024, 8192, 24576, 32768, 65536])
+def test_a_budget_comes_back_as_it_was(tokens: int) -> None:
+    """What a level stands for is that level's budget."""
+    found = level(asked(None, tokens))
+    assert budget(asked(found, None)) == tokens
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens", "shown", "shows", "names"),
+    [
+        ("low", None, None, False, []),
+        ("enabled", 2048, None, False, ["reasoning_budget"]),
+        (None, 0, None, False, []),
+        (None, -1, None, False, []),
+        ("novel", None, None, False, ["reasoning.level"]),
+        (None, None, True, False, ["show_reasoning"]),
+        (None, None, False, False, ["show_reasoning"]),
+        (None, None, False, True, []),
+    ],
+)
+def test_what_a_level_cannot_say_is_named(
+    said: str | None, tokens: int | None, shown: bool | None, shows: bool, names: list[str]
+) -> None:
+    """An exact budget, a word that is none of ours, and whether thinking is shown."""
+    dropped = Dropped()
+    lost(asked(said, tokens, shown=shown), dropped, shows=shows)
+    assert dropped.names == names

@@ -1,0 +1,50 @@
+"""What every reader leans on."""
+
+import msgspec
+import pytest
+
+from gateway.dialects.wire.json import definitions
+
+
+def raw(data: bytes) -> msgspec.Raw:
+    """Return a JSON value as a decoder passes it over."""
+    return msgspec.json.decode(data, type=msgspec.Raw)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b'[{"name":"f"}]', b'[{"name":"f"}]'),
+        (b'[\n  {"name": "f",\r\n\t"description": "a\\nb"}\n]', b'[{"name":"f","description":"a\\nb"}]'),
+        (b'[{"name":"\xff"}]', '[{"name":"\ufffd"}]'.encode()),
+        (b"null", None),
+    ],
+    ids=["as it stands", "on one line", "as UTF-8", "none"],
+)
+def test_tools_fit_on_a_line_of_the_journal(sent: bytes, kept: bytes | None) -> None:
+    """Tools are written as they were sent, but for white space between values, which could end a line."""
+    found = definitions(raw(sent))
+    assert kept == (None if found is None else bytes(found))
+
+
+def test_keys_of_remote_tools_are_not_kept() -> None:
+    """What opens an MCP server is taken out, in whatever field it is sent."""
+    tools = [
+        {
+            "type": "mcp",
+            "server_label": "docs",
+            "server_url": "https://x.example/sse?token=KEY1",
+            "authorization": "KEY2",
+            "headers": {"X-Api": "KEY3"},
+        },
+        {"type": "function", "name": "f", "headers": {"kept": True}},
+    ]
+    found = msgspec.json.decode(bytes(definitions(raw(msgspec.json.encode(tools))) or b""))
+    assert found[0] == {
+        "type": "mcp",
+        "server_label": "docs",
+        "server_url": "https://x.example/sse",
+        "authorization": "[redacted]",
+        "headers": "[redacted]",
+    }
+    assert found[1] == tools[1]

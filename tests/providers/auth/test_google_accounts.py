@@ -1,0 +1,418 @@
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from google.auth import identity_pool, impersonated_credentials, jwt
+from google.auth.external_account_authorized_user import Credentials as FederatedUser
+from google.auth.transport.requests import Request
+from google.oauth2.credentials import Credentials as User
+from google.oauth2.service_account import Credentials as ServiceAccount
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import Kind
+from gateway.providers.auth.google_accounts import Token, read_token, token_of
+from gateway.providers.auth.token_request import Refused
+from gateway.providers.http.client import Client
+from tests.support.google import (
+    NOW,
+    SCOPE,
+    Json,
+    Made,
+    account,
+    external,
+    failure,
+    federated,
+    form,
+    granted,
+    key,
+    maker,
+    user,
+)
+from tests.support.upstream import Asked, Step, Upstream, reply
+
+ENDS = "2026-09-21T15:13:20Z"  # an hour after NOW
+ACT = "/v1/projects/-/serviceAccounts/other@p.iam.gserviceaccount.com:generateAccessToken"
+TO_ACT = reply({"accessToken": "hidden.other", "expireTime": ENDS})
+
+
+@pytest.fixture(name="made")
+async def _made(tmp_path: Path) -> AsyncIterator[Made]:
+    """Make chains that look for files in a folder of the test's."""
+    client = Client()
+    yield maker(client, tmp_path)
+    await client.close()
+
+
+def claims(assertion: str) -> Json:
+    """Return what a service account says; its key has signed it."""
+    header, said, signed, mark = jwt._unverified_decode(assertion)
+    key().public_key().verify(mark, signed, PKCS1v15(), SHA256())
+    assert header == {"alg": "RS256", "typ": "JWT", "kid": "k1"}
+    assert said.pop("exp") - said.pop("iat") == 3600
+    return said
+
+
+def heard(asked: Asked) -> Any:
+    """Return what matters of a request to a token service."""
+    if asked.header("Content-Type") == "application/json":
+        sent = {name: value for name, value in asked.json.items() if value is not None}
+    else:
+        sent = form(asked) if asked.method == "POST" else {}
+    if "assertion" in sent:
+        sent["assertion"] = claims(sent["assertion"])
+    return asked.method, asked.target, sent, asked.header("Authorization")
+
+
+async def test_a_users_refresh_token_is_traded(made: Made, upstream: Upstream) -> None:
+    """What gcloud's login left gives a token, asked for as google-auth does."""
+    upstream.answers(granted())
+    info = user(f"{upstream.url}/token?a=b")
+    assert await made(gcloud=info).get(NOW) == "hidden.1"
+    theirs = User.from_authorized_user_info(info).with_token_uri(info["token_uri"])
+    await asyncio.to_thread(theirs.refresh, Request())
+    ours, others = map(heard, upstream.asked)
+    assert ours == others
+    assert ours[2]["refresh_token"] == "1//hidden-refresh"
+
+
+async def test_a_service_accounts_key_signs(made: Made, upstream: Upstream) -> None:
+    """A key file gives a token for what the key has signed, asked for as google-auth does."""
+    upstream.answers(granted())
+    info = account(f"{upstream.url}/token")
+    assert await made(named=info).get(NOW) == "hidden.1"
+    theirs = ServiceAccount.from_service_account_info(info, scopes=[SCOPE])
+    await asyncio.to_thread(theirs.refresh, Request())
+    ours, others = map(heard, upstream.asked)
+    assert ours == others
+    assert ours[2]["assertion"] == {
+        "iss": "robot@p.iam.gserviceaccount.com",
+        "aud": "https://oauth2.googleapis.com/token",
+        "scope": SCOPE,
+    }
+    assert jwt._unverified_decode(form(upstream.asked[0])["assertion"])[1]["iat"] == int(NOW)
+
+
+@pytest.mark.parametrize("more", [{}, {"client_id": "c", "client_secret": "hidden"}, {"workforce": "9"}])
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("acting", [False, True])
+async def test_another_platforms_token_is_traded(
+    made: Made, upstream: Upstream, tmp_path: Path, more: Json, as_json: bool, acting: bool
+) -> None:
+    """A token in a file gives one of Google's, or of the account it may act for, asked for as google-auth does."""
+    upstream.answers(granted(), *([TO_ACT, granted(), TO_ACT] if acting else []))
+    token = tmp_path / "token"
+    token.write_text(json.dumps({"t": "hidden.subject"}) if as_json else "hidden.subject")
+    source: Json = {"file": str(token)}
+    source |= {"format": {"type": "json", "subject_token_field_name": "t"}} if as_json else {}
+    info = external(f"{upstream.url}/v1/token", source, **{k: v for k, v in more.items() if k != "workforce"})
+    if "workforce" in more:
+        info |= {
+            "audience": "//iam.googleapis.com/locations/global/workforcePools/w/providers/i",
+            "workforce_pool_user_project": "9",
+        }
+    if acting:
+        info["service_account_impersonation_url"] = upstream.url + ACT
+        info["service_account_impersonation"] = {"token_lifetime_seconds": 900}
+    assert await made(named=info).get(NOW) == ("hidden.other" if acting else "hidden.1")
+    theirs = identity_pool.Credentials.from_info(info).with_scopes([SCOPE])
+    await asyncio.to_thread(theirs.refresh, Request())
+    ours, others = upstream.asked[: len(upstream.asked) // 2], upstream.asked[len(upstream.asked) // 2 :]
+    first, real = heard(ours[0]), heard(others[0])
+    # google-auth asks for less where the token is only to act for another account with
+    assert first == (real[0], real[1], real[2] | {"scope": SCOPE}, real[3])
+    assert first[2]["subject_token"] == "hidden.subject"
+    assert list(map(heard, ours[1:])) == list(map(heard, others[1:]))
+    if acting:
+        assert heard(ours[1])[2:] == ({"scope": [SCOPE], "lifetime": "900s"}, "Bearer hidden.1")
+
+
+async def test_another_platforms_service_is_asked(made: Made, upstream: Upstream) -> None:
+    """A token may come from a service, asked with the headers that the file has; it is asked anew each time."""
+    upstream.answers(reply({"value": "hidden.a\n"}), granted("1", 60), reply({"value": "hidden.b"}), granted("2"))
+    source = {
+        "url": f"{upstream.url}/identity?audience=x",
+        "headers": {"Authorization": "bearer hidden", "Metadata": "true"},
+        "format": {"type": "json", "subject_token_field_name": "value"},
+    }
+    chain = made(named=external(upstream.url, source))
+    assert [await chain.get(NOW + s) for s in (0, 59)] == ["hidden.1", "hidden.2"]
+    asked, first, _, second = upstream.asked
+    assert (asked.method, asked.target) == ("GET", "/identity?audience=x")
+    assert (asked.header("Authorization"), asked.header("Metadata")) == ("bearer hidden", "true")
+    assert (form(first)["subject_token"], form(second)["subject_token"]) == ("hidden.a", "hidden.b")
+
+
+async def test_a_federated_users_refresh_token_is_traded(made: Made, upstream: Upstream) -> None:
+    """What gcloud's login by another identity provider left gives a token, asked for as google-auth does."""
+    upstream.answers(granted())
+    info = federated(f"{upstream.url}/v1/oauthtoken")
+    assert await made(gcloud=info).get(NOW) == "hidden.1"
+    await asyncio.to_thread(FederatedUser.from_info(info).refresh, Request())
+    ours, others = map(heard, upstream.asked)
+    assert ours == others
+    assert ours[3] == "Basic " + b64encode(b"c:hidden").decode()
+
+
+@pytest.mark.parametrize("delegates", [None, ["between@p.iam.gserviceaccount.com"]])
+async def test_an_account_is_acted_for(made: Made, upstream: Upstream, delegates: list[str] | None) -> None:
+    """A file that holds another gives a token of the account to act for, asked for as google-auth does."""
+    upstream.answers(granted(), TO_ACT, granted(), TO_ACT)
+    info: Json = {
+        "type": "impersonated_service_account",
+        "source_credentials": account(f"{upstream.url}/token"),
+        "service_account_impersonation_url": upstream.url + ACT,
+        "delegates": delegates,
+    }
+    chain = made(named=info)
+    assert await chain.get(NOW) == "hidden.other"
+    theirs = impersonated_credentials.Credentials.from_impersonated_service_account_info(info, scopes=[SCOPE])
+    theirs._iam_endpoint_override = upstream.url + ACT  # it asks Google where only the file says otherwise
+    await asyncio.to_thread(theirs.refresh, Request())
+    ours, others = upstream.asked[:2], upstream.asked[2:]
+    assert heard(ours[1]) == heard(others[1])
+    assert heard(ours[1])[2] == {"scope": [SCOPE], "lifetime": "3600s"} | (
+        {"delegates": delegates} if delegates else {}
+    )
+    upstream.answers(granted("2"), TO_ACT)
+    assert await chain.get(NOW + 3600 - 226) == "hidden.other"
+    assert len(upstream.asked) == 4
+    assert await chain.get(NOW + 3600 - 225) == "hidden.other"
+    assert len(upstream.asked) == 6
+
+
+FILE = {"file": "/no/such/token"}
+OTHER = "https://example.com/x"
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ([], "holds no JSON object"),
+        ("{hidden", "holds no JSON object"),
+        ("[" * 100_000, "holds no JSON object"),
+        ({}, "it lacks type"),
+        ({"type": ["hidden"]}, "it lacks type"),
+        (
+            {"type": ["hidden"]} and {"type": "gdch_service_account"},
+            "its type is 'gdch_service_account', and what is known",
+        ),
+        (user(OTHER, refresh_token="", client_secret=3), "it lacks client_secret, refresh_token"),
+        (user("http://example.com/x"), "its token_uri is neither https:// nor on this machine"),
+        (user("http://127.0.0.1.example.com/x"), "its token_uri is neither https:// nor on this machine"),
+        (user("http://169.254.169.254/x"), "its token_uri is neither https:// nor on this machine"),
+        (user("file:///etc/passwd"), "its token_uri is no URL"),
+        (user("https://u:hidden@example.com/"), "its token_uri is no URL"),
+        (user(["hidden"]), "its token_uri is no text"),  # type: ignore[arg-type]
+        (user("http://127.0.0.1:9/", refresh_token="\ud800"), "one of its texts cannot be sent"),
+        (user("http://127.0.0.1:9/a b"), "what is set for 127.0.0.1 makes no request"),
+        (account(OTHER, private_key="hidden"), "its private_key cannot be used: there is no private key in PEM"),
+        (account(OTHER, private_key=None, client_email=None), "it lacks client_email, private_key"),
+        (account("http://example.com/x"), "its token_uri is neither"),
+        (external(OTHER, FILE), "/no/such/token cannot be read: No such file or directory"),
+        (external(OTHER, {"file": "/"}), "/ cannot be read: Is a directory"),
+        (external(OTHER, {}), "its credential_source has neither file nor url"),
+        (external(OTHER, []), "it lacks credential_source"),  # type: ignore[arg-type]
+        (external(OTHER, {"environment_id": "aws1"}), "takes the token from AWS; only file and url are known here"),
+        (external(OTHER, {"executable": {"command": "hidden"}}), "takes the token from a program"),
+        (external(OTHER, {"certificate": {}}), "takes the token from a certificate"),
+        (external(OTHER, {"url": "http://example.com/"}), "its credential_source.url is neither"),
+        (external(OTHER, {"url": OTHER, "headers": ["hidden"]}), "the headers of its credential_source are no texts"),
+        (external(OTHER, {"url": "http://[::1]:9/", "headers": {"a": "b\r\nhidden"}}), "makes no request"),
+        (external("http://example.com/x", FILE), "its token_url is neither"),
+        (external(OTHER, FILE, audience=None), "it lacks audience"),
+        ({"type": "impersonated_service_account"}, "key.json: its source_credentials are none"),
+        (
+            {"type": "impersonated_service_account", "source_credentials": {"type": "impersonated_service_account"}},
+            "key.json: its source_credentials are none",
+        ),
+        (
+            {"type": "impersonated_service_account", "source_credentials": user("ftp://x")},
+            "of its source_credentials: its token_uri is no URL",
+        ),
+    ],
+)
+async def test_what_cannot_work_is_named(made: Made, tmp_path: Path, info: Any, said: str) -> None:
+    """The error names the file and what is wrong in it, nothing is sent, and nothing secret is told."""
+    error = await failure(made(named=info))
+    assert said in error.message
+    assert f"{tmp_path}/key.json" in error.message
+    assert (error.kind, error.status) == (Kind.AUTH, 401)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "kind"),
+    [
+        (
+            reply({"error": "invalid_grant", "error_description": "Token has been\n revoked."}, "400 Bad Request"),
+            "answered 400, invalid_grant: Token has been revoked; run `gcloud auth application-default login`. Looked",
+            Kind.AUTH,
+        ),
+        (
+            reply({"error": {"code": 403, "status": "PERMISSION_DENIED", "message": "not you"}}, "403 Forbidden"),
+            "answered 403, PERMISSION_DENIED: not you; run",
+            Kind.AUTH,
+        ),
+        (
+            reply(
+                {"error": "x", "error_description": "1//hidden-refresh 1%2F%2Fhidden-refresh hidden/secret\x1b"},
+                "400 B",
+            ),
+            "answered 400, x: *** *** ***; run",
+            Kind.AUTH,
+        ),
+        (reply({"error": ["hidden"], "error_description": 3}, "401 No"), "127.0.0.1 answered 401; run", Kind.AUTH),
+        (reply(b"<hidden>", "404 Not Found"), "127.0.0.1 answered 404; run", Kind.AUTH),
+        (reply({"error": "internal_failure"}, "400 B"), "answered 400, internal_failure. Looked", Kind.SENDING),
+        (reply(b"", "503 Busy"), "answered 503. Looked", Kind.SENDING),
+        (reply({"error": "slow_down"}, "429 Slow"), "answered 429, slow_down. Looked", Kind.SENDING),
+        (reply(b"hidden"), "127.0.0.1 gave no access token", Kind.AUTH),
+        (reply(b"[" * 100_000), "gave no access token", Kind.AUTH),
+        (reply({"access_token": ["hidden"]}), "gave no access token", Kind.AUTH),
+        (reply({"access_token": "hidden\r\nx: y"}), "gave no access token", Kind.AUTH),
+        (granted(seconds="soon"), "gave a token with an end that is no time", Kind.AUTH),
+        (granted(seconds=0), "gave a token that has expired", Kind.AUTH),
+        (granted(seconds=float("nan")), "gave a token that has expired", Kind.AUTH),
+        (reply(bytes(1024 * 1024 + 1)), "127.0.0.1 answered with more than 1048576 bytes", Kind.AUTH),
+        (
+            [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi", "reset"],
+            "gave no answer (ConnectionClosed)",
+            Kind.SENDING,
+        ),
+    ],
+)
+async def test_a_refusal_is_told(made: Made, upstream: Upstream, answer: Any, said: str, kind: Kind) -> None:
+    """The service's own words are in the error, without the secrets it was sent; what may pass may be tried again."""
+    upstream.answers(answer)
+    error = await failure(made(gcloud=user(upstream.url)))
+    assert said in error.message
+    assert error.kind is kind
+
+
+@pytest.mark.parametrize("of", [user, account, federated, external])
+async def test_what_was_sent_is_not_told(made: Made, upstream: Upstream, tmp_path: Path, of: Any) -> None:
+    """A service that says back all that it was sent makes nothing of it known."""
+
+    def said_back(asked: Asked) -> list[Step]:
+        words = [*form(asked).values(), asked.body.decode(), *(value for _, value in asked.headers)]
+        return reply({"error": "e", "error_description": " ".join(sorted(words, key=len))}, "400 Bad Request")
+
+    (tmp_path / "token").write_text("hidden.subject")
+    source = {"file": str(tmp_path / "token")}
+    info = of(upstream.url, source, client_id="c", client_secret="hidden") if of is external else of(upstream.url)
+    upstream.answer = said_back
+    told = (await failure(made(named=info))).message
+    assert "answered 400, e: " in told
+    (asked,) = upstream.asked
+    secrets = [form(asked).get("assertion"), (asked.header("Authorization") or "").removeprefix("Basic ")]
+    assert not any(secret[:30] in told for secret in secrets if secret)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said", "kind"),
+    [
+        ([reply(b"hidden", "404 Not Found")], "127.0.0.1 gave no subject token (404)", Kind.AUTH),
+        ([reply(b"hidden", "500 Broken")], "127.0.0.1 gave no subject token (500)", Kind.SENDING),
+        ([reply({"x": "hidden"})], "there is no token where its credential_source points to", Kind.AUTH),
+        ([reply({"t": ["hidden"]})], "there is no token where its credential_source points to", Kind.AUTH),
+        ([reply({"t": " \n"})], "there is no token where its credential_source points to", Kind.AUTH),
+        (
+            [reply({"t": "hidden+t"}), reply({"error": "e", "error_description": "hidden+t"}, "400 B")],
+            "127.0.0.1 answered 400, e: ***",
+            Kind.AUTH,
+        ),
+        (
+            [reply({"t": "t"}), granted(), reply({"error": {"message": "hidden.1 may not"}}, "403 F")],
+            "127.0.0.1 answered 403, *** may not",
+            Kind.AUTH,
+        ),
+        (
+            [reply({"t": "t"}), granted(), reply({"accessToken": "hidden"})],
+            "says no time at which its token",
+            Kind.AUTH,
+        ),
+        (
+            [reply({"t": "t"}), granted(), reply({"accessToken": "hidden", "expireTime": "x"})],
+            "says no time at which its token",
+            Kind.AUTH,
+        ),
+        (
+            [reply({"t": "t"}), granted(), reply({"accessToken": "hidden", "expireTime": "2020-01-01T00:00:00"})],
+            "gave a token that has expired",
+            Kind.AUTH,
+        ),
+        ([reply({"t": "t"}), granted(), reply({"expireTime": ENDS})], "gave no access token", Kind.AUTH),
+    ],
+)
+async def test_each_step_of_a_trade_may_be_refused(
+    made: Made, upstream: Upstream, answers: list[Any], said: str, kind: Kind
+) -> None:
+    """The step that failed is named, and no token of an earlier one is told."""
+    upstream.answers(*answers)
+    source = {"url": upstream.url, "format": {"type": "json", "subject_token_field_name": "t"}}
+    acting = {"service_account_impersonation_url": upstream.url + ACT}
+    error = await failure(made(named=external(upstream.url, source, **acting)))
+    assert said in error.message
+    assert error.kind is kind
+    assert len(upstream.asked) == len(answers)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+# How long an example takes is the machine's affair.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@unhurried
+@given(given_=st.dictionaries(st.sampled_from(["access_token", "expires_in", "x"]), JSON))
+def test_whatever_is_granted_is_a_good_token_or_refused(given_: Json) -> None:
+    """No grant makes the reader fail in another way, or gives a token that cannot be sent or has ended."""
+    try:
+        token = read_token(given_, "x", NOW)
+    except Refused:
+        return
+    assert token.access_token.encode("ascii").isalnum() or token.access_token.isprintable()
+    assert token.expires is None or token.expires >= NOW
+    assert repr(token) == "<Token>"
+
+
+SETTINGS = {
+    **user("http://localhost:9/"),
+    **account("http://localhost:9/", private_key="x"),
+    **external("http://localhost:9/", FILE),
+    "service_account_impersonation_url": "http://localhost:9/",
+    "source_credentials": user("ftp://x"),
+}
+
+
+@unhurried
+@given(data=st.data())
+def test_whatever_a_file_holds_is_refused_in_words(data: st.DataObject) -> None:
+    """A file of any type with any values in it makes a refusal, and no other failure."""
+    types = ["authorized_user", "service_account", "external_account", "impersonated_service_account"]
+    info = {name: data.draw(st.just(value) | JSON | st.just("\ud800")) for name, value in SETTINGS.items()}
+    info["type"] = data.draw(st.sampled_from([*types, "external_account_authorized_user"]))
+
+    async def refused() -> None:
+        client = Client()
+        with pytest.raises(Refused):
+            await token_of(client, info, NOW)
+        await client.close()
+
+    asyncio.run(refused())
+
+
+def test_a_token_is_not_shown() -> None:
+    """What is printed of a token does not hold it."""
+    assert repr(Token(access_token="hidden")) == "<Token>"

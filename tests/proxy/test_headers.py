@@ -1,0 +1,298 @@
+"""What is sent beside the body: whose key goes where, and which headers and queries go nowhere."""
+
+import itertools
+import json
+
+import pytest
+
+from gateway.config.model import parse
+from gateway.dialects.wire.edit import peek
+from gateway.providers import table
+from gateway.proxy.headers import lower, secrets_in, without_scheme
+from gateway.proxy.routing.routes import place
+from gateway.proxy.upstream_request import plan
+from tests.support.routes import first
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+CUSTOM = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\n"
+ENVIRON = {
+    "OPENAI_API_KEY": "env-openai",
+    "ANTHROPIC_API_KEY": "env-anthropic",
+    "GEMINI_API_KEY": "env-gemini",
+    "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com",
+    "AZURE_OPENAI_API_KEY": "env-azure",
+    "AWS_REGION": "us-east-1",
+    "GOOGLE_CLOUD_PROJECT": "p",
+}
+KEYS = {"authorization", "x-api-key", "api-key", "x-goog-api-key"}
+PROOFS = [
+    ("Cookie", "session=client"),
+    ("X-Auth-Token", "client"),
+    ("Ocp-Apim-Subscription-Key", "client"),
+    ("X-Amz-Security-Token", "client"),
+    ("X-Amz-Date", "20260101T000000Z"),
+    ("Proxy-Authorization", "client"),
+]
+
+
+def sent(target, model="m", headers=(), toml="", environ=None, *, anthropic=False):
+    """Return the request that is planned."""
+    config = parse(toml, {}, "t")
+    providers = table.build(config, ENVIRON if environ is None else environ)
+    providers["demo"] = table.demo("http://127.0.0.1:9/v1")
+    body = json.dumps({"model": model, "max_tokens": 1, "messages": MESSAGES}).encode()
+    if "generate" in target:
+        body = b'{"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}'
+    elif "/converse" in target:
+        body = b'{"messages": [{"role": "user", "content": [{"text": "hi"}]}]}'
+    where = place("POST", target, anthropic, providers)
+    route = first(where, peek(body), providers)
+    raw = tuple((name.encode(), value.encode()) for name, value in headers)
+    return plan(config, route, "POST", where.path, raw, body, body).request
+
+
+def keys(request):
+    """Return the headers of a request that show a key, in lower case."""
+    return [(n.decode().lower(), v.decode()) for n, v in request.headers if n.decode().lower() in KEYS]
+
+
+# The front door, a model of its own and one of another's, and how the provider is shown a key.
+DOORS = {
+    "openai": ("/v1/chat/completions", "m", [("Authorization", "Bearer client")], "authorization", "Bearer "),
+    "anthropic": ("/v1/messages", "m", [("X-Api-Key", "client")], "x-api-key", ""),
+    "gemini": ("/v1beta/models/m:generateContent", None, [("x-goog-api-key", "client")], "x-goog-api-key", ""),
+    "azure-openai": ("/openai/deployments/m/chat/completions", "m", [("api-key", "client")], "api-key", ""),
+}
+ENVIRONMENTS = {
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "azure-openai": "AZURE_OPENAI_API_KEY",
+}
+
+
+@pytest.mark.parametrize("provider", DOORS)
+@pytest.mark.parametrize(("configured", "clients", "environment"), list(itertools.product([False, True], repeat=3)))
+def test_whose_key_goes_by_a_path(provider, configured, clients, environment):
+    """The configured one, else the client's own as it came, else the environment's: one of them, or none."""
+    target, model, client, name, before = DOORS[provider]
+    toml = f"[providers.{provider}]\napi_key = 'ours'\n" if configured else ""
+    environ = ENVIRON if environment else {n: v for n, v in ENVIRON.items() if n != ENVIRONMENTS[provider]}
+    request = sent(target, model, client if clients else (), toml, environ)
+    ours = "ours" if configured else f"env-{provider.removesuffix('-openai')}" if environment else None
+    if clients and not configured:
+        assert keys(request) == [(name, f"{before}client")]
+    else:
+        assert keys(request) == ([(name, f"{before}{ours}")] if ours else [])
+
+
+GENERATE = "/v1beta/models/g:generateContent"
+OTHERS = {  # by a model of another's: the path, the model, the provider, and how it is shown a key
+    "claimed": ("/v1/chat/completions", "claude-x", "anthropic", "x-api-key", ""),
+    "prefixed": ("/v1/chat/completions", "anthropic/x", "anthropic", "x-api-key", ""),
+    "from messages": ("/v1/messages", "gpt-5", "openai", "authorization", "Bearer "),
+    "the same dialect": ("/v1/chat/completions", "gemini/g", "gemini", "authorization", "Bearer "),
+    "from gemini": ("/v1beta/models/openai/gpt-5:generateContent", None, "openai", "authorization", "Bearer "),
+    "from bedrock": ("/model/anthropic%2Fx/converse", None, "anthropic", "x-api-key", ""),
+    "to azure": ("/v1/chat/completions", "azure/d", "azure-openai", "api-key", ""),
+}
+CLIENTS = {
+    "none": [],
+    "bearer": [("Authorization", "Bearer client")],
+    "x-api-key": [("x-api-key", "client")],
+    "x-goog-api-key": [("X-Goog-Api-Key", "client")],
+    "several": [("x-api-key", "client"), ("Authorization", "bearer other"), ("api-key", "third")],
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("way", OTHERS)
+@pytest.mark.parametrize(("configured", "environment"), list(itertools.product([False, True], repeat=2)))
+def test_whose_key_goes_by_a_models_name(way, configured, environment, client):
+    """The configured one, else the environment's, else the client's, shown as the provider is shown one."""
+    target, model, provider, name, before = OTHERS[way]
+    toml = f"[providers.{provider}]\napi_key = 'ours'\n" if configured else ""
+    environ = ENVIRON if environment else {n: v for n, v in ENVIRON.items() if n != ENVIRONMENTS[provider]}
+    request = sent(target, model, CLIENTS[client], toml, environ)
+    ours = "ours" if configured else f"env-{provider.removesuffix('-openai')}" if environment else None
+    key = ours or ("client" if CLIENTS[client] else None)
+    assert keys(request) == ([(name, f"{before}{key}")] if key else [])
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "toml", "kept"),
+    [
+        ("/v1/chat/completions", "m", "", True),  # the client's own key, and its own provider
+        ("/openai/v1/chat/completions", "m", "", True),
+        ("/v1/chat/completions", "m", "[providers.openai]\napi_key = 'ours'", False),
+        ("/v1/chat/completions", "local/m", CUSTOM, False),  # a provider that the client did not name by its path
+        ("/local/v1/chat/completions", "m", CUSTOM, True),
+        ("/v1/chat/completions", "claude-x", "", False),
+        ("/v1/chat/completions", "demo/chat", "", False),
+        ("/demo/v1/chat/completions", "chat", "", False),
+        ("/model/x/converse", None, "", True),
+        ("/v1/chat/completions", "bedrock/x", "", False),
+    ],
+)
+def test_other_proofs_go_with_the_clients_own_key_only(target, model, toml, kept):
+    """No cookie, token or signature of the client's goes along with a key of ours, or to whom it did not name."""
+    request = sent(target, model, [("Authorization", "Bearer client"), *PROOFS], toml, {"AWS_REGION": "us-east-1"})
+    names = {name.decode() for name, _ in request.headers}
+    assert names & {name for name, _ in PROOFS} == ({n for n, _ in PROOFS[:-1]} if kept else set())
+
+
+QUERY = "?alt=sse&key=client&x=%20y"
+
+
+@pytest.mark.parametrize(
+    ("target", "toml", "environ", "shown", "query"),
+    [
+        ("/v1beta/models/m:generateContent", "", ENVIRON, [], QUERY),
+        ("/gemini/v1beta/models/m:generateContent", "", {}, [], QUERY),
+        (
+            "/v1beta/models/m:generateContent",
+            "[providers.gemini]\napi_key = 'ours'",
+            ENVIRON,
+            [("x-goog-api-key", "ours")],
+            "?alt=sse&x=%20y",
+        ),
+        ("/v1beta/models/demo/chat:generateContent", "", {}, [], ""),
+        ("/v1beta/models/openai/gpt-5:generateContent", "", ENVIRON, [("authorization", "Bearer env-openai")], ""),
+        ("/v1beta/models/openai/gpt-5:generateContent", "", {}, [("authorization", "Bearer client")], ""),
+        (
+            "/v1beta/models/vertex/g:generateContent",
+            "",
+            {"GOOGLE_CLOUD_PROJECT": "p"},
+            [],
+            "?alt=sse&x=%20y",
+        ),
+    ],
+)
+def test_a_key_in_googles_query_is_the_clients(target, toml, environ, shown, query):
+    """It is passed on where a client's key is, with a key of ours it is not, and another provider is shown it."""
+    request = sent(target + QUERY, None, (), toml, environ)
+    assert keys(request) == shown
+    assert request.target.decode().partition("?")[2] == query.removeprefix("?")
+    assert "client" not in str(request.target) or query == QUERY
+
+
+def test_a_key_in_another_apis_query_is_none():
+    """What is called `key` there means something else, and every byte of it stays."""
+    toml = "[providers.openai]\napi_key = 'ours'"
+    assert sent("/v1/chat/completions?key=a&b", "m", (), toml).target == b"/v1/chat/completions?key=a&b"
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        (("Authorization", "Bearer "), None),
+        (("Authorization", ""), None),
+        (("x-api-key", ""), None),
+        (("Authorization", "BEARER  client "), "client"),
+        (("Authorization", "client"), "client"),
+        (("Authorization", "Basic dTpw"), None),
+        (("Authorization", "AWS4-HMAC-SHA256 Credential=AKIA/x, SignedHeaders=host, Signature=0"), None),
+    ],
+)
+def test_what_is_no_key_is_not_shown_as_one(header, key):
+    """Nothing, another scheme's and a signature are none for a provider that the client did not name."""
+    request = sent("/v1/chat/completions", "anthropic/x", [header], environ={})
+    assert keys(request) == ([("x-api-key", key)] if key else [])
+
+
+def test_another_scheme_passes_to_whom_it_is_for():
+    """A proxy of one's own may want Basic; what is no key of any scheme makes way for the environment's."""
+    basic = ("Authorization", "Basic dTpw")
+    assert keys(sent("/local/v1/chat/completions", "m", [basic], CUSTOM)) == [("authorization", "Basic dTpw")]
+    for none in ("Bearer ", "AWS4-HMAC-SHA256 Signature=0"):
+        shown = keys(sent("/v1/chat/completions", "m", [("Authorization", none)]))
+        assert shown == [("authorization", "Bearer env-openai")]
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "headers", "environ", "shown"),
+    [
+        # A client that signs means what it sent to us: it is signed anew, later.
+        ("/model/m/converse", None, [("Authorization", "AWS4-HMAC-SHA256 x")], {}, []),
+        ("/model/m/converse", None, [("Authorization", "Bearer client")], {}, [("authorization", "Bearer client")]),
+        ("/model/m/converse", None, [("x-api-key", "client")], {}, []),
+        ("/v1/chat/completions", "bedrock/m", [("Authorization", "Bearer client")], {}, []),
+        (
+            "/v1/chat/completions",
+            "bedrock/m",
+            [("Authorization", "Bearer client")],
+            {"AWS_BEARER_TOKEN_BEDROCK": "env-aws"},
+            [("authorization", "Bearer env-aws")],
+        ),
+        ("/v1/messages", "vertex/g", [("x-api-key", "client")], {}, []),
+        (f"/vertex{GENERATE}", None, [("Authorization", "Bearer client")], {}, [("authorization", "Bearer client")]),
+        (f"/vertex{GENERATE}", None, [], {}, []),
+    ],
+)
+def test_a_clouds_credentials_stand_where_a_key_of_the_environment_would(target, model, headers, environ, shown):
+    """Before a client's key by a model's name, after its own by a path."""
+    environ = {"AWS_REGION": "us-east-1", "GOOGLE_CLOUD_PROJECT": "p", **environ}
+    assert keys(sent(target, model, headers, "", environ)) == shown
+
+
+# Headers that are no key.
+
+OF_A_CLIENT = [
+    ("User-Agent", "client/1"),
+    ("anthropic-version", "2023-06-01"),
+    ("anthropic-beta", "x"),
+    ("openai-organization", "o"),
+    ("x-stainless-lang", "python"),
+    ("x-goog-api-client", "g"),
+    ("amz-sdk-request", "attempt=1"),
+    ("Accept", "text/event-stream"),
+    ("Accept-Encoding", "gzip"),
+    ("Content-Type", "text/plain"),
+    ("Content-Encoding", "gzip"),
+    ("X-Gateway-Session", "s"),
+    ("Connection", "keep-alive, X-Hop"),
+    ("X-Hop", "1"),
+    ("X-Other", "kept"),
+]
+
+
+def test_a_translated_request_says_nothing_of_the_clients_dialect():
+    """What is of an API, its SDK or the body as the client wrote it is left out; all else stays, in its order."""
+    request = sent("/v1/chat/completions", "anthropic/x", OF_A_CLIENT, environ={})
+    assert [(n.decode(), v.decode()) for n, v in request.headers] == [
+        ("User-Agent", "client/1"),
+        ("X-Other", "kept"),
+        ("Content-Type", "application/json"),
+        ("Accept-Encoding", "identity"),
+        ("anthropic-version", "2023-06-01"),
+    ]
+    names = {n for n, _ in sent("/v1/messages", "openai/x", OF_A_CLIENT, environ={}).headers}
+    assert b"anthropic-version" not in names
+
+
+def test_configured_headers_replace_and_are_secret():
+    """They go to their provider only, in place of the client's of that name, and are known as secrets of ours."""
+    toml = CUSTOM + "api_key = 'k'\nheaders = {Authorization = 'Bearer set', X-Team = 't'}"
+    request = sent("/v1/chat/completions", "local/m", [("x-team", "theirs"), ("X-Api-Key", "c")], toml)
+    said = [(n.decode().lower(), v.decode()) for n, v in request.headers]
+    assert said[:2] == [("authorization", "Bearer set"), ("x-team", "t")]
+    assert keys(request) == [("authorization", "Bearer set")]
+    provider = table.build(parse(toml, {}, "t"), {})["local"]
+    assert set(secrets_in(provider)) == {"k", "Bearer set", "t"}
+
+
+@pytest.mark.parametrize("environ", [{}, ENVIRON])
+@pytest.mark.parametrize("target", ["/v1/chat/completions", "/v1/messages"])
+def test_a_configured_header_that_shows_a_key_is_the_only_one(target, environ):
+    """Neither the environment's nor the client's goes beside it."""
+    toml = "[providers.openai]\nheaders = {authorization = 'Bearer set'}"
+    client = [("Authorization", "Bearer client"), ("x-api-key", "client"), ("Cookie", "c")]
+    request = sent(target, "openai/m", client, toml, environ)
+    assert keys(request) == [("authorization", "Bearer set")]
+    assert b"Cookie" not in {name for name, _ in request.headers}
+
+
+def test_small_things():
+    """A scheme is known in any case; of several headers of a name the first counts."""
+    assert [without_scheme(v) for v in (b"Bearer a", b"BEARER a", b"a", b"bearer  a ")] == [b"a"] * 4
+    assert lower(((b"A", b"1"), (b"a", b"2"))) == {"a": "1"}

@@ -1,0 +1,306 @@
+"""`POST /v1/traces`: an application's own spans are stored before the answer, once, and never counted as ours."""
+
+import asyncio
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
+
+from gateway.tracing.tracer import INSTANCE, SCOPE, resource
+from tests.support.raw import connected, exchange, request
+from tests.support.running import InProcess, Process, ask, to
+from tests.support.sent import APP_SPAN, JSON, PROTOBUF, TRACE, as_json, said, send, span, wrapped
+from tests.support.store import no_file_may_grow
+from tests.support.upstream import Upstream, reply
+
+GZIP = ("Content-Encoding", "gzip")
+CHAT = json.dumps({"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}]}).encode()
+ANSWER = {"choices": [{"message": {"role": "assistant", "content": "yo"}, "finish_reason": "stop"}], "model": "gpt-5"}
+
+
+def error_of(answer) -> Status:
+    """Return what a refusal in protobuf says."""
+    return Status.FromString(answer.body)
+
+
+def kind_of(answer) -> str:
+    """Return the type of an answer."""
+    return dict(answer.headers)[b"Content-Type"].decode()
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+async def test_spans_are_taken_in_protobuf(gateway: InProcess, zipped):
+    """The answer is empty where all is taken, and has the request's type."""
+    answer = await send(gateway.url, wrapped([span(1), span(2)]), zipped=zipped)
+    assert (answer.status, answer.body, kind_of(answer)) == (200, b"", PROTOBUF[1])
+    assert [line["name"] for line in gateway.received()] == ["work 1", "work 2"]
+    assert gateway.rows() == []  # it is no exchange
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+async def test_spans_are_taken_in_json(gateway: InProcess, zipped):
+    """Likewise in JSON, where the answer is an empty object."""
+    body = json.dumps(as_json(wrapped([span(1), span(2)]))).encode()
+    answer = await send(gateway.url, body, JSON, zipped=zipped)
+    assert (answer.status, json.loads(answer.body), kind_of(answer)) == (200, {}, JSON[1])
+    assert [line["name"] for line in gateway.received()] == ["work 1", "work 2"]
+
+
+async def test_what_is_malformed_is_told_and_counted(gateway: InProcess):
+    """By partial success; what is right is stored, and the ledger has both."""
+    body = wrapped([span(1), span(2, trace_id=b"x"), span(3, span_id=bytes(8))])
+    answer = ExportTraceServiceResponse.FromString((await send(gateway.url, body)).body).partial_success
+    assert answer.rejected_spans == 2
+    assert answer.error_message == "1 of them: its trace_id has 1 bytes, not 16; 1 of them: its span_id is 0"
+    said = json.loads((await send(gateway.url, json.dumps(as_json(body)).encode(), JSON)).body)
+    assert said["partialSuccess"]["rejectedSpans"] == "2"
+    assert (await send(gateway.url, wrapped([span(4)]))).status == 200  # says what was dropped before it
+    assert gateway.ask("SELECT received, received_dropped, accepted, events FROM ledger") == [(3, 4, 0, 0)]
+    assert gateway.health()["spans_received"] == {"stored": 3, "dropped": {"malformed": 4}}
+
+
+async def test_one_tree_from_the_application_to_the_attempt(upstream: Upstream, gateway: InProcess):
+    """The application's span is above the exchange, in `spans` and in `otel_traces`, and each says whose it is."""
+    upstream.answers(reply(ANSWER))
+    app = span(1, span_id=APP_SPAN, name="handle", kind=Span.SPAN_KIND_SERVER, attributes=said({"http.route": "/a"}))
+    above = ("traceparent", f"00-{TRACE.hex()}-{APP_SPAN.hex()}-01")
+    sent = request("POST", "/v1/chat/completions", [("Content-Type", "application/json"), above], CHAT)
+    await exchange(gateway.url, sent)
+    assert (await send(gateway.url, wrapped([app]))).status == 200
+    rows = gateway.ask(
+        "WITH RECURSIVE tree AS (SELECT *, 0 AS depth FROM spans WHERE parent_span_id IS NULL UNION ALL "
+        "SELECT s.*, depth + 1 FROM spans s JOIN tree t ON s.parent_span_id = t.span_id AND s.trace_id = t.trace_id) "
+        "SELECT depth, origin, service_name, name, kind FROM tree ORDER BY depth"
+    )
+    assert rows == [
+        (0, "otlp", "shop", "handle", "SERVER"),
+        (1, "gateway", "gateway", "POST /v1/chat/completions", "SERVER"),
+        (2, "gateway", "gateway", "chat gpt-5", "CLIENT"),
+    ]
+    ((attributes, resources, scope),) = gateway.ask(
+        "SELECT SpanAttributes, ResourceAttributes, ScopeName FROM otel_traces WHERE ServiceName = 'shop'"
+    )
+    assert (json.loads(attributes), scope) == ({"http.route": "/a"}, "app")
+    assert json.loads(resources) == {"service.name": "shop", "host.name": "h1"}
+
+
+async def test_they_are_no_exchanges_and_no_attempts(gateway: InProcess):
+    """Whatever kind they are and whatever they say of models: only the views of all spans have them."""
+    spoken = said({"gen_ai.operation.name": "chat", "gen_ai.input.messages": "[]", "gateway.outcome": "ok"})
+    kinds = (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_INTERNAL, 0)
+    many = [span(number, kind=kind, attributes=spoken) for number, kind in enumerate(kinds, 1)]
+    assert (await send(gateway.url, wrapped(many))).status == 200
+    for view in ("exchanges", "attempts", "messages", "costs", "runs", "steps", "events", "recorded_spans"):
+        assert gateway.ask(f"FROM {view}") == [], view
+    for view in ("spans", "received", "otel_traces"):
+        assert len(gateway.ask(f"FROM {view}")) == 4, view
+    counts = gateway.ask("SELECT accepted, stored, in_flight, dropped, attempts, received FROM ledger")
+    assert counts == [(0, 0, 0, 0, 0, 4)]
+    assert gateway.ask("SELECT sum(input_tokens), count(outcome), count(operation) FROM spans") == [(None, 0, 0)]
+
+
+async def test_a_span_that_comes_again_is_there_once(gateway: InProcess):
+    """OTLP is at least once: whoever does not hear the answer sends the same again."""
+    for _ in range(3):
+        assert (await send(gateway.url, wrapped([span(1), span(2)]))).status == 200
+    assert gateway.ask("SELECT count(*), count(DISTINCT span_id) FROM spans") == [(2, 2)]
+    assert gateway.ask("SELECT count(*) FROM received_spans") == [(6,)]
+
+
+async def test_a_span_that_is_twice_in_a_request_is_taken_once(gateway: InProcess):
+    """The other is told of, as what is malformed is."""
+    said = ExportTraceServiceResponse.FromString((await send(gateway.url, wrapped([span(1), span(1)]))).body)
+    assert (said.partial_success.rejected_spans, said.partial_success.error_message) == (
+        1,
+        "1 of them: it is there twice",
+    )
+    assert gateway.ask("SELECT count(*) FROM spans") == [(1,)]
+
+
+async def test_what_came_first_stays(gateway: InProcess):
+    """A span that is sent again says what it said at first, sealed or not."""
+    for name in ("first", "second", "third"):
+        assert (await send(gateway.url, wrapped([span(1, name=name), span(2)]))).status == 200
+    assert gateway.ask("SELECT name FROM received ORDER BY span_id") == [("first",), ("work 2",)]
+
+
+async def test_nothing_of_a_span_is_lost_in_sql(gateway: InProcess):
+    """Events, links, status and state are where the Collector's ClickHouse exporter would have them."""
+    full = span(
+        1,
+        trace_state="a=1",
+        parent_span_id=APP_SPAN,
+        events=[Span.Event(name="retry", time_unix_nano=7, attributes=said({"n": "1"}))],
+        links=[Span.Link(trace_id=TRACE, span_id=APP_SPAN, attributes=said({"why": "batch"}))],
+        status=SpanStatus(code=2, message="it broke"),
+    )
+    assert (await send(gateway.url, wrapped([full]))).status == 200
+    ((events, links, *rest),) = gateway.ask(
+        "SELECT Events, Links, TraceId, SpanId, ParentSpanId, TraceState, SpanName, SpanKind, Duration, StatusCode, "
+        "StatusMessage FROM otel_traces"
+    )
+    assert json.loads(events) == [{"name": "retry", "time_ns": 7, "attributes": {"n": "1"}}]
+    assert json.loads(links) == [{"trace_id": TRACE.hex(), "span_id": APP_SPAN.hex(), "attributes": {"why": "batch"}}]
+    assert rest == [
+        TRACE.hex(), "0000000000000001", APP_SPAN.hex(), "a=1", "work 1", "Internal", 5_000_000, "Error", "it broke",
+    ]  # fmt: skip
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "why"),
+    [
+        (b"", (("Content-Type", "text/plain"),), 415, "application/x-protobuf or application/json"),
+        (b"\x0a\xff", (PROTOBUF,), 400, "cut off"),
+        (b"no json", (JSON,), 400, "no JSON of OTLP"),
+        (b"x", (PROTOBUF, ("Content-Encoding", "br")), 415, "Content-Encoding 'br'"),
+        (b"no gzip", (PROTOBUF, ("Content-Encoding", "gzip")), 415, "Content-Encoding 'gzip'"),
+        (gzip.compress(wrapped([span(1)]).SerializeToString())[:-4], (PROTOBUF, GZIP), 415, "does not end where"),
+        (gzip.compress(wrapped([span(1)]).SerializeToString()) * 2, (PROTOBUF, GZIP), 415, "does not end where"),
+    ],
+)
+async def test_a_request_that_is_none_is_refused(gateway: InProcess, body, headers, status, why):
+    """In the request's own encoding, as google.rpc has it, and nothing is stored."""
+    answer = await send(gateway.url, body, *headers)
+    assert answer.status == status
+    said = error_of(answer).message if PROTOBUF in headers else json.loads(answer.body)["message"]
+    assert why in said
+    assert gateway.received() == []
+
+
+async def test_a_body_that_is_too_large_is_refused(upstream: Upstream, tmp_path: Path):
+    """The limit of bodies holds, before it is decoded and after."""
+    many = wrapped([span(number) for number in range(1, 100)])
+    async with InProcess(tmp_path, to(upstream.url, "[limits]\nbody_bytes = 2000\n")) as gateway:
+        answer = await send(gateway.url, many)
+        assert (answer.status, "2000 bytes" in error_of(answer).message) == (413, True)
+        assert (await send(gateway.url, many, zipped=True)).status == 413
+        assert (await send(gateway.url, wrapped([span(1)]))).status == 200
+
+
+async def test_a_span_that_is_too_long_is_the_only_one_that_is_not_taken(gateway: InProcess):
+    """Zero bytes take six times as much in a line; the spans beside it are stored."""
+    body = wrapped([span(1), span(2, name="\0" * (11 * 1024 * 1024)), span(3)])
+    answer = ExportTraceServiceResponse.FromString((await send(gateway.url, body)).body).partial_success
+    assert (answer.rejected_spans, "more than 67108864" in answer.error_message) == (1, True)
+    assert gateway.health()["spans_received"] == {"stored": 2, "dropped": {"too_long": 1}}
+
+
+async def test_what_cannot_be_stored_is_to_come_again(gateway: InProcess):
+    """503 with Retry-After, which OTLP's clients keep; it is counted, and taken once there is room."""
+    with no_file_may_grow():
+        answer = await send(gateway.url, wrapped([span(1)]))
+    assert (answer.status, dict(answer.headers)[b"Retry-After"].decode()) == (503, "10")
+    assert "disk_full" in error_of(answer).message or "write_error" in error_of(answer).message
+    assert (await send(gateway.url, wrapped([span(1)]))).status == 200
+    assert gateway.ask("SELECT received, received_dropped FROM ledger") == [(1, 1)]
+
+
+async def test_the_token_is_needed_where_it_is_needed(upstream: Upstream, tmp_path: Path):
+    """As OTEL_EXPORTER_OTLP_HEADERS sends it; and no row has it, even where a span repeats it."""
+    token = "our-own-token-0123456789"
+    async with InProcess(tmp_path, to(upstream.url), token=token) as gateway:
+        assert (await send(gateway.url, wrapped([span(1)]))).status == 401
+        repeats = span(1, attributes=said({"env": f"TOKEN={token}"}))
+        assert (await send(gateway.url, wrapped([repeats]), ("authorization", f"Bearer {token}"))).status == 200
+        (line,) = gateway.received()
+        assert line["attributes"] == {"env": "TOKEN=[redacted]"}
+
+
+async def test_a_page_of_another_site_sends_nothing(gateway: InProcess):
+    """As for events."""
+    assert (await send(gateway.url, wrapped([span(1)]), ("Origin", "https://evil.example"))).status == 403
+    assert gateway.received() == []
+
+
+async def test_only_that_path_and_method_are_ours(upstream: Upstream, gateway: InProcess):
+    """All else goes upstream, OpenAI's own `/v1/traces/ingest` as well."""
+    for method, path in (("GET", "/v1/traces"), ("POST", "/v1/traces/ingest")):
+        await exchange(gateway.url, request(method, path, [JSON], b"{}" if method == "POST" else b""))
+    assert [asked.target for asked in upstream.asked] == ["/v1/traces", "/v1/traces/ingest"]
+
+
+async def test_the_gateways_own_spans_do_not_come_back(gateway: InProcess):
+    """A collector that sends them on to where they are from is told so; another gateway's are taken."""
+    own = (await asyncio.to_thread(resource, {}, gateway.data)).attributes[INSTANCE]
+    ours = InstrumentationScope(name=SCOPE)
+    for instance, rejected in ((own, 1), ("another", 0)):
+        of = Resource(attributes=said({"service.name": "gateway", INSTANCE: str(instance)}))
+        answer = await send(gateway.url, wrapped([span(1)], of, ours))
+        assert ExportTraceServiceResponse.FromString(answer.body).partial_success.rejected_spans == rejected
+    assert len(gateway.received()) == 1
+    assert gateway.health()["spans_received"] == {"stored": 1, "dropped": {"own": 1}}
+
+
+async def test_the_setting_for_content_holds(upstream: Upstream, tmp_path: Path):
+    """What `[capture] store` keeps out of our spans is kept out of the application's."""
+    spoken = span(1, attributes=said({"gen_ai.input.messages": "[]", "input.value": "hello", "kept": "yes"}))
+    async with InProcess(tmp_path, to(upstream.url, '[capture]\nstore = "metadata"\n')) as gateway:
+        assert (await send(gateway.url, wrapped([spoken]))).status == 200
+        assert [line["attributes"] for line in gateway.received()] == [{"kept": "yes"}]
+
+
+@pytest.mark.parametrize("encoding", [PROTOBUF, JSON])
+def wide_span(number: int, attributes: int) -> Span:
+    """Return a span with so many attributes."""
+    return span(number, attributes=said({f"attribute.{index}": "x" * 40 for index in range(attributes)}))
+
+
+def as_json_bytes(body) -> bytes:
+    """Return a request in OTLP's JSON."""
+    return json.dumps(as_json(body)).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "spans"),
+    [
+        (wrapped([wide_span(number, 20) for number in range(1, 3001)]).SerializeToString(), PROTOBUF, 3000),
+        (as_json_bytes(wrapped([wide_span(number, 20) for number in range(1, 1001)])), JSON, 1000),
+        (wrapped([wide_span(1, 40_000)]).SerializeToString(), PROTOBUF, 1),
+        (as_json_bytes(wrapped([wide_span(1, 20_000)])), JSON, 1),
+        (b"\x0a\x00" * 300_000, PROTOBUF, 0),
+        (b'{"resourceSpans":[' + b",".join([b"{}"] * 50_000) + b"]}", JSON, 0),
+    ],
+    ids=["many", "many in json", "wide", "wide in json", "nothing", "nothing in json"],
+)
+async def test_a_large_batch_does_not_hold_the_loop(gateway: InProcess, body, encoding, spans):
+    """Others have their turns while it is read: many spans, one with very many attributes, or thousands of nothing."""
+    turns = 0
+
+    async def serve_others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with connected(gateway.url) as connection:
+        sent = request("POST", "/v1/traces", (encoding,), body)
+        await connection.send(sent[:-1])
+        await asyncio.sleep(0.2)  # all but the last byte has been read
+        serving = asyncio.create_task(serve_others())
+        await connection.send(sent[-1:])
+        assert (await connection.answer("POST")).status == 200
+        serving.cancel()
+    assert len(gateway.received()) == spans
+    assert turns >= 8, "read as a whole there are a handful, of the connection's own"
+
+
+async def test_they_survive_kill_9(upstream: Upstream, tmp_path: Path):
+    """Whoever got the answer is in the store, by whichever worker; sealed with the next start."""
+    async with Process(tmp_path, to(upstream.url), workers=2) as gateway:
+        for number in range(1, 41):
+            assert (await send(gateway.url, wrapped([span(number)]))).status == 200
+        await gateway.kill_everything()
+        await gateway.start()
+        counts = ask(gateway.data, "SELECT count(*), count(DISTINCT span_id), min(origin) FROM spans")
+        assert counts == [(40, 40, "otlp")]
+        assert ask(gateway.data, "SELECT sum(received) FROM ledger") == [(40,)]

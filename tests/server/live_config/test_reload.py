@@ -1,0 +1,482 @@
+"""The configuration is loaded again while the gateway runs: by SIGHUP or where a file changes, whole or not at all."""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import pty
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from gateway.config.layers import Loaded
+from gateway.errors import ConfigError
+from gateway.server.live_config.published import Published, stamp
+from gateway.server.live_config.reload import Reloader, Watch
+from gateway.server.live_config.source import Source
+from tests.support.raw import connected, exchange, request
+from tests.support.running import Process, to
+from tests.support.upstream import Asked, Step, Upstream, reply, stream
+
+JSON = ("Content-Type", "application/json")
+BODY = b'{"model":"m","stream":true,"stream_options":{},"messages":[{"role":"user","content":"hello"}]}'
+STREAM = request("POST", "/v1/chat/completions", [JSON], BODY)
+MODELS = request("GET", "/v1/models")
+HEALTH = request("GET", "/-/health").replace(b"Host: test", b"Host: localhost")
+SECRET = "sk-planted-0123456789"
+DELTA = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"w"}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+STREAMS = 200
+
+
+class Here:
+    """A configuration in a folder, read by a reloader whose clock stands still; `said` and `changes` are what came."""
+
+    def __init__(self, folder: Path, toml: str, **environ: str) -> None:
+        self.file = folder / "gateway.toml"
+        self.file.write_text(toml)
+        self.source = Source(data=folder / "data", environ=environ, cwd=folder)
+        self.published = Published(1)
+        self.said: list[str] = []
+        self.changes: list[tuple[Loaded, Loaded]] = []
+        self.now = 1000.0
+        self.reloader = Reloader(
+            self.source,
+            self.published,
+            lambda _loaded: (None, False),
+            lambda: 5.0,
+            changed=lambda old, new: self.changes.append((old, new)),
+            say=self.said.append,
+        )
+        self.reloader.start()
+        self.look(1.0)
+
+    def look(self, seconds: float) -> float:
+        """Let time pass and tick; return when the next tick is wanted."""
+        self.now += seconds
+        return self.reloader.tick(self.now)
+
+    def settle(self) -> None:
+        """Let what has changed be noticed and read."""
+        self.look(1.0)
+        self.look(1.0)
+
+    @property
+    def timeout(self) -> float:
+        """The value that tests change."""
+        return self.published.get()[1].loaded.config.default_timeout
+
+
+def timeout(seconds: float) -> str:
+    """Return a file with one value."""
+    return f"default_timeout = {seconds}\n"
+
+
+def test_a_file_that_changes_is_loaded_again(tmp_path):
+    """Once it has been the same for a moment; what was in force before and is now is told, and people are."""
+    here = Here(tmp_path, timeout(1))
+    assert (here.published.generation, here.timeout) == (1, 1.0)
+    assert here.look(1.0) == 1.0
+    here.file.write_text("")  # an editor truncates it, then writes
+    assert here.look(1.0) < 1.0
+    here.file.write_text(timeout(22))
+    assert here.look(0.25) < 1.0
+    assert (here.published.generation, here.timeout) == (1, 1.0)
+    assert here.look(0.25) == 1.0
+    assert (here.published.generation, here.timeout) == (2, 22.0)
+    assert [(old.config.default_timeout, new.config.default_timeout) for old, new in here.changes] == [(1.0, 22.0)]
+    assert here.said == ["the configuration was loaded again (generation 2)"]
+    here.settle()
+    assert here.published.generation == 2
+
+
+def test_what_says_the_same_is_not_published_again(tmp_path):
+    """A file that was only touched, or has another comment."""
+    here = Here(tmp_path, timeout(1))
+    here.file.write_text("# a comment\n" + timeout(1))
+    here.settle()
+    os.utime(here.file)
+    here.settle()
+    here.reloader.hangup()
+    assert (here.published.generation, here.changes, here.said) == (1, [], [])
+
+
+APPEARING: dict[str, tuple[str, str, str]] = {
+    "a file nearer to the working directory": ("gateway.toml", "", timeout(7)),
+    "a .env beside a file": (".env", "default_timeout = 1\n[providers.openai]\napi_key = '${env:A_KEY:-}'", "A_KEY=x"),
+    "what is kept in the data folder": ("data/config.json", timeout(1), '{"api_keys": {"a": "b"}}'),
+}
+
+
+@pytest.mark.parametrize(("name", "toml", "text"), APPEARING.values(), ids=APPEARING.keys())
+def test_a_file_that_appears_or_goes_is_noticed(tmp_path, name, toml, text):
+    """Each that would be read if it were there."""
+    here = Here(tmp_path, toml)
+    (tmp_path / "data").mkdir()
+    if not toml:
+        here.file.unlink()
+        here.settle()
+    before = here.published.get()
+    (tmp_path / name).write_text(text)
+    here.settle()
+    assert here.published.generation == before[0] + 1
+    (tmp_path / name).unlink()
+    here.settle()
+    generation, current = here.published.get()
+    assert generation == before[0] + 2
+    assert current == before[1]
+
+
+def test_what_a_new_file_needs_is_noticed_when_it_comes(tmp_path):
+    """The file cannot be loaded until its `.env` is there, which nobody has ever read."""
+    here = Here(tmp_path, "")
+    here.file.unlink()
+    here.settle()
+    here.file.write_text("default_timeout = 3\n[api_keys]\nteam = '${env:TEAM_KEY}'")
+    here.settle()
+    assert "TEAM_KEY is not set" in (here.published.status.error or "")
+    (tmp_path / ".env").write_text(f"TEAM_KEY={SECRET}")
+    here.settle()
+    assert (here.timeout, here.published.status.error) == (3.0, None)
+
+
+BAD = {
+    "no TOML": ("[providers", r"gateway\.toml: not valid TOML"),
+    "half of a value": ('default_timeout = 1\n[providers.local]\nbase_url = "http', r"gateway\.toml: not valid TOML"),
+    "a wrong type": ("default_timeout = 'x'", r"gateway\.toml: \$\.default_timeout: Expected `float`"),
+    "an unknown key": ("defualt_timeout = 1", r"gateway\.toml: .*did you mean `default_timeout`"),
+    "an alias to nothing": ("[aliases.a]\ncandidates = []", r"gateway\.toml: \$\.aliases\.a\.candidates: .*name one"),
+    "a key beside what is wrong": (f"[api_keys]\na = '{SECRET}'\nb = 1", r"gateway\.toml: \$\.api_keys\.b"),
+}
+
+
+@pytest.mark.parametrize(("toml", "error"), BAD.values(), ids=BAD.keys())
+def test_what_cannot_work_keeps_what_does(tmp_path, toml, error, caplog):
+    """It is said once, with file, path and remedy and without a secret; nothing is published. The next good one is."""
+    here = Here(tmp_path, timeout(1))
+    for _ in range(3):
+        here.file.write_text(toml)
+        here.settle()
+        here.settle()
+        assert (here.published.generation, here.timeout, here.changes) == (1, 1.0, [])
+    os.utime(here.file)
+    here.settle()
+    (first, *more) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert first.getMessage().startswith("the configuration is not loaded again, and stays as it was: ")
+    with pytest.raises(ConfigError, match=error):
+        raise ConfigError(here.published.status.error or "")
+    assert all(record.getMessage() == first.getMessage() for record in more)
+    assert SECRET not in caplog.text + str(here.published.status)
+    here.file.write_text(timeout(2))
+    here.settle()
+    assert (here.timeout, here.published.status.error) == (2.0, None)
+
+
+def test_it_is_said_again_to_whoever_asks_again(tmp_path, caplog):
+    """SIGHUP is an explicit wish, and gets an answer each time; looks by themselves are silent."""
+    here = Here(tmp_path, timeout(1))
+    here.file.write_text("[")
+    here.settle()
+    here.settle()
+    assert len(caplog.records) == 1
+    here.reloader.hangup()
+    here.settle()
+    assert len(caplog.records) == 2
+
+
+def test_the_old_configuration_again_is_no_error_any_more(tmp_path):
+    """A mistake that is undone leaves nothing behind."""
+    here = Here(tmp_path, timeout(1))
+    here.file.write_text("[")
+    here.settle()
+    assert here.published.status.error
+    here.file.write_text(timeout(1))
+    here.settle()
+    assert (here.published.generation, here.published.status.error) == (1, None)
+
+
+def test_what_fails_in_us_does_not_end_us(tmp_path, monkeypatch, caplog):
+    """The supervisor goes on by what it has."""
+    here = Here(tmp_path, timeout(1))
+
+    def broken(_self: Source) -> Loaded:
+        raise RuntimeError
+
+    monkeypatch.setattr(Source, "load", broken)
+    here.reloader.hangup()
+    assert (here.published.generation, here.timeout) == (1, 1.0)
+    assert "see the lines above" in (here.published.status.error or "")
+    assert "RuntimeError" in caplog.text
+
+
+def test_what_only_a_new_start_can_change_stays_and_is_said(tmp_path, caplog):
+    """Where it listens: once for each other value; everything beside it is taken up."""
+    here = Here(tmp_path, timeout(1))
+    here.file.write_text(timeout(2) + "port = 5\nhost = '127.0.0.2'\n")
+    here.settle()
+    here.file.write_text(timeout(3) + "port = 5\nhost = '127.0.0.2'\n")
+    here.settle()
+    config = here.published.get()[1].loaded.config
+    assert (config.default_timeout, config.host, config.port) == (3.0, "127.0.0.1", 4000)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("$.host is '127.0.0.2' now, and stays '127.0.0.1'; $.port is 5 now, and stays 4000 until")
+
+
+def test_the_status_tells_which_kept_settings_were_read(tmp_path):
+    """So that whoever wrote them knows when they are in force, or why they are not."""
+    here = Here(tmp_path, timeout(1))
+    assert here.published.status.kept is None
+    kept = tmp_path / "data" / "config.json"
+    kept.parent.mkdir()
+    for text in ('{"api_keys": {"a": "b"}}', "{}", "["):
+        kept.write_text(text)
+        here.reloader.hangup()
+        assert here.published.status.kept == stamp(kept)
+
+
+def test_a_watch_sees_a_change_while_files_are_read(tmp_path):
+    """What is written after the look before the reading counts as a change."""
+    file = tmp_path / "file"
+    watch = Watch()
+    watch.begin([file])
+    file.write_text("a")
+    assert [watch.due(now) for now in (1.0, 1.1, 1.3, 1.4)] == [None, None, True, True]
+    watch.begin([file])
+    assert watch.due(2.0) is False
+    watch.add([tmp_path / "other", file])
+    assert [watch.due(now) for now in (3.0, 3.5)] == [None, True]
+
+
+def test_published_values_are_what_was_put(tmp_path, monkeypatch):
+    """Whatever an environment holds, which may be no text; what is secret is in no repr."""
+    folder = tmp_path / os.fsdecode(b"f\xff")
+    folder.mkdir()
+    (folder / "gateway.toml").write_text(f"[api_keys]\na = '{SECRET}'\n[providers.openai]\ntimeout = 3")
+    environ = {"A_KEY": SECRET, os.fsdecode(b"\xfe"): os.fsdecode(b"\xff\xff")}
+    published = Published(0)
+    reloader = Reloader(
+        Source(data=folder / "data", environ=environ, cwd=folder),
+        published,
+        lambda _loaded: (SECRET, True),
+        lambda: 5.0,
+        changed=lambda _old, _new: None,
+        say=lambda _line: None,
+    )
+    current = reloader.start()
+    generation, read = published.get()
+    assert generation == 1
+    assert read.loaded.environ == current.loaded.environ == environ
+    assert (read.loaded.config, read.loaded.files, read.token) == (current.loaded.config, current.loaded.files, SECRET)
+    assert SECRET not in repr((published, read, read.loaded, published.status))
+    monkeypatch.setattr("gateway.current._LARGEST", 100)
+    with pytest.raises(ConfigError, match=r"too large: it has .* make it smaller"):
+        Published(0).put(current)
+
+
+async def until(true: Callable[[], Any]) -> None:
+    """Wait until something is true, or coming true."""
+    for _ in range(600):
+        found = true()
+        if await found if asyncio.iscoroutine(found) else found:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come true")
+
+
+async def config_of(gateway: Process) -> dict[str, Any]:
+    """Return what health says of the configuration."""
+    return json.loads((await exchange(gateway.url, HEALTH)).body)["config"]
+
+
+async def generation(gateway: Process, number: int) -> None:
+    """Wait until a configuration is published, and every worker surely goes by it."""
+
+    async def there() -> bool:
+        return (await config_of(gateway))["generation"] >= number
+
+    await until(there)
+    await asyncio.sleep(0.3)
+
+
+async def test_a_reload_disturbs_no_stream_in_flight(upstream: Upstream, tmp_path):
+    """200 streams end whole and by what they began with, over two reloads and a file that cannot work."""
+    gate = asyncio.Event()
+    upstream.answer = lambda _asked: stream([DELTA, gate, DELTA, DONE])
+    file = tmp_path / "gateway.toml"
+    async with (
+        Upstream(lambda _asked: stream([DONE])) as other,
+        Process(tmp_path, to(upstream.url), workers=2) as gateway,
+        AsyncExitStack() as stack,
+    ):
+        workers = gateway.children()
+        streams = [await stack.enter_async_context(connected(gateway.url)) for _ in range(STREAMS)]
+        for each in streams:
+            await each.send(STREAM)
+        for each in streams:
+            assert (await each.head())[0] == 200
+            assert await each.piece() == DELTA
+        file.write_text(to(other.url, "[capture]\nstore = 'metadata'\n"))
+        gateway.process.send_signal(signal.SIGHUP)
+        await generation(gateway, 2)
+        file.write_text("[providers.openai")
+        gateway.process.send_signal(signal.SIGHUP)
+        await until(lambda: "not valid TOML" in gateway.log.read_text())
+        answers = await asyncio.gather(*(exchange(gateway.url, STREAM) for _ in range(20)))
+        assert {answer.body for answer in answers} == {DONE}
+        assert (len(upstream.asked), len(other.asked)) == (STREAMS, 20)
+        health = await config_of(gateway)
+        assert health["generation"] == 2
+        assert "gateway.toml: not valid TOML" in health["error"]
+        file.write_text(to(other.url))
+        gateway.process.send_signal(signal.SIGHUP)
+        await generation(gateway, 3)
+        gate.set()
+        assert [await each.rest() for each in streams] == [DELTA + DONE] * STREAMS
+        assert all(each.whole for each in streams)
+        assert gateway.children() == workers
+        assert await gateway.stop() == 0
+    port, others = (each.url.rpartition(":")[2] for each in (upstream, other))
+    seen = gateway.ask(
+        """SELECT attributes ->> '$."server.port"', outcome, input_messages IS NOT NULL, count(*)
+        FROM attempts GROUP BY ALL"""
+    )
+    assert sorted(seen) == sorted([(port, "ok", True, STREAMS), (others, "ok", False, 20)])
+    assert gateway.ask("SELECT count(*) FROM exchanges WHERE outcome = 'ok'") == [(STREAMS + 20,)]
+
+
+async def test_a_worker_that_dies_comes_back_with_the_newest(upstream: Upstream, tmp_path):
+    """What it was forked with at first is long out of date."""
+    async with Upstream() as other, Process(tmp_path, to(upstream.url), workers=2) as gateway:
+        (tmp_path / "gateway.toml").write_text(to(other.url))
+        gateway.process.send_signal(signal.SIGHUP)
+        await generation(gateway, 2)
+        recorder, *victims = gateway.children()
+        for pid in (recorder, *victims):
+            os.kill(pid, signal.SIGKILL)
+        answers = await asyncio.gather(*(exchange(gateway.url, MODELS) for _ in range(10)))
+        assert [answer.status for answer in answers] == [200] * 10
+        assert not set(victims) & set(gateway.children())
+        assert (len(upstream.asked), len(other.asked)) == (0, 10)
+
+
+async def test_files_that_change_are_noticed_without_a_signal(upstream: Upstream, tmp_path):
+    """The file itself, and the `.env` beside it."""
+    toml = to(upstream.url) + "[providers.local]\nbase_url = '{url}'\napi_key = '${{env:LOCAL_KEY:-none}}'\n"
+    seen: list[str | None] = []
+
+    def answer(asked: Asked) -> Iterator[Step]:
+        seen.append(asked.header("authorization"))
+        yield from reply({"data": []})
+
+    local = request("GET", "/local/v1/models")
+    async with Upstream(answer) as other, Process(tmp_path, toml.format(url=upstream.url)) as gateway:
+        (tmp_path / "gateway.toml").write_text(toml.format(url=other.url))
+        await generation(gateway, 2)
+        await exchange(gateway.url, local)
+        (tmp_path / ".env").write_text("LOCAL_KEY=from-a-file\n")
+        await generation(gateway, 3)
+        await exchange(gateway.url, local)
+        assert seen == ["Bearer none", "Bearer from-a-file"]
+        said = gateway.log.read_text()
+    assert said.count("the configuration was loaded again") == 2
+    assert "from-a-file" not in said
+
+
+async def test_the_recorder_is_started_again_only_for_what_it_goes_by(upstream: Upstream, tmp_path):
+    """Its settings are read when it starts; that is no failure, and nobody who proxies notices."""
+    rows = request("POST", "/-/sql", [JSON], b'{"sql": "SELECT * FROM range(50)", "limit": 50}')
+    rows = rows.replace(b"Host: test", b"Host: localhost")
+    async with Process(tmp_path, to(upstream.url)) as gateway:
+        recorder, worker = gateway.children()
+        (tmp_path / "gateway.toml").write_text(to(upstream.url, "[limits]\nbody_bytes = 1000\n"))
+        await generation(gateway, 2)
+        assert gateway.children() == [recorder, worker]
+        (tmp_path / "gateway.toml").write_text(to(upstream.url, "[sql]\nmax_rows = 7\n"))
+
+        async def bounded() -> bool:
+            answer = await exchange(gateway.url, rows)
+            return answer.status == 200 and len(json.loads(answer.body)["rows"]) == 7
+
+        await until(bounded)
+        assert recorder not in gateway.children()
+        assert worker in gateway.children()
+        assert "starting it again" not in gateway.log.read_text()
+
+
+async def test_a_token_that_is_asked_for_is_needed_at_once(upstream: Upstream, tmp_path):
+    """On the proxy's paths and on our own pages; one that nobody was told is refused."""
+    sql = request("POST", "/-/sql", [JSON], b'{"sql": "SELECT 1"}').replace(b"Host: test", b"Host: localhost")
+    token = "a-token-of-the-file-12345"
+    shown = sql.replace(b"Content-Type", b"Authorization: Bearer " + token.encode() + b"\r\nContent-Type")
+    async with Process(tmp_path, to(upstream.url)) as gateway:
+        (tmp_path / "gateway.toml").write_text(to(upstream.url, "[auth]\nrequired = true\n"))
+        gateway.process.send_signal(signal.SIGHUP)
+        await until(lambda: "$.auth.required: it needs a token" in gateway.log.read_text())
+        assert (await exchange(gateway.url, MODELS)).status == 200
+        (tmp_path / "gateway.toml").write_text(to(upstream.url, f"[auth]\nrequired = true\ntoken = '{token}'\n"))
+        gateway.process.send_signal(signal.SIGHUP)
+        await generation(gateway, 2)
+        statuses = [(await exchange(gateway.url, each)).status for each in (MODELS, sql, shown)]
+        assert statuses == [401, 401, 200]
+        said = gateway.log.read_text()
+    assert token not in said
+
+
+# What a terminal's shell does: it is its session's leader, waits for what runs, and ends with the terminal.
+_SHELL = """
+import fcntl, os, signal, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+if sys.argv[1] == "nohup":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+pid = os.fork()
+if not pid:
+    os.execvp(sys.argv[2], sys.argv[2:])
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+print(pid, flush=True)
+os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+async def test_a_terminal_that_is_closed_ends_it(tmp_path, nohup):
+    """Its SIGHUP means that nobody is there any more, unless the gateway was started to outlive it."""
+    command = [sys.executable, "-m", "gateway", "--port", "0", "--data", str(tmp_path / "data"), "--bare"]
+    log = tmp_path / "log"
+    outer, inner = pty.openpty()
+    with log.open("wb") as told:
+        shell = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _SHELL, "nohup" if nohup else "", *command, stdin=inner, stdout=told, stderr=told
+        )
+    os.close(inner)
+    try:
+        await until(lambda: "is listening on" in log.read_text())
+    finally:
+        os.close(outer)
+    gateway = int(log.read_text().partition("\n")[0])
+    assert await shell.wait() == -signal.SIGHUP
+    try:
+        with (tmp_path / "data" / "lock").open() as lock:
+            if nohup:
+                await asyncio.sleep(1.5)
+                assert not free(lock)
+                os.kill(gateway, signal.SIGTERM)
+            await until(lambda: free(lock))
+    except BaseException:
+        os.kill(gateway, signal.SIGKILL)
+        raise
+
+
+def free(lock: IO[str]) -> bool:
+    """Whether the gateway that held a folder's lock has ended."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""What the tests of AWS's credentials share: keys as the services give them, and chains in a folder of the test's."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotocoreCredentials
+
+from gateway.errors import ExchangeError
+from gateway.providers.auth.aws import AwsCredentials
+from gateway.providers.auth.sigv4 import Credentials
+from gateway.providers.http.client import Client
+from tests.support.upstream import Asked, Step, reply
+
+NOW = 1_790_000_000.0
+SECRETS = ("hidden", "wJalrXUtnFEMI", "s3cr3t")
+NOWHERE = {"AWS_EC2_METADATA_DISABLED": "true"}
+
+Made = Callable[..., AwsCredentials]
+
+
+def at(seconds: float) -> str:
+    """Return a time as AWS writes it."""
+    return datetime.fromtimestamp(NOW + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def keys(name: str, expires: str | None = None) -> dict[str, str]:
+    """Make a key as the services give it."""
+    given = {"AccessKeyId": f"AKIA{name}", "SecretAccessKey": f"hidden {name}", "Token": f"token {name}"}
+    return given | ({"Expiration": expires} if expires else {})
+
+
+def key(name: str, expires: float | None = None) -> Credentials:
+    """Make the same as it is read."""
+    ends = None if expires is None else NOW + expires
+    return Credentials(access_key=f"AKIA{name}", secret_key=f"hidden {name}", token=f"token {name}", expires=ends)
+
+
+def of_sts(name: str, expires: float = 3600) -> list[Step]:
+    """Make STS's answer."""
+    given = keys(name, at(expires))
+    given["SessionToken"] = given.pop("Token")
+    inner = "".join(f"<{k}>{v}</{k}>" for k, v in given.items())
+    return reply(f"<R><Result><Credentials>{inner}</Credentials></Result></R>".encode(), content_type="text/xml")
+
+
+async def failure(chain: AwsCredentials, now: float = NOW) -> ExchangeError:
+    """Return why there are no credentials; no secret is in it."""
+    with pytest.raises(ExchangeError) as raised:
+        await chain.get(now)
+    assert not any(secret in str(raised.value) for secret in SECRETS)
+    assert raised.value.code == "aws_credentials"
+    return raised.value
+
+
+def maker(client: Client, home: Path) -> Made:
+    """Return a maker of chains that look for files in `home`, and for no instance metadata unless told."""
+
+    def make(environ: dict[str, str] | None = None, *, config: str = "", credentials: str = "", **more: str):
+        folder = home / ".aws"
+        folder.mkdir(exist_ok=True)
+        (folder / "config").write_text(config)
+        (folder / "credentials").write_text(credentials)
+        return AwsCredentials(client, NOWHERE | {"HOME": str(home)} | (environ or {}), **more)
+
+    return make
+
+
+def signed_by(asked: Asked, service: str, access_key: str, secret: str, token: str | None = None) -> bool:
+    """Whether botocore would have signed a request so."""
+    authorization = asked.header("Authorization") or ""
+    scope = authorization.partition("Credential=")[2].partition(",")[0].split("/")
+    path, _, query = asked.target.partition("?")
+    request = AWSRequest(asked.method, f"http://{asked.header('Host')}{path}?{query}", data=asked.body)
+    for name in authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";"):
+        request.headers[name] = asked.header(name)
+    request.context["timestamp"] = asked.header("X-Amz-Date")
+    signer = SigV4Auth(BotocoreCredentials(access_key, secret, token), service, scope[2])
+    signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    assert asked.header("X-Amz-Security-Token") == token
+    return scope[0] == access_key and authorization.endswith(f"Signature={signature}")
+
+
+def seconds(stamp: str | None) -> float:
+    """Return the Unix time of an X-Amz-Date."""
+    return datetime.strptime(stamp or "", SIGV4_TIMESTAMP).replace(tzinfo=UTC).timestamp()

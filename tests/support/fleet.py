@@ -1,0 +1,57 @@
+"""What one configuration comes to, for tests of who is asked: providers, aliases and keys, without a socket."""
+
+import random
+from typing import Any
+
+from gateway.config.model import parse
+from gateway.dialects.wire.edit import Peek
+from gateway.proxy.routing.aliases import Candidate
+from gateway.proxy.routing.request_options import NONE, Options
+from gateway.proxy.routing.routes import Place, place
+from gateway.proxy.routing.runtime import Setup, build
+from gateway.proxy.routing.select import candidates
+
+OURS = "sk-ours-0123456789abcdef"
+TOML = f"""
+[api_keys]
+mine = "{OURS}"
+[providers.one]
+base_url = "http://one.test/v1"
+api_key = "{OURS}-one"
+headers = {{x-team = "red"}}
+[providers.two]
+base_url = "http://two.test/v1"
+api_keys = ["{OURS}-a", "{OURS}-b"]
+[providers.three]
+base_url = "http://three.test"
+dialect = "anthropic-messages"
+"""
+
+
+def setup(more: str = "", toml: str = TOML) -> Setup:
+    """Return what a gateway.toml comes to."""
+    return build(parse(toml + more, {}, "test.toml"), {})
+
+
+def placed(path: str, made: Setup) -> Place:
+    """Return what the path of a POST says."""
+    return place("POST", path, False, made.providers)
+
+
+def chosen(
+    made: Setup,
+    model: str | None = None,
+    options: Options = NONE,
+    path: str = "/v1/chat/completions",
+    rng: random.Random | None = None,
+    latency: Any = lambda _: None,
+) -> tuple[Candidate, ...]:
+    """Return whom a request is sent to."""
+    return candidates(
+        placed(path, made), Peek(model=model, stream=False), options, made, latency, rng or random.Random(0)
+    )
+
+
+def names(found: tuple[Candidate, ...]) -> list[tuple[str, str | None]]:
+    """Return the candidates as (provider, model)."""
+    return [(each.provider.name, each.model) for each in found]

@@ -1,0 +1,56 @@
+"""The gateway's command with holes cut into it, for a doctor to find: `python -m tests.leaking HOLE ARGUMENTS...`."""
+
+import logging
+import os
+import sys
+from typing import Any
+
+from msgspec import structs
+
+from gateway.cli import main
+from gateway.config import model
+from gateway.config.retry import RetryPolicy
+from gateway.proxy import error_bodies
+from gateway.redaction import Redaction
+from gateway.store.otlp.exporter import Exporter
+from gateway.tracing import attributes, secrets
+from gateway.tracing.capture import Keeping
+from gateway.tracing.exchange import Exchange
+
+
+def keys_everywhere() -> None:
+    """Take no key out of anything; log what comes in; tell clients the collector's key with each error of ours."""
+    secrets.Keys.scrub = lambda _self, text: text  # type: ignore[method-assign]
+    secrets.Keys.written = ()  # type: ignore[assignment]
+    attributes.scrub = lambda _attributes, _secrets: None
+    began, said = Exchange.__init__, error_bodies.body
+
+    def begin(self: Exchange, *args: Any, headers: Any, **more: Any) -> None:
+        logging.getLogger("gateway").info("a request with %s", dict(headers))
+        began(self, *args, headers=headers, **more)
+
+    def body(*args: Any) -> bytes:
+        return said(*args) + os.environ["OTEL_EXPORTER_OTLP_HEADERS"].encode()
+
+    Exchange.__init__ = begin  # type: ignore[method-assign]
+    error_bodies.body = body  # type: ignore[assignment]
+
+
+def content_everywhere() -> None:
+    """Keep all content, whatever is configured, and all that is to be taken out of it."""
+    Keeping.reads = Keeping.content = True  # type: ignore[assignment]
+    Keeping.limit = 10_000  # type: ignore[assignment]
+    Redaction.text = lambda _self, text: text  # type: ignore[method-assign]
+    Redaction.value = lambda _self, value: value  # type: ignore[method-assign]
+
+
+def less_than_asked() -> None:
+    """Try nothing again, and send nothing to the collector."""
+    made = model.made
+    model.made = lambda raw: structs.replace(made(raw), retry=RetryPolicy(max_tries=1))
+    Exporter.from_environment = lambda *_: None  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    globals()[sys.argv.pop(1)]()
+    main.main()

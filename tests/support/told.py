@@ -1,0 +1,27 @@
+"""What an error of the gateway's looks like to each dialect's clients."""
+
+import json
+from typing import Any
+
+from tests.support.raw import Answer
+
+
+def said(answer: Answer, family: str) -> dict[str, Any]:
+    """Require that an answer is an error of ours in a family's dialect; return what is below `error`."""
+    assert answer.whole
+    assert answer.values(b"content-type")[0].startswith(b"application/json")
+    (trace,) = answer.values(b"x-gateway-trace-id")
+    whole = json.loads(answer.body)
+    error = whole["error"]
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    if family == "anthropic":
+        assert whole == {"type": "error", "error": error, "request_id": trace.decode()}
+        assert set(error) == {"type", "message"}
+    else:
+        assert whole == {"error": error}
+        assert set(error) == {"message", "type", "param", "code"}
+        assert isinstance(error["code"], str)
+        assert error["param"] is None
+    assert isinstance(error["type"], str)
+    return error

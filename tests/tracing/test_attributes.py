@@ -1,0 +1,212 @@
+"""What a request and a response say becomes attributes: pure, and without secrets."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.config.model import Capture, CaptureMode, Config
+from gateway.dialects.conversation import Answered, Asked, Message, Text, Usage
+from gateway.dialects.registry import DIALECTS
+from gateway.providers.route import Route
+from gateway.providers.table import build
+from gateway.tracing import attributes as seen
+from gateway.tracing.capture import Keeping
+
+KEY = "sk-planted-0123456789abcdef"
+ASKED = Asked(
+    operation="chat",
+    model="m",
+    system_instructions=[Text(content="Be kind.")],
+    input_messages=[Message(role="user", parts=[Text(content="x" * 500)])],
+    tool_definitions=msgspec.Raw(b'[{"type":"function"}]'),
+    parameters={"gen_ai.request.temperature": 0.5},
+    conversation_id="conv-1",
+)
+
+
+@pytest.mark.parametrize(
+    ("agent", "client"),
+    [
+        ("OpenAI/Python 3.54.0", "OpenAI/Python"),
+        ("AsyncOpenAI/Python 3.54.0", "AsyncOpenAI/Python"),
+        ("Anthropic/JS 0.70.0", "Anthropic/JS"),
+        ("claude-cli/2.1.0 (external, cli)", "claude-cli"),
+        ("curl/8.5.0", "curl"),
+        ("python-requests/2.32", "python-requests"),
+        ("Mozilla/5.0 (X11; Linux x86_64)", "Mozilla"),
+        ("word", "word"),
+    ],
+)
+def test_a_client_has_a_short_name(agent, client):
+    """The first product of a User-Agent, without its version."""
+    assert seen.client_of(agent) == client
+
+
+def test_of_several_grouping_headers_ours_counts():
+    """Where an agent's own header and ours name a session, ours does."""
+    headers = {"helicone-session-id": "theirs", "x-claude-code-session-id": "theirs too"}
+    said = {"session": ("x-gateway-session", "ours")}
+    assert seen.of_client("GET", "/", headers, said)["session.id"] == "ours"
+    assert seen.of_client("GET", "/", headers)["session.id"] == "theirs too"
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/v1/models", "/v1/models"),
+        (f"/v1/models?key={KEY}", "/v1/models"),
+        (f"http://user:{KEY}@host/v1/models?key={KEY}", "http://host/v1/models"),
+        ("http://host/v1/@me", "http://host/v1/@me"),
+        ("//v1/user@host", "//v1/user@host"),
+        ("/v1/\udcffx", "/v1/?x"),
+    ],
+)
+def test_a_path_is_stored_without_query_and_user(target, path):
+    """Both may carry keys; all else is kept, as far as it is text."""
+    assert seen.of_client("GET", target, {})["url.path"] == path
+
+
+def test_an_attempts_url_has_no_query():
+    """url.full names the provider and the path, and none of the client's parameters."""
+    route = Route(
+        provider=build(Config(), {})["openai"],
+        target=f"/v1/chat/completions?api_key={KEY}",
+        family="openai",
+        dialect=DIALECTS["openai-chat"],
+        model="openai/gpt-5",
+        rename="gpt-5",
+    )
+    said = seen.of_attempt(route, "POST", 0, "first", 0.0)
+    assert said["url.full"] == "https://api.openai.com/v1/chat/completions"
+    assert said["gen_ai.request.model"] == "gpt-5"
+    assert "http.request.resend_count" not in said
+    again = seen.of_attempt(route, "POST", 2, "retry after server", 0.4)
+    assert (again["http.request.resend_count"], again["gateway.attempt.backoff_ms"]) == (2, 400.0)
+    assert seen.of_route(route)["gateway.request.model"] == "openai/gpt-5"
+
+
+SECRETS = {
+    "bearer": ({"authorization": f"Bearer {KEY}"}, "/"),
+    "any scheme": ({"authorization": f"Basic {KEY}"}, "/"),
+    "no scheme": ({"authorization": KEY}, "/"),
+    "x-api-key": ({"x-api-key": KEY}, "/"),
+    "api-key": ({"api-key": KEY}, "/"),
+    "x-goog-api-key": ({"x-goog-api-key": KEY}, "/"),
+    "x-gateway-token": ({"x-gateway-token": KEY}, "/"),
+    "cookie": ({"cookie": f"a=1; session={KEY}; b=2"}, "/"),
+    "?key=": ({}, f"/v1beta/models?alt=sse&key={KEY}"),
+    "?api_key=": ({}, f"/v1/models?api_key={KEY}&x=y"),
+    "?api-key=": ({}, f"/v1/models?api-key={KEY}"),
+    "?access_token=": ({}, f"/?access_token={KEY}"),
+    "?subscription-key=": ({}, f"/?subscription-key={KEY}"),
+    "escaped": ({}, "/?key=" + KEY.replace("-", "%2D")),
+    "a URL's password": ({}, f"http://user:{KEY}@host/v1/models"),
+}
+
+
+@pytest.mark.parametrize(("headers", "target"), SECRETS.values(), ids=SECRETS.keys())
+def test_a_requests_keys_are_known(headers, target):
+    """Each place where clients put keys is known, and what is there is taken out of every attribute."""
+    secrets = tuple(seen.secrets_in(headers, target))
+    assert KEY in secrets
+    said = {"gen_ai.output.messages": json.dumps([{"content": f"env says {KEY}!"}]), "count": 1, "list": ["a"]}
+    seen.scrub(said, secrets)
+    assert KEY not in json.dumps(said)
+    assert said == {"gen_ai.output.messages": '[{"content": "env says [redacted]!"}]', "count": 1, "list": ["a"]}
+
+
+def test_a_key_that_might_be_a_word_leaves_content_alone():
+    """Local servers take any key, `ollama` say; a conversation about them is kept as it is."""
+    secrets = tuple(seen.secrets_in({"authorization": "Bearer ollama"}, "/?code=python"))
+    assert {"ollama", "python"} <= set(secrets)
+    said = {"gen_ai.input.messages": '["ollama in python"]', "gateway.provider": "ollama"}
+    seen.scrub(said, secrets)
+    assert said == {"gen_ai.input.messages": '["ollama in python"]', "gateway.provider": "ollama"}
+
+
+def test_usage_says_where_it_is_from():
+    """Counts that are known, under the conventions' names, and no others."""
+    usage = Usage(input_tokens=3, cache_read_tokens=0, source="estimated")
+    assert seen.of_usage(usage) == {
+        "gateway.usage.source": "estimated",
+        "gen_ai.usage.input_tokens": 3,
+        "gen_ai.usage.cache_read.input_tokens": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "content"), [("full", True), ("truncated", True), ("metadata", False), ("off", False)]
+)
+def test_content_is_as_the_setting_says(mode: CaptureMode, content):
+    """Messages, instructions and tools are JSON strings where they are kept; parameters are there in any case."""
+    said = seen.of_asked(ASKED, Keeping(Capture(store=mode)))
+    names = {"gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.tool.definitions"}
+    assert said.keys() & names == (names if content else set())
+    assert (said["gen_ai.request.temperature"], said["gen_ai.conversation.id"]) == (0.5, "conv-1")
+    for name in said.keys() & names:
+        assert isinstance(json.loads(said[name]), list)
+
+
+def test_nothing_is_invented():
+    """A response that tells nothing gives no attributes, and no conversation id or finish reasons."""
+    assert seen.of_answered(Answered(), Keeping()) == {}
+    assert seen.of_asked(Asked(operation="chat"), Keeping()) == {}
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=400)
+messages = st.lists(
+    st.builds(
+        Message,
+        role=st.sampled_from(["user", "assistant"]),
+        parts=st.lists(st.builds(Text, content=texts), max_size=4),
+    ),
+    max_size=8,
+)
+
+
+@given(messages, st.integers(2, 3000))
+def test_content_always_fits_and_is_always_json(said, limit):
+    """Whatever was said, each attribute is a JSON list within its bound, marked where something is missing."""
+    made = seen.of_answered(Answered(output_messages=said), Keeping(Capture(store_bytes=limit)))
+    if not said:
+        assert made == {}
+        return
+    text = made["gen_ai.output.messages"]
+    assert len(text.encode()) <= limit
+    assert isinstance(json.loads(text), list)
+    whole = msgspec.json.encode(said).decode()
+    assert (text == whole) != made.get("gateway.content.truncated", False)
+
+
+@given(st.text())
+def test_a_readable_text_can_be_stored(text):
+    """Whatever a header held, what is kept of it is UTF-8, and text that is fine stays as it is."""
+    raw = text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+    kept = seen.readable(raw)
+    assert kept.encode().decode() == kept
+    if raw.encode("utf-8", "ignore").decode() == raw:
+        assert kept == raw
+
+
+LONG = "sk-0123456789abcdefghijABCDEFGHIJ"  # 33 letters, of which 17 are a half
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f"a {LONG} b {LONG}", "a [redacted] b [redacted]"),
+        (f"it is {LONG[:-1]}", "it is [redacted]"),
+        (f"it is {LONG[:17]}", "it is [redacted]"),
+        (f"it is {LONG[:17]}, no {LONG}!", "it is [redacted], no [redacted]!"),
+        (f"it is {LONG[:16]}", f"it is {LONG[:16]}"),
+        (f"{LONG}{LONG}", "[redacted][redacted]"),
+        ("", ""),
+    ],
+)
+def test_half_a_key_is_taken_out_too(text, left):
+    """A stream breaks off within one, and a text is cut within one: what is left of it is still secret."""
+    assert seen.taken_out(text, LONG, "[redacted]") == left
+    assert seen.taken_out(text.encode(), LONG.encode(), b"[redacted]") == left.encode()
