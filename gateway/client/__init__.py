@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway import ids
-from gateway.client import place
+from gateway.client import scope
 from gateway.client.calls import headers, httpx_async_hook, httpx_async_hook_for, httpx_hook, httpx_hook_for
 from gateway.client.delivery import configure, dropped, flush, this_process
 from gateway.client.raised import told
@@ -49,13 +49,13 @@ _OF_RUNS = frozenset({"run:start", "run:update"})
 
 def current_run() -> Run | None:
     """Return the run in which this is called."""
-    here = place.here()
+    here = scope.here()
     return None if here is None else here.run
 
 
 def current_step() -> Step | None:
     """Return the innermost step in which this is called."""
-    here = place.here()
+    here = scope.here()
     return None if here is None else here.step
 
 
@@ -67,7 +67,7 @@ def event(type: str, data: Mapping[str, Any] | None = None, *, error: object = N
     if type in _OF_RUNS:
         raise ValueError(f"{type} is no event of its own; use run(...) and its update(...)")
     try:
-        here = place.here()
+        here = scope.here()
         said: dict[str, Any] = {
             "type": text(type)[:LONGEST_ID] or "event",
             "run_id": ids.NIL if here is None else here.run.id,

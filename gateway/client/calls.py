@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from gateway.client import place
+from gateway.client import scope
 from gateway.client.delivery import this_process
 from gateway.client.settings import Address, address_of
 from gateway.client.values import text
@@ -107,7 +107,7 @@ def _there(url: Any, address: Address) -> bool:
 
 def _said() -> dict[str, str]:
     """Return the headers, as text."""
-    settings, here = this_process().settings, place.here()
+    settings, here = this_process().settings, scope.here()
     if not settings.enabled:
         return {}
     said: dict[str, str] = {}

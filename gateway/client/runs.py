@@ -8,10 +8,10 @@ from typing import Any, Unpack
 from uuid import UUID
 
 from gateway import ids
-from gateway.client import otel, place
+from gateway.client import otel, scope
 from gateway.client.delivery import this_process
-from gateway.client.place import Place
 from gateway.client.raised import told
+from gateway.client.scope import Place
 from gateway.client.scopes import Scope, time_of
 from gateway.client.settings import Metadata, merged
 from gateway.client.values import encoded, encoded_object, text, texts
@@ -65,7 +65,7 @@ class Run(Scope):
 
     def _begin(self, now: str) -> None:
         given = self._given
-        outer = place.here()
+        outer = scope.here()
         metadata = merged(outer.metadata if outer else this_process().settings.metadata, self._metadata)
         bridge = self._bridge = otel.start(self.name or "run", {"gateway.run.id": self.id})
         self._place = Place(
@@ -153,7 +153,7 @@ class Step(Scope):
 
     def _begin(self, now: str) -> None:
         given = self._given
-        if (outer := place.here()) is not None:
+        if (outer := scope.here()) is not None:
             self._begin_in(outer, now)
             return
         name, metadata = self.name or text(given["type"]), self._metadata
@@ -161,7 +161,7 @@ class Step(Scope):
         run.open()
         run.enter()
         try:
-            if (outer := place.here()) is not None:
+            if (outer := scope.here()) is not None:
                 self._begin_in(outer, now)
         finally:
             run.leave()

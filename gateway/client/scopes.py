@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 from uuid import UUID
 
-from gateway.client import otel, place
-from gateway.client.decorating import decorated
+from gateway.client import otel, scope
+from gateway.client.decorators import decorated
 from gateway.client.delivery import this_process
 from gateway.client.ids import uuid7
-from gateway.client.place import Place
+from gateway.client.scope import Place
 from gateway.client.settings import Metadata, known
 from gateway.client.values import text
 
@@ -126,7 +126,7 @@ class Scope(ABC):
     def enter(self) -> None:
         """Stand in it, until `leave`."""
         if self._place is not None:
-            self._before = place.enter(self._place)
+            self._before = scope.enter(self._place)
             if self._bridge is not None:
                 self._bridge.enter()
 
@@ -135,7 +135,7 @@ class Scope(ABC):
         if self._place is not None:
             if self._bridge is not None:
                 self._bridge.leave()
-            place.leave(self._place, self._before)
+            scope.leave(self._place, self._before)
 
     def close(self, error: BaseException | None) -> None:
         """End, by an error or without."""

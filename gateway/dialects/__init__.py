@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from gateway.dialects.conversation import Answered, Asked
+from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.events import Event
 
 
@@ -33,7 +33,7 @@ class StreamReader(Protocol):
     def feed(self, data: bytes) -> None:
         """Take the next bytes; what happens in them is appended to `told`, where that is a list."""
 
-    def answered(self) -> Answered:
+    def answered(self) -> ChatResponse:
         """Return what was read so far."""
 
 
@@ -51,7 +51,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    read_request: Callable[[bytes], Asked]
-    read_response: Callable[[bytes], Answered]
+    read_request: Callable[[bytes], ChatRequest]
+    read_response: Callable[[bytes], ChatResponse]
     stream_reader: Callable[[], StreamReader]
-    read_conversation: Callable[[bytes, str], Asked] | None = None
+    read_conversation: Callable[[bytes, str], ChatRequest] | None = None

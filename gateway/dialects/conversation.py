@@ -243,7 +243,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     source: Literal["reported", "estimated"] = "reported"
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class ChatRequest(Struct, frozen=True, kw_only=True):
     """What a request asks for; `parameters` are attributes by their names (`dialects.parameters`), ready for a span.
 
     What stands below `user` is read only for a translation (`full`): the trace has the tools as they were sent.
@@ -272,7 +272,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     extra: Extra = {}
 
 
-class Answered(Struct, frozen=True, kw_only=True):
+class ChatResponse(Struct, frozen=True, kw_only=True):
     """What came back, whole or as far as a stream got; `finish_reasons` has a word per choice that ended."""
 
     id: str | None = None

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import msgspec
 
-from gateway.dialects.conversation import Answered, Message, Part, ToolCall
+from gateway.dialects.conversation import ChatResponse, Message, Part, ToolCall
 from gateway.dialects.wire.json import UNREADABLE, decode, fields, json_value, text
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
@@ -34,7 +34,7 @@ class _NoCallError(ValueError):
     """What was generated is no call."""
 
 
-def recovered(body: bytes) -> Answered | None:
+def recovered(body: bytes) -> ChatResponse | None:
     """Return the calls in an error's `failed_generation` as a response, None where it is no such error or has none."""
     error = fields((decode(body, _OBJECT) or {}).get("error"))
     generated = text(error.get("failed_generation"))
@@ -52,7 +52,7 @@ def recovered(body: bytes) -> Answered | None:
         for n, (called, arguments) in enumerate(calls)
     ]
     message = Message(role="assistant", parts=parts, finish_reason="tool_calls")
-    return Answered(finish_reasons=["tool_calls"], output_messages=[message])
+    return ChatResponse(finish_reasons=["tool_calls"], output_messages=[message])
 
 
 def _calls(generated: str) -> Iterator[tuple[str, dict[str, Any]]]:

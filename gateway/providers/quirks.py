@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Asked,
+    ChatRequest,
     Message,
     Part,
     Reasoning,
@@ -39,7 +39,7 @@ class Quirks(Struct, frozen=True, kw_only=True):
     Attributes:
         refuses: Fields, by OpenAI's names, that make the provider refuse a request, or that it passes over.
         refuses_by_model: The same for models whose names match the expression from their beginning; all that match.
-        takes: The only fields that are taken of those that `Asked` has no place for; None where all are.
+        takes: The only fields that are taken of those that `ChatRequest` has no place for; None where all are.
         max_tokens: What the field for the most tokens is called.
         seed: What the field for the seed is called.
         reasoning: The field of an assistant's message in which its reasoning goes back; None where there is none.
@@ -93,7 +93,7 @@ _PARAMETERS = {
     "presence_penalty": name.PRESENCE_PENALTY,
     "reasoning_effort": name.REASONING_LEVEL,
 }
-# Fields of `Asked`, and what they are without a word.
+# Fields of `ChatRequest`, and what they are without a word.
 _FIELDS: dict[str, tuple[str, Any]] = {
     "logprobs": ("logprobs", None),
     "top_logprobs": ("top_logprobs", None),
@@ -114,7 +114,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def fitted(quirks: Quirks, asked: Asked) -> tuple[Asked, list[str]]:
+def fitted(quirks: Quirks, asked: ChatRequest) -> tuple[ChatRequest, list[str]]:
     """Return what is asked as the provider takes it, and the names of what that loses."""
     dropped = Dropped()
     refused = quirks.refused(asked.model)
@@ -133,7 +133,7 @@ def fitted(quirks: Quirks, asked: Asked) -> tuple[Asked, list[str]]:
     return replace(asked, input_messages=_merged(messages) if quirks.alternates else messages), dropped.names
 
 
-def _without(refused: frozenset[str], asked: Asked, dropped: Dropped) -> Asked:
+def _without(refused: frozenset[str], asked: ChatRequest, dropped: Dropped) -> ChatRequest:
     changed: dict[str, Any] = {}
     parameters = dict(asked.parameters)
     own = dict(asked.extra.get(OPENAI_CHAT, {}))
@@ -154,7 +154,7 @@ def _without(refused: frozenset[str], asked: Asked, dropped: Dropped) -> Asked:
     return replace(asked, parameters=parameters, extra=extra, **changed)
 
 
-def _without_custom(asked: Asked, dropped: Dropped) -> Asked:
+def _without_custom(asked: ChatRequest, dropped: Dropped) -> ChatRequest:
     """Make functions of custom tools; one has no place for the form of their text."""
     tools = []
     for tool in asked.tools:
@@ -167,7 +167,7 @@ def _without_custom(asked: Asked, dropped: Dropped) -> Asked:
     return as_functions(replace(asked, tools=tools))
 
 
-def _with_tools(quirks: Quirks, asked: Asked, *, sayable: bool, dropped: Dropped) -> Asked:
+def _with_tools(quirks: Quirks, asked: ChatRequest, *, sayable: bool, dropped: Dropped) -> ChatRequest:
     modes = quirks.tool_choice if sayable else frozenset()
     tools, choice = asked.tools, asked.tool_choice
     if not quirks.strict:
@@ -188,7 +188,7 @@ def _with_tools(quirks: Quirks, asked: Asked, *, sayable: bool, dropped: Dropped
     return replace(asked, tools=tools, tool_choice=choice)
 
 
-def _with_format(quirks: Quirks, asked: Asked, dropped: Dropped) -> Asked:
+def _with_format(quirks: Quirks, asked: ChatRequest, dropped: Dropped) -> ChatRequest:
     form = asked.response_format
     if form is None:
         return asked
@@ -238,7 +238,7 @@ def nine(tool_id: str) -> str:
     return "".join(digits[number // 36**place % 36] for place in range(9))
 
 
-def _system_first(asked: Asked, dropped: Dropped) -> Asked:
+def _system_first(asked: ChatRequest, dropped: Dropped) -> ChatRequest:
     """Make one system message of all, before the others."""
     first = next((n for n, m in enumerate(asked.input_messages) if m.role not in _SYSTEM), len(asked.input_messages))
     parts = list(asked.system_instructions)

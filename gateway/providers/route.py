@@ -28,8 +28,8 @@ class Route(Struct, frozen=True, kw_only=True):
     Attributes:
         family: The client's, in whose words it is told of errors.
         dialect: How the client's request is read.
-        reply: The dialect's name in which the client is answered, where that is another than the provider's.
-        sent: The dialect the provider is spoken to in, where the request is translated into it; else None.
+        response_dialect: The dialect's name in which the client is answered, where that is another than the provider's.
+        translated_to: The dialect the provider is spoken to in, where the request is translated into it; else None.
         rename: The model's name as the provider knows it, where that is another one.
         by_path: Whether the path that is sent names the model, so that the body need not.
         addressed: Whether the client named the provider by its path, so that a key it brought is that provider's.
@@ -40,8 +40,8 @@ class Route(Struct, frozen=True, kw_only=True):
     target: str
     family: Family
     dialect: Dialect | None
-    reply: str | None = None
-    sent: Dialect | None = None
+    response_dialect: str | None = None
+    translated_to: Dialect | None = None
     model: str | None = None
     stream: bool = False
     rename: str | None = None
@@ -49,25 +49,25 @@ class Route(Struct, frozen=True, kw_only=True):
     addressed: bool = True
 
     @property
-    def heard(self) -> Dialect | None:
+    def upstream_reader(self) -> Dialect | None:
         """How the provider's response is read."""
-        return self.sent or self.dialect
+        return self.translated_to or self.dialect
 
     @property
     def operation(self) -> str:
         """What is done, in the conventions' words (`gen_ai.operation.name`)."""
-        heard = self.heard
-        return _OPERATIONS.get(heard.name, semconv.CHAT) if heard else "relay"
+        reader = self.upstream_reader
+        return _OPERATIONS.get(reader.name, semconv.CHAT) if reader else "relay"
 
     @property
-    def spoken(self) -> str | None:
+    def client_dialect(self) -> str | None:
         """The name of the client's dialect, as a provider's configuration says it."""
         return _spoken(self.dialect)
 
     @property
-    def understood(self) -> str | None:
+    def upstream_dialect(self) -> str | None:
         """The name of the dialect that the provider is spoken to in."""
-        return _spoken(self.heard)
+        return _spoken(self.upstream_reader)
 
 
 def _spoken(dialect: Dialect | None) -> str | None:

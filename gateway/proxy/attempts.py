@@ -13,25 +13,25 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct, structs
 
-from gateway.dialects.conversation import Answered
+from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.openai_chat.read_response import UsageFilter
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.providers.groq import recovered
 from gateway.providers.http.client import Client, Response
 from gateway.providers.table import Provider
 from gateway.proxy.chronicle import responses
-from gateway.proxy.error_response import Failed, give_up, recover
+from gateway.proxy.error_response import Failed, relay_failure, send_recovered
 from gateway.proxy.headers import lower, secrets_in
 from gateway.proxy.relay import Reply, relay
 from gateway.proxy.routing.retry import Ended, Stop, retry_after
-from gateway.proxy.routing.schedule import Course, Step
+from gateway.proxy.routing.schedule import AttemptSchedule, ScheduledAttempt
 from gateway.proxy.translation import plain
 from gateway.proxy.upstream import Body, Signer, open_response
 from gateway.proxy.upstream_request import Plan, Planner
 from gateway.tracing import attributes as seen
 from gateway.tracing.attempt import CLIENT_ABORT, HEDGE_LOST, Attempt
 from gateway.tracing.exchange import Exchange
-from gateway.tracing.response_reader import Tee
+from gateway.tracing.response_reader import ResponseReader
 
 # An error body up to this is read whole before it is decided on; a larger one is relayed as it comes.
 ERROR_BODY_MAX = 1024 * 1024
@@ -45,20 +45,20 @@ class _Opened(Struct, frozen=True, kw_only=True):
     `recovered`: the answer, where an error had it.
     """
 
-    step: Step
+    step: ScheduledAttempt
     plan: Plan
     attempt: Attempt
     response: Response
     body: Body
-    tee: Tee
+    tee: ResponseReader
     coding: str
-    recovered: Answered | None = None
+    recovered: ChatResponse | None = None
 
 
 class _Missed(Struct, frozen=True, kw_only=True):
     """An attempt that failed while another one is still possible. `plan`: None where it could not be planned."""
 
-    step: Step
+    step: ScheduledAttempt
     plan: Plan | None
     failed: Failed
 
@@ -72,7 +72,7 @@ class Attempts:
         client: Client,
         signer: Signer,
         planner: Planner,
-        course: Course,
+        course: AttemptSchedule,
         exchange: Exchange,
         decoded: bytes | None,
     ) -> None:
@@ -100,12 +100,14 @@ class Attempts:
                     return outcome
                 then = course.failed(outcome.step, _ended(outcome.failed), monotonic(), rng.random())
                 if isinstance(then, Stop):
-                    return await give_up(self._request, outcome.failed, outcome.plan, self._planner.family, exchange)
+                    return await relay_failure(
+                        self._request, outcome.failed, outcome.plan, self._planner.family, exchange
+                    )
                 step = then
         finally:
             course.over()
 
-    async def _tried(self, step: Step) -> web.StreamResponse | _Missed:
+    async def _tried(self, step: ScheduledAttempt) -> web.StreamResponse | _Missed:
         """Make one attempt, or two where the first is late, and relay what comes."""
         opened = await (self._open(step) if step.late is None else self._hedged(step, step.late))
         if isinstance(opened, _Missed):
@@ -130,7 +132,7 @@ class Attempts:
         if opened.attempt.outcome not in {None, CLIENT_ABORT}:
             self._course.note(opened.step, _KINDS.get(opened.attempt.outcome or ""), monotonic())
 
-    async def _open(self, step: Step, begun: Callable[[Attempt], None] | None = None) -> _Opened | _Missed:
+    async def _open(self, step: ScheduledAttempt, begun: Callable[[Attempt], None] | None = None) -> _Opened | _Missed:
         """Send once, and return the response once its head is here; or how it failed. `begun`: told of the attempt."""
         exchange = self._exchange
         model = step.candidate.model
@@ -171,10 +173,12 @@ class Attempts:
             return await open_response(self._client, self._signer, plan.route, plan.request, plan.deadlines)
         finally:
             attempt.waited += perf_counter() - before
-            if provider.signs(plan.route.understood):
+            if provider.signs(plan.route.upstream_dialect):
                 exchange.keys.ours = (*exchange.keys.ours, *self._signer.secrets)
 
-    async def _headed(self, step: Step, plan: Plan, attempt: Attempt, upstream: Response) -> _Opened | _Missed:
+    async def _headed(
+        self, step: ScheduledAttempt, plan: Plan, attempt: Attempt, upstream: Response
+    ) -> _Opened | _Missed:
         """Look at a response's head; the body of an error is read, as far as it is small."""
         exchange = self._exchange
         headers = lower(upstream.headers)
@@ -188,7 +192,7 @@ class Attempts:
             return opened
         tee.feed(error_body)
         text = plain(error_body, coding)
-        attempt.span.set_attributes(seen.of_error_body(text, exchange.keys.written, exchange.keeping))
+        attempt.span.set_attributes(seen.of_error_body(text, exchange.keys.written, exchange.capture_policy))
         if plan.route.provider.recovers and (answered := recovered(text)) is not None:
             return structs.replace(opened, recovered=answered)
         return self._missed(step, plan, attempt, Failed(kind=kind, response=upstream, body=error_body))
@@ -197,7 +201,9 @@ class Attempts:
         """Give the client the response."""
         plan, tee = opened.plan, opened.tee
         if opened.recovered is not None:
-            return await recover(self._request, plan, self._exchange, opened.attempt, opened.response, opened.recovered)
+            return await send_recovered(
+                self._request, plan, self._exchange, opened.attempt, opened.response, opened.recovered
+            )
         usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not opened.coding else None
         reply: Reply | None = None
         if plan.translation is not None:
@@ -207,11 +213,11 @@ class Attempts:
             reply = responses.reply(plan.route, self._exchange, tee, opened.coding, reply, time())
         return await relay(self._request, opened.body, plan.route, self._exchange, opened.attempt, usage_filter, reply)
 
-    def _missed(self, step: Step, plan: Plan | None, attempt: Attempt, failed: Failed) -> _Missed:
+    def _missed(self, step: ScheduledAttempt, plan: Plan | None, attempt: Attempt, failed: Failed) -> _Missed:
         attempt.end(failed.kind, failed.error.message if failed.error is not None else None)
         return _Missed(step=step, plan=plan, failed=failed)
 
-    async def _hedged(self, step: Step, late: float) -> _Opened | _Missed:
+    async def _hedged(self, step: ScheduledAttempt, late: float) -> _Opened | _Missed:
         """Send once, and once more where no first byte comes in time; return what answers first, or a failure."""
         exchange = self._exchange
         waited, before = exchange.waited, perf_counter()
@@ -260,7 +266,9 @@ class _Racer:
     """One of the attempts that are made at once."""
 
     def __init__(
-        self, step: Step, opening: Callable[[Step, Callable[[Attempt], None]], Coroutine[Any, Any, _Opened | _Missed]]
+        self,
+        step: ScheduledAttempt,
+        opening: Callable[[ScheduledAttempt, Callable[[Attempt], None]], Coroutine[Any, Any, _Opened | _Missed]],
     ) -> None:
         self.step = step
         self.attempt: Attempt | None = None

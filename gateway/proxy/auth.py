@@ -16,7 +16,7 @@ from gateway.providers.route import Route
 from gateway.providers.table import KEY_HEADERS
 from gateway.proxy.headers import Headers, payer, without_scheme
 from gateway.proxy.routing import urls
-from gateway.proxy.routing.routes import Place
+from gateway.proxy.routing.routes import ParsedPath
 
 # Names under which no page of somebody else's can reach this machine: nobody can have them in the public DNS.
 _PRIVATE = (".localhost", ".local", ".internal", ".home.arpa", ".home", ".lan", ".corp", ".test")
@@ -33,7 +33,7 @@ class Token(Struct, frozen=True):
         return f"<Token required={self.required}>"
 
 
-class Admitted(Struct, frozen=True):
+class Authorized(Struct, frozen=True):
     """What a client sent, without our token. `proven`: it has shown that."""
 
     headers: Headers
@@ -41,13 +41,13 @@ class Admitted(Struct, frozen=True):
     proven: bool
 
 
-def admitted(headers: Headers, where: Place | None, token: Token | None) -> Admitted:
+def authorize(headers: Headers, where: ParsedPath | None, token: Token | None) -> Authorized:
     """Take our own token out of a request. Raises ExchangeError where it is needed and not there.
 
     It is given as `x-gateway-token`, or in the place of a key: then the client has brought no key of its own.
     """
     if token is None:
-        return Admitted(headers, where.query if where is not None else "", proven=False)
+        return Authorized(headers, where.query if where is not None else "", proven=False)
     kept = tuple(
         (name, value)
         for name, value in headers
@@ -63,7 +63,7 @@ def admitted(headers: Headers, where: Place | None, token: Token | None) -> Admi
         raise ExchangeError(
             Kind.AUTH, "This gateway needs its token, as x-gateway-token or as the API key (setting: $.auth.token)."
         )
-    return Admitted(kept, query, proven)
+    return Authorized(kept, query, proven)
 
 
 def _is(given: bytes, token: Token) -> bool:

@@ -1,7 +1,7 @@
 """Errors born in the gateway, as each dialect's clients expect them. Pure."""
 
 from gateway.dialects.bedrock.write_request import error_type
-from gateway.dialects.conversation import Asked
+from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.events import Broken
 from gateway.dialects.registry import WRITERS
 from gateway.errors import ExchangeError, Kind
@@ -29,7 +29,7 @@ def event(error: ExchangeError, family: Family, request_id: str) -> bytes:
     if family == "chronicle":
         return errors.event(error.message)
     if family == "aws-bedrock":
-        stream = WRITERS[SPOKEN_TO[family]].stream(Asked(operation=CHAT, stream=True), 0.0)
+        stream = WRITERS[SPOKEN_TO[family]].stream(ChatRequest(operation=CHAT, stream=True), 0.0)
         return stream.write(Broken(type=error.code, message=error.message))
     said = body(error, family, request_id)
     if family == "ollama":

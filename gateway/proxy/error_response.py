@@ -5,7 +5,7 @@ from time import time
 from aiohttp import web
 from msgspec import Struct, structs
 
-from gateway.dialects.conversation import Answered, Asked
+from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.registry import WRITERS
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Response
@@ -30,14 +30,14 @@ class Failed(Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
-async def recover(
-    request: web.Request, plan: Plan, exchange: Exchange, attempt: Attempt, upstream: Response, answered: Answered
+async def send_recovered(
+    request: web.Request, plan: Plan, exchange: Exchange, attempt: Attempt, upstream: Response, answered: ChatResponse
 ) -> web.StreamResponse:
     """Give the client the response that a provider's error has in it."""
     translation, route = plan.translation, plan.route
-    asked = translation.asked if translation is not None else exchange.asked or Asked(operation=CHAT)
+    asked = translation.asked if translation is not None else exchange.asked or ChatRequest(operation=CHAT)
     asked = structs.replace(asked, model=asked.model or route.model, stream=route.stream or asked.stream)
-    client = translation.client if translation is not None else WRITERS[route.spoken or "openai-chat"]
+    client = translation.client if translation is not None else WRITERS[route.client_dialect or "openai-chat"]
     content_type, body = told(client, asked, answered, time())
     if route.family == "chronicle":
         body = responses.finished(body, responses.meta_of(exchange, route), streamed=asked.stream)
@@ -50,7 +50,7 @@ async def recover(
     return await _sent(request, Relayed(upstream, extra, content_type=content_type, status=200), body)
 
 
-async def give_up(
+async def relay_failure(
     request: web.Request, failure: Failed, plan: Plan | None, family: Family, exchange: Exchange
 ) -> web.StreamResponse:
     """Give the client the last failure: the provider's own bytes where it answered, else an error of ours.
@@ -71,7 +71,7 @@ async def give_up(
         return await _sent(request, Relayed(failure.response, extra), failure.body)
     error = failure.error or ExchangeError(failure.kind, "The attempt failed.")
     exchange.end(error.kind.value, error.status, error.message)
-    return await refuse(request, error, family, exchange, extra)
+    return await send_error(request, error, family, exchange, extra)
 
 
 async def _tell(
@@ -103,7 +103,7 @@ async def _tell_chronicle(
 ) -> web.StreamResponse:
     """Tell a client of chronicle's of the provider's error, whose body it gets within ours."""
     text = plain(failure.body, lower(answered.headers).get("content-encoding", ""))
-    heard = plan.route.heard
+    heard = plan.route.upstream_reader
     said = heard.read_response(text).error_message if heard is not None else None
     message = f"The provider {plan.route.provider.name!r} answered {answered.status}" + (f": {said}" if said else ".")
     body = errors.providers(failure.kind, exchange.scrub(message), exchange.scrub(text.decode("utf-8", "replace")))
@@ -117,7 +117,7 @@ async def _sent(request: web.Request, response: Relayed, body: bytes) -> web.Str
     return response
 
 
-async def refuse(
+async def send_error(
     request: web.Request,
     error: ExchangeError,
     family: Family,

@@ -21,16 +21,16 @@ from gateway.providers.http.client import Client
 from gateway.providers.route import Family, Route
 from gateway.proxy import count_tokens
 from gateway.proxy.attempts import Attempts
-from gateway.proxy.auth import Admitted, Token, admitted, refuse_pages
+from gateway.proxy.auth import Authorized, Token, authorize, refuse_pages
 from gateway.proxy.chronicle import requests
-from gateway.proxy.error_response import refuse
+from gateway.proxy.error_response import send_error
 from gateway.proxy.list_models import Lister
 from gateway.proxy.relay import extra_headers
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.request_options import Options, from_headers, said_in
-from gateway.proxy.routing.routes import Place, asked_model, place
-from gateway.proxy.routing.runtime import Setup
-from gateway.proxy.routing.schedule import Course
+from gateway.proxy.routing.routes import ParsedPath, asked_model, place
+from gateway.proxy.routing.runtime import RuntimeConfig
+from gateway.proxy.routing.schedule import AttemptSchedule
 from gateway.proxy.routing.select import candidates
 from gateway.proxy.upstream import Signer
 from gateway.proxy.upstream_request import Planner
@@ -51,7 +51,7 @@ class Proxy:
     def __init__(
         self,
         *,
-        setup: Setup,
+        setup: RuntimeConfig,
         client: Client,
         signer: Signer,
         tracer: JournalTracer,
@@ -69,7 +69,7 @@ class Proxy:
         self._handling: set[asyncio.Task[Any]] = set()
         self.stopping = False
 
-    def use(self, setup: Setup, token: Token | None, signer: Signer | None = None) -> None:
+    def use(self, setup: RuntimeConfig, token: Token | None, signer: Signer | None = None) -> None:
         """Go on by another configuration; what is in flight keeps its own. `signer`: None where it stays as it is."""
         self._setup = setup
         self._token = token
@@ -91,7 +91,7 @@ class Proxy:
         setup, said = self._setup, said_in(request.raw_headers)
         exchange = Exchange(
             self._tracer,
-            setup.keeping,
+            setup.capture_policy,
             method=request.method,
             target=request.raw_path,
             headers=_readable(request),
@@ -105,7 +105,7 @@ class Proxy:
                     request, anthropic, setup, chronicles=bool(said) and requests.speaks(request.raw_headers)
                 )
                 family = where.family
-                let_in = admitted(request.raw_headers, where, self._token)
+                let_in = authorize(request.raw_headers, where, self._token)
                 where = structs.replace(where, query=let_in.query)
                 if request.headers.get("Upgrade", "").lower() == "websocket":
                     return await _no_websocket(request, family, exchange)
@@ -115,7 +115,7 @@ class Proxy:
                 options = from_headers(said)
                 return await self._answer(request, where, let_in, body, options, setup, exchange)
             except ExchangeError as error:
-                return await refuse(request, error, family, exchange)
+                return await send_error(request, error, family, exchange)
         except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
             if self.stopping:
                 exchange.abandon("shutdown", "the gateway stopped before the response was whole")
@@ -130,7 +130,7 @@ class Proxy:
                 raise
             log.exception("an exchange failed in the gateway")
             failure = ExchangeError(Kind.GENERIC, "The gateway itself failed; its log says how.", code="gateway_failed")
-            return await refuse(request, failure, family, exchange)
+            return await send_error(request, failure, family, exchange)
         finally:
             if not exchange.ended:
                 exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
@@ -138,11 +138,11 @@ class Proxy:
     async def _answer(
         self,
         request: web.Request,
-        where: Place,
-        let_in: Admitted,
+        where: ParsedPath,
+        let_in: Authorized,
         body: bytes,
         options: Options,
-        setup: Setup,
+        setup: RuntimeConfig,
         exchange: Exchange,
     ) -> web.StreamResponse:
         """Answer a request that has been read. Raises ExchangeError where it can be sent to nobody."""
@@ -158,7 +158,7 @@ class Proxy:
         seen = peek(decoded) if decoded else NOTHING
         asked = options.model or asked_model(where, seen)
         chosen = candidates(where, seen, options, setup, lambda each: self._health.latency(each.id(asked)), self._rng)
-        course = Course(chosen, asked, config, options.policy(config.retry), self._health, monotonic())
+        course = AttemptSchedule(chosen, asked, config, options.policy(config.retry), self._health, monotonic())
 
         def admit(route: Route) -> None:
             if not let_in.proven:
@@ -185,12 +185,12 @@ class Proxy:
         attempts = Attempts(request, self._client, self._signer, planner, course, exchange, decoded)
         return await attempts.answer(self._rng)
 
-    def _placed(self, request: web.Request, anthropic: bool, setup: Setup, *, chronicles: bool) -> Place:
+    def _placed(self, request: web.Request, anthropic: bool, setup: RuntimeConfig, *, chronicles: bool) -> ParsedPath:
         """Read the path. Raises ExchangeError, which tells nothing of what there is to who may not ask."""
         try:
             return place(request.method, request.raw_path, anthropic, setup.providers, chronicles=chronicles)
         except ExchangeError:
-            admitted(request.raw_headers, None, self._token)
+            authorize(request.raw_headers, None, self._token)
             raise
 
     async def _read(self, request: web.Request, exchange: Exchange, config: Config) -> bytes:
@@ -262,10 +262,10 @@ async def _no_websocket(request: web.Request, family: Family, exchange: Exchange
     )
     # RFC 9110, section 15.5.22: the status comes with the protocol to use.
     upgrade = {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
-    return await refuse(request, error, family, exchange, extra_headers(exchange, streamed=False) | upgrade)
+    return await send_error(request, error, family, exchange, extra_headers(exchange, streamed=False) | upgrade)
 
 
-def _decoded(request: web.Request, body: bytes, where: Place) -> bytes | None:
+def _decoded(request: web.Request, body: bytes, where: ParsedPath) -> bytes | None:
     """Return a JSON body without its content coding, None where it is none, cannot be read or says nothing to us.
 
     Where a dialect is spoken it is JSON whatever its type says: Ollama's own examples send curl's default.

@@ -87,8 +87,8 @@ def translated(raw_headers: Headers, route: Route) -> Headers:
         if (lowered := name.lower()) not in dropped and not lowered.startswith(_OF_A_DIALECT)
     ]
     kept += [(b"Content-Type", b"application/json"), (b"Accept-Encoding", b"identity")]
-    if route.sent is not None:
-        kept += _OF_DIALECT.get(route.sent.name, [])
+    if route.translated_to is not None:
+        kept += _OF_DIALECT.get(route.translated_to.name, [])
     return _with_key(kept, route, in_place=False)
 
 
@@ -108,7 +108,7 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
     ]
     kept += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
     if key is not None:
-        shown = _KEY[provider.shown(route.understood)](key.encode("latin-1"))
+        shown = _KEY[provider.shown(route.upstream_dialect)](key.encode("latin-1"))
         kept += [shown] if shown[0] not in configured else []
     return tuple(kept)
 
@@ -120,7 +120,7 @@ def payer(headers: Iterable[tuple[bytes, bytes]], route: Route) -> tuple[str | N
     goes before it then. None, and ours: a cloud's credentials are shown instead.
     """
     provider = route.provider
-    shown, signs = provider.shown(route.understood), provider.signs(route.understood)
+    shown, signs = provider.shown(route.upstream_dialect), provider.signs(route.upstream_dialect)
     brought = _brought(headers, route, bearer=shown == "sigv4") if provider.takes_client_keys else None
     if provider.key is not None or any(name.lower().encode("latin-1") in KEY_HEADERS for name, _ in provider.headers):
         return provider.key, True
@@ -134,7 +134,7 @@ def _brought(headers: Iterable[tuple[bytes, bytes]], route: Route, *, bearer: bo
 
     A signature is none: it is good for the request that the client sent to us, and for no other.
     """
-    as_it_is = route.addressed and route.sent is None
+    as_it_is = route.addressed and route.translated_to is None
     for name, value in headers:
         if (lowered := name.lower()) not in KEY_HEADERS or value.startswith(b"AWS4-"):
             continue

@@ -17,12 +17,12 @@ from gateway.providers.demo.server import MODELS as DEMO_MODELS
 from gateway.providers.http.client import Client
 from gateway.providers.route import Route
 from gateway.providers.table import Provider
-from gateway.proxy.auth import Admitted, refuse_pages
+from gateway.proxy.auth import Authorized, refuse_pages
 from gateway.proxy.headers import Headers, forwarded, lower, secrets_in
 from gateway.proxy.relay import extra_headers
 from gateway.proxy.routing import urls
-from gateway.proxy.routing.routes import SPOKEN_TO, Place, found
-from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.routes import SPOKEN_TO, ParsedPath, found
+from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.upstream import Body, Deadlines, Request, Signer, open_response
 from gateway.tracing.attempt import CLIENT_ABORT, OK, Attempt
 from gateway.tracing.exchange import Exchange
@@ -33,7 +33,7 @@ _LARGEST = 8 * 1024 * 1024
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 
 
-def asked_for(method: str, where: Place) -> bool:
+def asked_for(method: str, where: ParsedPath) -> bool:
     """Whether a request asks for the models of all providers: it has no mount."""
     return method == "GET" and where.provider is None and urls.bare(where.path).rstrip("/") == "/models"
 
@@ -45,7 +45,7 @@ def listed(providers: Mapping[str, Provider], usual: str) -> list[Provider]:
     ]
 
 
-def routes(asked: Iterable[Provider], where: Place) -> list[Route]:
+def routes(asked: Iterable[Provider], where: ParsedPath) -> list[Route]:
     """Return how each provider is asked for its models; it has none where it has no list."""
     made = []
     for provider in asked:
@@ -64,7 +64,7 @@ def routes(asked: Iterable[Provider], where: Place) -> list[Route]:
 
 
 def names(
-    provider: Provider, listed: list[model_list.Model], where: Place, providers: Mapping[str, Provider]
+    provider: Provider, listed: list[model_list.Model], where: ParsedPath, providers: Mapping[str, Provider]
 ) -> Iterator[model_list.Listed]:
     """Give the names that lead to a provider's models: without and with its prefix, where that is not another's."""
     generating = structs.replace(where, dialect=DIALECTS[SPOKEN_TO[where.family]])
@@ -82,7 +82,7 @@ class Lister:
         self._client = client
         self._signer = signer
 
-    def asked(self, method: str, where: Place, setup: Setup) -> list[Provider]:
+    def asked(self, method: str, where: ParsedPath, setup: RuntimeConfig) -> list[Provider]:
         """Return whom to ask for their models; none where it is one provider, whose list passes as it is."""
         known = listed(setup.providers, where.usual) if asked_for(method, where) else []
         return known if len(known) > 1 or setup.aliases else []
@@ -91,9 +91,9 @@ class Lister:
         self,
         request: web.Request,
         asked: list[Provider],
-        let_in: Admitted,
-        where: Place,
-        setup: Setup,
+        let_in: Authorized,
+        where: ParsedPath,
+        setup: RuntimeConfig,
         exchange: Exchange,
     ) -> web.StreamResponse:
         """Ask all at once, and answer with what came in time; who did not answer is named in `x-gateway-unlisted`.

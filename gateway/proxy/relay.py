@@ -23,7 +23,7 @@ from gateway.proxy.headers import hop_by_hop
 from gateway.proxy.upstream import Body
 from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
-from gateway.tracing.response_reader import Tee
+from gateway.tracing.response_reader import ResponseReader
 
 # aiohttp gives every response these; a provider that sent none keeps sending none.
 _AIOHTTPS_OWN = ("Server", "Date", "Content-Type")
@@ -141,7 +141,7 @@ def dropped_header(names: Sequence[str]) -> dict[str, str]:
     return {"x-gateway-dropped": ", ".join(kept)}
 
 
-def _head(upstream: Response, exchange: Exchange, tee: Tee, reply: Reply | None) -> Relayed:
+def _head(upstream: Response, exchange: Exchange, tee: ResponseReader, reply: Reply | None) -> Relayed:
     extra = extra_headers(exchange, streamed=tee.streamed)
     if reply is None:
         return Relayed(upstream, extra)
@@ -239,14 +239,14 @@ def _ends_anywhere(upstream: Response, reply: Reply | None) -> bool:
     return reply is not None or ends_with_the_connection(upstream.headers)
 
 
-def _takes_events(tee: Tee, response: Relayed) -> bool:
+def _takes_events(tee: ResponseReader, response: Relayed) -> bool:
     """Whether an event of ours can be added to a stream: not into a coding or an array, nor to an announced length."""
     coded = response.headers.get("Content-Encoding", "identity") != "identity"
     array = response.headers.get("Content-Type", "").startswith("application/json")
     return tee.streamed and not coded and not array and "Content-Length" not in response.headers
 
 
-async def _send_head(request: web.Request, response: Relayed, tee: Tee, body: Body) -> None:
+async def _send_head(request: web.Request, response: Relayed, tee: ResponseReader, body: Body) -> None:
     """Send the head alone, where the next bytes are not there yet and a stream's client waits for it.
 
     Any other one waits for the body anyway, and while nothing was passed on a failure can still be mended.

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dialects import Dialect
-from gateway.dialects.conversation import Answered, Asked
+from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.events import Broken, Ended
 from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER, GEMINI_WRITER
 from gateway.dialects.openai_chat.write_response import MARKING_CHAT_WRITER
@@ -23,7 +23,7 @@ from gateway.dialects.wire.content_coding import decode
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.quirks import fitted, renamed
 from gateway.providers.route import Route
-from gateway.tracing.response_reader import Tee
+from gateway.tracing.response_reader import ResponseReader
 
 _OVERLOADED = 529
 """Anthropic's own status, which other clients have no class for."""
@@ -35,20 +35,20 @@ class Translation(Struct, frozen=True, kw_only=True):
     `dropped` names all that the provider's dialect, or the provider, cannot be told.
     """
 
-    asked: Asked
+    asked: ChatRequest
     written: Written
     dropped: tuple[str, ...]
     provider: Dialect
     client: Writer
 
-    def reply(self, tee: Tee, coding: str, now: float) -> "StreamReply | WholeReply":
+    def reply(self, tee: ResponseReader, coding: str, now: float) -> "StreamReply | WholeReply":
         """Return what turns the response that `tee` reads into the client's."""
         return StreamReply(self, tee, now) if self.asked.stream else WholeReply(self, tee, coding, now)
 
 
 def translate(route: Route, body: bytes, path: str) -> Translation:
     """Read a request and write it for the provider. Raises ExchangeError for one that cannot be told to it."""
-    dialect, sent, reply = route.dialect, route.sent, route.reply
+    dialect, sent, reply = route.dialect, route.translated_to, route.response_dialect
     if dialect is None or dialect.read_conversation is None or sent is None or reply is None:
         raise RuntimeError("only a route with another dialect is translated")
     asked = dialect.read_conversation(body, path)
@@ -58,7 +58,7 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
     if not asked.input_messages and not asked.system_instructions:
         raise ExchangeError(
             Kind.BAD_INPUT,
-            f"The body is no {route.spoken} request that could be translated for the provider "
+            f"The body is no {route.client_dialect} request that could be translated for the provider "
             f"{route.provider.name!r}: it has no messages.",
             status=400,
         )
@@ -95,7 +95,7 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
     )
 
 
-def told(client: Writer, asked: Asked, answered: Answered, now: float) -> tuple[str, bytes]:
+def told(client: Writer, asked: ChatRequest, answered: ChatResponse, now: float) -> tuple[str, bytes]:
     """Return a whole response as the client asked for it, as a stream or not: its content type, and its body."""
     answered = restored(answered, names_of(asked))
     if not asked.stream:
@@ -107,7 +107,7 @@ def told(client: Writer, asked: Asked, answered: Answered, now: float) -> tuple[
 class StreamReply:
     """Writes a stream for the client out of what the tee's reader is told; or out of a whole response, at its end."""
 
-    def __init__(self, translation: Translation, tee: Tee, now: float) -> None:
+    def __init__(self, translation: Translation, tee: ResponseReader, now: float) -> None:
         self._dropped = translation.dropped
         self._provider = translation.provider.name
         self._writer = translation.client.stream(translation.asked, now)
@@ -149,7 +149,7 @@ class WholeReply:
 
     content_type = "application/json"
 
-    def __init__(self, translation: Translation, tee: Tee, coding: str, now: float) -> None:
+    def __init__(self, translation: Translation, tee: ResponseReader, coding: str, now: float) -> None:
         self._translation = translation
         self._tee = tee
         self._coding = coding
@@ -197,7 +197,7 @@ def translate_error(
     return told, translation.client.error(kind, told, message, answered.error_type, request_id)
 
 
-def _readable(answered: Answered | None, dialect: str) -> Answered:
+def _readable(answered: ChatResponse | None, dialect: str) -> ChatResponse:
     """Return a whole response that says something. Raises ExchangeError, which repeats nothing of what came."""
     told = answered is not None and (
         answered.output_messages or answered.usage is not None or answered.id is not None or answered.error_message

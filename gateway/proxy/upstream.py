@@ -92,9 +92,9 @@ async def open_response(
 ) -> Response:
     """Send the request and return the response once its head is here. Raises ExchangeError."""
     provider = route.provider
-    signs = provider.signs(route.understood) and not _shows_a_key(request)
+    signs = provider.signs(route.upstream_dialect) and not _shows_a_key(request)
     if signs:
-        request = await signer.signed(provider, route.understood, request)
+        request = await signer.signed(provider, route.upstream_dialect, request)
     try:
         response = await client.send(
             provider.origin,

@@ -17,7 +17,7 @@ from gateway.providers.route import Route
 from gateway.providers.table import Provider
 from gateway.proxy.headers import Headers, forwarded, target, translated
 from gateway.proxy.routing.request_options import Options
-from gateway.proxy.routing.routes import Place, asked_model, choose
+from gateway.proxy.routing.routes import ParsedPath, asked_model, choose
 from gateway.proxy.translation import Translation, translate
 from gateway.proxy.upstream import Deadlines, Request
 
@@ -45,7 +45,7 @@ class Planner:
     def __init__(
         self,
         config: Config,
-        where: Place,
+        where: ParsedPath,
         seen: Peek,
         options: Options,
         *,
@@ -119,7 +119,7 @@ def plan(
 
     `timeout`: seconds that the request itself allows for an attempt.
     """
-    if route.sent is not None:
+    if route.translated_to is not None:
         return _translated(config, route, method, path, headers, decoded, timeout)
     sent, changed, asked_usage = body, False, False
     if decoded is not None and route.rename is not None and not _names_model(route):
@@ -133,7 +133,7 @@ def plan(
             )
         if renamed is not None:
             sent, changed = renamed, True
-    asks = config.usage.ask and route.provider.stream_usage and route.stream and route.spoken == "openai-chat"
+    asks = config.usage.ask and route.provider.stream_usage and route.stream and route.client_dialect == "openai-chat"
     if asks and decoded is not None:
         asking = ask_for_usage(sent if changed else decoded)
         if asking is not None:

@@ -20,7 +20,7 @@ from gateway.config.layers import Loaded
 from gateway.errors import ConfigError
 from gateway.server import processes
 from gateway.server.data_dir import hold
-from gateway.server.live_config.published import Current, Published
+from gateway.server.live_config.published import ConfigSnapshot, PublishedConfig
 from gateway.server.live_config.reload import Reloader
 from gateway.server.live_config.source import Source
 from gateway.server.supervisor import Hooks, Role, Supervisor, listen
@@ -77,7 +77,7 @@ class _Gateway:
         self._source = source
         self._workers = workers
         self._tokens = Tokens()
-        self._published = Published(workers)
+        self._published = PublishedConfig(workers)
         self._reloader = Reloader(source, self._published, self._tokens.of, time.time, changed=self._changed, say=_say)
         self._current = self._reloader.start()
 
@@ -165,7 +165,7 @@ def _local(host: str) -> bool:
         return False
 
 
-def announce(current: Current, sock: socket.socket, data: Path, made: str | None) -> None:
+def announce(current: ConfigSnapshot, sock: socket.socket, data: Path, made: str | None) -> None:
     """Say where we are, and what to paste for each client. `made`: the token that was made for this run."""
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104

@@ -19,7 +19,7 @@ from gateway.errors import ConfigError
 from gateway.server.admin.configuration import ConfigPages, Control
 from gateway.server.admin.pages import pages
 from gateway.server.admin.sockets import socket_path
-from gateway.server.live_config.published import Current, Published
+from gateway.server.live_config.published import ConfigSnapshot, PublishedConfig
 from gateway.server.live_config.source import Source
 from gateway.server.log_filters import redact_libraries, redact_logs
 from gateway.server.supervisor import Lifeline
@@ -28,7 +28,7 @@ from gateway.store.metrics.page import metered
 from gateway.store.metrics.worker_gauges import Numbers
 from gateway.store.otlp.exporter import Exporter
 from gateway.store.recorder import Recorder
-from gateway.tracing.capture import keeping_of
+from gateway.tracing.capture import policy_of
 
 log = logging.getLogger("gateway")
 
@@ -80,17 +80,17 @@ def _urls(sock: socket.socket) -> list[str]:
     return [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
 
 
-def _begin(published: Published) -> tuple[int, Current]:
+def _begin(published: PublishedConfig) -> tuple[int, ConfigSnapshot]:
     """Return what is in force. What `.env` files say is part of this process's environment from now on."""
     generation, current = published.get()
     os.environ.update(current.loaded.environ)
-    redact_logs(keeping_of(current.loaded.config).redaction)
+    redact_logs(policy_of(current.loaded.config).redaction)
     redact_libraries()
     return generation, current
 
 
 async def worker(
-    published: Published, slot: int, data: Path, sock: socket.socket, lifeline: Lifeline, wishes: Wishes
+    published: PublishedConfig, slot: int, data: Path, sock: socket.socket, lifeline: Lifeline, wishes: Wishes
 ) -> None:
     """Proxy until told to stop, then drain. Meanwhile go by what is published."""
     generation, current = _begin(published)
@@ -126,7 +126,7 @@ async def worker(
         published.gauges.note(slot, Numbers())
 
 
-async def _followed(one: Worker, published: Published, slot: int, generation: int) -> int:
+async def _followed(one: Worker, published: PublishedConfig, slot: int, generation: int) -> int:
     """Go on by what is published, where that is something newer; return its generation."""
     if published.generation == generation:
         return generation
@@ -140,7 +140,7 @@ async def _followed(one: Worker, published: Published, slot: int, generation: in
     return newest
 
 
-async def recorder(published: Published, source: Source, lifeline: Lifeline, wishes: Wishes) -> None:
+async def recorder(published: PublishedConfig, source: Source, lifeline: Lifeline, wishes: Wishes) -> None:
     """Look after the store, export, and answer queries until told to stop."""
     _, current = _begin(published)
     parent = os.getppid()

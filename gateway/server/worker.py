@@ -69,7 +69,7 @@ class Worker:
             rotate_seconds=config.store.rotate_seconds,
         )
         made = runtime.build(config, environ, ours)
-        redact_logs(made.keeping.redaction)
+        redact_logs(made.capture_policy.redaction)
         rng = random.Random(os.urandom(16))
         self._client = Client()
         self._demo = DemoProvider()
@@ -77,7 +77,7 @@ class Worker:
         self._token = None if token is None else Token(token, required)
         self._pages: set[asyncio.Task[Any]] = set()
         self._tracer = tracer.JournalTracer(self.journal, source, time.time_ns, rng)
-        self._tracer.journaled.redaction = made.keeping.redaction
+        self._tracer.journaled.redaction = made.capture_policy.redaction
         self._proxy = Proxy(
             setup=made,
             client=self._client,
@@ -133,8 +133,8 @@ class Worker:
         self._proxy.use(made, self._token, signer)
         self._intake.use(made, self._token)
         self._receiving.use(made, self._token)
-        self._tracer.journaled.redaction = made.keeping.redaction
-        redact_logs(made.keeping.redaction)
+        self._tracer.journaled.redaction = made.capture_policy.redaction
+        redact_logs(made.capture_policy.redaction)
         self._admin.token = token if required else None
         self.journal.rotate_bytes = config.store.rotate_bytes
         self.journal.rotate_seconds = config.store.rotate_seconds

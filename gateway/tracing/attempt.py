@@ -12,14 +12,14 @@ from msgspec import structs
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
-from gateway.dialects.conversation import Answered, Asked, Usage
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
 from gateway.dialects.registry import DIALECTS
 from gateway.dialects.shared.token_estimate import estimate
 from gateway.errors import Kind, kind_of_status
 from gateway.providers.route import Route
 from gateway.tracing import attributes as seen
-from gateway.tracing.capture import Keeping
-from gateway.tracing.response_reader import Tee
+from gateway.tracing.capture import CapturePolicy
+from gateway.tracing.response_reader import ResponseReader
 from gateway.tracing.secrets import Keys
 
 log = logging.getLogger("gateway.recording")
@@ -36,7 +36,7 @@ _ERRORS = DIALECTS["openai-chat"]
 class Owner(Protocol):
     """What an attempt needs of its exchange."""
 
-    keeping: Keeping
+    capture_policy: CapturePolicy
     method: str
     waited: float
     within: float
@@ -44,7 +44,7 @@ class Owner(Protocol):
     keys: Keys
 
     @property
-    def asked(self) -> Asked | None:
+    def asked(self) -> ChatRequest | None:
         """What the request asks for."""
 
     def start_attempt_span(self, name: str, attributes: dict[str, Any], started_ns: int) -> trace.Span:
@@ -72,13 +72,13 @@ class Attempt:
         self._head_at: float | None = None
         self._sending: float | None = None  # the seconds of overhead until then
         self.status: int | None = None
-        self._tee: Tee | None = None
+        self._tee: ResponseReader | None = None
         self.ended = False
         self.outcome: str | None = None
         self.error: str | None = None
         self.response_model: str | None = None
         self.usage_source: str | None = None
-        self.recovered: Answered | None = None
+        self.recovered: ChatResponse | None = None
         self._dropped: list[str] = []
         self.apart: float | None = None  # seconds that it waited itself, where several are made at once
         model = route.rename or route.model
@@ -92,13 +92,13 @@ class Attempt:
         return self._tee is not None and self._tee.streamed
 
     @property
-    def tee(self) -> Tee:
+    def tee(self) -> ResponseReader:
         """Where the response's bytes are fed; there is one once the head has come."""
         if self._tee is None:
             raise RuntimeError("no response head has come yet")
         return self._tee
 
-    def head(self, status: int, *, content_type: str, coding: str) -> Tee:
+    def head(self, status: int, *, content_type: str, coding: str) -> ResponseReader:
         """Say that the response's head has come."""
         self._head_at = perf_counter()
         if self.apart is None:  # while several wait at once, nobody knows whose time it is
@@ -107,12 +107,12 @@ class Attempt:
         if status == 429:
             self._exchange.rate_limited = True
         # A translation hears what the reader reads, kept or not; chronicle's clients hear whether a stream is whole.
-        translated = self._route.sent is not None
-        read = translated or self._route.family == "chronicle" or self._exchange.keeping.reads
-        heard = self._route.heard
+        translated = self._route.translated_to is not None
+        read = translated or self._route.family == "chronicle" or self._exchange.capture_policy.reads
+        heard = self._route.upstream_reader
         if heard is None and status >= 400:
             heard = _ERRORS
-        self._tee = Tee(
+        self._tee = ResponseReader(
             heard if read else None,
             content_type=content_type,
             coding=coding,
@@ -209,18 +209,18 @@ class Attempt:
             attributes["error.type"] = str(status) if status and status >= 400 else word or outcome
             self.span.set_status(StatusCode.ERROR, outcome)
         if outcome == HEDGE_LOST and "gen_ai.usage.input_tokens" not in attributes and exchange.asked is not None:
-            attributes |= self._spent(structs.replace(estimate(exchange.asked, Answered()), output_tokens=None))
+            attributes |= self._spent(structs.replace(estimate(exchange.asked, ChatResponse()), output_tokens=None))
         if error:
             self.error = attributes["gateway.error"] = exchange.scrub(error)
         seen.scrub(attributes, exchange.keys.all)
         self.span.set_attributes(attributes)
         return outcome
 
-    def _response_attributes(self, answered: Answered, outcome: str) -> dict[str, Any]:
+    def _response_attributes(self, answered: ChatResponse, outcome: str) -> dict[str, Any]:
         exchange = self._exchange
         if outcome != OK:
             answered = seen.broken_off(answered)
-        attributes = seen.of_answered(answered, exchange.keeping) if exchange.keeping.reads else {}
+        attributes = seen.of_answered(answered, exchange.capture_policy) if exchange.capture_policy.reads else {}
         self.response_model = answered.model
         usage = answered.usage
         partly = usage is None or usage.input_tokens is None or usage.output_tokens is None

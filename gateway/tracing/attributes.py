@@ -10,11 +10,11 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import structs
 
-from gateway.dialects.conversation import Answered, Asked, Usage
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
 from gateway.ids import known
 from gateway.providers.route import Route
 from gateway.semconv import ERROR_BODY
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.metadata import FIELDS, INTEGERS, Metadata, whole_number
 from gateway.tracing.truncate import bounded
 
@@ -233,24 +233,24 @@ def of_attempt(route: Route, method: str, index: int, reason: str, backoff: floa
     if route.dialect is not None:
         attributes["gen_ai.operation.name"] = route.operation
         attributes["gen_ai.provider.name"] = provider.genai_name
-        attributes["gateway.dialect"] = route.understood
+        attributes["gateway.dialect"] = route.upstream_dialect
         if route.model:
             attributes["gen_ai.request.model"] = route.rename or route.model
     return attributes
 
 
-def of_asked(asked: Asked, keeping: Keeping) -> Attributes:
+def of_asked(asked: ChatRequest, capture_policy: CapturePolicy) -> Attributes:
     """Return what was asked: parameters, and as much content as is kept."""
     attributes: Attributes = dict(asked.parameters)
     if asked.conversation_id:
         attributes["gen_ai.conversation.id"] = asked.conversation_id
-    attributes |= _content("gen_ai.system_instructions", asked.system_instructions, keeping)
-    attributes |= _content("gen_ai.input.messages", asked.input_messages, keeping)
-    attributes |= _content("gen_ai.tool.definitions", asked.tool_definitions, keeping)
+    attributes |= _content("gen_ai.system_instructions", asked.system_instructions, capture_policy)
+    attributes |= _content("gen_ai.input.messages", asked.input_messages, capture_policy)
+    attributes |= _content("gen_ai.tool.definitions", asked.tool_definitions, capture_policy)
     return attributes
 
 
-def of_answered(answered: Answered, keeping: Keeping) -> Attributes:
+def of_answered(answered: ChatResponse, capture_policy: CapturePolicy) -> Attributes:
     """Return what came back, but for its usage."""
     attributes: Attributes = {}
     if answered.id:
@@ -261,28 +261,28 @@ def of_answered(answered: Answered, keeping: Keeping) -> Attributes:
         attributes["gen_ai.conversation.id"] = answered.conversation_id
     if answered.finish_reasons:
         attributes["gen_ai.response.finish_reasons"] = answered.finish_reasons
-    attributes |= _content("gen_ai.output.messages", answered.output_messages, keeping)
+    attributes |= _content("gen_ai.output.messages", answered.output_messages, capture_policy)
     return attributes
 
 
-def of_error_body(body: bytes, secrets: tuple[str, ...], keeping: Keeping) -> Attributes:
+def of_error_body(body: bytes, secrets: tuple[str, ...], capture_policy: CapturePolicy) -> Attributes:
     """Return the body of a provider's error as text, without secrets, where content is kept: it may repeat that.
 
     `secrets`: in each form in which a provider may repeat them.
     """
-    if not body or not keeping.content:
+    if not body or not capture_policy.content:
         return {}
     # No more of it than can be kept: where nothing but keys is taken out, some more.
     text = body[: 4 * ERROR_BODY_KEPT].decode("utf-8", "replace")
     for secret in secrets:
         text = text.replace(secret, REDACTED)
-    text = keeping.redaction.text(text)
-    limit = min(ERROR_BODY_KEPT, keeping.limit)
+    text = capture_policy.redaction.text(text)
+    limit = min(ERROR_BODY_KEPT, capture_policy.limit)
     cut: Attributes = {"gateway.content.truncated": True} if len(text) > limit else {}
     return {ERROR_BODY: text[:limit], **cut}
 
 
-def broken_off(answered: Answered) -> Answered:
+def broken_off(answered: ChatResponse) -> ChatResponse:
     """Return what came of a response that broke off, with the conventions' finish reason for that.
 
     Some consumers drop output messages without one.
@@ -311,21 +311,21 @@ def of_usage(usage: Usage) -> Attributes:
 def of_route(route: Route) -> Attributes:
     """Return what the root span repeats of where the exchange went, under our own names."""
     attributes: Attributes = {"gateway.provider": route.provider.name}
-    if route.spoken is not None:
-        attributes["gateway.dialect"] = route.spoken
+    if route.client_dialect is not None:
+        attributes["gateway.dialect"] = route.client_dialect
     if route.model:
         attributes["gateway.request.model"] = route.model
     return attributes
 
 
-def _content(key: str, value: Any, keeping: Keeping) -> Attributes:
-    if not value or not keeping.content:
+def _content(key: str, value: Any, capture_policy: CapturePolicy) -> Attributes:
+    if not value or not capture_policy.content:
         return {}
     encoded = _encoder.encode(value)
-    if keeping.redaction:  # before it is cut: a half of a secret is still one
+    if capture_policy.redaction:  # before it is cut: a half of a secret is still one
         said = msgspec.json.decode(encoded)
-        if (kept := keeping.redaction.value(said)) is not said:
+        if (kept := capture_policy.redaction.value(said)) is not said:
             encoded = _encoder.encode(kept)
-    if len(encoded) <= keeping.limit:
+    if len(encoded) <= capture_policy.limit:
         return {key: encoded.decode()}
-    return {key: bounded(encoded, keeping.limit), "gateway.content.truncated": True}
+    return {key: bounded(encoded, capture_policy.limit), "gateway.content.truncated": True}

@@ -20,7 +20,7 @@ _MODES: tuple[CaptureMode, ...] = get_args(CaptureMode)
 _SINKS: tuple[Sink, ...] = get_args(Sink)
 
 
-class Keeping(Struct, frozen=True):
+class CapturePolicy(Struct, frozen=True):
     """What the store keeps: as much as `capture.store` says, without what `redaction` finds."""
 
     capture: Capture = Capture()
@@ -41,23 +41,23 @@ class Keeping(Struct, frozen=True):
         """How many bytes of each content attribute are kept."""
         return self.capture.store_bytes if self.capture.store == "full" else self.capture.otlp_bytes
 
-    def within(self, text: str) -> "Keeping":
+    def within(self, text: str) -> "CapturePolicy":
         """Return what is kept where a request asks for less. Raises ValueError."""
         said = wanted(text)
         modes = {sink: least(getattr(self.capture, sink), said.get(sink, "full")) for sink in _SINKS}
         return structs.replace(self, capture=structs.replace(self.capture, **modes))
 
-    def within_all(self, text: str) -> "Keeping":
+    def within_all(self, text: str) -> "CapturePolicy":
         """Return the same for what is stored without a word on what a collector may get: the least of all holds."""
         said = wanted(text)
         mode = least(self.capture.store, *said.values())
         return structs.replace(self, capture=structs.replace(self.capture, store=mode))
 
 
-def keeping_of(config: Config) -> Keeping:
+def policy_of(config: Config) -> CapturePolicy:
     """Return what a configuration keeps."""
     redaction = config.redaction
-    return Keeping(config.capture, Redaction(redaction.builtin, redaction.patterns))
+    return CapturePolicy(config.capture, Redaction(redaction.builtin, redaction.patterns))
 
 
 def wanted(text: str) -> dict[Sink, CaptureMode]:

@@ -16,13 +16,13 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gateway.config.model import CaptureMode
-from gateway.dialects.conversation import Asked
+from gateway.dialects.conversation import ChatRequest
 from gateway.ids import run_span_id, step_span_id, trace_id
 from gateway.providers.route import Route
 from gateway.semconv import CAPTURE_OTLP
 from gateway.tracing import attributes as seen
 from gateway.tracing.attempt import CLIENT_ABORT, OK, Attempt
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.metadata import Metadata
 from gateway.tracing.secrets import Keys
 from gateway.tracing.tracer import JournalTracer
@@ -46,17 +46,19 @@ def _of_run(attributes: Mapping[str, Any]) -> SpanContext | None:
     return SpanContext(int(trace_id(run), 16), int(span, 16), is_remote=True, trace_flags=_SAMPLED)
 
 
-def _kept(keeping: Keeping, said: Mapping[str, tuple[str, str]]) -> tuple[Keeping, CaptureMode | None]:
+def _kept(
+    capture_policy: CapturePolicy, said: Mapping[str, tuple[str, str]]
+) -> tuple[CapturePolicy, CaptureMode | None]:
     """Return what is kept of an exchange, and what it says itself of the collector.
 
     What cannot be read asks for nothing to be kept, until it is refused.
     """
     if "capture" not in said:
-        return keeping, None
+        return capture_policy, None
     try:
-        less = keeping.within(said["capture"][1])
+        less = capture_policy.within(said["capture"][1])
     except ValueError:
-        less = keeping.within("off")
+        less = capture_policy.within("off")
     return less, less.capture.otlp
 
 
@@ -73,7 +75,7 @@ class Exchange:
     def __init__(
         self,
         tracer: JournalTracer,
-        keeping: Keeping,
+        capture_policy: CapturePolicy,
         *,
         method: str,
         target: str,
@@ -81,7 +83,7 @@ class Exchange:
         said: Mapping[str, tuple[str, str]],
     ) -> None:
         self._tracer = tracer
-        self.keeping, said_of_otlp = _kept(keeping, said)
+        self.capture_policy, said_of_otlp = _kept(capture_policy, said)
         self.method = method
         self.started = perf_counter()
         self.started_ns = time_ns()
@@ -97,7 +99,7 @@ class Exchange:
         self._open: list[Attempt] = []  # the latest; and one beside it, where one hedges
         self._route: Route | None = None
         self._body: bytes | None = None
-        self._asked: Asked | None = None
+        self._asked: ChatRequest | None = None
         self._request: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
         self.keys = Keys(headers, target)
@@ -127,7 +129,7 @@ class Exchange:
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
 
     @property
-    def asked(self) -> Asked | None:
+    def asked(self) -> ChatRequest | None:
         """What the request asks for, read once; None where its dialect is unknown or nothing is kept."""
         if self._asked is None and self._body is not None and self._route is not None and self._route.dialect:
             body, self._body = self._body, None
@@ -152,7 +154,9 @@ class Exchange:
             self._tracer.move(self.span, run)
             self.context = trace.set_span_in_context(self.span, Context())
 
-    def routed(self, route: Route, body: bytes | None, keys: tuple[str, ...], *, asked: Asked | None = None) -> None:
+    def routed(
+        self, route: Route, body: bytes | None, keys: tuple[str, ...], *, asked: ChatRequest | None = None
+    ) -> None:
         """Say where the exchange goes next, what its (decoded) body is, and which keys of ours no text may show.
 
         `asked`: the body, where it has been read already.
@@ -160,7 +164,7 @@ class Exchange:
         first = self._route is None
         self._route = route
         self.keys.ours = keys if first else tuple(dict.fromkeys((*self.keys.ours, *keys)))
-        if first and self.keeping.reads:
+        if first and self.capture_policy.reads:
             self._body, self._asked = body, asked
 
     def attempt(self, reason: str, backoff: float, route: Route | None = None) -> Attempt:
@@ -194,7 +198,7 @@ class Exchange:
         """Return the attributes that say what was asked; the same for each attempt."""
         if self._request is None:
             asked = self.asked
-            self._request = {} if asked is None else seen.of_asked(asked, self.keeping)
+            self._request = {} if asked is None else seen.of_asked(asked, self.capture_policy)
         return self._request
 
     async def waiting(self, awaitable: Awaitable[T]) -> T:

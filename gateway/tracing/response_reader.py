@@ -4,7 +4,7 @@ import logging
 from time import perf_counter
 
 from gateway.dialects import Dialect, StreamReader
-from gateway.dialects.conversation import Answered
+from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.events import Event
 from gateway.dialects.wire.content_coding import MAX_DECODED, decoder
 
@@ -22,7 +22,7 @@ STREAM_MAX = 8 * MAX_DECODED
 TIMELINE_MAX = 256
 
 
-class Tee:
+class ResponseReader:
     """Feeds one response to the reader of its dialect, and notes when its chunks came.
 
     `tells`: the reader keeps what happens, to be taken by `told`. `streams`: a stream was asked for, which may come as
@@ -119,7 +119,7 @@ class Tee:
             self._whole.clear()
             log.warning("a response is relayed unread from here on: %s", error)
 
-    def answered(self) -> Answered | None:
+    def answered(self) -> ChatResponse | None:
         """Return what was read, None where nothing could be."""
         try:
             if self._reader is not None:

@@ -8,9 +8,9 @@ from gateway.dialects.anthropic.write_response import MESSAGES_WRITER
 from gateway.dialects.bedrock import CONVERSE
 from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Message,
     Part,
     Reasoning,
@@ -39,7 +39,7 @@ class Spoken(NamedTuple):
     writer: Writer
     path: str
 
-    def asked(self, body: bytes, path: str | None = None) -> Asked:
+    def asked(self, body: bytes, path: str | None = None) -> ChatRequest:
         """Read a request."""
         assert self.dialect.read_conversation is not None
         return self.dialect.read_conversation(body, path or self.path)
@@ -91,7 +91,7 @@ class Gist(NamedTuple):
     error: str | None
 
 
-def gist(answered: Answered) -> Gist:
+def gist(answered: ChatResponse) -> Gist:
     """Return what of a response is compared."""
     message = answered.output_messages[0] if answered.output_messages else Message(role="assistant", parts=[])
     usage = answered.usage
@@ -110,7 +110,7 @@ def bare(text: str) -> str:
     return "".join(text.split())
 
 
-def flat(asked: Asked) -> list[tuple[Any, ...]]:
+def flat(asked: ChatRequest) -> list[tuple[Any, ...]]:
     """Return what a conversation says, one thing after the other, whatever turns it is told in."""
     system = [p.content for p in asked.system_instructions if isinstance(p, Text)]
     said: list[tuple[Any, ...]] = []

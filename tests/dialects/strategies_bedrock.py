@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from gateway.dialects import events
 from gateway.dialects.bedrock.media import format_of, mime_type
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Message,
     Other,
@@ -233,7 +233,7 @@ LABELS = st.from_regex(r"[a-zA-Z0-9 :_@$#=/+,.-]{1,20}", fullmatch=True)
 
 
 @st.composite
-def conversations(draw: st.DrawFn) -> Asked:
+def conversations(draw: st.DrawFn) -> ChatRequest:
     """Draw a request."""
     messages = draw(turns())
     used = any(isinstance(part, ToolCall | ToolCallResponse) for m in messages for part in m.parts)
@@ -266,7 +266,7 @@ def conversations(draw: st.DrawFn) -> Asked:
     level = asked.get("gen_ai.request.reasoning.level")
     budget = draw(st.integers(1024, 9999)) if level == "enabled" else None
     shown = draw(st.none() | st.booleans()) if level in {"enabled", "adaptive"} else None
-    return Asked(
+    return ChatRequest(
         operation="chat",
         model=model,
         stream=stream,
@@ -310,13 +310,13 @@ SAID = st.one_of(st.builds(Text, content=st.text(max_size=12)), CITED, PROVEN, H
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> Answered:
+def answers(draw: st.DrawFn) -> ChatResponse:
     """Draw a response."""
     reason, word = draw(ENDS)
     read, write = draw(st.none() | WHOLE), draw(st.none() | WHOLE)
     taken, made = draw(WHOLE) + (read or 0) + (write or 0), draw(WHOLE)
     message = Message(role="assistant", parts=draw(st.lists(SAID, max_size=4)), finish_reason=reason, finish_word=word)
-    return Answered(
+    return ChatResponse(
         finish_reasons=[reason],
         output_messages=[message],
         usage=Usage(

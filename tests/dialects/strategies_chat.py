@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     File,
     Message,
     Other,
@@ -140,7 +140,7 @@ _OWN = {"service_tier": st.just("flex"), "logit_bias": st.just({"7": -100}), "no
 
 
 @st.composite
-def asked(draw: st.DrawFn) -> Asked:
+def asked(draw: st.DrawFn) -> ChatRequest:
     """Draw a request."""
     stream = draw(st.booleans())
     form = draw(FORMS)
@@ -148,7 +148,7 @@ def asked(draw: st.DrawFn) -> Asked:
     chosen = [ToolChoice(mode="tool", name=tool.name) for tool in tools if tool.kind != "server"]
     allowed = ToolChoice(mode="auto", extra=d.of(NAME, {"type": "allowed_tools", "allowed_tools": {"mode": "auto"}}))
     modes = [ToolChoice(mode=mode) for mode in ("auto", "none", "required")]
-    return Asked(
+    return ChatRequest(
         operation="chat",
         model=draw(d.WORDS),
         stream=stream,
@@ -199,13 +199,13 @@ def choices(draw: st.DrawFn, ids: Iterator[int], *, streamed: bool) -> Message:
 
 
 @st.composite
-def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
+def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
     """Draw a response."""
     ids = iter(range(1000))
     outputs = draw(st.lists(choices(ids, streamed=streamed), min_size=1, max_size=2))
     details = {key: st.none() | d.COUNTS for key in ("cache_read_tokens", "cache_write_tokens")}
     counts = d.usages(**details, reasoning_tokens=st.none() | st.just(0))
-    return Answered(
+    return ChatResponse(
         id=draw(d.WORDS),
         model=draw(d.WORDS),
         finish_reasons=[m.finish_reason for m in outputs if m.finish_reason],
@@ -215,7 +215,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
     )
 
 
-def unmarked(asks: Asked) -> Asked:
+def unmarked(asks: ChatRequest) -> ChatRequest:
     """Return a request without what OpenAI's own API does not take: marks of what is to be cached."""
     messages = [
         replace(m, parts=[replace(p, cache=None) if getattr(p, "cache", None) else p for p in m.parts])
@@ -224,7 +224,7 @@ def unmarked(asks: Asked) -> Asked:
     return replace(asks, input_messages=messages, tools=[replace(tool, cache=None) for tool in asks.tools])
 
 
-def known_to_sdk(answer: Answered) -> Answered:
+def known_to_sdk(answer: ChatResponse) -> ChatResponse:
     """Return a response without calls of custom tools, which the SDK does not know in a stream."""
     messages = [
         replace(m, parts=[p for p in m.parts if not (isinstance(p, ToolCall) and p.custom)])

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Extra,
     File,
     Message,
@@ -207,7 +207,7 @@ _EXTRA: dict[str, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def asked(draw: st.DrawFn) -> Asked:
+def asked(draw: st.DrawFn) -> ChatRequest:
     """Draw a request."""
     model = draw(MODELS)
     stream = draw(st.booleans())
@@ -220,7 +220,7 @@ def asked(draw: st.DrawFn) -> Asked:
     parameters |= {name.REASONING_LEVEL: level} if level is not None else {}
     functions = draw(st.lists(FUNCTIONS, max_size=3))
     turns = draw(messages(shown=not early))
-    return Asked(
+    return ChatRequest(
         operation="generate_content",
         model=model,
         stream=stream,
@@ -276,7 +276,7 @@ def usages(draw: st.DrawFn, of_tools: int) -> Usage:
 
 
 @st.composite
-def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
+def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
     """Draw a response."""
     ids = iter(range(1000))
     outputs = draw(st.lists(choice(ids, streamed=streamed), min_size=1, max_size=2))
@@ -287,7 +287,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
         usage = draw(usages(of_tools))
         if of_tools:
             rest["usageMetadata"] = {"toolUsePromptTokenCount": of_tools, "trafficType": "ON_DEMAND"}
-    return Answered(
+    return ChatResponse(
         id=draw(WORDS),
         model=draw(WORDS),
         finish_reasons=[m.finish_reason for m in outputs if m.finish_reason],
@@ -298,7 +298,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
     )
 
 
-def told_of(answer: Answered, piece: int = 3) -> Iterator[events.Event]:
+def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
     """Give the events of a stream that says this, its texts cut into pieces of this size."""
     for event in replay(answer):
         if isinstance(event, events.PartGrown):

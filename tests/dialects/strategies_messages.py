@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Compaction,
     File,
@@ -166,7 +166,7 @@ def thinking(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def asked(draw: st.DrawFn) -> Asked:
+def asked(draw: st.DrawFn) -> ChatRequest:
     """Draw a request; what is refused beside thinking is not asked with it."""
     stream = draw(st.booleans())
     form = draw(st.none() | st.builds(ResponseFormat, type=st.just("json_schema"), schema=SCHEMAS))
@@ -185,7 +185,7 @@ def asked(draw: st.DrawFn) -> Asked:
     turns = draw(messages())
     if thought["thinks"]:
         turns = [replace(turn, parts=_led(turn)) for turn in turns]
-    return Asked(
+    return ChatRequest(
         operation="chat",
         model=thought["model"],
         stream=stream,
@@ -220,7 +220,7 @@ _ENDS = [
 
 
 @st.composite
-def answered(draw: st.DrawFn) -> Answered:
+def answered(draw: st.DrawFn) -> ChatResponse:
     """Draw a response."""
     ids: Iterator[int] = iter(range(1000))
     each: st.SearchStrategy[Part] = CITING | SIGNED | HIDDEN | d.calls(ids, extra=CALLED) | SERVED
@@ -233,7 +233,7 @@ def answered(draw: st.DrawFn) -> Answered:
     read, written = draw(st.none() | d.COUNTS), draw(st.none() | d.COUNTS)
     usage = draw(d.usages(reasoning_tokens=st.none() | d.COUNTS))
     fresh = (usage.input_tokens or 0) + (read or 0) + (written or 0)
-    return Answered(
+    return ChatResponse(
         id=draw(d.WORDS),
         model=draw(d.WORDS),
         finish_reasons=[reason],

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Message,
     Part,
     Reasoning,
@@ -147,7 +147,7 @@ _PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def asked(draw: st.DrawFn, operation: str = "chat") -> Asked:
+def asked(draw: st.DrawFn, operation: str = "chat") -> ChatRequest:
     """Draw a request to chat, or to complete a prompt."""
     form = draw(st.none() | st.just(ResponseFormat(type="json")) | st.builds(_schema, OBJECTS))
     stream = draw(st.booleans())
@@ -157,7 +157,7 @@ def asked(draw: st.DrawFn, operation: str = "chat") -> Asked:
     rest: dict[str, Any] = draw(OWN)
     if options := draw(OPTIONS):
         rest["options"] = options
-    asks = Asked(
+    asks = ChatRequest(
         operation=operation,
         model=draw(WORDS),
         stream=stream,
@@ -187,7 +187,7 @@ _TEXTS = st.builds(Text, content=WORDS, logprobs=st.lists(_LIKELY, max_size=2))
 
 
 @st.composite
-def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
+def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
     """Draw a response: what one message says; in a stream, in any order."""
     ids = iter(range(1000))
     if not streamed:
@@ -205,7 +205,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
     known = [c for c in counts if c is not None]
     total = sum(known) if len(known) == 2 else None
     usage = Usage(input_tokens=counts[0], output_tokens=counts[1], total_tokens=total) if known else None
-    return Answered(
+    return ChatResponse(
         model=draw(WORDS),
         finish_reasons=[reason],
         output_messages=[Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word)],
@@ -215,7 +215,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
     )
 
 
-def told_of(answer: Answered, piece: int = 3) -> Iterator[events.Event]:
+def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
     """Give the events of a stream that says this, its texts cut into pieces of this size."""
     yield events.Begun(model=answer.model, created=answer.created)
     message = answer.output_messages[0]

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Compaction,
     File,
@@ -193,7 +193,7 @@ _OWN = {
 
 
 @st.composite
-def asked(draw: st.DrawFn) -> Asked:
+def asked(draw: st.DrawFn) -> ChatRequest:
     """Draw a request."""
     stream = draw(st.booleans())
     form = draw(FORMS)
@@ -203,7 +203,7 @@ def asked(draw: st.DrawFn) -> Asked:
     modes = [ToolChoice(mode=mode) for mode in ("auto", "none", "required")]
     logprobs = draw(st.none() | st.just(value=True))
     system = draw(st.none() | d.WORDS)
-    return Asked(
+    return ChatRequest(
         operation="chat",
         model=draw(d.WORDS),
         stream=stream,
@@ -234,7 +234,7 @@ def said(draw: st.DrawFn) -> Text:
 
 
 @st.composite
-def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
+def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
     """Draw a response; what follows a message is no other message, whose texts would be the same one's.
 
     In a stream the id of reasoning is told when it begins, which only the part has that proves it.
@@ -257,7 +257,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> Answered:
     ends = [(done, None), ("length", "max_output_tokens"), ("content_filter", None)]
     reason, word = draw(st.sampled_from(ends))
     counts = dict.fromkeys(("cache_read_tokens", "cache_write_tokens"), d.COUNTS)
-    return Answered(
+    return ChatResponse(
         id=draw(d.WORDS),
         model=draw(d.WORDS),
         finish_reasons=[reason],

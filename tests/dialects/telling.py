@@ -6,13 +6,13 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from gateway.dialects import Dialect, StreamReader, events
-from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Refusal, Text, ToolCall
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text, ToolCall
 from gateway.dialects.shared.synthesize_stream import replay
 from gateway.dialects.shared.writer import StreamWriter, Writer
 from gateway.dialects.wire.json import json_value
 
 
-def told_of(answer: Answered, piece: int = 3) -> Iterator[events.Event]:
+def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
     """Give the events of a stream that says this, its texts cut into pieces of this size."""
     for event in replay(answer):
         if isinstance(event, events.PartGrown):
@@ -22,7 +22,9 @@ def told_of(answer: Answered, piece: int = 3) -> Iterator[events.Event]:
             yield event
 
 
-def written(writer: Writer, asked: Asked, told: Iterable[events.Event], now: float = 0.0) -> tuple[bytes, StreamWriter]:
+def written(
+    writer: Writer, asked: ChatRequest, told: Iterable[events.Event], now: float = 0.0
+) -> tuple[bytes, StreamWriter]:
     """Write a stream; return it and its writer."""
     stream = writer.stream(asked, now)
     return b"".join([stream.write(event) for event in told]), stream

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects import Dialect
-from gateway.dialects.conversation import Answered, Message, Usage
+from gateway.dialects.conversation import ChatResponse, Message, Usage
 from gateway.dialects.registry import DIALECTS
 from gateway.dialects.shared import stream_reader
 from tests.support.paths import FIXTURES
@@ -34,7 +34,7 @@ STREAMS = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("*.sse")) if SPO
 BODIES = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("*.json")) if SPOKEN.get(family(p.name)) in DIALECTS}
 
 
-def read(dialect: Dialect, pieces: list[bytes]) -> Answered:
+def read(dialect: Dialect, pieces: list[bytes]) -> ChatResponse:
     """Read a stream in pieces."""
     reader = dialect.stream_reader()
     for piece in pieces:
@@ -43,7 +43,7 @@ def read(dialect: Dialect, pieces: list[bytes]) -> Answered:
     return reader.answered()
 
 
-def assert_storable(answered: Answered) -> None:
+def assert_storable(answered: ChatResponse) -> None:
     """Check that what was read can be written as JSON, and read back as what it was."""
     encoded = msgspec.json.encode(answered.output_messages)
     msgspec.json.decode(encoded, type=list[Message])

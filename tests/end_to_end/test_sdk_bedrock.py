@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EventStreamError
 from gateway.dialects import events
 from gateway.dialects.bedrock import CONVERSE
 from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
-from gateway.dialects.conversation import Answered, Asked, Message, Text, ToolCall, Usage
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, ToolCall, Usage
 from gateway.dialects.shared.synthesize_stream import replay
 from gateway.dialects.wire import eventstream
 from gateway.errors import Kind
@@ -27,11 +27,11 @@ from tests.support.upstream import Upstream, reply, stream
 MODEL = "us.anthropic.claude-opus-5-20260701-v1:0"
 NOW = 1_795_162_800.0
 KEY = Credentials(access_key="AKIAEXAMPLE", secret_key="hidden")
-ASKED = Asked(operation="chat", model=MODEL, stream=True)
+ASKED = ChatRequest(operation="chat", model=MODEL, stream=True)
 MESSAGES = [
     {"role": "user", "content": [{"text": "Hi"}, {"image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}]}
 ]
-ANSWER = Answered(
+ANSWER = ChatResponse(
     output_messages=[
         Message(
             role="assistant",

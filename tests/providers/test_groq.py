@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionMessageFunctionToolCall
 
-from gateway.dialects.conversation import Answered, Asked, ToolCall
+from gateway.dialects.conversation import ChatRequest, ChatResponse, ToolCall
 from gateway.dialects.openai_chat.write_response import CHAT_WRITER
 from gateway.providers.groq import recovered
 
@@ -27,7 +27,7 @@ def refusal(generated: Any, code: str = "tool_use_failed") -> bytes:
     return json.dumps({"error": error}).encode()
 
 
-def calls(answered: Answered | None) -> list[tuple[str, Any]] | None:
+def calls(answered: ChatResponse | None) -> list[tuple[str, Any]] | None:
     """Return the names and the arguments of the calls that were recovered."""
     if answered is None:
         return None
@@ -166,7 +166,7 @@ def test_a_recovered_call_is_what_the_client_awaits() -> None:
     answered = recovered(refusal(f"<function=add>{ARGUMENTS}</function>"))
     assert answered is not None
     body, dropped = CHAT_WRITER.response(
-        answered, Asked(operation="chat", model="llama-3.3-70b-versatile"), 1795162800.25
+        answered, ChatRequest(operation="chat", model="llama-3.3-70b-versatile"), 1795162800.25
     )
     (choice,) = ChatCompletion.model_validate_json(body, strict=True).choices
     assert (choice.finish_reason, dropped) == ("tool_calls", [])

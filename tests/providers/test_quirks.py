@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     Message,
     Part,
     Reasoning,
@@ -28,7 +28,7 @@ from gateway.providers.catalog import CATALOG
 from gateway.providers.entry import CHAT, Entry
 from gateway.providers.quirks import MODES, Quirks, fitted, nine, renamed
 
-ASKED = Asked(operation="chat", model="m")
+ASKED = ChatRequest(operation="chat", model="m")
 NAMED = Message(role="user", name="ada", parts=[Text(content="Hi")])
 ADD = Tool(name="add", parameters={"type": "object"}, strict=True)
 SUB = Tool(name="sub", parameters={"type": "object"})
@@ -44,12 +44,12 @@ def says(role: str, *texts: str, **more: Any) -> Message:
     return Message(role=role, parts=[Text(content=text) for text in texts], **more)
 
 
-def turns(asked: Asked) -> list[tuple[str, list[Any]]]:
+def turns(asked: ChatRequest) -> list[tuple[str, list[Any]]]:
     """Return the turns as roles and texts."""
     return [(m.role, [getattr(part, "content", part) for part in m.parts]) for m in asked.input_messages]
 
 
-EVERYTHING = Asked(
+EVERYTHING = ChatRequest(
     operation="chat",
     model="m",
     stream=True,
@@ -132,7 +132,7 @@ def test_openais_own_ways_change_nothing() -> None:
         ("logit_bias", replace(ASKED, extra={CHAT: {"logit_bias": {"1": 2}}}), True),
     ],
 )
-def test_a_refused_field_is_not_said(field: str, asked: Asked, *, lost: bool) -> None:
+def test_a_refused_field_is_not_said(field: str, asked: ChatRequest, *, lost: bool) -> None:
     """What the provider refuses is taken out, and is named where it meant something."""
     assert field in json.loads(written(Quirks(max_tokens="max_tokens"), asked))
     quirks = Quirks(refuses=frozenset({field}), max_tokens="max_tokens")
@@ -142,7 +142,7 @@ def test_a_refused_field_is_not_said(field: str, asked: Asked, *, lost: bool) ->
     assert fitted(quirks, ASKED) == (ASKED, [])
 
 
-def written(quirks: Quirks, asked: Asked) -> bytes:
+def written(quirks: Quirks, asked: ChatRequest) -> bytes:
     """Write a request as the provider calls its fields."""
     return renamed(quirks, write_request(asked)).body
 

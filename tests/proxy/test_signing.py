@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from gateway.config.model import parse
 from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
-from gateway.dialects.conversation import Answered, Asked, Message, Text, Usage
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, Usage
 from gateway.dialects.shared.synthesize_stream import replay
 from gateway.dialects.wire.eventstream import CONTENT_TYPE
 from gateway.providers.http.client import Client
@@ -23,7 +23,7 @@ from gateway.proxy.upstream import Request
 from tests.support.aws import NOWHERE, signed_by
 from tests.support.raw import Answer, exchange, request
 from tests.support.running import InProcess
-from tests.support.upstream import Asked as Received
+from tests.support.upstream import ChatRequest as Received
 from tests.support.upstream import Step, Upstream, reply, stream
 
 MODEL = "us.anthropic.claude-opus-5-20260701-v1:0"
@@ -34,8 +34,8 @@ ENVIRON = NOWHERE | {
     "AWS_SECRET_ACCESS_KEY": SECRET,
     "AWS_SESSION_TOKEN": TOKEN,
 }
-ASKED = Asked(operation="chat", model=MODEL)
-ANSWER = Answered(
+ASKED = ChatRequest(operation="chat", model=MODEL)
+ANSWER = ChatResponse(
     output_messages=[Message(role="assistant", parts=[Text(content="Good day.")], finish_reason="stop")],
     usage=Usage(input_tokens=5, output_tokens=2, total_tokens=7),
 )
@@ -47,7 +47,7 @@ CHAT = {"model": f"bedrock/{MODEL}", "messages": [{"role": "user", "content": "h
 
 def streamed() -> list[Step]:
     """Make an answer as events."""
-    writer = CONVERSE_WRITER.stream(Asked(operation="chat", model=MODEL, stream=True), 0.0)
+    writer = CONVERSE_WRITER.stream(ChatRequest(operation="chat", model=MODEL, stream=True), 0.0)
     return stream(filter(None, map(writer.write, replay(ANSWER))), content_type=CONTENT_TYPE)
 
 

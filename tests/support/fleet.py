@@ -7,8 +7,8 @@ from gateway.config.model import parse
 from gateway.dialects.wire.edit import Peek
 from gateway.proxy.routing.aliases import Candidate
 from gateway.proxy.routing.request_options import NONE, Options
-from gateway.proxy.routing.routes import Place, place
-from gateway.proxy.routing.runtime import Setup, build
+from gateway.proxy.routing.routes import ParsedPath, place
+from gateway.proxy.routing.runtime import RuntimeConfig, build
 from gateway.proxy.routing.select import candidates
 
 OURS = "sk-ours-0123456789abcdef"
@@ -28,18 +28,18 @@ dialect = "anthropic-messages"
 """
 
 
-def setup(more: str = "", toml: str = TOML) -> Setup:
+def setup(more: str = "", toml: str = TOML) -> RuntimeConfig:
     """Return what a gateway.toml comes to."""
     return build(parse(toml + more, {}, "test.toml"), {})
 
 
-def placed(path: str, made: Setup) -> Place:
+def placed(path: str, made: RuntimeConfig) -> ParsedPath:
     """Return what the path of a POST says."""
     return place("POST", path, False, made.providers)
 
 
 def chosen(
-    made: Setup,
+    made: RuntimeConfig,
     model: str | None = None,
     options: Options = NONE,
     path: str = "/v1/chat/completions",

@@ -14,7 +14,7 @@ from gateway.proxy import error_bodies
 from gateway.redaction import Redaction
 from gateway.store.otlp.exporter import Exporter
 from gateway.tracing import attributes, secrets
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.exchange import Exchange
 
 
@@ -38,8 +38,8 @@ def keys_everywhere() -> None:
 
 def content_everywhere() -> None:
     """Keep all content, whatever is configured, and all that is to be taken out of it."""
-    Keeping.reads = Keeping.content = True  # type: ignore[assignment]
-    Keeping.limit = 10_000  # type: ignore[assignment]
+    CapturePolicy.reads = CapturePolicy.content = True  # type: ignore[assignment]
+    CapturePolicy.limit = 10_000  # type: ignore[assignment]
     Redaction.text = lambda _self, text: text  # type: ignore[method-assign]
     Redaction.value = lambda _self, value: value  # type: ignore[method-assign]
 

@@ -8,13 +8,13 @@ from gateway.dialects.wire.edit import Peek
 from gateway.providers.route import Route
 from gateway.providers.table import Provider
 from gateway.proxy.routing.request_options import NONE
-from gateway.proxy.routing.routes import Place, choose
-from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.routes import ParsedPath, choose
+from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.routing.select import candidates
 
 
-def first(where: Place, seen: Peek, providers: Mapping[str, Provider]) -> Route:
+def first(where: ParsedPath, seen: Peek, providers: Mapping[str, Provider]) -> Route:
     """Return the route; raises ExchangeError where there is none."""
-    setup = Setup(config=Config(), providers=providers, aliases={}, keys={})
+    setup = RuntimeConfig(config=Config(), providers=providers, aliases={}, keys={})
     candidate, *_ = candidates(where, seen, NONE, setup, lambda _: None, random.Random(0))
     return choose(where, seen, candidate.provider, candidate.model)

@@ -5,7 +5,7 @@ from gateway.config.retry import Additive, Exponential, RetryPolicy
 from gateway.providers.http.client import Origin
 from gateway.providers.table import Provider
 from gateway.proxy.routing.aliases import Candidate
-from gateway.proxy.routing.schedule import Course, Step
+from gateway.proxy.routing.schedule import AttemptSchedule, ScheduledAttempt
 
 RETRYABLE = {"server", "sending", "parsing", "upstream_abort", "rate_limit", "generic"}
 OF_THE_PROVIDER = {"server", "sending", "parsing", "upstream_abort", "timeout", "generic"}
@@ -46,7 +46,7 @@ class Gate:
         self.circuit = circuit
         self.in_a_row = 0
         self.opened: tuple[float, float] | None = None  # until when, and how long that is
-        self.probe: tuple[Step | None, float] | None = None  # who probes, since when
+        self.probe: tuple[ScheduledAttempt | None, float] | None = None  # who probes, since when
 
     def probed(self, now: float) -> bool:
         """Whether somebody is just probing it."""
@@ -76,7 +76,7 @@ class Gate:
 class Running:
     """One exchange, and what the model knows of it."""
 
-    def __init__(self, course: Course, order: list[Candidate], policy: RetryPolicy) -> None:
+    def __init__(self, course: AttemptSchedule, order: list[Candidate], policy: RetryPolicy) -> None:
         self.course = course
         self.policy = policy
         self.order = order  # as it stands: the first so many were asked
@@ -86,7 +86,7 @@ class Running:
         self.skipped = False
         self.hedged = False
         self.begins = 0.0  # when the latest attempt is made
-        self.underway: list[Step] = []
+        self.underway: list[ScheduledAttempt] = []
         self.free_at: dict[int, float] = {}  # by place in the order
         self.tried: dict[int, set[str | None]] = {}  # keys, by place in the order
 

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Raw
 
 from gateway.config.model import Capture
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.event_rows import Arrival, line_of
 from tests.support.raw import Answer, exchange, request
 
@@ -53,7 +53,9 @@ def lines_of(events: Sequence[Event], capture: Capture | None = None, arrival: A
     return [
         {
             "t": "event",
-            **line_of(Raw(json.dumps(event).encode()), f"$[{index}]", index, arrival, Keeping(capture or Capture())),
+            **line_of(
+                Raw(json.dumps(event).encode()), f"$[{index}]", index, arrival, CapturePolicy(capture or Capture())
+            ),
         }
         for index, event in enumerate(events)
     ]

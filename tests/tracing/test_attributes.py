@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.model import Capture, CaptureMode, Config
-from gateway.dialects.conversation import Answered, Asked, Message, Text, Usage
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, Usage
 from gateway.dialects.registry import DIALECTS
 from gateway.providers.route import Route
 from gateway.providers.table import build
 from gateway.tracing import attributes as seen
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 
 KEY = "sk-planted-0123456789abcdef"
-ASKED = Asked(
+ASKED = ChatRequest(
     operation="chat",
     model="m",
     system_instructions=[Text(content="Be kind.")],
@@ -142,7 +142,7 @@ def test_usage_says_where_it_is_from():
 )
 def test_content_is_as_the_setting_says(mode: CaptureMode, content):
     """Messages, instructions and tools are JSON strings where they are kept; parameters are there in any case."""
-    said = seen.of_asked(ASKED, Keeping(Capture(store=mode)))
+    said = seen.of_asked(ASKED, CapturePolicy(Capture(store=mode)))
     names = {"gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.tool.definitions"}
     assert said.keys() & names == (names if content else set())
     assert (said["gen_ai.request.temperature"], said["gen_ai.conversation.id"]) == (0.5, "conv-1")
@@ -152,8 +152,8 @@ def test_content_is_as_the_setting_says(mode: CaptureMode, content):
 
 def test_nothing_is_invented():
     """A response that tells nothing gives no attributes, and no conversation id or finish reasons."""
-    assert seen.of_answered(Answered(), Keeping()) == {}
-    assert seen.of_asked(Asked(operation="chat"), Keeping()) == {}
+    assert seen.of_answered(ChatResponse(), CapturePolicy()) == {}
+    assert seen.of_asked(ChatRequest(operation="chat"), CapturePolicy()) == {}
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=400)
@@ -170,7 +170,7 @@ messages = st.lists(
 @given(messages, st.integers(2, 3000))
 def test_content_always_fits_and_is_always_json(said, limit):
     """Whatever was said, each attribute is a JSON list within its bound, marked where something is missing."""
-    made = seen.of_answered(Answered(output_messages=said), Keeping(Capture(store_bytes=limit)))
+    made = seen.of_answered(ChatResponse(output_messages=said), CapturePolicy(Capture(store_bytes=limit)))
     if not said:
         assert made == {}
         return

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.model import Capture, CaptureMode, parse
-from gateway.tracing.capture import Keeping, keeping_of, least, wanted
+from gateway.tracing.capture import CapturePolicy, least, policy_of, wanted
 
 MODES = get_args(CaptureMode)
 modes = st.sampled_from(MODES)
@@ -16,7 +16,7 @@ modes = st.sampled_from(MODES)
 @given(store=modes, otlp=modes, asked=modes, sink=st.sampled_from(["", "store=", "otlp=", "STORE = "]))
 def test_no_request_gets_more_than_the_configuration_gives(store, otlp, asked, sink):
     """For each sink the least of both holds; a sink that is not named is as it was."""
-    made = Keeping(Capture(store=store, otlp=otlp)).within(f"{sink}{asked}").capture
+    made = CapturePolicy(Capture(store=store, otlp=otlp)).within(f"{sink}{asked}").capture
     for name, configured in (("store", store), ("otlp", otlp)):
         spoken_of = not sink or name in sink.lower()
         assert getattr(made, name) == (least(configured, asked) if spoken_of else configured)
@@ -39,13 +39,13 @@ def test_a_word_that_is_none_says_what_is_expected(text):
 
 def test_what_is_told_has_one_measure_for_all_sinks():
     """Of events and spans that are sent to the gateway the least of all that is asked for is stored."""
-    assert Keeping().within_all("otlp=off").capture.store == "off"
-    assert Keeping(Capture(store="metadata")).within_all("full").capture.store == "metadata"
+    assert CapturePolicy().within_all("otlp=off").capture.store == "off"
+    assert CapturePolicy(Capture(store="metadata")).within_all("full").capture.store == "metadata"
 
 
 def test_a_configuration_has_its_rules():
     """Of `[redaction]`; none without it."""
     toml = "[redaction]\nbuiltin = [\"emails\"]\n[redaction.patterns]\nticket = 'TICKET-\\d+'\n"
-    made = keeping_of(parse(toml, {}, "test.toml"))
+    made = policy_of(parse(toml, {}, "test.toml"))
     assert made.redaction.text("TICKET-1 of a@b.io") == "[redacted: ticket] of [redacted: email]"
-    assert not keeping_of(parse("", {}, "test.toml")).redaction
+    assert not policy_of(parse("", {}, "test.toml")).redaction

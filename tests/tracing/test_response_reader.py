@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects import Dialect
-from gateway.dialects.conversation import Answered, Asked
+from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.registry import DIALECTS
 from gateway.dialects.wire.content_coding import (
     FEW_STRINGS,
@@ -21,7 +21,7 @@ from gateway.dialects.wire.content_coding import (
     zstd,
 )
 from gateway.tracing import response_reader as module
-from gateway.tracing.response_reader import KEPT_MAX, TIMELINE_MAX, Tee
+from gateway.tracing.response_reader import KEPT_MAX, TIMELINE_MAX, ResponseReader
 
 CHAT = DIALECTS["openai-chat"]
 CODERS: dict[str, Callable[[bytes], bytes]] = {
@@ -32,9 +32,9 @@ CODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def tee_of(content_type: str, coding: str = "", dialect: Dialect | None = CHAT) -> Tee:
+def tee_of(content_type: str, coding: str = "", dialect: Dialect | None = CHAT) -> ResponseReader:
     """Return a tee that starts at 0."""
-    return Tee(dialect, content_type=content_type, coding=coding, started=0.0)
+    return ResponseReader(dialect, content_type=content_type, coding=coding, started=0.0)
 
 
 @pytest.mark.parametrize("coding", CODERS)
@@ -112,16 +112,16 @@ class _Raising:
     def feed(self, data: bytes) -> None:
         raise ZeroDivisionError(data)
 
-    def answered(self) -> Answered:
+    def answered(self) -> ChatResponse:
         raise ZeroDivisionError
 
 
-def _raise(body: bytes) -> Answered:
+def _raise(body: bytes) -> ChatResponse:
     raise ZeroDivisionError(body)
 
 
 BROKEN = Dialect(
-    name="broken", read_request=lambda _: Asked(operation="chat"), read_response=_raise, stream_reader=_Raising
+    name="broken", read_request=lambda _: ChatRequest(operation="chat"), read_response=_raise, stream_reader=_Raising
 )
 
 

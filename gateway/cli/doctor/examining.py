@@ -15,7 +15,7 @@ from gateway.cli.doctor import report as reporting
 from gateway.cli.doctor.canaries import Cage
 from gateway.cli.doctor.child import Child
 from gateway.cli.doctor.collector import Collector
-from gateway.cli.doctor.driving import Got, drive
+from gateway.cli.doctor.driver import Got, drive
 from gateway.cli.doctor.judging import Judge
 from gateway.cli.doctor.odd_paths import OddPaths
 from gateway.cli.doctor.paths import Path, Paths
@@ -26,7 +26,7 @@ from gateway.cli.doctor.settings import DIALECTS, Places, Setting, on_loopback
 from gateway.cli.doctor.sinks import Collected, after_the_end, sent_out, while_running
 from gateway.config.layers import Loaded
 from gateway.proxy.routing import runtime
-from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.server.live_config.source import Source
 from gateway.server.main import Tokens
 
@@ -44,7 +44,7 @@ class Told(Struct, frozen=True):
     requests: Callable[[int, int], None]
 
 
-def read(config: File | None, data: File, environ: Mapping[str, str], cwd: File) -> tuple[Loaded, Setup]:
+def read(config: File | None, data: File, environ: Mapping[str, str], cwd: File) -> tuple[Loaded, RuntimeConfig]:
     """Read the layers that `gateway serve` reads, and see that they can work. Blocks. Raises ConfigError."""
     loaded = Source(data=data, environ=environ, cwd=cwd, named=config).load()
     return loaded, runtime.build(loaded.config, loaded.environ)
@@ -52,7 +52,7 @@ def read(config: File | None, data: File, environ: Mapping[str, str], cwd: File)
 
 def examine(
     loaded: Loaded,
-    made: Setup,
+    made: RuntimeConfig,
     rng: random.Random,
     told: Told,
     *,
@@ -105,7 +105,9 @@ class _Seen(Struct, frozen=True, kw_only=True):
     said: dict[str, bytes]
 
 
-async def _run(loaded: Loaded, made: Setup, cage: Cage, personal: Planted, within: _Surroundings, told: Told) -> _Seen:
+async def _run(
+    loaded: Loaded, made: RuntimeConfig, cage: Cage, personal: Planted, within: _Surroundings, told: Told
+) -> _Seen:
     """Start the gateway, drive it, stop it, and collect what it left."""
     collector, collected = within.collector, Collected()
     _, token_needed = Tokens().of(loaded)

@@ -6,7 +6,7 @@ from msgspec import Struct, structs
 
 from gateway.cli.doctor import advice
 from gateway.cli.doctor.canaries import Cage
-from gateway.cli.doctor.driving import Got
+from gateway.cli.doctor.driver import Got
 from gateway.cli.doctor.paths import Path
 from gateway.cli.doctor.scanning import Hit, Scanner
 from gateway.cli.doctor.settings import Setting

@@ -13,7 +13,7 @@ from gateway.cli.doctor import requests
 from gateway.cli.doctor.canaries import Cage
 from gateway.cli.doctor.settings import DIALECTS, KEYED, NAMED, NOBODY, SIGNED, SLOW, TLS, Setting, basic
 from gateway.config.model import Capture, DialectName
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 
 Script = Literal["answer", "refuse", "retry", "broken", "hang", "silent", "garbage", "reset"]
 """What the provider does: answers; refuses each time; only once; breaks off in the middle; stops there, and waits; says
@@ -208,7 +208,7 @@ class Paths:
                 f"{cage.content('the body of an error', path)} {self.text}",
             ),
             marker=self.marker(path),
-            capture=Keeping(self._setting.capture).within(less or "full").capture,
+            capture=CapturePolicy(self._setting.capture).within(less or "full").capture,
         )
 
     def _by_dialect(self) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from gateway.cli.litellm import toml
 from gateway.config.model import Capture, Config, DialectName
 from gateway.providers.catalog import CATALOG
 from gateway.providers.table import Provider
-from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.store.otlp.exporter import content_wanted, wanted
 from gateway.tracing.capture import least
 
@@ -80,7 +80,9 @@ class Setting(Struct, frozen=True, kw_only=True):
         return f"<Setting {self.capture}>"
 
 
-def on_loopback(setup: Setup, environ: Mapping[str, str], cage: Cage, places: Places, *, token_needed: bool) -> Setting:
+def on_loopback(
+    setup: RuntimeConfig, environ: Mapping[str, str], cage: Cage, places: Places, *, token_needed: bool
+) -> Setting:
     """Return the configuration as doctor runs it. `environ`: the process's own and what `.env` files say."""
     config = setup.config
     child = _environment(environ, cage, places)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from gateway.cli.doctor.child import Child
 from gateway.cli.doctor.collector import Collector
-from gateway.cli.doctor.driving import send
+from gateway.cli.doctor.driver import send
 from gateway.cli.doctor.settings import Setting
 from gateway.store.query import QueryError, run_sql
 

@@ -6,7 +6,15 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.dialects.anthropic.read_blocks import NAME, cache_mark, read_blocks
-from gateway.dialects.conversation import Asked, Extra, Message, ResponseFormat, Tool, ToolCallResponse, ToolChoice
+from gateway.dialects.conversation import (
+    ChatRequest,
+    Extra,
+    Message,
+    ResponseFormat,
+    Tool,
+    ToolCallResponse,
+    ToolChoice,
+)
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import output_type, parameters
 from gateway.dialects.wire.json import count, decode, definitions, fields, objects, text
@@ -33,12 +41,12 @@ class _Request(Struct, gc=False):
 _REQUEST = msgspec.json.Decoder(_Request)
 
 
-def read_request(body: bytes) -> Asked:
+def read_request(body: bytes) -> ChatRequest:
     """Read what the trace has of a request."""
     request = decode(body, _REQUEST)
     if request is None:
-        return Asked(operation=CHAT)
-    return Asked(
+        return ChatRequest(operation=CHAT)
+    return ChatRequest(
         operation=CHAT,
         model=text(request.model),
         stream=request.stream is True,
@@ -87,7 +95,7 @@ _KNOWN = frozenset(
 )
 
 
-def read_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001  the path says nothing more
+def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
     """Read all that a request says, for a translation."""
     asked, request = read_request(body), decode(body, _OBJECT) or {}
     config, thinking = fields(request.get("output_config")), fields(request.get("thinking"))

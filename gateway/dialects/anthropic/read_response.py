@@ -8,7 +8,7 @@ from msgspec import Struct
 from gateway.dialects import Dialect, events
 from gateway.dialects.anthropic.read_blocks import NAME, own, read_block, read_blocks
 from gateway.dialects.anthropic.read_request import read_conversation, read_request
-from gateway.dialects.conversation import Answered, Message, Part, ToolCall, Usage
+from gateway.dialects.conversation import ChatResponse, Message, Part, ToolCall, Usage
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.wire.json import count, decode, error_of, fields, json_value, objects, text
 from gateway.dialects.wire.sse import Event
@@ -70,19 +70,19 @@ def _usage(reported: dict[str, Any]) -> Usage | None:
     )
 
 
-def _read_response(body: bytes) -> Answered:
+def _read_response(body: bytes) -> ChatResponse:
     whole = decode(body, _MESSAGE)
     if whole is None:
-        return Answered()
+        return ChatResponse()
     return _answered(whole, read_blocks(whole.content), fields(whole.usage), error_of(whole.error))
 
 
 def _answered(
     message: _Message, parts: list[Part], usage: dict[str, Any], error: tuple[str | None, str | None]
-) -> Answered:
+) -> ChatResponse:
     reason, word = _finish_reason(message.stop_reason)
     answers = bool(parts) or reason is not None
-    return Answered(
+    return ChatResponse(
         id=text(message.id),
         model=text(message.model),
         finish_reasons=[reason] if reason else [],
@@ -281,7 +281,7 @@ class _MessageReader(EventReader):
     def _told(self) -> Usage | None:
         return _usage(self._usage)
 
-    def answered(self) -> Answered:
+    def answered(self) -> ChatResponse:
         """Return what was read so far."""
         parts = [read_block(block.whole()) for _, block in sorted(self._blocks.items())]
         return _answered(self._message, parts, self._usage, self._error)

@@ -6,7 +6,7 @@ tools that must be called, a budget that leaves no room, and the result of a cal
 
 from typing import Any
 
-from gateway.dialects.conversation import Asked
+from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.claude import thinks_adaptively
 from gateway.dialects.shared.reasoning import LEVELS, budget, level
@@ -22,7 +22,7 @@ _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", 
 _LEAST_TOP_P = 0.95
 
 
-def add_thinking(body: Json, asked: Asked, dropped: Dropped, *, limited: bool) -> None:
+def add_thinking(body: Json, asked: ChatRequest, dropped: Dropped, *, limited: bool) -> None:
     """Say how much to think, in the way that the model takes; `limited`: the client named a limit of tokens."""
     said, word = level(asked), asked.parameters.get(name.REASONING_LEVEL)
     if word is not None and word not in LEVELS and word not in {"enabled", "adaptive", "disabled"}:
@@ -51,13 +51,13 @@ def add_thinking(body: Json, asked: Asked, dropped: Dropped, *, limited: bool) -
     _forgo(body, dropped)
 
 
-def _says_level(asked: Asked) -> bool:
+def _says_level(asked: ChatRequest) -> bool:
     """Whether it is said how much, and not only that there is to be thinking."""
     said = asked.parameters.get(name.REASONING_LEVEL)
     return said in LEVELS or (asked.reasoning_budget is not None and asked.reasoning_budget > 0)
 
 
-def _budgeted(body: Json, asked: Asked, *, limited: bool) -> Json | None:
+def _budgeted(body: Json, asked: ChatRequest, *, limited: bool) -> Json | None:
     """Return thinking by a number of tokens, with room for an answer; None where the client's limit leaves none."""
     tokens = max(_LEAST_BUDGET, budget(asked) or 0)
     if not limited:

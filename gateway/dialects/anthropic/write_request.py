@@ -6,7 +6,7 @@ from gateway.dialects.anthropic.read_blocks import NAME
 from gateway.dialects.anthropic.schema import fitted
 from gateway.dialects.anthropic.thinking import add_thinking
 from gateway.dialects.anthropic.write_blocks import Json, Placed, cache_control, write_blocks
-from gateway.dialects.conversation import Asked, Message, Tool
+from gateway.dialects.conversation import ChatRequest, Message, Tool
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA
 from gateway.dialects.shared.messages import identified, named, one_prompt, plain_text
@@ -25,7 +25,7 @@ _PARAMETERS = {
 _ELSEWHERE = {name.MAX_TOKENS, name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 
 
-def write_request(asked: Asked) -> Written:
+def write_request(asked: ChatRequest) -> Written:
     """Write what was asked."""
     dropped = Dropped()
     asked = one_prompt(asked, dropped)
@@ -58,7 +58,7 @@ def write_request(asked: Asked) -> Written:
     return Written(body=msgspec.json.encode(body), path="/messages", dropped=dropped.names)
 
 
-def _turns(asked: Asked, dropped: Dropped) -> tuple[list[Placed], list[tuple[str, list[Placed]]]]:
+def _turns(asked: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[tuple[str, list[Placed]]]]:
     """Return the system's parts, wherever they stand, and the turns that the dialect has: tool results are a user's."""
     system: list[Placed] = [(part, f"system.parts[{i}]") for i, part in enumerate(asked.system_instructions)]
     turns: list[tuple[str, list[Placed]]] = []
@@ -92,7 +92,7 @@ def _content(placed: list[Placed], dropped: Dropped) -> str | list[Json]:
     return plain_text([part for part, _ in placed]) or write_blocks(placed, dropped)
 
 
-def _add_parameters(body: Json, asked: Asked, dropped: Dropped) -> None:
+def _add_parameters(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
     for attribute, value in asked.parameters.items():
         if attribute in _PARAMETERS:
             body[_PARAMETERS[attribute]] = value
@@ -111,7 +111,7 @@ def _add_parameters(body: Json, asked: Asked, dropped: Dropped) -> None:
             del body["stop_sequences"]
 
 
-def _add_tools(body: Json, asked: Asked, dropped: Dropped) -> None:
+def _add_tools(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
     """Say which tools there are, and how they are called; without any the rest is refused."""
     choice = asked.tool_choice
     if tools := [written for tool in asked.tools if (written := _tool(tool, dropped)) is not None]:
@@ -155,7 +155,7 @@ def _tool(tool: Tool, dropped: Dropped) -> Json | None:
     return written | own
 
 
-def _add_format(body: Json, asked: Asked, dropped: Dropped) -> None:
+def _add_format(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
     form = asked.response_format
     if form is None or form.type == "text":
         return

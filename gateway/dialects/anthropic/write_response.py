@@ -9,7 +9,7 @@ from gateway.dialects.anthropic.vocabulary import STATUS_TYPES, error_type, writ
 from gateway.dialects.anthropic.write_blocks import shown_citations, write_block
 from gateway.dialects.anthropic.write_request import write_request
 from gateway.dialects.anthropic.write_stream import MessageStream
-from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Refusal, Text, ToolCall
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text, ToolCall
 from gateway.dialects.shared.messages import made_id, word_of
 from gateway.dialects.shared.opaque_state import carried, foreign
 from gateway.dialects.shared.unsupported import Dropped
@@ -19,7 +19,7 @@ from gateway.errors import Kind
 Json = dict[str, Any]
 
 
-def write_response(answered: Answered, asked: Asked, now: float) -> tuple[bytes, list[str]]:
+def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:
     """Write a whole response: its first choice. An error that came in its place is written as one."""
     dropped = Dropped()
     dropped.foreign(answered.extra, NAME)

@@ -14,7 +14,7 @@ from gateway.dialects.anthropic.read_blocks import NAME
 from gateway.dialects.anthropic.vocabulary import error_type, known_usage, write_reason, write_usage
 from gateway.dialects.anthropic.write_blocks import shown_citations, write_block
 from gateway.dialects.conversation import (
-    Asked,
+    ChatRequest,
     Compaction,
     Part,
     Reasoning,
@@ -59,7 +59,7 @@ class MessageStream:
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, asked: Asked, now: float) -> None:
+    def __init__(self, asked: ChatRequest, now: float) -> None:
         self._model = asked.model
         self._ident = f"msg_{int(now)}"
         self._names = Dropped()

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.bedrock.read_blocks import NAME
-from gateway.dialects.conversation import Asked, Message, Other, Part, Text, ToolCall, ToolCallResponse
+from gateway.dialects.conversation import ChatRequest, Message, Other, Part, Text, ToolCall, ToolCallResponse
 from gateway.dialects.shared.unsupported import Dropped
 
 Placed = tuple[Part, str]
@@ -22,7 +22,7 @@ class Turn(msgspec.Struct):
     extra: dict[str, Any]
 
 
-def turns(asked: Asked, dropped: Dropped) -> tuple[list[Placed], list[Turn]]:
+def turns(asked: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[Turn]]:
     """Return the system's parts and the turns; messages of one side that follow each other are one turn."""
     system: list[Placed] = [(part, f"system[{i}]") for i, part in enumerate(asked.system_instructions)]
     made: list[Turn] = []

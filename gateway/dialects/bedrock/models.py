@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from gateway.dialects.bedrock.read_blocks import CLAUDE_DIALECT
-from gateway.dialects.conversation import Asked
+from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared import reasoning
 from gateway.dialects.shared.claude import thinks_adaptively
 from gateway.dialects.shared.parameters import MAX_TOKENS, REASONING_LEVEL, TEMPERATURE, TOP_K
@@ -46,7 +46,7 @@ def is_rich(model: str | None) -> bool:
     return family(model) in _RICH
 
 
-def own_fields(asked: Asked, dropped: Dropped) -> tuple[Json, str | None]:
+def own_fields(asked: ChatRequest, dropped: Dropped) -> tuple[Json, str | None]:
     """Return the fields that only the model's family has a word for, and the effort, which Converse has one for."""
     whose = family(asked.model)
     fields, level = _thinking(asked, whose, dropped)
@@ -61,7 +61,7 @@ def own_fields(asked: Asked, dropped: Dropped) -> tuple[Json, str | None]:
     return fields, level
 
 
-def _thinking(asked: Asked, whose: str, dropped: Dropped) -> tuple[Json, str | None]:
+def _thinking(asked: ChatRequest, whose: str, dropped: Dropped) -> tuple[Json, str | None]:
     if whose == ANTHROPIC:
         return _claude(asked, dropped)
     level = reasoning.level(asked)
@@ -78,7 +78,7 @@ def _thinking(asked: Asked, whose: str, dropped: Dropped) -> tuple[Json, str | N
     return {}, None
 
 
-def _claude(asked: Asked, dropped: Dropped) -> tuple[Json, str | None]:
+def _claude(asked: ChatRequest, dropped: Dropped) -> tuple[Json, str | None]:
     said = asked.parameters.get(REASONING_LEVEL)
     level = str(said) if said in reasoning.LEVELS and said != "none" else None
     thinking: Json | None
@@ -100,7 +100,7 @@ def _claude(asked: Asked, dropped: Dropped) -> tuple[Json, str | None]:
     return {"thinking": thinking} if thinking else {}, "low" if level == "minimal" else level
 
 
-def _budgeted(asked: Asked, dropped: Dropped) -> Json | None:
+def _budgeted(asked: ChatRequest, dropped: Dropped) -> Json | None:
     """Return the thinking of a model that is told by tokens; what was not said in tokens takes half at most."""
     tokens = reasoning.budget(asked)
     if not tokens:
@@ -116,7 +116,7 @@ def _budgeted(asked: Asked, dropped: Dropped) -> Json | None:
     return {"type": "enabled", "budget_tokens": tokens}
 
 
-def _may_think(asked: Asked) -> bool:
+def _may_think(asked: ChatRequest) -> bool:
     """Whether a Claude takes thinking beside the rest: not with a forced tool, a temperature or top_k."""
     forced = asked.tool_choice is not None and asked.tool_choice.mode in {"required", "tool"}
     warm = asked.parameters.get(TEMPERATURE, 1.0) != 1.0

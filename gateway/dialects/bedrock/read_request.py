@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from gateway.dialects.bedrock.models import own_fields, without
 from gateway.dialects.bedrock.read_blocks import NAME, cache_mark, own, read_content
-from gateway.dialects.conversation import Asked, Message, ResponseFormat, Tool, ToolCallResponse, ToolChoice
+from gateway.dialects.conversation import ChatRequest, Message, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import output_type, parameters
 from gateway.dialects.shared.unsupported import Dropped
@@ -50,13 +50,13 @@ _TOOL_CONFIG = msgspec.json.Decoder(_ToolConfig)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
-def read_request(body: bytes) -> Asked:
+def read_request(body: bytes) -> ChatRequest:
     """Read a request's body."""
     request = decode(body, _REQUEST)
     if request is None:
-        return Asked(operation=CHAT)
+        return ChatRequest(operation=CHAT)
     config = decode(bytes(request.tool_config), _TOOL_CONFIG) if bytes(request.tool_config) else None
-    return Asked(
+    return ChatRequest(
         operation=CHAT,
         system_instructions=read_content(request.system),
         input_messages=[m for message in objects(request.messages) for m in _messages(message)],
@@ -117,7 +117,7 @@ _KNOWN = frozenset(
 _INFERENCE = frozenset("maxTokens temperature topP stopSequences".split())
 
 
-def read_conversation(body: bytes, path: str) -> Asked:
+def read_conversation(body: bytes, path: str) -> ChatRequest:
     """Read all that a request says, for a translation."""
     request = decode(body, _OBJECT) or {}
     model, stream = model_in(path) or (None, False)

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dialects.bedrock.read_blocks import own, read_content
-from gateway.dialects.conversation import Answered, Extra, Message, Part, Usage
+from gateway.dialects.conversation import ChatResponse, Extra, Message, Part, Usage
 from gateway.dialects.wire.json import count, decode, fields, text
 
 FINISH_REASONS = {
@@ -59,11 +59,11 @@ class _Whole(Beside, gc=False, rename="camel"):
 _WHOLE = msgspec.json.Decoder(_Whole)
 
 
-def read_response(body: bytes) -> Answered:
+def read_response(body: bytes) -> ChatResponse:
     """Read a whole response, or an error's body."""
     whole = decode(body, _WHOLE)
     if whole is None:
-        return Answered()
+        return ChatResponse()
     error_message = error_type = None
     if whole.output is None:
         error_message = text(whole.message) or text(whole.capital_message)
@@ -78,11 +78,11 @@ def answer(
     usage: dict[str, Any],
     beside: Beside,
     error: tuple[str | None, str | None],
-) -> Answered:
+) -> ChatResponse:
     """Return the record of an answer; `word` is why it stopped."""
     reason, own_word = finish(word)
     message = Message(role="assistant", parts=parts, finish_reason=reason, finish_word=own_word)
-    return Answered(
+    return ChatResponse(
         finish_reasons=[reason] if reason else [],
         output_messages=[message] if parts or reason else [],
         usage=usage_of(usage),

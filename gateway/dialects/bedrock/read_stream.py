@@ -8,7 +8,7 @@ from gateway.dialects import events
 from gateway.dialects.bedrock.media import mime_type
 from gateway.dialects.bedrock.read_blocks import joined, own, read_block, read_citations
 from gateway.dialects.bedrock.read_response import Beside, answer, finish, usage_of
-from gateway.dialects.conversation import Answered, Blob, Part, Text
+from gateway.dialects.conversation import Blob, ChatResponse, Part, Text
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.wire.eventstream import EventStreamDecoder
 from gateway.dialects.wire.json import count, decode, fields, json_value, text
@@ -191,7 +191,7 @@ class ConverseReader(EventReader):
                 self.told.append(events.UsageTold(usage=usage))
             self.told.append(events.Ended())
 
-    def answered(self) -> Answered:
+    def answered(self) -> ChatResponse:
         """Return what was read so far."""
         parts = [block.part() for block in self._blocks]
         return answer(parts, self._word, self._usage, self._beside, self._error)

@@ -12,7 +12,7 @@ from gateway.dialects.bedrock.read_blocks import NAME
 from gateway.dialects.bedrock.write_blocks import Blocks
 from gateway.dialects.bedrock.write_response import error_type, write_error, write_response
 from gateway.dialects.bedrock.write_stream import ConverseWriter
-from gateway.dialects.conversation import Asked, ResponseFormat, Tool, ToolCallResponse, ToolChoice
+from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Writer, Written
@@ -33,7 +33,7 @@ _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
 _METADATA_MAX = 16
 
 
-def _write_request(asked: Asked) -> Written:
+def _write_request(asked: ChatRequest) -> Written:
     dropped = Dropped()
     blocks = Blocks(asked.model, dropped)
     own = asked.extra.get(NAME, {})
@@ -131,7 +131,7 @@ def _response_format(form: ResponseFormat, dropped: Dropped) -> Json:
     return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": wanted}}}
 
 
-def _tool_config(asked: Asked, blocks: Blocks, dropped: Dropped) -> Json:
+def _tool_config(asked: ChatRequest, blocks: Blocks, dropped: Dropped) -> Json:
     """Write the tools and how they are chosen. Where tools were used Converse wants them told again."""
     used = any(isinstance(p, ToolCallResponse) for m in asked.input_messages for p in m.parts)
     used = used or bool(tools_used(asked.input_messages))

@@ -8,7 +8,7 @@ from gateway.dialects.bedrock.messages import with_ids
 from gateway.dialects.bedrock.read_blocks import NAME
 from gateway.dialects.bedrock.read_response import FINISH_REASONS
 from gateway.dialects.bedrock.write_blocks import Blocks
-from gateway.dialects.conversation import Answered, Asked, Message, Usage
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Usage
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.errors import Kind
 
@@ -40,7 +40,7 @@ _ERROR_TYPES = {
 _OWN_TYPES = frozenset(_ERROR_TYPES.values()) | {"ModelNotReadyException"}
 
 
-def write_response(answered: Answered, asked: Asked, now: float) -> tuple[bytes, list[str]]:  # noqa: ARG001
+def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:  # noqa: ARG001
     """Write a whole response. It has no place for ids, the model's name and the time."""
     dropped = Dropped()
     blocks = Blocks(None, dropped, asked=False)

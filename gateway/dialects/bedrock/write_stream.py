@@ -9,7 +9,7 @@ from gateway.dialects.bedrock.read_blocks import NAME
 from gateway.dialects.bedrock.write_blocks import Blocks, proof, tool_id, write_citation
 from gateway.dialects.bedrock.write_response import beside, stop_reason, write_usage
 from gateway.dialects.conversation import (
-    Asked,
+    ChatRequest,
     Part,
     Reasoning,
     Refusal,
@@ -58,7 +58,7 @@ class ConverseWriter:
 
     content_type = eventstream.CONTENT_TYPE
 
-    def __init__(self, asked: Asked, now: float) -> None:  # noqa: ARG002  Converse tells neither
+    def __init__(self, asked: ChatRequest, now: float) -> None:  # noqa: ARG002  Converse tells neither
         self._dropped = Dropped()
         self._blocks = Blocks(None, self._dropped, asked=False)
         self._parts: dict[int, _Open] = {}

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Raw, Struct
 
-from gateway.dialects.conversation import Asked, ResponseFormat, Tool, ToolChoice
+from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolChoice
 from gateway.dialects.gemini.fields import NAME, camel, pick, rest
 from gateway.dialects.gemini.read_messages import read_contents, read_system
 from gateway.dialects.gemini.schema import json_schema
@@ -70,17 +70,17 @@ _ANY = msgspec.json.Decoder()
 _KNOWN = frozenset("model contents systemInstruction generationConfig tools toolConfig".split())
 
 
-def read_request(body: bytes) -> Asked:
+def read_request(body: bytes) -> ChatRequest:
     """Read a request's body for the trace."""
     request = decode(body, _REQUEST)
-    return Asked(operation=GENERATE_CONTENT) if request is None else _asked(request, full=False)
+    return ChatRequest(operation=GENERATE_CONTENT) if request is None else _asked(request, full=False)
 
 
-def read_conversation(body: bytes, path: str) -> Asked:
+def read_conversation(body: bytes, path: str) -> ChatRequest:
     """Read all that a translation needs."""
     model, action = model_in(path) or (None, "")
     request = decode(body, _REQUEST)
-    asked = Asked(operation=GENERATE_CONTENT)
+    asked = ChatRequest(operation=GENERATE_CONTENT)
     if request is not None:
         asked = _full(_asked(request, full=True), request, body)
     stream = action == STREAM
@@ -88,10 +88,10 @@ def read_conversation(body: bytes, path: str) -> Asked:
     return msgspec.structs.replace(asked, model=model or asked.model, stream=stream, parameters=said)
 
 
-def _asked(request: _Request, *, full: bool) -> Asked:
+def _asked(request: _Request, *, full: bool) -> ChatRequest:
     system = request.system_instruction if request.systemInstruction is None else request.systemInstruction
     model = text(request.model)
-    return Asked(
+    return ChatRequest(
         operation=GENERATE_CONTENT,
         model=model.removeprefix("models/") if model else None,
         system_instructions=read_system(system, full=full),
@@ -144,7 +144,7 @@ _FORM = frozenset({"responseMimeType", "responseSchema", "responseJsonSchema"})
 _THINKING = frozenset({"thinkingBudget", "thinkingLevel", "includeThoughts"})
 
 
-def _full(asked: Asked, request: _Request, body: bytes) -> Asked:
+def _full(asked: ChatRequest, request: _Request, body: bytes) -> ChatRequest:
     config = _config(request)
     thinking = fields(pick(config, "thinkingConfig"))
     form = _response_format(config)

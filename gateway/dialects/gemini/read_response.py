@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from gateway.dialects.conversation import Answered, Citation, Message, Part, Text, TokenLogprob, ToolCall, Usage
+from gateway.dialects.conversation import ChatResponse, Citation, Message, Part, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.gemini.fields import NAME, pick, rest
 from gateway.dialects.gemini.read_messages import read_parts
 from gateway.dialects.wire.json import count, error_of, fields, objects, text
@@ -213,7 +213,7 @@ def read_message(candidate: dict[str, Any]) -> Message:
     )
 
 
-def read_whole(whole: dict[str, Any]) -> Answered:
+def read_whole(whole: dict[str, Any]) -> ChatResponse:
     """Read a whole response, or an error body."""
     candidates = sorted(objects(whole.get("candidates")), key=lambda c: count(c.get("index")) or 0)
     messages = [read_message(candidate) for candidate in candidates]
@@ -222,7 +222,7 @@ def read_whole(whole: dict[str, Any]) -> Answered:
         messages = [Message(role="assistant", parts=[], finish_reason=reason, finish_word=word)]
     reported = pick(whole, "usageMetadata")
     error_type, error_message = error_of(whole.get("error"))
-    return Answered(
+    return ChatResponse(
         id=text(pick(whole, "responseId")),
         model=text(pick(whole, "modelVersion")),
         finish_reasons=[m.finish_reason for m in messages if m.finish_reason],

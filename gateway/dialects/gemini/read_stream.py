@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from gateway.dialects import events
-from gateway.dialects.conversation import Answered, Reasoning, Text, ToolCall, Usage
+from gateway.dialects.conversation import ChatResponse, Reasoning, Text, ToolCall, Usage
 from gateway.dialects.gemini.fields import pick, rest
 from gateway.dialects.gemini.framing import END, EitherDecoder
 from gateway.dialects.gemini.read_parts import read_part
@@ -203,11 +203,11 @@ class GeminiReader(EventReader):
             self.told.append(events.Ended())
         self.ended = True
 
-    def answered(self) -> Answered:
+    def answered(self) -> ChatResponse:
         """Return what was read so far."""
         messages = [choice.message() for _, choice in sorted(self._choices.items())]
         first = self._first or {}
-        return Answered(
+        return ChatResponse(
             id=text(first.get("responseId")),
             model=text(first.get("modelVersion")),
             finish_reasons=[m.finish_reason for m in messages if m.finish_reason],

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Asked,
+    ChatRequest,
     Message,
     Part,
     ResponseFormat,
@@ -47,7 +47,7 @@ _BUDGET_MAX = 24576
 _LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH"}
 
 
-def write_request(asked: Asked) -> Written:
+def write_request(asked: ChatRequest) -> Written:
     """Write what was asked."""
     dropped = Dropped()
     model = asked.model or ""
@@ -93,7 +93,7 @@ def _resource(model: str) -> str:
     return model if model.startswith("tunedModels/") else f"models/{model}"
 
 
-def _contents(asked: Asked, writing: Writing, *, signs: bool) -> tuple[list[Json], list[Json]]:
+def _contents(asked: ChatRequest, writing: Writing, *, signs: bool) -> tuple[list[Json], list[Json]]:
     """Return the system instruction's parts, and the turns."""
     system = _system(asked.system_instructions, "system", writing)
     contents: list[Json] = []
@@ -173,7 +173,7 @@ def _sign(parts: list[Json]) -> None:
         calls[0]["thoughtSignature"] = NO_SIGNATURE
 
 
-def _config(asked: Asked, dropped: Dropped, *, early: bool) -> Json:
+def _config(asked: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
     config: Json = {}
     for attribute, value in asked.parameters.items():
         if attribute in _PARAMETERS:
@@ -203,7 +203,7 @@ def _response_format(form: ResponseFormat | None, dropped: Dropped) -> Json:
     return {"responseMimeType": "application/json", **schema}
 
 
-def _thinking(asked: Asked, dropped: Dropped, *, early: bool) -> Json:
+def _thinking(asked: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
     """Write how much the model thinks: the API takes a budget or a level, and models before Gemini 3 budgets only."""
     thinking: Json = {} if asked.show_reasoning is None else {"includeThoughts": asked.show_reasoning}
     said = asked.parameters.get(name.REASONING_LEVEL)
@@ -228,7 +228,7 @@ def _thinking(asked: Asked, dropped: Dropped, *, early: bool) -> Json:
     return thinking
 
 
-def _tools(asked: Asked, dropped: Dropped) -> list[Json]:
+def _tools(asked: ChatRequest, dropped: Dropped) -> list[Json]:
     """Write tools: all functions in one entry, as Vertex wants it, and an entry for each of Google's own."""
     functions: list[Json] = []
     servers: list[Json] = []
@@ -258,7 +258,7 @@ def _function(tool: Tool, dropped: Dropped) -> Json:
     return merged(said, tool.extra.get(NAME, {}))
 
 
-def _calling(asked: Asked, dropped: Dropped, *, early: bool) -> Json:
+def _calling(asked: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
     """Write whether functions are called. Calls are held to their schemas where one must be made, or if VALIDATED."""
     choice = asked.tool_choice or ToolChoice(mode="auto")
     dropped.foreign(choice.extra, NAME, "tool_choice")

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Extra,
     Message,
@@ -29,7 +29,7 @@ from gateway.dialects.wire.json import count, fields
 _FINISH = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY", "error": "OTHER"}
 
 
-def write_response(answered: Answered, asked: Asked, now: float) -> tuple[bytes, list[str]]:  # noqa: ARG001
+def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:  # noqa: ARG001
     """Write a whole response."""
     dropped = Dropped()
     if (answered.error_type or answered.error_message) and not answered.output_messages:
@@ -54,7 +54,7 @@ def write_response(answered: Answered, asked: Asked, now: float) -> tuple[bytes,
     return msgspec.json.encode(merged(body, own)), dropped.names
 
 
-def _blocked(answered: Answered) -> bool:
+def _blocked(answered: ChatResponse) -> bool:
     """Whether there is no candidate since the prompt was blocked."""
     return bool(pick(fields(pick(answered.extra.get(NAME, {}), "promptFeedback")), "blockReason"))
 
@@ -183,7 +183,7 @@ class GeminiStream:
     A call's arguments leave once they are whole, since the Gemini API has no other way to say them.
     """
 
-    def __init__(self, asked: Asked, *, as_array: bool = False) -> None:
+    def __init__(self, asked: ChatRequest, *, as_array: bool = False) -> None:
         self.content_type = "application/json" if as_array else "text/event-stream"
         self._as_array = as_array
         self._dropped = Dropped()
@@ -289,11 +289,11 @@ class GeminiStream:
         return b"]" if self._as_array else b""
 
 
-def stream(asked: Asked, now: float) -> GeminiStream:  # noqa: ARG001
+def stream(asked: ChatRequest, now: float) -> GeminiStream:  # noqa: ARG001
     """Return a writer of server-sent events."""
     return GeminiStream(asked)
 
 
-def array_stream(asked: Asked, now: float) -> GeminiStream:  # noqa: ARG001
+def array_stream(asked: ChatRequest, now: float) -> GeminiStream:  # noqa: ARG001
     """Return a writer of one JSON array, for a client that did not ask for `alt=sse`."""
     return GeminiStream(asked, as_array=True)

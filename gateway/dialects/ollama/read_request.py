@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from gateway.dialects.conversation import Asked, Message, Part, ResponseFormat, Text, Tool
+from gateway.dialects.conversation import ChatRequest, Message, Part, ResponseFormat, Text, Tool
 from gateway.dialects.ollama.parts import identified, images, message, own
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import parameters
@@ -46,39 +46,39 @@ class _Request(Struct, gc=False):
 _REQUEST = msgspec.json.Decoder(_Request)
 
 
-def read_chat(body: bytes) -> Asked:
+def read_chat(body: bytes) -> ChatRequest:
     """Read a request to chat."""
     request = decode(body, _REQUEST)
     if request is None:
-        return Asked(operation=CHAT)
+        return ChatRequest(operation=CHAT)
     return _asked(request, CHAT, [message(said) for said in objects(request.messages)])
 
 
-def read_generate(body: bytes) -> Asked:
+def read_generate(body: bytes) -> ChatRequest:
     """Read a request to complete a prompt."""
     request = decode(body, _REQUEST)
     if request is None:
-        return Asked(operation=TEXT_COMPLETION)
+        return ChatRequest(operation=TEXT_COMPLETION)
     parts: list[Part] = [Text(content=prompt)] if (prompt := text(request.prompt)) else []
     parts += images(request.images)
     return _asked(request, TEXT_COMPLETION, [Message(role="user", parts=parts)] if parts else [])
 
 
-def read_embed(body: bytes) -> Asked:
+def read_embed(body: bytes) -> ChatRequest:
     """Read an embeddings request."""
     request = decode(body, _REQUEST)
     if request is None:
-        return Asked(operation=EMBEDDINGS)
+        return ChatRequest(operation=EMBEDDINGS)
     # an older path has the one text as a prompt
     inputs = request.prompt if request.input is None else request.input
     parts: list[Part] = [Text(content=i) for i in (inputs if isinstance(inputs, list) else [inputs]) if text(i)]
     return _asked(request, EMBEDDINGS, [Message(role="user", parts=parts)] if parts else [])
 
 
-def _asked(request: _Request, operation: str, messages: list[Message]) -> Asked:
+def _asked(request: _Request, operation: str, messages: list[Message]) -> ChatRequest:
     system = text(request.system) if operation == TEXT_COMPLETION else None
     streams = operation != EMBEDDINGS and request.stream is not False
-    return Asked(
+    return ChatRequest(
         operation=operation,
         model=text(request.model),
         stream=streams,
@@ -118,18 +118,18 @@ _CHAT = frozenset({"model", "stream", "messages", "tools", "format", "options", 
 _GENERATE = (_CHAT - {"messages", "tools"}) | {"prompt", "system", "images"}
 
 
-def read_chat_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001  the path says nothing more
+def read_chat_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
     """Read all that a chat asks."""
     asked = _full(read_chat(body), decode(body, _OBJECT) or {}, _CHAT)
     return replace(asked, input_messages=identified(asked.input_messages))
 
 
-def read_generate_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001
+def read_generate_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001
     """Read all that the completion of a prompt asks."""
     return _full(read_generate(body), decode(body, _OBJECT) or {}, _GENERATE)
 
 
-def _full(asked: Asked, request: dict[str, Any], known: frozenset[str]) -> Asked:
+def _full(asked: ChatRequest, request: dict[str, Any], known: frozenset[str]) -> ChatRequest:
     """Read what the trace does not need."""
     rest = {k: v for k, v in request.items() if k not in known and v not in (None, "")}
     options = fields(request.get("options"))

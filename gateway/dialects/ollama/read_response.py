@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.dialects import Dialect, events
-from gateway.dialects.conversation import Answered, Message, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
+from gateway.dialects.conversation import ChatResponse, Message, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.ollama import read_request
 from gateway.dialects.ollama.parts import NAME, arguments_text, images, logprobs, own, tool_call
 from gateway.dialects.shared.stream_reader import EventReader
@@ -111,10 +111,10 @@ def _rest(data: bytes) -> dict[str, Any]:
     return {k: v for k, v in whole.items() if k not in _TOLD and v is not None}
 
 
-def _read_response(body: bytes) -> Answered:
+def _read_response(body: bytes) -> ChatResponse:
     line = decode(body, _LINE)
     if line is None:
-        return Answered()
+        return ChatResponse()
     said = line.said()
     parts: list[Part] = [Reasoning(content=thought)] if (thought := text(said.get("thinking"))) else []
     rest = _rest(body)
@@ -138,10 +138,10 @@ def _answered(
     usage: Usage | None,
     error: tuple[str | None, str | None],
     rest: dict[str, Any],
-) -> Answered:
+) -> ChatResponse:
     reason, word = finish
     answer = Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word)
-    return Answered(
+    return ChatResponse(
         model=text(first.model),
         finish_reasons=[reason] if reason else [],
         output_messages=[answer] if parts or reason else [],
@@ -153,14 +153,14 @@ def _answered(
     )
 
 
-def _read_embedded(body: bytes) -> Answered:
+def _read_embedded(body: bytes) -> ChatResponse:
     """Read an embeddings response; vectors are not kept."""
     line = decode(body, _LINE)
     if line is None:
-        return Answered()
+        return ChatResponse()
     asked = count(line.prompt_eval_count)
     error_type, error_message = error_of(line.error)
-    return Answered(
+    return ChatResponse(
         model=text(line.model),
         usage=None if asked is None else Usage(input_tokens=asked, total_tokens=asked),
         error_type=error_type,
@@ -298,7 +298,7 @@ class _LineReader(EventReader):
                 self.told.append(events.UsageTold(usage=self._usage))
             self.told.append(events.Ended())
 
-    def answered(self) -> Answered:
+    def answered(self) -> ChatResponse:
         """Return what was read so far."""
         parts = [part.part() if isinstance(part, _Growing) else part for part in self._parts]
         first = self._first or _Line()

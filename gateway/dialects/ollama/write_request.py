@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.conversation import Asked, Message, ResponseFormat, Text, Tool, ToolCall, ToolCallResponse
+from gateway.dialects.conversation import ChatRequest, Message, ResponseFormat, Text, Tool, ToolCall, ToolCallResponse
 from gateway.dialects.ollama.parts import BETWEEN, NAME, Said, placed, written, written_result
 from gateway.dialects.ollama.read_request import OPTIONS
 from gateway.dialects.ollama.write_response import OllamaStream, error, response
@@ -24,7 +24,7 @@ _OF_A_PROMPT = frozenset({"suffix", "template", "raw", "context"})
 _HANDLED = frozenset({*OPTIONS.values(), name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE})
 
 
-def _request(asked: Asked) -> Written:
+def _request(asked: ChatRequest) -> Written:
     dropped = Dropped()
     completes = asked.operation == TEXT_COMPLETION
     said = _prompt(asked, dropped) if completes else _chat(asked, dropped)
@@ -39,7 +39,7 @@ def _request(asked: Asked) -> Written:
     return Written(body=msgspec.json.encode(body), path=path, dropped=dropped.names)
 
 
-def _settings(asked: Asked, dropped: Dropped) -> Said:
+def _settings(asked: ChatRequest, dropped: Dropped) -> Said:
     """Write how the answer is to be made."""
     settings: Said = {}
     if (form := _format(asked.response_format, dropped)) is not None:
@@ -77,7 +77,7 @@ def _format(form: ResponseFormat | None, dropped: Dropped) -> Any:
     return form.schema if form.type == "json_schema" and isinstance(form.schema, dict) else "json"
 
 
-def _think(asked: Asked) -> bool | str | None:
+def _think(asked: ChatRequest) -> bool | str | None:
     """Write how much is thought: a switch, or one of four levels."""
     said = asked.parameters.get(name.REASONING_LEVEL)
     if said in {"enabled", "adaptive"} and not asked.reasoning_budget:
@@ -86,7 +86,7 @@ def _think(asked: Asked) -> bool | str | None:
     return False if wanted == "none" else {"minimal": "low", "xhigh": "max"}.get(wanted or "", wanted)
 
 
-def _prompt(asked: Asked, dropped: Dropped) -> Said:
+def _prompt(asked: ChatRequest, dropped: Dropped) -> Said:
     """Write the completion of a prompt: there can be only one."""
     parts = [at for i, m in enumerate(asked.input_messages) for at in placed(m.parts, f"messages[{i}].parts")]
     texts = [(at, part) for at, part in parts if isinstance(part, Text)]
@@ -99,7 +99,7 @@ def _prompt(asked: Asked, dropped: Dropped) -> Said:
     return {key: value for key, value in told.items() if value}
 
 
-def _system(asked: Asked, dropped: Dropped) -> str:
+def _system(asked: ChatRequest, dropped: Dropped) -> str:
     said = written(placed(asked.system_instructions, "system"), dropped, BETWEEN)
     content: str = said.pop("content")
     for word in said:
@@ -107,7 +107,7 @@ def _system(asked: Asked, dropped: Dropped) -> str:
     return content
 
 
-def _chat(asked: Asked, dropped: Dropped) -> Said:
+def _chat(asked: ChatRequest, dropped: Dropped) -> Said:
     messages: list[Said] = []
     if system := _system(asked, dropped):
         messages.append({"role": "system", "content": system})

@@ -6,8 +6,8 @@ import msgspec
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
+    ChatRequest,
+    ChatResponse,
     Extra,
     Message,
     Part,
@@ -31,7 +31,7 @@ def error(kind: Kind, status: int, message: str, word: str | None, request_id: s
     return msgspec.json.encode({"error": message})
 
 
-def response(answered: Answered, asked: Asked, now: float) -> tuple[bytes, list[str]]:
+def response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:
     """Write a whole response to what was asked: a chat's, or that of a completed prompt."""
     if not answered.output_messages and (answered.error_message or answered.error_type):
         return msgspec.json.encode({"error": answered.error_message or answered.error_type}), []
@@ -87,7 +87,7 @@ class OllamaStream:
 
     content_type = "application/x-ndjson"
 
-    def __init__(self, asked: Asked, now: float) -> None:
+    def __init__(self, asked: ChatRequest, now: float) -> None:
         self._operation = asked.operation
         self._model = asked.model
         self._now = now

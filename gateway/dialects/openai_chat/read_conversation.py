@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.conversation import Asked, ResponseFormat, Tool, ToolChoice
+from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolChoice
 from gateway.dialects.openai_chat.read_request import NAME, cache_mark, read_chat, read_completion
 from gateway.dialects.wire.json import count, decode, fields, objects, text
 
@@ -20,12 +20,12 @@ _KNOWN = frozenset(
 )
 
 
-def read_chat_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001  the path says nothing more
+def read_chat_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
     """Read a chat completions request."""
     return _full(read_chat(body), decode(body, _OBJECT) or {})
 
 
-def read_completion_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001
+def read_completion_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001
     """Read a request to the older completions API."""
     request = decode(body, _OBJECT) or {}
     logprobs = count(request.get("logprobs"))  # there a number
@@ -34,7 +34,7 @@ def read_completion_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG0
     )
 
 
-def _full(asked: Asked, request: dict[str, Any]) -> Asked:
+def _full(asked: ChatRequest, request: dict[str, Any]) -> ChatRequest:
     tools = [read_tool(tool) for tool in objects(request.get("tools"))]
     tools += [_function(function, {}) for function in objects(request.get("functions"))]
     own = {key: value for key, value in request.items() if key not in _KNOWN and value is not None}

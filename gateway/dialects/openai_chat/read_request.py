@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.dialects.conversation import (
-    Asked,
+    ChatRequest,
     Citation,
     Extra,
     File,
@@ -64,32 +64,32 @@ class _Request(Struct, gc=False):
 _REQUEST = msgspec.json.Decoder(_Request)
 
 
-def read_chat(body: bytes) -> Asked:
+def read_chat(body: bytes) -> ChatRequest:
     """Read a chat completions request."""
     request = decode(body, _REQUEST)
     if request is None:
-        return Asked(operation=CHAT)
+        return ChatRequest(operation=CHAT)
     return _asked(request, CHAT, [_message(m) for m in objects(request.messages)])
 
 
-def read_completion(body: bytes) -> Asked:
+def read_completion(body: bytes) -> ChatRequest:
     """Read a request to the older completions API."""
     request = decode(body, _REQUEST)
     if request is None:
-        return Asked(operation=TEXT_COMPLETION)
+        return ChatRequest(operation=TEXT_COMPLETION)
     return _asked(request, TEXT_COMPLETION, _inputs(request.prompt))
 
 
-def read_embeddings(body: bytes) -> Asked:
+def read_embeddings(body: bytes) -> ChatRequest:
     """Read an embeddings request."""
     request = decode(body, _REQUEST)
     if request is None:
-        return Asked(operation=EMBEDDINGS)
+        return ChatRequest(operation=EMBEDDINGS)
     return _asked(request, EMBEDDINGS, _inputs(request.input))
 
 
-def _asked(request: _Request, operation: str, messages: list[Message]) -> Asked:
-    return Asked(
+def _asked(request: _Request, operation: str, messages: list[Message]) -> ChatRequest:
+    return ChatRequest(
         operation=operation,
         model=text(request.model),
         stream=request.stream is True,

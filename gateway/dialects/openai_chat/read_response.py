@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dialects import Dialect, events
-from gateway.dialects.conversation import Answered, Message, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
+from gateway.dialects.conversation import ChatResponse, Message, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.openai_chat import read_request
 from gateway.dialects.openai_chat.read_conversation import read_chat_conversation, read_completion_conversation
 from gateway.dialects.openai_chat.read_request import message_parts, read_citations, without_text
@@ -98,10 +98,10 @@ def read_logprobs(logprobs: Any) -> list[TokenLogprob]:
     ]
 
 
-def _read_response(body: bytes) -> Answered:
+def _read_response(body: bytes) -> ChatResponse:
     whole = decode(body, _WHOLE)
     if whole is None:
-        return Answered()
+        return ChatResponse()
     error_type, error_message = error_of(whole.error)
     if not whole.error and not isinstance(whole.choices, list):
         # vLLM and others put an error's fields at the top
@@ -117,7 +117,7 @@ def _read_response(body: bytes) -> Answered:
         called = any(isinstance(part, ToolCall) for part in parts)
         reason, word = _finish_reason(choice.get("finish_reason"), called=called)
         messages.append(Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word))
-    return Answered(
+    return ChatResponse(
         id=text(whole.id),
         model=text(whole.model),
         finish_reasons=[m.finish_reason for m in messages if m.finish_reason],
@@ -270,11 +270,11 @@ class _ChatReader(EventReader):
         if self.told is not None:
             choice.grow(call, arguments if isinstance(arguments, str) else "", self.told)
 
-    def answered(self) -> Answered:
+    def answered(self) -> ChatResponse:
         """Return what was read so far."""
         messages = [choice.message() for _, choice in sorted(self._choices.items())]
         error_type, error_message = self._error
-        return Answered(
+        return ChatResponse(
             id=self._id,
             model=self._model,
             finish_reasons=[m.finish_reason for m in messages if m.finish_reason],

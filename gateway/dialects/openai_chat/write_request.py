@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.conversation import (
-    Asked,
+    ChatRequest,
     File,
     Message,
     Reasoning,
@@ -55,7 +55,7 @@ _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 _OLDER = {"suffix", "echo", "best_of"}
 
 
-def write_request(asked: Asked, *, marks: bool = False) -> Written:
+def write_request(asked: ChatRequest, *, marks: bool = False) -> Written:
     """Write what was asked. `marks`: whether what is to be cached is marked; OpenAI itself refuses that."""
     dropped = Dropped()
     asked = one_prompt(asked, dropped)
@@ -94,7 +94,7 @@ def write_request(asked: Asked, *, marks: bool = False) -> Written:
     return Written(body=msgspec.json.encode(body), path="/chat/completions", dropped=dropped.names)
 
 
-def _messages(asked: Asked, dropped: Dropped, marks: Marks) -> Iterator[Json]:
+def _messages(asked: ChatRequest, dropped: Dropped, marks: Marks) -> Iterator[Json]:
     if asked.system_instructions:
         yield {
             "role": "system",
@@ -174,7 +174,7 @@ def _tool_result(part: ToolCallResponse, path: str, shown: list[Placed], dropped
     return written
 
 
-def _add_tools(body: Json, asked: Asked, dropped: Dropped, marks: Marks) -> None:
+def _add_tools(body: Json, asked: ChatRequest, dropped: Dropped, marks: Marks) -> None:
     """Say which tools there are, and how they are called; without any the rest is refused."""
     tools = [written for tool in asked.tools if (written := _tool(tool, dropped, marks)) is not None]
     choice = asked.tool_choice

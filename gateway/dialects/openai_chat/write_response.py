@@ -6,9 +6,9 @@ import msgspec
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Extra,
     File,
     Message,
@@ -71,7 +71,7 @@ def _logprob(each: TokenLogprob) -> Json:
     return {"token": each.token, "logprob": each.logprob, "bytes": list(each.token.encode()), "top_logprobs": top}
 
 
-def write_response(answered: Answered, asked: Asked, now: float) -> tuple[bytes, list[str]]:
+def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:
     """Write a whole response; an error that came in its place is written as one."""
     dropped = Dropped()
     older = asked.operation == TEXT_COMPLETION
@@ -163,7 +163,7 @@ class ChatStream:
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, asked: Asked, now: float) -> None:
+    def __init__(self, asked: ChatRequest, now: float) -> None:
         self._older = asked.operation == TEXT_COMPLETION
         self._usage_wanted = asked.include_usage is True
         self._usage: Usage | None = None

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from gateway.dialects.conversation import Asked, ResponseFormat, Text, Tool, ToolChoice
+from gateway.dialects.conversation import ChatRequest, ResponseFormat, Text, Tool, ToolChoice
 from gateway.dialects.openai_responses.read_items import NAME, read_input
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import output_type, parameters
@@ -33,13 +33,13 @@ class _Request(Struct, gc=False):
 _REQUEST = msgspec.json.Decoder(_Request)
 
 
-def read_request(body: bytes) -> Asked:
+def read_request(body: bytes) -> ChatRequest:
     """Read what the trace has of a request."""
     request = decode(body, _REQUEST)
     if request is None:
-        return Asked(operation=CHAT)
+        return ChatRequest(operation=CHAT)
     instructions = text(request.instructions)
-    return Asked(
+    return ChatRequest(
         operation=CHAT,
         model=text(request.model),
         stream=request.stream is True,
@@ -74,7 +74,7 @@ _KNOWN = frozenset(
 )
 
 
-def read_conversation(body: bytes, path: str) -> Asked:  # noqa: ARG001  the path says nothing more
+def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
     """Read all that a request says, for a translation."""
     asked, request = read_request(body), decode(body, _OBJECT) or {}
     top_logprobs = count(request.get("top_logprobs"))

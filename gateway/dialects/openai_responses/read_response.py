@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dialects import Dialect, events
-from gateway.dialects.conversation import Answered, Message, Part, ToolCall, Usage
+from gateway.dialects.conversation import ChatResponse, Message, Part, ToolCall, Usage
 from gateway.dialects.openai_responses.read_items import NAME, read_item
 from gateway.dialects.openai_responses.read_request import conversation_id, read_conversation, read_request
 from gateway.dialects.openai_responses.stream_item import Item
@@ -35,10 +35,10 @@ class _Response(Struct, gc=False):
 _RESPONSE = msgspec.json.Decoder(_Response)
 
 
-def _read_response(body: bytes) -> Answered:
+def _read_response(body: bytes) -> ChatResponse:
     whole = decode(body, _RESPONSE)
     if whole is None:
-        return Answered()
+        return ChatResponse()
     error = whole.error
     if not error and not isinstance(whole.output, list):
         error = {"code": whole.code, "message": whole.message}
@@ -62,12 +62,12 @@ def _finish_reason(response: _Response, parts: list[Part]) -> tuple[str | None, 
     return (None, None) if status in {"in_progress", "queued"} else (status, None)
 
 
-def _answered(response: _Response, items: list[dict[str, Any]], error: tuple[str | None, str | None]) -> Answered:
+def _answered(response: _Response, items: list[dict[str, Any]], error: tuple[str | None, str | None]) -> ChatResponse:
     parts = [part for item in items for part in read_item(item)]
     reason, word = _finish_reason(response, parts)
     answers = bool(parts) or reason is not None
     message = Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word)
-    return Answered(
+    return ChatResponse(
         id=text(response.id),
         model=text(response.model),
         finish_reasons=[reason] if reason else [],
@@ -218,7 +218,7 @@ class _ResponseReader(EventReader):
             item = self._items[index] = Item(start)
         return item
 
-    def answered(self) -> Answered:
+    def answered(self) -> ChatResponse:
         """Return what was read so far; the last event tells the whole response once more."""
         items = list(objects(self._response.output))
         if not items:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.conversation import Asked, Part, Reasoning, Refusal, Text, TokenLogprob, ToolCall, Usage
+from gateway.dialects.conversation import ChatRequest, Part, Reasoning, Refusal, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.openai_responses.read_items import NAME
 from gateway.dialects.openai_responses.write_items import Json, write_annotations, write_item, write_reasoning
 from gateway.dialects.shared import parameters as name
@@ -60,7 +60,7 @@ def write_usage(usage: Usage | None) -> Json | None:
     }
 
 
-def envelope(asked: Asked, ident: str, model: str | None, created: int) -> Json:
+def envelope(asked: ChatRequest, ident: str, model: str | None, created: int) -> Json:
     """Return all that a response repeats of its request; its SDKs want most of it to be there."""
     system = "\n\n".join(part.content for part in asked.system_instructions if isinstance(part, Text))
     return {

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     File,
     Message,
     Other,
@@ -48,7 +48,7 @@ _PARAMETERS = {
 _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 
 
-def write_request(asked: Asked) -> Written:
+def write_request(asked: ChatRequest) -> Written:
     """Write what was asked. The provider is told to keep nothing, unless a client of this dialect said otherwise."""
     dropped = Dropped()
     asked = one_prompt(asked, dropped)
@@ -180,7 +180,7 @@ def _message(role: str, content: list[tuple[int, Part]], path: str, dropped: Dro
         yield {**head, "content": said}
 
 
-def _add_tools(body: Json, asked: Asked, dropped: Dropped) -> None:
+def _add_tools(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
     """Say which tools there are, and how they are called; without any the rest means nothing."""
     choice = asked.tool_choice
     if tools := [written for tool in asked.tools if (written := _tool(tool, dropped)) is not None]:

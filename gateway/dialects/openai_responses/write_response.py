@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Refusal, Text
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text
 from gateway.dialects.openai_responses.read_items import NAME
 from gateway.dialects.openai_responses.vocabulary import (
     content_part,
@@ -25,7 +25,7 @@ from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
 
 
-def write_response(answered: Answered, asked: Asked, now: float) -> tuple[bytes, list[str]]:
+def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:
     """Write a whole response: its first choice. An error that came in its place is a response that failed."""
     dropped = Dropped()
     dropped.foreign(answered.extra, NAME)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.dialects import events
-from gateway.dialects.conversation import Asked, Part, Reasoning, Refusal, Text, ToolCall, Usage
+from gateway.dialects.conversation import ChatRequest, Part, Reasoning, Refusal, Text, ToolCall, Usage
 from gateway.dialects.openai_responses.read_items import NAME
 from gateway.dialects.openai_responses.vocabulary import (
     content_part,
@@ -55,7 +55,7 @@ class ResponseStream:
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, asked: Asked, now: float) -> None:
+    def __init__(self, asked: ChatRequest, now: float) -> None:
         self._asked = asked
         self._now = int(now)
         self._body: Json | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from gateway.dialects.conversation import Answered, Asked, Extra, Part, Tool, ToolCall
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Extra, Part, Tool, ToolCall
 from gateway.dialects.events import Event, PartBegun, PartDone, PartGrown
 
 _HEAD = re.compile(r'\s*\{\s*"input"\s*:\s*"')
@@ -24,7 +24,7 @@ _WHOLE = re.compile(
 SCHEMA = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 
-def names_of(asked: Asked) -> frozenset[str]:
+def names_of(asked: ChatRequest) -> frozenset[str]:
     """Return the names of the custom tools that a request offers."""
     return frozenset(tool.name for tool in asked.tools if tool.kind == "custom")
 
@@ -46,7 +46,7 @@ def sibling_format(own: dict[str, Any], extra: Extra, dialect: str) -> tuple[dic
     return {"format": form}, {**extra, other: rest}
 
 
-def as_functions(asked: Asked) -> Asked:
+def as_functions(asked: ChatRequest) -> ChatRequest:
     """Return a request whose custom tools, and the calls of them so far, are functions of one string."""
     tools = [_function(tool) if tool.kind == "custom" else tool for tool in asked.tools]
     messages = [
@@ -68,7 +68,7 @@ def _called(part: Part) -> Part:
     return replace(part, custom=False, arguments={"input": part.arguments or ""})
 
 
-def restored(answered: Answered, custom: frozenset[str]) -> Answered:
+def restored(answered: ChatResponse, custom: frozenset[str]) -> ChatResponse:
     """Return a whole response with the calls of custom tools as the client knows them."""
     if not custom:
         return answered

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import msgspec
 
-from gateway.dialects.conversation import Asked, Message, Other, Part, Text, ToolCall, ToolCallResponse
+from gateway.dialects.conversation import ChatRequest, Message, Other, Part, Text, ToolCall, ToolCallResponse
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.semconv import TEXT_COMPLETION
 
@@ -85,7 +85,7 @@ def plain_id(call_id: str | None) -> str | None:
     return call_id and _NO_ID.sub("_", call_id)
 
 
-def one_prompt(asked: Asked, dropped: Dropped) -> Asked:
+def one_prompt(asked: ChatRequest, dropped: Dropped) -> ChatRequest:
     """Return a request to complete prompts with the first of them alone: a chat has one answer for all it is told."""
     if asked.operation != TEXT_COMPLETION:
         return asked

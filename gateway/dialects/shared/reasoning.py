@@ -1,6 +1,6 @@
 """How much a model should think, which dialects say as a level, as a number of tokens, or as a switch. Pure."""
 
-from gateway.dialects.conversation import Asked
+from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared.parameters import REASONING_LEVEL
 from gateway.dialects.shared.unsupported import Dropped
 
@@ -12,7 +12,7 @@ _SWITCHES = {"enabled", "adaptive", "disabled"}
 _BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 65536}
 
 
-def level(asked: Asked) -> str | None:
+def level(asked: ChatRequest) -> str | None:
     """Return the level asked for, from a budget or a switch where that is what was said; None for neither.
 
     A budget below zero is Gemini's: as many tokens as the model sees fit.
@@ -27,7 +27,7 @@ def level(asked: Asked) -> str | None:
     return "medium" if said in _SWITCHES or asked.reasoning_budget is not None else None
 
 
-def budget(asked: Asked) -> int | None:
+def budget(asked: ChatRequest) -> int | None:
     """Return the tokens asked for, from a level where that is what was said; 0 for no thinking, None for no word."""
     if asked.reasoning_budget is not None and asked.reasoning_budget >= 0:
         return asked.reasoning_budget
@@ -35,7 +35,7 @@ def budget(asked: Asked) -> int | None:
     return None if said is None else _BUDGETS.get(said, 0)
 
 
-def lost(asked: Asked, dropped: Dropped, *, shows: bool) -> None:
+def lost(asked: ChatRequest, dropped: Dropped, *, shows: bool) -> None:
     """Name what a dialect of levels cannot say of it. `shows`: whether it can say if the thinking is to be shown."""
     said = asked.parameters.get(REASONING_LEVEL)
     if said is not None and said not in LEVELS and said not in _SWITCHES:

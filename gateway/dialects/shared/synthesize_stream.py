@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.dialects import events
-from gateway.dialects.conversation import Answered, Part, Reasoning, Refusal, Text, ToolCall
+from gateway.dialects.conversation import ChatResponse, Part, Reasoning, Refusal, Text, ToolCall
 
 
-def replay(answered: Answered) -> Iterator[events.Event]:
+def replay(answered: ChatResponse) -> Iterator[events.Event]:
     """Give the events of a stream that would have made this response."""
     yield events.Begun(
         id=answered.id, model=answered.model, usage=answered.usage, created=answered.created, extra=answered.extra

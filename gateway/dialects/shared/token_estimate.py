@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Compaction,
     File,
     Part,
@@ -32,7 +32,7 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4  # what a chat format puts round a turn
 
 
-def estimate(asked: Asked, answered: Answered) -> Usage:
+def estimate(asked: ChatRequest, answered: ChatResponse) -> Usage:
     """Return what was reported, with estimates in place of what was not; None stays where none can be made."""
     reported = answered.usage or Usage()
     input_tokens = _input(asked) if reported.input_tokens is None else reported.input_tokens
@@ -52,7 +52,7 @@ def estimate(asked: Asked, answered: Answered) -> Usage:
     )
 
 
-def _input(asked: Asked) -> int | None:
+def _input(asked: ChatRequest) -> int | None:
     """Estimate what was asked; None where part of it is not to be seen here, or is no text."""
     unseen = asked.conversation_id is not None or PREVIOUS_RESPONSE_ID in asked.parameters
     parts = [*asked.system_instructions, *(p for m in asked.input_messages for p in _flat(m.parts))]

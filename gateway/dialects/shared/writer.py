@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from gateway.dialects.conversation import Answered, Asked
+from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.events import Event
 from gateway.errors import Kind
 
@@ -49,7 +49,7 @@ class Writer(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    request: Callable[[Asked], Written]
-    response: Callable[[Answered, Asked, float], tuple[bytes, list[str]]]
-    stream: Callable[[Asked, float], StreamWriter]
+    request: Callable[[ChatRequest], Written]
+    response: Callable[[ChatResponse, ChatRequest, float], tuple[bytes, list[str]]]
+    stream: Callable[[ChatRequest, float], StreamWriter]
     error: Callable[[Kind, int, str, str | None, str], bytes]

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from gateway.dialects.conversation import Asked
+from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.openai_chat.stream_usage import EVENT_END
 from gateway.dialects.registry import WRITERS
 from gateway.dialects.wire.content_coding import Decoder, decoder
@@ -24,7 +24,7 @@ from gateway.proxy.relay import Filter, Reply
 from gateway.proxy.translation import told
 from gateway.semconv import CHAT
 from gateway.tracing.exchange import Exchange
-from gateway.tracing.response_reader import KEPT_MAX, STREAM_MAX, Tee
+from gateway.tracing.response_reader import KEPT_MAX, STREAM_MAX, ResponseReader
 
 # What is longer is no chunk that could be the first one, nor an error, and need not be held until its end.
 _LONGEST = 128 * 1024
@@ -216,7 +216,7 @@ class _Decoded:
 class _Turned:
     """A whole body for who asked for a stream, or the other way round: written anew out of what the tee has read."""
 
-    def __init__(self, asked: Asked, tee: Tee, now: float) -> None:
+    def __init__(self, asked: ChatRequest, tee: ResponseReader, now: float) -> None:
         self._asked = asked
         self._tee = tee
         self._now = now
@@ -260,7 +260,9 @@ class MetaReply:
         return self._output.broken(message)
 
 
-def reply(route: Route, exchange: Exchange, tee: Tee, coding: str, inner: Reply | None, now: float) -> Reply | None:
+def reply(
+    route: Route, exchange: Exchange, tee: ResponseReader, coding: str, inner: Reply | None, now: float
+) -> Reply | None:
     """Return what makes chronicle's response. `inner`: the translation into OpenAI's, where there is one.
 
     None for a body in a coding that cannot be read, which is passed on as it is.
@@ -274,7 +276,7 @@ def reply(route: Route, exchange: Exchange, tee: Tee, coding: str, inner: Reply 
             return None
         source = _Decoded(coded)
     else:
-        asked = exchange.asked or Asked(operation=CHAT)
+        asked = exchange.asked or ChatRequest(operation=CHAT)
         source = _Turned(structs.replace(asked, model=route.model, stream=route.stream, include_usage=True), tee, now)
 
     def whole() -> bool:

@@ -52,7 +52,7 @@ _BEDROCKS = re.compile(r"^/+model/")
 _COMPATIBLE = re.compile(r"^(?:/+v1)?/+v1(?:alpha|beta)/openai(?=/)")
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class ParsedPath(Struct, frozen=True, kw_only=True):
     """What the path alone says.
 
     Attributes:
@@ -76,13 +76,13 @@ class Place(Struct, frozen=True, kw_only=True):
 
 def place(
     method: str, raw_target: str, anthropic_client: bool, providers: Mapping[str, Provider], chronicles: bool = False
-) -> Place:
+) -> ParsedPath:
     """Read the path. Raises ExchangeError for one that belongs to no provider. `chronicles`: its client says so."""
     path, mark, query = raw_target.partition("?")
     head, slash, tail = path.lstrip("/").partition("/")
     if requests.is_chat(method, path, speaks=chronicles):
         chat = DIALECTS["openai-chat"]
-        return Place(provider=None, path=requests.PATH, query="", family="chronicle", usual="openai", dialect=chat)
+        return ParsedPath(provider=None, path=requests.PATH, query="", family="chronicle", usual="openai", dialect=chat)
     deployment = urls.deployment(urls.bare(path))
     mounted = providers.get(head) if deployment is None else None
     if deployment is not None:
@@ -109,7 +109,7 @@ def place(
         named = InPath("openai-chat", dialect, unquote(deployment[0]))
     if named is not None and not named.model.isascii():  # bytes that are no text are no name either
         named = structs.replace(named, model=named.model.encode("utf-8", "replace").decode())
-    return Place(
+    return ParsedPath(
         provider=mounted,
         path=path,
         query=mark + query,
@@ -144,7 +144,7 @@ def _family(
     return "anthropic" if spoken is None and anthropic_client else "openai"
 
 
-def choose(where: Place, seen: Peek, provider: Provider, rename: str | None) -> Route:
+def choose(where: ParsedPath, seen: Peek, provider: Provider, rename: str | None) -> Route:
     """Say how a provider is asked. `rename`: the model there, where it is another than the request says.
 
     Raises ExchangeError where the provider cannot be asked so.
@@ -163,8 +163,8 @@ def choose(where: Place, seen: Peek, provider: Provider, rename: str | None) -> 
         target=_target(where, path, provider, dialect),
         family=where.family,
         dialect=dialect,
-        reply=reply,
-        sent=sent,
+        response_dialect=reply,
+        translated_to=sent,
         model=model,
         stream=seen.stream or (named is not None and named.stream),
         rename=rename,
@@ -173,12 +173,12 @@ def choose(where: Place, seen: Peek, provider: Provider, rename: str | None) -> 
     )
 
 
-def asked_model(where: Place, seen: Peek) -> str | None:
+def asked_model(where: ParsedPath, seen: Peek) -> str | None:
     """Return the model that a request names, in its path or its body."""
     return seen.model if where.named is None else where.named.model
 
 
-def _target(where: Place, path: str, provider: Provider, dialect: Dialect | None) -> str:
+def _target(where: ParsedPath, path: str, provider: Provider, dialect: Dialect | None) -> str:
     """Return the target of a request that is sent as it came."""
     if provider.only_target is not None:
         return provider.only_target
@@ -186,7 +186,7 @@ def _target(where: Place, path: str, provider: Provider, dialect: Dialect | None
     return said if said.startswith("/") else f"/{said}"  # the mount alone
 
 
-def _joined(where: Place, path: str, provider: Provider, dialect: Dialect | None) -> str:
+def _joined(where: ParsedPath, path: str, provider: Provider, dialect: Dialect | None) -> str:
     query = where.query
     base = provider.paths.get(_spoken(dialect) or SPOKEN_TO[where.family])
     if provider.name == "azure-openai" and path.startswith("/openai/") and not path.startswith("/openai/v1/"):
@@ -203,7 +203,7 @@ def _joined(where: Place, path: str, provider: Provider, dialect: Dialect | None
     return urls.join(base, path) + query
 
 
-def found(model: str | None, where: Place, providers: Mapping[str, Provider]) -> tuple[Provider, str | None]:
+def found(model: str | None, where: ParsedPath, providers: Mapping[str, Provider]) -> tuple[Provider, str | None]:
     """Return the provider that a bare path's model is of, and the model without its prefix where it has one.
 
     Raises ExchangeError where the path's own provider would be it and is not set up.
@@ -238,7 +238,7 @@ def found(model: str | None, where: Place, providers: Mapping[str, Provider]) ->
     return usual, None
 
 
-def _may_be_claimed(model: str, where: Place) -> bool:
+def _may_be_claimed(model: str, where: ParsedPath) -> bool:
     """Whether a model that is another maker's by its name is meant to be that.
 
     A provider whose address was set knows its own models, except to chronicle's clients, who always mean the claimant.
@@ -249,12 +249,12 @@ def _may_be_claimed(model: str, where: Place) -> bool:
     return names_a_model(where)
 
 
-def names_a_model(where: Place) -> bool:
+def names_a_model(where: ParsedPath) -> bool:
     """Whether the body of a request is known to name its model."""
     return where.dialect is not None or where.path.rstrip("/").endswith("/count_tokens")
 
 
-def _translated(where: Place, dialect: Dialect | None, provider: Provider) -> tuple[Dialect | None, str | None]:
+def _translated(where: ParsedPath, dialect: Dialect | None, provider: Provider) -> tuple[Dialect | None, str | None]:
     """Return the dialect to translate a request into, and the one to answer in; None twice where it passes as it is."""
     if dialect is None or where.dialect is None:
         named = where.named
@@ -270,7 +270,7 @@ def _translated(where: Place, dialect: Dialect | None, provider: Provider) -> tu
     return DIALECTS[into], answered
 
 
-def _mismatch(where: Place, spoken: str | None, provider: Provider) -> ExchangeError:
+def _mismatch(where: ParsedPath, spoken: str | None, provider: Provider) -> ExchangeError:
     return ExchangeError(
         Kind.BAD_INPUT,
         f"The provider {provider.name!r} speaks {', '.join(provider.dialects)}, not {spoken}, which "

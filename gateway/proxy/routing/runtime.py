@@ -12,26 +12,26 @@ from gateway.errors import ConfigError
 from gateway.providers import table
 from gateway.providers.table import Provider
 from gateway.proxy.routing.aliases import Listed, resolve
-from gateway.tracing.capture import Keeping, keeping_of
+from gateway.tracing.capture import CapturePolicy, policy_of
 
 
-class Setup(Struct, frozen=True, kw_only=True):
+class RuntimeConfig(Struct, frozen=True, kw_only=True):
     """A configuration, and all that is looked up for a request."""
 
     config: Config
-    keeping: Keeping = Keeping()
+    capture_policy: CapturePolicy = CapturePolicy()
     providers: Mapping[str, Provider]
     aliases: Mapping[str, Listed]
     keys: Mapping[str, str]
 
     def __repr__(self) -> str:
         """Keep the keys out."""
-        return f"<Setup providers: {len(self.providers)}, aliases: {len(self.aliases)}>"
+        return f"<RuntimeConfig providers: {len(self.providers)}, aliases: {len(self.aliases)}>"
 
 
 def build(
     config: Config, environ: Mapping[str, str], ours: Collection[str] = (), demo: str = "http://127.0.0.1:9"
-) -> Setup:
+) -> RuntimeConfig:
     """Return what a configuration comes to. Raises ConfigError, naming the path of what cannot work.
 
     `ours`: this gateway's own URLs, which are nobody else's; `demo`: where its demo provider listens.
@@ -44,9 +44,9 @@ def build(
         if key is None:
             raise ConfigError(f"$.api_keys.{name} is empty; write the key, or ${{env:NAME}}")
         keys[name] = key
-    return Setup(
+    return RuntimeConfig(
         config=config,
-        keeping=keeping_of(config),
+        capture_policy=policy_of(config),
         providers=providers,
         aliases=resolve(config.aliases, keys, providers),
         keys=keys,

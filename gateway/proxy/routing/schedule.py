@@ -17,7 +17,7 @@ from gateway.proxy.routing.health import OF_THE_KEY, Health
 from gateway.proxy.routing.retry import Ended, Stop, next_step
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class ScheduledAttempt(Struct, frozen=True, kw_only=True):
     """The next attempt: whom to ask (`provider` has the key to show), after how many seconds, and why.
 
     `position`: of its candidate, if their list were repeated without end. `probe`: since when its candidate's circuit
@@ -35,7 +35,7 @@ class Step(Struct, frozen=True, kw_only=True):
     late: float | None = None
 
 
-class Course:
+class AttemptSchedule:
     """The attempts of one exchange. `asked`: the model that its request names; `now`: seconds of one clock."""
 
     def __init__(
@@ -57,16 +57,16 @@ class Course:
         self._hedged = False
         self._keys: dict[int, list[Provider]] = {}
         self._until = [0.0] * len(self.candidates)  # when each said that it can be asked again
-        self._underway: list[Step] = []
+        self._underway: list[ScheduledAttempt] = []
 
     def __repr__(self) -> str:
-        return f"<Course {self._tries} tries, at {self._position} of {len(self.candidates)} candidates>"
+        return f"<AttemptSchedule {self._tries} tries, at {self._position} of {len(self.candidates)} candidates>"
 
-    def begin(self, now: float) -> Step:
+    def begin(self, now: float) -> ScheduledAttempt:
         """Return the first attempt."""
         return self._step(0.0, "first", now)
 
-    def failed(self, step: Step, ended: Ended, now: float, jitter: float) -> Step | Stop:
+    def failed(self, step: ScheduledAttempt, ended: Ended, now: float, jitter: float) -> ScheduledAttempt | Stop:
         """Say what follows a failed attempt. `jitter`: a random number from 0 to 1."""
         self.note(step, ended.kind, now, ended.retry_after)
         then = next_step(
@@ -83,7 +83,7 @@ class Course:
         self._move(then.moves, now)
         return self._step(then.wait, then.reason, now)
 
-    def hedge(self, step: Step, now: float) -> Step | None:
+    def hedge(self, step: ScheduledAttempt, now: float) -> ScheduledAttempt | None:
         """Return the attempt to make beside one that is late: the next candidate's; None where no try is left."""
         if self._hedged or self._tries >= self._policy.max_tries:
             return None
@@ -92,7 +92,7 @@ class Course:
             self._move(1, now)
         return self._step(0.0, f"hedge after {round((step.late or 0.0) * 1000)} ms", now)
 
-    def note(self, step: Step, kind: Kind | None, now: float, retry_after: float | None = None) -> None:
+    def note(self, step: ScheduledAttempt, kind: Kind | None, now: float, retry_after: float | None = None) -> None:
         """Note how an attempt ended, once. None: it was answered. `retry_after`: seconds it said to wait."""
         if not self._settled(step):
             return
@@ -108,11 +108,11 @@ class Course:
                 until = min([until, *(self._health.rests_until(each) for each in others)])
             self._until[step.position % len(self.candidates)] = until
 
-    def answered(self, step: Step, seconds: float) -> None:
+    def answered(self, step: ScheduledAttempt, seconds: float) -> None:
         """Note how long the first byte of a good response took, or for how long there was none."""
         self._health.first_byte(step.of, seconds)
 
-    def left(self, step: Step) -> None:
+    def left(self, step: ScheduledAttempt) -> None:
         """Note that an attempt came to no end that says anything of its candidate."""
         if self._settled(step) and step.probe is not None:
             self._health.left(step.of, step.probe)
@@ -122,7 +122,7 @@ class Course:
         for step in self._underway:
             self.left(step)
 
-    def _settled(self, step: Step) -> bool:
+    def _settled(self, step: ScheduledAttempt) -> bool:
         """Whether this is the first word on how an attempt ended."""
         before = len(self._underway)
         self._underway = [each for each in self._underway if each is not step]
@@ -134,13 +134,13 @@ class Course:
         head, rest = self.candidates[: self._position], self.candidates[self._position :]
         self.candidates = head + self._health.arranged(rest, self._asked, self._config.circuit, now)
 
-    def _step(self, wait: float, reason: str, now: float) -> Step:
+    def _step(self, wait: float, reason: str, now: float) -> ScheduledAttempt:
         index = self._position % len(self.candidates)
         candidate = self.candidates[index]
         of = candidate.id(self._asked)
         self._tries += 1
         probe = self._health.begins(of, self._config.circuit, now + wait)
-        step = Step(
+        step = ScheduledAttempt(
             candidate=candidate,
             provider=self._key(index, now + wait),
             of=of,

@@ -20,14 +20,14 @@ from gateway.proxy.routing.aliases import (
     with_key,
 )
 from gateway.proxy.routing.request_options import NONE, Named, Options
-from gateway.proxy.routing.routes import Place, asked_model, found, names_a_model
-from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.routes import ParsedPath, asked_model, found, names_a_model
+from gateway.proxy.routing.runtime import RuntimeConfig
 
 Latency = Callable[[Candidate], float | None]
 
 
 def candidates(
-    where: Place, seen: Peek, options: Options, setup: Setup, latency: Latency, rng: random.Random
+    where: ParsedPath, seen: Peek, options: Options, setup: RuntimeConfig, latency: Latency, rng: random.Random
 ) -> tuple[Candidate, ...]:
     """Return whom to ask, in the order in which to ask them. Raises ExchangeError where nobody can be.
 
@@ -40,7 +40,7 @@ def candidates(
 
 
 def _plainly(
-    model: str | None, where: Place, setup: Setup, latency: Latency, rng: random.Random
+    model: str | None, where: ParsedPath, setup: RuntimeConfig, latency: Latency, rng: random.Random
 ) -> tuple[Candidate, ...]:
     """Return whom a model and a path lead to."""
     if where.provider is not None:
@@ -52,11 +52,11 @@ def _plainly(
     return (Candidate(providers=keyed(provider), model=rename),)
 
 
-def _is_alias(model: str | None, where: Place, setup: Setup) -> bool:
+def _is_alias(model: str | None, where: ParsedPath, setup: RuntimeConfig) -> bool:
     return model in setup.aliases and where.provider is None and names_a_model(where)
 
 
-def _check(options: Options, where: Place, setup: Setup) -> None:
+def _check(options: Options, where: ParsedPath, setup: RuntimeConfig) -> None:
     """Raise ExchangeError for options that are not allowed, or do not fit the path."""
     allowed = setup.config.requests
     if options.override_url is not None and not allowed.override_url:
@@ -81,7 +81,7 @@ def _refused(option: str, what: str, setting: str) -> ExchangeError:
 
 
 def _asked_for(
-    where: Place, seen: Peek, options: Options, setup: Setup, latency: Latency, rng: random.Random
+    where: ParsedPath, seen: Peek, options: Options, setup: RuntimeConfig, latency: Latency, rng: random.Random
 ) -> tuple[Candidate, ...]:
     """Return whom the options ask for: `models`, else an alias, else the named provider, else whose the model is."""
     asked = options.model or asked_model(where, seen)
@@ -106,7 +106,7 @@ def _asked_for(
     return chosen if options.override_url is None else tuple(_moved(each, options) for each in chosen)
 
 
-def _named(said: Named, options: Options, setup: Setup) -> Candidate:
+def _named(said: Named, options: Options, setup: RuntimeConfig) -> Candidate:
     """Return one of the models that a request lists."""
     if not said.model:
         raise ExchangeError(Kind.BAD_INPUT, "The option 'models' has an entry with an empty model.", code="bad_option")
@@ -135,7 +135,7 @@ def _named(said: Named, options: Options, setup: Setup) -> Candidate:
     return Candidate(providers=(with_key(provider, said.api_key_name, setup.keys[said.api_key_name]),), model=model)
 
 
-def _known(name: str, setup: Setup) -> Provider:
+def _known(name: str, setup: RuntimeConfig) -> Provider:
     provider = setup.providers.get(name)
     if provider is None:
         raise ExchangeError(

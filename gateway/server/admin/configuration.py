@@ -16,7 +16,7 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.server.admin.pages import problem
 from gateway.server.live_config import as_json, overrides
 from gateway.server.live_config.overrides import Change, UnchangeableError, UnknownEntryError
-from gateway.server.live_config.published import Published, Stamp
+from gateway.server.live_config.published import PublishedConfig, Stamp
 from gateway.server.live_config.source import Source
 
 _APPLIED_SECONDS = 2.0
@@ -29,7 +29,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     """What the pages need of the gateway. `reload` has its files read again, which ends some time later."""
 
     source: Source
-    published: Published
+    published: PublishedConfig
     reload: Callable[[], None]
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.server.admin.rooms import Crowded, Rooms
-from gateway.store.jaeger import asked, otlp_json, spans, sql
+from gateway.server.admin.query_pool import QueryPool, TooManyQueries
+from gateway.store.jaeger import otlp_json, parameters, spans, sql
 from gateway.store.query import QueryError, QueryTimeout, Result
 
 log = logging.getLogger("gateway.admin")
@@ -24,7 +24,7 @@ _NOT_FOUND = "trace not found"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def jaeger_pages(rooms: Rooms, clock: Callable[[], float] = time.time) -> web.Application:
+def jaeger_pages(rooms: QueryPool, clock: Callable[[], float] = time.time) -> web.Application:
     """Return the application that stands below /-/jaeger. `clock`: Unix seconds."""
     pages = _Pages(rooms, clock)
     app = web.Application(middlewares=[_errors_as_jaegers])
@@ -46,7 +46,7 @@ def jaeger_pages(rooms: Rooms, clock: Callable[[], float] = time.time) -> web.Ap
 class _Pages:
     """Each page: what is asked for, one question to the store, Jaeger's words for the answer."""
 
-    def __init__(self, rooms: Rooms, clock: Callable[[], float]) -> None:
+    def __init__(self, rooms: QueryPool, clock: Callable[[], float]) -> None:
         self._rooms = rooms
         self._clock = clock
 
@@ -62,21 +62,23 @@ class _Pages:
 
     async def search(self, request: web.Request) -> web.Response:
         given = _given(request)
-        ids = asked.trace_ids(given)
+        ids = parameters.trace_ids(given)
         if ids:
             return await self._by_ids(ids)
-        result = await self._spans(sql.found(asked.search(given, int(self._clock() * 1e6))))
+        result = await self._spans(sql.found(parameters.search(given, int(self._clock() * 1e6))))
         return await _in_thread(lambda: _structured(_traces(result)))
 
     async def trace(self, request: web.Request) -> web.Response:
-        asked.check_hints(_given(request))
-        result = await self._spans(sql.by_ids([asked.trace_id(request.match_info["trace_id"])]))
+        parameters.check_hints(_given(request))
+        result = await self._spans(sql.by_ids([parameters.trace_id(request.match_info["trace_id"])]))
         if not result.rows:
             return _refusal(404, _NOT_FOUND)
         return await _in_thread(lambda: _structured(_traces(result)))
 
     async def dependencies(self, request: web.Request) -> web.Response:
-        result = await self._names(sql.dependencies(*asked.dependencies(_given(request), int(self._clock() * 1e3))))
+        result = await self._names(
+            sql.dependencies(*parameters.dependencies(_given(request), int(self._clock() * 1e3)))
+        )
         return _structured(
             [{"parent": parent, "child": child, "callCount": calls} for parent, child, calls in result.rows]
         )
@@ -88,13 +90,13 @@ class _Pages:
         return _json({"operations": await self._operations(request)})
 
     async def search_v3(self, request: web.Request) -> web.Response:
-        return await self._resource_spans(sql.found(asked.search_v3(_given(request))))
+        return await self._resource_spans(sql.found(parameters.search_v3(_given(request))))
 
     async def trace_v3(self, request: web.Request) -> web.Response:
-        return await self._resource_spans(sql.by_ids([asked.trace_id(request.match_info["trace_id"])]))
+        return await self._resource_spans(sql.by_ids([parameters.trace_id(request.match_info["trace_id"])]))
 
     async def summaries(self, request: web.Request) -> web.Response:
-        result = await self._rooms.ask(sql.summaries(asked.search_v3(_given(request))), asked.MOST_TRACES)
+        result = await self._rooms.ask(sql.summaries(parameters.search_v3(_given(request))), parameters.MOST_TRACES)
         return _json({"summaries": otlp_json.summaries(result.columns, result.rows)})
 
     async def _by_ids(self, ids: list[str]) -> web.Response:
@@ -119,7 +121,7 @@ class _Pages:
         )
 
     async def _operations(self, request: web.Request) -> list[dict[str, str]]:
-        found = await self._names(sql.operations(*asked.operations(_given(request))))
+        found = await self._names(sql.operations(*parameters.operations(_given(request))))
         return [{"name": name, "spanKind": kind} for name, kind in found.rows]
 
     async def _names(self, question: str) -> Result:
@@ -143,7 +145,7 @@ async def _in_thread(made: Callable[[], web.Response]) -> web.Response:
     return await asyncio.to_thread(made)
 
 
-def _given(request: web.Request) -> asked.Given:
+def _given(request: web.Request) -> parameters.Given:
     return {name: request.query.getall(name) for name in request.query}
 
 
@@ -174,9 +176,9 @@ async def _errors_as_jaegers(request: web.Request, handler: Handler) -> web.Stre
     refusal = _refusal_v3 if "/api/v3/" in request.path else _refusal
     try:
         return await handler(request)
-    except asked.ParameterError as error:
+    except parameters.ParameterError as error:
         return refusal(400, str(error))
-    except Crowded as error:
+    except TooManyQueries as error:
         return refusal(429, str(error))
     except QueryTimeout as error:
         return refusal(504, str(error))

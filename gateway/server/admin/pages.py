@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.config.model import Sql
 from gateway.server.admin.jaeger import jaeger_pages
-from gateway.server.admin.rooms import Crowded, Rooms
+from gateway.server.admin.query_pool import QueryPool, TooManyQueries
 from gateway.store.query import QueryError
 
 log = logging.getLogger("gateway.admin")
@@ -35,7 +35,7 @@ def pages(
     async def show_health(_request: web.Request) -> web.Response:
         return web.json_response(health())
 
-    rooms = Rooms(data, settings)
+    rooms = QueryPool(data, settings)
 
     async def sql(request: web.Request) -> web.Response:
         try:
@@ -45,7 +45,7 @@ def pages(
         limit = max(1, min(asked.limit, settings.max_rows))
         try:
             result = await rooms.ask(asked.sql, limit)
-        except Crowded as error:
+        except TooManyQueries as error:
             return problem(429, str(error))
         except QueryError as error:
             return problem(400, str(error))

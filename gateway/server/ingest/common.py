@@ -11,11 +11,11 @@ from aiohttp import web
 from gateway.config.model import Config
 from gateway.dialects.wire.content_coding import MAX_DECODED, TooLargeError, decode_whole
 from gateway.errors import ExchangeError, Kind
-from gateway.proxy.auth import Token, admitted, refuse_foreign_page
+from gateway.proxy.auth import Token, authorize, refuse_foreign_page
 from gateway.proxy.headers import Headers
 from gateway.proxy.routing.request_options import capture_of, said_in
 from gateway.tracing.attributes import OPAQUE, REDACTED, secrets_in, taken_out
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 
 TURN = 0.005
 """Others have their turn after so many seconds of reading what came."""
@@ -30,17 +30,17 @@ _encoder = msgspec.json.Encoder()
 
 def let_in(headers: Headers, token: Token | None, origins: Collection[str]) -> None:
     """Raise ExchangeError for who has no token where one is needed, and for somebody else's page."""
-    if not admitted(headers, None, token).proven:
+    if not authorize(headers, None, token).proven:
         refuse_foreign_page(headers, origins)
 
 
-def kept_of(headers: Headers, keeping: Keeping) -> Keeping:
+def kept_of(headers: Headers, capture_policy: CapturePolicy) -> CapturePolicy:
     """Return what is kept of what comes with these headers. Raises ExchangeError that names the header."""
     header, value = said_in(headers).get("capture", ("", ""))
     if not header:
-        return keeping
+        return capture_policy
     capture_of(header, value)
-    return keeping.within_all(value)
+    return capture_policy.within_all(value)
 
 
 async def body_of(request: web.Request, config: Config, what: str) -> bytes:

@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.errors import ExchangeError, Kind
 from gateway.proxy.auth import Token
 from gateway.proxy.routing.request_options import said_in
-from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.server.ingest.common import TURN, body_of, kept_of, let_in, secrets_of, without
 from gateway.tracing.ingest.event_rows import Arrival, Line, line_of
 from gateway.tracing.ingest.event_schema import EventError, events_in
@@ -30,9 +30,14 @@ class Intake:
     """One worker's way in for events."""
 
     def __init__(
-        self, setup: Setup, journal: Journal, token: Token | None, service_name: str | None, clock: Callable[[], int]
+        self,
+        setup: RuntimeConfig,
+        journal: Journal,
+        token: Token | None,
+        service_name: str | None,
+        clock: Callable[[], int],
     ) -> None:
-        self._config, self._keeping = setup.config, setup.keeping
+        self._config, self._capture_policy = setup.config, setup.capture_policy
         self._journal = journal
         self._token = token
         self._service_name = service_name
@@ -41,9 +46,9 @@ class Intake:
     def __repr__(self) -> str:
         return f"<Intake {self._journal!r}>"
 
-    def use(self, setup: Setup, token: Token | None) -> None:
+    def use(self, setup: RuntimeConfig, token: Token | None) -> None:
         """Go on by another configuration."""
-        self._config, self._keeping, self._token = setup.config, setup.keeping, token
+        self._config, self._capture_policy, self._token = setup.config, setup.capture_policy, token
 
     @staticmethod
     def takes(request: web.Request) -> bool:
@@ -71,13 +76,13 @@ class Intake:
         headers = request.raw_headers
         let_in(headers, self._token, config.auth.origins)
         metadata = metadata_of(said_in(headers))
-        keeping = kept_of(headers, self._keeping)
+        capture_policy = kept_of(headers, self._capture_policy)
         body = await body_of(request, config, "events")
         arrival = Arrival(received_ns, self._service_name, metadata)
         secrets = secrets_of(request, self._token)
         lines, turn = [], perf_counter()
         for index, (path, raw) in enumerate(events_in(body)):
-            line = line_of(raw, path, index, arrival, keeping)
+            line = line_of(raw, path, index, arrival, capture_policy)
             lines.append(_without(line, secrets) if secrets else line)
             if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)

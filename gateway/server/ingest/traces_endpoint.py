@@ -11,9 +11,9 @@ from aiohttp import web
 
 from gateway.errors import ExchangeError, Kind
 from gateway.proxy.auth import Token
-from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.server.ingest.common import aside, body_of, kept_of, let_in, secrets_of, without
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp import replies
 from gateway.tracing.ingest.otlp.lines import Line, encoded, line_of, whose
 from gateway.tracing.ingest.otlp.reading import (
@@ -39,8 +39,10 @@ _REASONS_TOLD = 3
 class Receiving:
     """One worker's way in for spans. `own`: the gateway's `service.instance.id`, by which it knows its own spans."""
 
-    def __init__(self, setup: Setup, journal: Journal, token: Token | None, own: str, clock: Callable[[], int]) -> None:
-        self._config, self._keeping = setup.config, setup.keeping
+    def __init__(
+        self, setup: RuntimeConfig, journal: Journal, token: Token | None, own: str, clock: Callable[[], int]
+    ) -> None:
+        self._config, self._capture_policy = setup.config, setup.capture_policy
         self._journal = journal
         self._token = token
         self._own = own
@@ -49,9 +51,9 @@ class Receiving:
     def __repr__(self) -> str:
         return f"<Receiving {self._journal!r}>"
 
-    def use(self, setup: Setup, token: Token | None) -> None:
+    def use(self, setup: RuntimeConfig, token: Token | None) -> None:
         """Go on by another configuration."""
-        self._config, self._keeping, self._token = setup.config, setup.keeping, token
+        self._config, self._capture_policy, self._token = setup.config, setup.capture_policy, token
 
     @staticmethod
     def takes(request: web.Request) -> bool:
@@ -84,11 +86,11 @@ class Receiving:
         """Write a request's spans to the journal; return why some were not. Raises what `handle` answers."""
         received_ns, config = self._clock(), self._config
         let_in(request.raw_headers, self._token, config.auth.origins)
-        keeping = kept_of(request.raw_headers, self._keeping)
+        capture_policy = kept_of(request.raw_headers, self._capture_policy)
         body = await body_of(request, config, "spans")
         secrets = secrets_of(request, self._token)
         took = await aside(
-            len(body), lambda: _taken(body, encoding, keeping, received_ns, own=self._own, secrets=secrets)
+            len(body), lambda: _taken(body, encoding, capture_policy, received_ns, own=self._own, secrets=secrets)
         )
         for why, count in took.dropped.items():
             self._journal.received.drop(count, why)
@@ -111,7 +113,13 @@ class _Taken(NamedTuple):
 
 
 def _taken(
-    body: bytes, encoding: Encoding, keeping: Keeping, received_ns: int, *, own: str, secrets: Sequence[str]
+    body: bytes,
+    encoding: Encoding,
+    capture_policy: CapturePolicy,
+    received_ns: int,
+    *,
+    own: str,
+    secrets: Sequence[str],
 ) -> _Taken:
     """Read a request. Pure, so that it may be done in a thread. Raises UnreadableError, TooManyError."""
     took = _Taken([], Counter(), Counter())
@@ -121,9 +129,9 @@ def _taken(
     ids: set[tuple[str, str]] = set()
     for source, span in (spans_in_json if encoding == "json" else spans_in_protobuf)(body):
         if source is not last:
-            last, of = source, whose(source, keeping)
+            last, of = source, whose(source, capture_policy)
             is_own = _is_own(source, own)
-        line = span if isinstance(span, Malformed) else line_of(span, of, keeping, received_ns)
+        line = span if isinstance(span, Malformed) else line_of(span, of, capture_policy, received_ns)
         reason = "malformed"
         if not isinstance(line, Malformed):
             of_span, made = (line["trace_id"], line["span_id"]), without(encoded(line), secrets)

@@ -8,7 +8,7 @@ import msgspec
 from gateway.config.layers import Loaded
 from gateway.proxy.routing import runtime
 from gateway.server.live_config import report
-from gateway.server.live_config.overrides import Kept, UnknownEntryError
+from gateway.server.live_config.overrides import OverridableTable, UnknownEntryError
 
 
 def whole(loaded: Loaded) -> dict[str, Any]:
@@ -23,14 +23,14 @@ def whole(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def table(loaded: Loaded, name: Kept, kept: str) -> dict[str, Any]:
+def table(loaded: Loaded, name: OverridableTable, kept: str) -> dict[str, Any]:
     """Return the entries of a table by their names. `kept`: the file of what was set while running."""
     comes_to = _comes_to(loaded, name)
     names = dict.fromkeys((*getattr(loaded.config, name), *comes_to))
     return {each: _entry(loaded, name, each, comes_to, kept) for each in names}
 
 
-def entry(loaded: Loaded, table: Kept, name: str, kept: str) -> dict[str, Any]:
+def entry(loaded: Loaded, table: OverridableTable, name: str, kept: str) -> dict[str, Any]:
     """Return one entry. Raises UnknownEntryError."""
     comes_to = _comes_to(loaded, table)
     if name not in getattr(loaded.config, table) and name not in comes_to:
@@ -38,7 +38,9 @@ def entry(loaded: Loaded, table: Kept, name: str, kept: str) -> dict[str, Any]:
     return _entry(loaded, table, name, comes_to, kept)
 
 
-def _entry(loaded: Loaded, table: Kept, name: str, comes_to: Mapping[str, Any], kept: str) -> dict[str, Any]:
+def _entry(
+    loaded: Loaded, table: OverridableTable, name: str, comes_to: Mapping[str, Any], kept: str
+) -> dict[str, Any]:
     """Say what was set, what that comes to, and whether it was set while running: then it can be deleted so too."""
     said = report.entry(loaded, table, name)
     return {
@@ -48,7 +50,7 @@ def _entry(loaded: Loaded, table: Kept, name: str, comes_to: Mapping[str, Any], 
     }
 
 
-def _comes_to(loaded: Loaded, table: Kept) -> dict[str, Any]:
+def _comes_to(loaded: Loaded, table: OverridableTable) -> dict[str, Any]:
     if table == "api_keys":
         return {}
     made = runtime.build(loaded.config, loaded.environ)

@@ -23,8 +23,8 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.server.live_config.published import Stamp, stamp
 from gateway.server.live_config.source import Source
 
-Kept = Literal["providers", "aliases", "api_keys"]
-TABLES: tuple[Kept, ...] = get_args(Kept)
+OverridableTable = Literal["providers", "aliases", "api_keys"]
+TABLES: tuple[OverridableTable, ...] = get_args(OverridableTable)
 
 _LOCK = "config.lock"
 _PATIENCE = 5.0
@@ -51,14 +51,14 @@ class Key(Table, frozen=True):
         return f"<Key source={self.source}>"
 
 
-def table_of(name: str) -> Kept:
+def table_of(name: str) -> OverridableTable:
     """Return the table of a name. Raises UnknownEntryError."""
     if name not in TABLES:
         raise UnknownEntryError(f"there is no table {name!r}; there are {', '.join(TABLES)}")
     return name
 
 
-def written(table: Kept, name: str, entry: Any) -> Any:
+def written(table: OverridableTable, name: str, entry: Any) -> Any:
     """Return an entry as it is kept. Raises ConfigError for one that is none; what is in it is seen by who loads it."""
     path = f"$.{table}.{name}"
     if table != "api_keys":
@@ -107,7 +107,7 @@ class Change:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def put(self, table: Kept, name: str, entry: Any) -> Stamp | None:
+    def put(self, table: OverridableTable, name: str, entry: Any) -> Stamp | None:
         """Set an entry, in the place of the one that there is; return the file's stamp then.
 
         Raises ConfigError where that cannot work; then nothing has changed.
@@ -115,7 +115,7 @@ class Change:
         kept = self._now()
         return self._write({**kept, table: {**_entries(kept, table), name: written(table, name, entry)}})
 
-    def delete(self, table: Kept, name: str) -> Stamp | None:
+    def delete(self, table: OverridableTable, name: str) -> Stamp | None:
         """Take an entry out. Raises likewise; UnknownEntryError, or UnchangeableError with the file that says it."""
         kept = self._now()
         entries = _entries(kept, table)
@@ -141,12 +141,12 @@ class Change:
         return stamp(path)
 
 
-def _entries(kept: Mapping[str, Any], table: Kept) -> Mapping[str, Any]:
+def _entries(kept: Mapping[str, Any], table: OverridableTable) -> Mapping[str, Any]:
     entries = kept.get(table, {})
     return entries if isinstance(entries, dict) else {}
 
 
-def _not_kept(loaded: Loaded, table: Kept, name: str) -> GatewayError:
+def _not_kept(loaded: Loaded, table: OverridableTable, name: str) -> GatewayError:
     if name not in getattr(loaded.config, table):
         return UnknownEntryError(f"there is no {table}.{name} to delete")
     at = f"$.{table}.{name}"

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 
 from gateway.config.layers import Loaded
 from gateway.errors import ConfigError, GatewayError
-from gateway.server.live_config.shared_memory import MIB, Cell, Gauges, Slots
+from gateway.server.live_config.shared_memory import MIB, Gauges, Slots, SnapshotCell
 
 _LARGEST = 16 * MIB
 _STATUS_LARGEST = MIB // 4
@@ -28,7 +28,7 @@ def stamp(path: Path) -> Stamp | None:
     return about.st_mtime_ns, about.st_size, about.st_ino
 
 
-class Current(Struct, frozen=True, kw_only=True):
+class ConfigSnapshot(Struct, frozen=True, kw_only=True):
     """A configuration in force. `token`: our own; `required`: whether clients and pages need it."""
 
     loaded: Loaded
@@ -37,7 +37,7 @@ class Current(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Keep the token out."""
-        return f"<Current {self.loaded!r} required={self.required}>"
+        return f"<ConfigSnapshot {self.loaded!r} required={self.required}>"
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -64,31 +64,31 @@ class Status(Struct, frozen=True, kw_only=True):
 class _Wire(Struct, frozen=True, kw_only=True):
     """`Current` as it is published. An environment's text may be no Unicode; its bytes are told."""
 
-    current: Current
+    current: ConfigSnapshot
     environ: list[tuple[bytes, bytes]]
 
 
-class Published:
+class PublishedConfig:
     """What the supervisor tells its children, and how far each has come. Made before they are forked.
 
     `children`: how many there are that note what they go by.
     """
 
     def __init__(self, children: int) -> None:
-        self._current = Cell(_LARGEST)
-        self._status = Cell(_STATUS_LARGEST)
+        self._current = SnapshotCell(_LARGEST)
+        self._status = SnapshotCell(_STATUS_LARGEST)
         self.applied = Slots(children)
         self.gauges = Gauges(children)
 
     def __repr__(self) -> str:
-        return f"<Published generation: {self.generation} applied: {self.applied.all()}>"
+        return f"<PublishedConfig generation: {self.generation} applied: {self.applied.all()}>"
 
     @property
     def generation(self) -> int:
         """Which configuration is in force."""
         return self._current.generation
 
-    def put(self, current: Current) -> int:
+    def put(self, current: ConfigSnapshot) -> int:
         """Publish a configuration; return its generation. Raises ConfigError where it cannot be told."""
         environ = [(os.fsencode(name), os.fsencode(value)) for name, value in current.loaded.environ.items()]
         try:
@@ -99,7 +99,7 @@ class Published:
         except GatewayError as error:
             raise ConfigError(f"the configuration is too large: {error}; make it smaller") from None
 
-    def get(self) -> tuple[int, Current]:
+    def get(self) -> tuple[int, ConfigSnapshot]:
         """Return the configuration in force, with its generation."""
         generation, value = self._current.read()
         wire = _decoder.decode(value)
@@ -117,7 +117,7 @@ class Published:
         return msgspec.msgpack.decode(self._status.read()[1], type=Status)
 
 
-def _tellable(current: Current) -> Current:
+def _tellable(current: ConfigSnapshot) -> ConfigSnapshot:
     """Return it without its environment, and with names of files that are only for people as far as they are text."""
     loaded = current.loaded
     origins = {

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from gateway.config.layers import Loaded
 from gateway.errors import ConfigError
-from gateway.server.live_config.published import Current, Published, Stamp, Status, stamp
+from gateway.server.live_config.published import ConfigSnapshot, PublishedConfig, Stamp, Status, stamp
 from gateway.server.live_config.source import Source
 
 log = logging.getLogger("gateway.reload")
@@ -63,7 +63,7 @@ class Reloader:
     def __init__(
         self,
         source: Source,
-        published: Published,
+        published: PublishedConfig,
         token: Token,
         clock: Callable[[], float],
         *,
@@ -78,11 +78,11 @@ class Reloader:
         self._say = say
         self._watch = Watch()
         self._files: tuple[Path, ...] = ()
-        self._current: Current | None = None
+        self._current: ConfigSnapshot | None = None
         self._unheeded: tuple[str, ...] = ()
         self._status = Status(generation=0, loaded_at=0.0)
 
-    def start(self) -> Current:
+    def start(self) -> ConfigSnapshot:
         """Load and publish for the first time. Raises ConfigError."""
         kept = stamp(self._source.kept)
         loaded = self._source.load()
@@ -136,12 +136,12 @@ class Reloader:
         self._files = tuple(dict.fromkeys((*loaded.files, *beside, kept)))
         self._watch.add(self._files)
 
-    def _made(self, loaded: Loaded) -> Current:
+    def _made(self, loaded: Loaded) -> ConfigSnapshot:
         try:
             token, required = self._token(loaded)
         except ConfigError as error:
             raise loaded.blamed(error) from None
-        return Current(loaded=loaded, token=token, required=required)
+        return ConfigSnapshot(loaded=loaded, token=token, required=required)
 
     def _heeded(self, new: Loaded, old: Loaded) -> Loaded:
         """Return a configuration with the values that only a new start can change as they are; say which."""
@@ -157,7 +157,7 @@ class Reloader:
         kept = {name: getattr(old.config, name) for name in names}
         return structs.replace(new, config=structs.replace(new.config, **kept))
 
-    def _publish(self, current: Current, kept: Stamp | None) -> Current:
+    def _publish(self, current: ConfigSnapshot, kept: Stamp | None) -> ConfigSnapshot:
         generation = self._published.put(current)
         self._status = Status(generation=generation, loaded_at=self._clock(), kept=kept)
         self._published.say(self._status)

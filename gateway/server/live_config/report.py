@@ -16,7 +16,7 @@ from gateway.providers.catalog import CATALOG
 from gateway.providers.http.client import Origin as Place
 from gateway.providers.table import Provider, key_of
 from gateway.proxy.routing.aliases import Candidate
-from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.runtime import RuntimeConfig
 
 NOT_SHOWN = "set, not shown"
 # What is secret: these fields of a provider, all of `[api_keys]`, and the token.
@@ -166,7 +166,7 @@ def _url(value: Any) -> Any:
     return value
 
 
-def providers(setup: Setup, loaded: Loaded) -> list[Reach]:
+def providers(setup: RuntimeConfig, loaded: Loaded) -> list[Reach]:
     """Return every provider that is known, and which key each would be shown."""
     return [_reach(provider, loaded) for provider in setup.providers.values()]
 
@@ -217,7 +217,7 @@ def _key(provider: Provider, loaded: Loaded) -> str:
     return f"the client's, or {names[0]} (not set)" if names else "the client's"
 
 
-def aliases(setup: Setup) -> list[Known]:
+def aliases(setup: RuntimeConfig) -> list[Known]:
     """Return every alias with what it comes to."""
     return [
         Known(name=name, order=listed.order, candidates=tuple(_candidate(each) for each in listed.candidates))

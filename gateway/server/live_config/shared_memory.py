@@ -19,7 +19,7 @@ _WORD = 8
 _HEAD = struct.Struct("=QQQ")
 
 
-class Cell:
+class SnapshotCell:
     """A value that is published again and again; `generation` counts from 1, 0 is none yet."""
 
     def __init__(self, size: int) -> None:
@@ -31,7 +31,7 @@ class Cell:
         self._word = memoryview(self._memory)[:_WORD].cast("Q")
 
     def __repr__(self) -> str:
-        return f"<Cell generation: {self.generation}>"
+        return f"<SnapshotCell generation: {self.generation}>"
 
     @property
     def generation(self) -> int:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
-from gateway.store.jaeger.asked import Search
+from gateway.store.jaeger.parameters import Search
 from gateway.store.otlp.vocabularies import ALIASES
 from gateway.store.views import OF_OTHERS, quoted
 from gateway.tracing.tracer import SCOPE

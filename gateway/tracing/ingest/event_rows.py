@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway import ids
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.event_schema import (
     Event,
     Plain,
@@ -45,7 +45,7 @@ class Arrival(NamedTuple):
     metadata: Metadata = Metadata()
 
 
-def line_of(raw: Raw, path: str, index: int, arrival: Arrival, keeping: Keeping) -> Line:
+def line_of(raw: Raw, path: str, index: int, arrival: Arrival, capture_policy: CapturePolicy) -> Line:
     """Return an event as a journal's line; what is unknown is not in it. Raises EventError, which names the field."""
     kind, event = event_in(raw, path, index)
     time_ns = arrival.received_ns if event.time is None else nanoseconds(event.time, f"{path}.time", index)
@@ -57,7 +57,7 @@ def line_of(raw: Raw, path: str, index: int, arrival: Arrival, keeping: Keeping)
         "service_name": arrival.service_name,
         **_TOLD[type(event)](event, arrival.metadata),
     }
-    return {name: value for name, value in _kept(line, keeping).items() if value is not None}
+    return {name: value for name, value in _kept(line, capture_policy).items() if value is not None}
 
 
 def _run_start(event: RunStart, metadata: Metadata) -> Line:
@@ -195,26 +195,26 @@ _CONTENT = ("input", "output", "error", "data")
 _WORDS = ("name", "description", "status", "step_type", "application", "environment", "tags", "info")
 
 
-def _kept(line: Line, keeping: Keeping) -> Line:
+def _kept(line: Line, capture_policy: CapturePolicy) -> Line:
     """Take out, or cut, what is not kept, and let nothing stand for JSON's null."""
     for name in _CONTENT:
         value = line.get(name)
         if value is not None:
-            value = _without(value, keeping)
-            line[name] = Raw(fitted(_encoder.encode(value), keeping.limit)) if keeping.content else None
+            value = _without(value, capture_policy)
+            line[name] = Raw(fitted(_encoder.encode(value), capture_policy.limit)) if capture_policy.content else None
     for name in _WORDS:
         if line.get(name) is not None:
-            line[name] = _without(line[name], keeping)
-    if not keeping.reads:
+            line[name] = _without(line[name], capture_policy)
+    if not capture_policy.reads:
         line["info"] = None
     return line
 
 
-def _without(value: Any, keeping: Keeping) -> Any:
+def _without(value: Any, capture_policy: CapturePolicy) -> Any:
     """Return a value without what is to be taken out of it; it may be JSON as it came."""
-    if not keeping.redaction:
+    if not capture_policy.redaction:
         return value
-    return keeping.redaction.value(msgspec.json.decode(_encoder.encode(value)))
+    return capture_policy.redaction.value(msgspec.json.decode(_encoder.encode(value)))
 
 
 def _identity(kind: str, event: Event, time_ns: int) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli.doctor.canaries import Cage
-from gateway.cli.doctor.driving import Got, parsed
+from gateway.cli.doctor.driver import Got, parsed
 from gateway.cli.doctor.judging import Judge
 from gateway.cli.doctor.paths import Expected
 from gateway.cli.doctor.paths import Path as Tried

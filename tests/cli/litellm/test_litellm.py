@@ -15,7 +15,7 @@ from gateway.config import model as config
 from gateway.config.layers import variables_in
 from gateway.errors import ConfigError
 from gateway.proxy.routing import runtime
-from gateway.proxy.routing.runtime import Setup
+from gateway.proxy.routing.runtime import RuntimeConfig
 from tests.cli.test_main import run
 from tests.support.paths import ROOT
 from tests.support.raw import exchange, request
@@ -28,7 +28,7 @@ def model(name: str, model: str, **params: Any) -> dict[str, Any]:
     return {"model_name": name, "litellm_params": {"model": model, **params}}
 
 
-def working(found: Imported) -> Setup:
+def working(found: Imported) -> RuntimeConfig:
     """Read what was made with our own loader, as the gateway does, every variable being set."""
     text = toml.write(found.tables)
     named = variables_in(tomllib.loads(text))

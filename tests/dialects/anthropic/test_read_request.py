@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from gateway.dialects.anthropic.read_response import MESSAGES
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     Citation,
     Compaction,
     File,
@@ -42,7 +42,7 @@ def test_a_request_is_read_whole(read: Read) -> None:
     asked = MESSAGES.read_request(read("messages_request.json"))
     tools = json.loads(bytes(asked.tool_definitions or b""))
     assert tools == [{"name": "look", "input_schema": {"type": "object"}}]
-    assert asked == Asked(
+    assert asked == ChatRequest(
         operation="chat",
         model="claude-sonnet-5",
         stream=True,
@@ -226,4 +226,4 @@ def test_a_tools_answer_is_its_text_where_it_is_only_that(content: Any, response
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"messages":{},"system":7,"metadata":[]}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """What cannot be read leaves the operation only."""
-    assert MESSAGES.read_request(body) == Asked(operation="chat")
+    assert MESSAGES.read_request(body) == ChatRequest(operation="chat")

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.dialects.anthropic.read_response import MESSAGES
 from gateway.dialects.conversation import (
-    Answered,
+    ChatResponse,
     Citation,
     Message,
     Part,
@@ -36,14 +36,14 @@ THOUGHT = Reasoning(
 )
 HIDDEN = Reasoning(content="", extra=own(data="EmwKAhgBEgy3va3pzix/LafPsn4a"))
 STREAMS = {
-    "messages_text.sse": Answered(
+    "messages_text.sse": ChatResponse(
         id="msg_01",
         model="claude-sonnet-5-20260801",
         finish_reasons=["stop"],
         output_messages=[answer(Text(content="Hello, 世界!"), finish_reason="stop", finish_word="end_turn")],
         usage=Usage(input_tokens=25, output_tokens=15, total_tokens=40, cache_read_tokens=0, cache_write_tokens=0),
     ),
-    "messages_thinking_tools.sse": Answered(
+    "messages_thinking_tools.sse": ChatResponse(
         id="msg_02",
         model="claude-opus-5-20260701",
         finish_reasons=["tool_calls"],
@@ -67,7 +67,7 @@ STREAMS = {
             reasoning_tokens=40,
         ),
     ),
-    "messages_server_tool.sse": Answered(
+    "messages_server_tool.sse": ChatResponse(
         id="msg_03",
         model="claude-sonnet-5-20260801",
         finish_reasons=["length"],
@@ -116,7 +116,7 @@ STREAMS = {
             cache_write_tokens=0,
         ),
     ),
-    "messages_refusal.sse": Answered(
+    "messages_refusal.sse": ChatResponse(
         id="msg_06",
         model="claude-sonnet-5-20260801",
         finish_reasons=["content_filter"],
@@ -137,7 +137,7 @@ STREAMS = {
         ],
         usage=Usage(input_tokens=30, output_tokens=4, total_tokens=34, cache_read_tokens=0, cache_write_tokens=0),
     ),
-    "messages_error.sse": Answered(
+    "messages_error.sse": ChatResponse(
         id="msg_04",
         model="claude-sonnet-5-20260801",
         output_messages=[answer(Text(content="Half an ans"), finish_reason=None)],
@@ -227,7 +227,7 @@ def test_events_out_of_order_are_read_as_far_as_they_go() -> None:
 
 def test_a_whole_response_is_read(read: Read) -> None:
     """A response that was not streamed gives the same form."""
-    assert MESSAGES.read_response(read("messages_whole.json")) == Answered(
+    assert MESSAGES.read_response(read("messages_whole.json")) == ChatResponse(
         id="msg_05",
         model="claude-sonnet-5-20260801",
         finish_reasons=["tool_calls"],
@@ -246,7 +246,7 @@ def test_a_whole_response_is_read(read: Read) -> None:
 
 def test_an_error_body_is_read(read: Read) -> None:
     """An error body gives the provider's own type and message, and nothing else."""
-    assert MESSAGES.read_response(read("messages_error.json")) == Answered(
+    assert MESSAGES.read_response(read("messages_error.json")) == ChatResponse(
         error_type="invalid_request_error", error_message="max_tokens: Field required"
     )
 
@@ -254,7 +254,7 @@ def test_an_error_body_is_read(read: Read) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"content":7,"usage":[]}', b"[" * 9999])
 def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """What cannot be read leaves nothing."""
-    assert MESSAGES.read_response(body) == Answered()
+    assert MESSAGES.read_response(body) == ChatResponse()
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,9 @@ def test_stop_reasons_are_the_one_vocabularys(told: str, word: str) -> None:
     body = json.dumps({"content": [], "stop_reason": told}).encode()
     answered = MESSAGES.read_response(body)
     known = None if told == word else told
-    assert answered == Answered(finish_reasons=[word], output_messages=[answer(finish_reason=word, finish_word=known)])
+    assert answered == ChatResponse(
+        finish_reasons=[word], output_messages=[answer(finish_reason=word, finish_word=known)]
+    )
 
 
 def test_what_ended_a_message_is_kept() -> None:

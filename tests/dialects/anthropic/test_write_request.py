@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from gateway.dialects.anthropic.read_response import MESSAGES
 from gateway.dialects.anthropic.write_response import MESSAGES_WRITER
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     Citation,
     Compaction,
     File,
@@ -34,7 +34,7 @@ PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
 PNG_BLOCK = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
 
 
-def sent(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
     """Write a request that the SDK's types take; return its body and what could not be said."""
     request = MESSAGES_WRITER.request(asked)
     body = json.loads(request.body)
@@ -42,9 +42,9 @@ def sent(asked: Asked) -> tuple[dict[str, Any], list[str]]:
     return body, request.dropped
 
 
-def chat(*messages: Message, **more: Any) -> Asked:
+def chat(*messages: Message, **more: Any) -> ChatRequest:
     """Make a request."""
-    return replace(Asked(operation="chat", model="claude-sonnet-5", input_messages=list(messages)), **more)
+    return replace(ChatRequest(operation="chat", model="claude-sonnet-5", input_messages=list(messages)), **more)
 
 
 def user(*parts: Part, **more: Any) -> Message:
@@ -66,7 +66,7 @@ ASK = user(Text(content="a"))
 
 
 @given(drawn.asked())
-def test_a_request_comes_back_as_it_was(asked: Asked) -> None:
+def test_a_request_comes_back_as_it_was(asked: ChatRequest) -> None:
     """What a message can be asked is read back from what is written, with nothing dropped."""
     request = MESSAGES_WRITER.request(asked)
     assert (request.path, request.query, request.dropped) == ("/messages", "", [])

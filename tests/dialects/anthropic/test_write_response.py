@@ -11,9 +11,9 @@ from gateway.dialects import events
 from gateway.dialects.anthropic.read_response import MESSAGES
 from gateway.dialects.anthropic.write_response import MESSAGES_WRITER
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Message,
     Part,
@@ -29,16 +29,16 @@ from tests.dialects import strategies_messages as drawn
 from tests.dialects.telling import folded, read, told_of, written
 
 NOW = 1795162800.25
-ASKED = Asked(operation="chat", model="claude-sonnet-5")
+ASKED = ChatRequest(operation="chat", model="claude-sonnet-5")
 
 
-def answer(*parts: Part, **more: Any) -> Answered:
+def answer(*parts: Part, **more: Any) -> ChatResponse:
     """Make a response with one choice."""
     message = Message(role="assistant", parts=list(parts), finish_reason=more.pop("finish_reason", "stop"))
-    return Answered(id="r-1", model="m", output_messages=[message], **more)
+    return ChatResponse(id="r-1", model="m", output_messages=[message], **more)
 
 
-def whole(answered: Answered) -> tuple[dict[str, Any], list[str]]:
+def whole(answered: ChatResponse) -> tuple[dict[str, Any], list[str]]:
     """Write a whole response, that the SDK takes; return it and what could not be said."""
     body, dropped = MESSAGES_WRITER.response(answered, ASKED, NOW)
     AnthropicMessage.model_validate_json(body)
@@ -283,18 +283,18 @@ def test_parts_are_written_or_named(part: Part, block: dict[str, Any] | None, dr
 def test_reasons_are_those_that_clients_know(reason: str, word: str | None, told: str, dropped: list[str]) -> None:
     """Another word than the seven would be none to them; what was meant is named."""
     message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
-    body, named = whole(Answered(output_messages=[message]))
+    body, named = whole(ChatResponse(output_messages=[message]))
     assert (body["stop_reason"], named) == (told, dropped)
-    _, made, named = streamed(told_of(Answered(output_messages=[message])))
+    _, made, named = streamed(told_of(ChatResponse(output_messages=[message])))
     assert (made.stop_reason, named) == (told, dropped)
 
 
 def test_other_choices_are_named() -> None:
     """There is room for one."""
     messages = [Message(role="assistant", parts=[Text(content=c)], finish_reason="stop") for c in "ab"]
-    body, dropped = whole(Answered(output_messages=messages))
+    body, dropped = whole(ChatResponse(output_messages=messages))
     assert ([block["text"] for block in body["content"]], dropped) == (["a"], ["choices[1]"])
-    _, made, dropped = streamed(told_of(Answered(output_messages=messages)))
+    _, made, dropped = streamed(told_of(ChatResponse(output_messages=messages)))
     assert ([block.text for block in made.content], dropped) == (["a"], ["choices[1]"])
 
 
@@ -341,7 +341,7 @@ def test_errors_are_in_words_that_clients_know(word: str | None, told: str) -> N
     stream, _ = written(MESSAGES_WRITER, ASKED, [BEGUN, events.Broken(type=word, message="No.")])
     assert stream.endswith(b"event: error\ndata: " + json.dumps(error, separators=(",", ":")).encode() + b"\n\n")
     assert b"message_stop" not in stream
-    body, _ = MESSAGES_WRITER.response(Answered(error_type=word, error_message="No."), ASKED, NOW)
+    body, _ = MESSAGES_WRITER.response(ChatResponse(error_type=word, error_message="No."), ASKED, NOW)
     assert json.loads(body) == error
 
 

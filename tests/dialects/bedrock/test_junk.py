@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects.bedrock import CONVERSE
-from gateway.dialects.conversation import Answered, Message, Usage
+from gateway.dialects.conversation import ChatResponse, Message, Usage
 from gateway.dialects.events import ChoiceDone
 from gateway.dialects.shared import stream_reader
 from gateway.dialects.wire.eventstream import event
@@ -26,14 +26,14 @@ LINES = [line.partition(b" ")[::2] for data in STREAMS.values() for line in data
 ODD: list[Any] = [None, True, -1, 2**70, 1.5, "text", "7", "\ud83d", [], {}, [[]], [{}], {"text": {}, "name": []}]
 
 
-def assert_storable(answered: Answered) -> None:
+def assert_storable(answered: ChatResponse) -> None:
     """Check that what was read can be written as JSON, and read back as what it was."""
     encoded = msgspec.json.encode(answered.output_messages)
     msgspec.json.decode(encoded, type=list[Message])
     json.loads(encoded.decode())
 
 
-def read(pieces: list[bytes]) -> Answered:
+def read(pieces: list[bytes]) -> ChatResponse:
     """Read a stream in pieces, and check that what is told makes the same message."""
     reader = CONVERSE.stream_reader()
     reader.told = []

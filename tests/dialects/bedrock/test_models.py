@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from gateway.dialects.bedrock.models import family, merged, own_fields, without
-from gateway.dialects.conversation import Asked, ToolChoice
+from gateway.dialects.conversation import ChatRequest, ToolChoice
 from gateway.dialects.shared.parameters import MAX_TOKENS, REASONING_LEVEL, TEMPERATURE, TOP_K
 from gateway.dialects.shared.unsupported import Dropped
 
@@ -38,7 +38,7 @@ def told(model: str, level: str | None = None, **more: Any) -> tuple[dict[str, A
     """Return the family's fields, the effort and what is lost."""
     parameters = {REASONING_LEVEL: level} if level else {}
     dropped = Dropped()
-    asked = Asked(operation="chat", model=model, parameters=parameters | more.pop("parameters", {}), **more)
+    asked = ChatRequest(operation="chat", model=model, parameters=parameters | more.pop("parameters", {}), **more)
     return *own_fields(asked, dropped), dropped.names
 
 

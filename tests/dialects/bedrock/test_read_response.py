@@ -7,9 +7,9 @@ import pytest
 
 from gateway.dialects.bedrock import CONVERSE, model_in
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Message,
     Other,
@@ -39,14 +39,14 @@ def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = No
     return Message(role="assistant", parts=list(parts), finish_reason=finish_reason, finish_word=finish_word)
 
 
-def full(body: dict[str, Any], path: str = PATH) -> Asked:
+def full(body: dict[str, Any], path: str = PATH) -> ChatRequest:
     """Read a request for a translation."""
     return CONVERSE.read_conversation(json.dumps(body).encode(), path)
 
 
 def test_a_whole_response_is_read(read: Read) -> None:
     """A response that was not streamed gives the same form."""
-    assert CONVERSE.read_response(read("bedrock_whole.json")) == Answered(
+    assert CONVERSE.read_response(read("bedrock_whole.json")) == ChatResponse(
         finish_reasons=["tool_calls"],
         output_messages=[
             answer(
@@ -86,13 +86,15 @@ def test_a_whole_response_is_one_that_botocore_knows(read: Read) -> None:
 )
 def test_an_error_body_is_read(body: dict[str, Any], error_type: str | None, message: str | None) -> None:
     """An error body gives the message, and the type where it tells it: most often a header does."""
-    assert CONVERSE.read_response(json.dumps(body).encode()) == Answered(error_type=error_type, error_message=message)
+    assert CONVERSE.read_response(json.dumps(body).encode()) == ChatResponse(
+        error_type=error_type, error_message=message
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"output":7,"usage":[]}', b"[" * 9999])
 def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """What cannot be read leaves nothing."""
-    assert CONVERSE.read_response(body) == Answered()
+    assert CONVERSE.read_response(body) == ChatResponse()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
 def test_stop_reasons_are_the_one_vocabularys(told: str, reason: str, word: str | None) -> None:
     """Converse's words become the common ones, and are kept beside them."""
     body = json.dumps({"output": {"message": {"content": []}}, "stopReason": told}).encode()
-    assert CONVERSE.read_response(body) == Answered(
+    assert CONVERSE.read_response(body) == ChatResponse(
         finish_reasons=[reason], output_messages=[answer(finish_reason=reason, finish_word=word)]
     )
 
@@ -237,7 +239,7 @@ def test_a_request_is_read_for_the_trace(read: Read) -> None:
     asked = CONVERSE.read_request(read("bedrock_request.json"))
     tools = json.loads(bytes(asked.tool_definitions or b""))
     assert tools == json.loads(read("bedrock_request.json"))["toolConfig"]["tools"]
-    assert asked == Asked(
+    assert asked == ChatRequest(
         operation="chat",
         system_instructions=[
             Text(content="You are a guide.", cache="default"),
@@ -477,6 +479,6 @@ def test_tool_choices_are_read(choice: Any, read: ToolChoice | None) -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"messages":{},"system":7,"toolConfig":[]}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """What cannot be read leaves the operation only; for a translation the path is read all the same."""
-    assert CONVERSE.read_request(body) == Asked(operation="chat")
+    assert CONVERSE.read_request(body) == ChatRequest(operation="chat")
     asked = CONVERSE.read_conversation(body, PATH)
-    assert asked == Asked(operation="chat", model=CLAUDE)
+    assert asked == ChatRequest(operation="chat", model=CLAUDE)

@@ -8,8 +8,8 @@ from botocore.exceptions import EventStreamError
 from gateway.dialects import events
 from gateway.dialects.bedrock import CONVERSE
 from gateway.dialects.conversation import (
-    Answered,
     Blob,
+    ChatResponse,
     Citation,
     Message,
     Part,
@@ -35,13 +35,13 @@ def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = No
 
 
 STREAMS = {
-    "bedrock_text.events": Answered(
+    "bedrock_text.events": ChatResponse(
         finish_reasons=["stop"],
         output_messages=[answer(Text(content="Hello, 世界!"), finish_reason="stop", finish_word="end_turn")],
         usage=Usage(input_tokens=25, output_tokens=15, total_tokens=40, cache_read_tokens=0, cache_write_tokens=0),
         extra=own({"metrics": {"latencyMs": 813}}),
     ),
-    "bedrock_thinking_tools.events": Answered(
+    "bedrock_thinking_tools.events": ChatResponse(
         finish_reasons=["tool_calls"],
         output_messages=[
             answer(
@@ -70,7 +70,7 @@ STREAMS = {
             }
         ),
     ),
-    "bedrock_cited.events": Answered(
+    "bedrock_cited.events": ChatResponse(
         finish_reasons=["length"],
         output_messages=[
             answer(
@@ -129,7 +129,7 @@ STREAMS = {
             }
         ),
     ),
-    "bedrock_exception.events": Answered(
+    "bedrock_exception.events": ChatResponse(
         output_messages=[answer(Text(content="Half an ans"), finish_reason=None)],
         error_type="throttlingException",
         error_message="Too many tokens, please wait before trying again.",
@@ -282,7 +282,7 @@ def test_an_error_without_a_type_of_its_own_is_read() -> None:
         frame([(":message-type", "error"), (":error-code", "InternalFailure"), (":error-message", "sorry")], b"")
     )
     assert reader.ended
-    assert reader.answered() == Answered(error_type="InternalFailure", error_message="sorry")
+    assert reader.answered() == ChatResponse(error_type="InternalFailure", error_message="sorry")
 
 
 def test_a_broken_stream_tells_what_came_and_no_usage(read: Read) -> None:
@@ -423,4 +423,4 @@ def test_an_exception_frame_of_any_name_ends_the_stream() -> None:
     reader = CONVERSE.stream_reader()
     reader.feed(exception("novelException", b"{}"))
     assert reader.ended
-    assert reader.answered() == Answered(error_type="novelException")
+    assert reader.answered() == ChatResponse(error_type="novelException")

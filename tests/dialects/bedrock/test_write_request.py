@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from gateway.dialects.bedrock import CONVERSE
 from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Compaction,
     File,
@@ -38,11 +38,11 @@ from tests.dialects.botocores import checked, operation, parsed, streamed
 from tests.dialects.botocores import given as shaped
 
 NOW = 1_795_162_800.0
-ASKED = Asked(operation="chat", model="anthropic.claude-opus-5-v1:0")
+ASKED = ChatRequest(operation="chat", model="anthropic.claude-opus-5-v1:0")
 
 
 @given(drawn.conversations())
-def test_a_request_says_all_that_the_dialect_can_say(asked: Asked) -> None:
+def test_a_request_says_all_that_the_dialect_can_say(asked: ChatRequest) -> None:
     """What is written is read as what it was, and nothing is lost."""
     written = CONVERSE_WRITER.request(asked)
     read = CONVERSE.read_conversation(written.body, written.path)
@@ -51,7 +51,7 @@ def test_a_request_says_all_that_the_dialect_can_say(asked: Asked) -> None:
 
 
 @given(drawn.answers())
-def test_a_response_says_all_that_the_dialect_can_say(answered: Answered) -> None:
+def test_a_response_says_all_that_the_dialect_can_say(answered: ChatResponse) -> None:
     """What is written is read as what it was, and nothing is lost."""
     body, dropped = CONVERSE_WRITER.response(answered, ASKED, NOW)
     assert CONVERSE.read_response(body) == answered
@@ -59,7 +59,7 @@ def test_a_response_says_all_that_the_dialect_can_say(answered: Answered) -> Non
 
 
 @given(drawn.answers(), st.lists(st.integers(0, 5000)))
-def test_a_stream_says_all_that_the_dialect_can_say(answered: Answered, cuts: list[int]) -> None:
+def test_a_stream_says_all_that_the_dialect_can_say(answered: ChatResponse, cuts: list[int]) -> None:
     """The same of a stream, however it is cut; and what its reader tells is what it keeps."""
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
     data = b"".join([writer.write(event) for event in replay(answered)])
@@ -76,7 +76,7 @@ def test_a_stream_says_all_that_the_dialect_can_say(answered: Answered, cuts: li
 
 
 @given(drawn.conversations())
-def test_a_request_is_one_that_botocore_takes(asked: Asked) -> None:
+def test_a_request_is_one_that_botocore_takes(asked: ChatRequest) -> None:
     """Each body keeps to the service's model, and botocore would send the same to the same path."""
     written = CONVERSE_WRITER.request(asked)
     body = json.loads(written.body)
@@ -86,7 +86,7 @@ def test_a_request_is_one_that_botocore_takes(asked: Asked) -> None:
 
 
 @given(drawn.answers())
-def test_a_response_is_one_that_botocore_reads(answered: Answered) -> None:
+def test_a_response_is_one_that_botocore_reads(answered: ChatResponse) -> None:
     """Botocore finds in a response what the service's model says, nothing missing and nothing else."""
     body, _ = CONVERSE_WRITER.response(answered, ASKED, NOW)
     shape = operation(stream=False).output_shape
@@ -96,7 +96,7 @@ def test_a_response_is_one_that_botocore_reads(answered: Answered) -> None:
 
 
 @given(drawn.answers())
-def test_a_stream_is_one_that_botocore_reads(answered: Answered) -> None:
+def test_a_stream_is_one_that_botocore_reads(answered: ChatResponse) -> None:
     """Botocore reads every event of a stream, and each is what the service's model says."""
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
     events = streamed(*[writer.write(event) for event in replay(answered)])
@@ -110,7 +110,7 @@ def test_a_stream_is_one_that_botocore_reads(answered: Answered) -> None:
 
 def sent(*messages: Message, **more: Any) -> tuple[dict[str, Any], list[str]]:
     """Write a request, which botocore must take; return its body and what is lost."""
-    asked = Asked(**{"operation": "chat", "model": ASKED.model, "input_messages": list(messages), **more})
+    asked = ChatRequest(**{"operation": "chat", "model": ASKED.model, "input_messages": list(messages), **more})
     written = CONVERSE_WRITER.request(asked)
     body = json.loads(written.body)
     checked(body, asked.model or "", stream=asked.stream)
@@ -146,7 +146,7 @@ SPEC = {"toolSpec": {"name": "look", "inputSchema": {"json": {"type": "object"}}
 )
 def test_the_path_names_the_model(model: str, stream: bool, path: str) -> None:
     """The model is in the path, each of its characters that is not plain escaped."""
-    written = CONVERSE_WRITER.request(Asked(operation="chat", model=model, stream=stream))
+    written = CONVERSE_WRITER.request(ChatRequest(operation="chat", model=model, stream=stream))
     assert (written.path, written.query) == (path, "")
 
 

@@ -8,9 +8,9 @@ from gateway.dialects import events
 from gateway.dialects.bedrock import CONVERSE
 from gateway.dialects.bedrock.write_request import CONVERSE_WRITER, error_type
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Compaction,
     Message,
@@ -28,14 +28,14 @@ from gateway.errors import Kind
 from tests.dialects.botocores import MODEL, parsed, streamed
 
 NOW = 1_795_162_800.0
-ASKED = Asked(operation="chat", model="smart", stream=True)
+ASKED = ChatRequest(operation="chat", model="smart", stream=True)
 
 
 def whole(*parts: Part, **more: Any) -> tuple[dict[str, Any], list[str]]:
     """Write a whole response, which botocore must read; return its body and what is lost."""
     reason, word = more.pop("finish_reason", "stop"), more.pop("finish_word", None)
     message = Message(role="assistant", parts=list(parts), finish_reason=reason, finish_word=word)
-    body, dropped = CONVERSE_WRITER.response(Answered(**{"output_messages": [message], **more}), ASKED, NOW)
+    body, dropped = CONVERSE_WRITER.response(ChatResponse(**{"output_messages": [message], **more}), ASKED, NOW)
     assert parsed(body)["output"]["message"]["role"] == "assistant"
     return json.loads(body), dropped
 
@@ -164,7 +164,7 @@ def test_the_reason_is_converses_word(reason: str | None, word: str | None, told
 def test_one_choice_is_told() -> None:
     """Converse has one answer; the others are named, and so is what only other dialects say."""
     message = Message(role="assistant", parts=[Text(content="Hi")], finish_reason="stop")
-    answered = Answered(output_messages=[message] * 3, extra={"openai-chat": {"service_tier": "flex"}})
+    answered = ChatResponse(output_messages=[message] * 3, extra={"openai-chat": {"service_tier": "flex"}})
     assert CONVERSE_WRITER.response(answered, ASKED, NOW)[1] == ["choices[1]", "choices[2]", "service_tier"]
     other = events.PartGrown(index=0, text="x", choice=1)
     assert stream(BEGUN, begun(0, Text(content="")), other, ENDED)[1] == ["choices[1]"]
@@ -212,7 +212,7 @@ def test_parts_are_told_as_far_as_they_can_be(part: Part, block: dict[str, Any] 
     message = Message(role="assistant", parts=[part], finish_reason="stop")
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
     reader = CONVERSE.stream_reader()
-    for event in replay(Answered(output_messages=[message])):
+    for event in replay(ChatResponse(output_messages=[message])):
         reader.feed(writer.write(event))
     assert writer.dropped == lost
     assert reader.answered().output_messages == CONVERSE.read_response(json.dumps(body).encode()).output_messages
@@ -461,7 +461,7 @@ def test_an_error_is_the_class_that_botocore_expects(kind: Kind, status: int, wo
     """Its type is in the body, where botocore finds it without the header, and reads back."""
     body = CONVERSE_WRITER.error(kind, status, "the reason", word, "req-1")
     assert parsed(body, status=status)["Error"] == {"Message": "the reason", "Code": code}
-    assert CONVERSE.read_response(body) == Answered(error_type=code, error_message="the reason")
+    assert CONVERSE.read_response(body) == ChatResponse(error_type=code, error_message="the reason")
     assert error_type(kind, status, word) == code
     if code != "ServiceQuotaExceededException":
         assert code in {shape.name for shape in MODEL.operation_model("Converse").error_shapes}

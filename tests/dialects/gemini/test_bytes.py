@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dialects.conversation import Asked
+from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.events import Broken
 from gateway.dialects.gemini import GEMINI
 from gateway.dialects.gemini.writer import GEMINI_WRITER
@@ -16,7 +16,7 @@ from tests.dialects.test_reading import assert_storable, damaged, variants
 from tests.support.paths import FIXTURES
 
 PATH = "/v1beta/models/gemini-3-flash:generateContent"
-ASKED = Asked(operation="chat", model="gemini-3-flash")
+ASKED = ChatRequest(operation="chat", model="gemini-3-flash")
 STREAMS = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("gemini_*.sse"))}
 REQUESTS = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("gemini_request*.json"))}
 BODIES = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("gemini_*.json"))}

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     Message,
     Other,
     Part,
@@ -24,7 +24,7 @@ PATH = "/v1beta/models/gemini-3-flash:generateContent"
 OWN = "gemini"
 
 
-def full(body: Any, path: str = PATH) -> Asked:
+def full(body: Any, path: str = PATH) -> ChatRequest:
     """Read a request for a translation."""
     assert GEMINI.read_conversation is not None
     return GEMINI.read_conversation(body if isinstance(body, bytes) else json.dumps(body).encode(), path)
@@ -187,14 +187,14 @@ def test_what_the_model_said_in_several_contents_is_one_turn() -> None:
 
 def test_contents_of_other_shapes_are_read() -> None:
     """A text, a single content and a single part are what they mean; a content's own fields are kept."""
-    assert full({"contents": "hi", "systemInstruction": "Be brief."}) == Asked(
+    assert full({"contents": "hi", "systemInstruction": "Be brief."}) == ChatRequest(
         operation="generate_content",
         model="gemini-3-flash",
         system_instructions=[Text(content="Be brief.")],
         input_messages=[Message(role="user", parts=[Text(content="hi")])],
     )
     single = {"contents": {"parts": {"text": "hi"}, "novel": 1}, "model": "models/other"}
-    assert full(single, "/nowhere") == Asked(
+    assert full(single, "/nowhere") == ChatRequest(
         operation="generate_content",
         model="other",
         input_messages=[Message(role="user", parts=[Text(content="hi")], extra={OWN: {"novel": 1}})],

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from pydantic import TypeAdapter
 
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     File,
     Message,
@@ -36,7 +36,7 @@ PATH = "/v1beta/models/gemini-3-flash:generateContent"
 OWN = "gemini"
 
 
-def full(body: Any, path: str = PATH) -> Asked:
+def full(body: Any, path: str = PATH) -> ChatRequest:
     """Read a request for a translation."""
     assert GEMINI.read_conversation is not None
     return GEMINI.read_conversation(body if isinstance(body, bytes) else json.dumps(body).encode(), path)
@@ -81,7 +81,7 @@ def test_a_request_is_read_whole(read: Read) -> None:
     """Every message, part and parameter has its place; the rest is kept as it stands."""
     asked = full(read("gemini_request.json"), PATH.replace("generateContent", "streamGenerateContent"))
     assert json.loads(bytes(asked.tool_definitions or b""))[1] == {"googleSearch": {}}
-    assert asked == Asked(
+    assert asked == ChatRequest(
         operation="generate_content",
         model="gemini-3-flash",
         stream=True,
@@ -322,8 +322,8 @@ def test_the_form_of_the_answer_is_read(config: Any, form: ResponseFormat | None
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"contents":7,"generationConfig":[],"tools":{}}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """What cannot be read leaves the operation, and what the path says."""
-    assert replace(GEMINI.read_request(body), tool_definitions=None) == Asked(operation="generate_content")
-    expected = Asked(operation="generate_content", model="gemini-3-flash")
+    assert replace(GEMINI.read_request(body), tool_definitions=None) == ChatRequest(operation="generate_content")
+    expected = ChatRequest(operation="generate_content", model="gemini-3-flash")
     assert replace(full(body), tool_definitions=None) == expected
 
 
@@ -335,7 +335,7 @@ def test_a_whole_response_is_read(read: Read) -> None:
         Citation(uri="https://example.com/powers", start=6, end=10, extra={OWN: {"license": "mit"}}),
     ]
     answered = GEMINI.read_response(read("gemini_whole.json"))
-    assert answered == Answered(
+    assert answered == ChatResponse(
         id="resp_09",
         model="gemini-3-pro-002",
         finish_reasons=["tool_calls"],
@@ -380,16 +380,16 @@ def test_a_whole_response_is_read(read: Read) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b"", Answered()),
-        (b"<html>", Answered()),
-        (b"null", Answered()),
-        (b'{"candidates":7,"usageMetadata":[]}', Answered()),
-        (b"{" * 9999, Answered()),
-        (b"[" * 9999, Answered()),
-        (b'{"error":"broken"}', Answered(error_message="broken")),
+        (b"", ChatResponse()),
+        (b"<html>", ChatResponse()),
+        (b"null", ChatResponse()),
+        (b'{"candidates":7,"usageMetadata":[]}', ChatResponse()),
+        (b"{" * 9999, ChatResponse()),
+        (b"[" * 9999, ChatResponse()),
+        (b'{"error":"broken"}', ChatResponse(error_message="broken")),
     ],
 )
-def test_a_response_that_says_nothing_is_an_empty_record(body: bytes, expected: Answered) -> None:
+def test_a_response_that_says_nothing_is_an_empty_record(body: bytes, expected: ChatResponse) -> None:
     """What cannot be read leaves nothing."""
     assert GEMINI.read_response(body) == expected
 
@@ -399,7 +399,7 @@ def test_an_error_body_is_read(read: Read, name: str) -> None:
     """An error gives Google's word and the message, in a list too, as a stream without `alt=sse` has it."""
     answered = GEMINI.read_response(read(name))
     assert (answered.error_type, bool(answered.error_message)) in {("INVALID_ARGUMENT", True), ("NOT_FOUND", True)}
-    assert replace(answered, error_type=None, error_message=None) == Answered()
+    assert replace(answered, error_type=None, error_message=None) == ChatResponse()
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ def test_an_error_body_is_read(read: Read, name: str) -> None:
 def test_finish_reasons_are_the_one_vocabularys(told: Any, reason: str | None, word: str | None) -> None:
     """Google's words become the common ones, and are kept where they say more; those without one stay."""
     answered = GEMINI.read_response(json.dumps({"candidates": [{"finishReason": told}]}).encode())
-    assert answered == Answered(
+    assert answered == ChatResponse(
         finish_reasons=[reason] if reason else [],
         output_messages=[answer(finish_reason=reason, finish_word=word)],
     )

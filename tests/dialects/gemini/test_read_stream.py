@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects.conversation import (
-    Answered,
+    ChatResponse,
     Citation,
     Message,
     Part,
@@ -55,7 +55,7 @@ def chunk(*parts: dict[str, Any], index: int = 0, **candidate: Any) -> dict[str,
     return {"candidates": [{"content": {"role": "model", "parts": list(parts)}, "index": index, **candidate}]}
 
 
-def told_by(pieces: list[bytes]) -> tuple[Answered, list[Event], list[int]]:
+def told_by(pieces: list[bytes]) -> tuple[ChatResponse, list[Event], list[int]]:
     """Read a stream in pieces; return what was read, what was told, and how much of that after each piece."""
     reader = GEMINI.stream_reader()
     told: list[Event] = []

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Message,
     Part,
@@ -32,7 +32,7 @@ from tests.support.upstream import Upstream, reply, stream
 # The package's own, of its client of aiohttp.
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
 
-ASKED = Asked(operation="chat", model="gemini-3-flash")
+ASKED = ChatRequest(operation="chat", model="gemini-3-flash")
 # As another dialect has it: a signature of its own, and a call's id.
 THOUGHT = Reasoning(content="Two cities.", extra={"anthropic-messages": {"signature": "EqQBCgIYAhIk"}})
 CALL = ToolCall(id="toolu_01", name="get_weather", arguments={"city": "Oslo"})
@@ -40,15 +40,15 @@ TEXT = Text(content="Let me look.")
 USAGE = Usage(input_tokens=12, output_tokens=9, total_tokens=21, cache_read_tokens=4, reasoning_tokens=3)
 
 
-def answer(*parts: Part, finish_reason: str = "tool_calls", **more: Any) -> Answered:
+def answer(*parts: Part, finish_reason: str = "tool_calls", **more: Any) -> ChatResponse:
     """Make a response with one message."""
     message = Message(role="assistant", parts=list(parts), finish_reason=finish_reason)
-    return Answered(
+    return ChatResponse(
         id="msg_1", model="claude", finish_reasons=[finish_reason], output_messages=[message], usage=USAGE, **more
     )
 
 
-def whole(answered: Answered) -> bytes:
+def whole(answered: ChatResponse) -> bytes:
     """Write a whole response."""
     return GEMINI_WRITER.response(answered, ASKED, 0.0)[0]
 
@@ -59,7 +59,7 @@ def streamed(told: Any) -> list[bytes]:
     return [data for event in told if (data := writer.write(event))]
 
 
-def read(upstream: Upstream) -> Asked:
+def read(upstream: Upstream) -> ChatRequest:
     """Read the last request that came."""
     assert GEMINI.read_conversation is not None
     asked = upstream.asked[-1]
@@ -280,7 +280,7 @@ async def test_an_empty_stream_has_one_event(upstream: Upstream, client: genai.C
 
 async def test_a_blocked_prompt_has_no_candidate(upstream: Upstream, client: genai.Client) -> None:
     """A prompt that Gemini blocked is told so again."""
-    blocked = Answered(
+    blocked = ChatResponse(
         output_messages=[
             Message(role="assistant", parts=[], finish_reason="content_filter", finish_word="PROHIBITED_CONTENT")
         ],

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from pydantic import TypeAdapter
 
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Compaction,
     File,
@@ -37,12 +37,12 @@ from gateway.dialects.shared.writer import Writer
 from tests.dialects import strategies_gemini as drawn
 
 NOW = 1795162800.25
-ASKED = Asked(operation="chat", model="gemini-3-flash")
+ASKED = ChatRequest(operation="chat", model="gemini-3-flash")
 SKIP = "skip_thought_signature_validator"
 PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
 
 
-def sent(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
     """Write a request; return its body and what could not be said."""
     written = GEMINI_WRITER.request(asked)
     return json.loads(written.body), written.dropped
@@ -61,7 +61,7 @@ def said(role: str, *parts: Part, **more: Any) -> Message:
 
 
 @given(drawn.asked())
-def test_a_request_comes_back_as_it_was(asked: Asked) -> None:
+def test_a_request_comes_back_as_it_was(asked: ChatRequest) -> None:
     """What Gemini can be asked is read back from what is written, with nothing dropped."""
     written = GEMINI_WRITER.request(asked)
     assert written.dropped == []
@@ -72,7 +72,7 @@ def test_a_request_comes_back_as_it_was(asked: Asked) -> None:
 
 
 @given(drawn.answered())
-def test_a_response_comes_back_as_it_was(answered: Answered) -> None:
+def test_a_response_comes_back_as_it_was(answered: ChatResponse) -> None:
     """What Gemini can answer is read back from what is written, with nothing dropped."""
     body, dropped = GEMINI_WRITER.response(answered, ASKED, NOW)
     assert dropped == []

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Message,
     Part,
@@ -28,17 +28,17 @@ from gateway.errors import Kind
 from tests.dialects.strategies_gemini import told_of
 
 NOW = 1795162800.25
-ASKED = Asked(operation="chat", model="gemini-3-flash")
+ASKED = ChatRequest(operation="chat", model="gemini-3-flash")
 SIGNED = {"anthropic-messages": {"signature": "s"}}
 
 
-def answered(*parts: Part, **more: Any) -> Answered:
+def answered(*parts: Part, **more: Any) -> ChatResponse:
     """Make a response with one message."""
     about = {"finish_reason": "stop", **{k: more.pop(k) for k in ("finish_reason", "finish_word") if k in more}}
-    return Answered(output_messages=[Message(role="assistant", parts=list(parts), **about)], **more)
+    return ChatResponse(output_messages=[Message(role="assistant", parts=list(parts), **about)], **more)
 
 
-def whole(answer: Answered) -> tuple[dict[str, Any], list[str]]:
+def whole(answer: ChatResponse) -> tuple[dict[str, Any], list[str]]:
     """Write a whole response; return it, and what could not be said."""
     body, dropped = GEMINI_WRITER.response(answer, ASKED, NOW)
     return json.loads(body), dropped
@@ -278,9 +278,9 @@ def test_an_error_in_the_middle_is_told(word: str | None, code: int, status: str
 
 def test_an_error_that_came_with_status_200_is_an_error() -> None:
     """A whole response that is an error is told as one, and read as one."""
-    body, _ = GEMINI_WRITER.response(Answered(error_type="overloaded_error", error_message="Too much."), ASKED, NOW)
+    body, _ = GEMINI_WRITER.response(ChatResponse(error_type="overloaded_error", error_message="Too much."), ASKED, NOW)
     assert json.loads(body) == {"error": {"code": 503, "message": "Too much.", "status": "UNAVAILABLE"}}
-    assert GEMINI.read_response(body) == Answered(error_type="UNAVAILABLE", error_message="Too much.")
+    assert GEMINI.read_response(body) == ChatResponse(error_type="UNAVAILABLE", error_message="Too much.")
 
 
 def test_an_array_is_one_json_value() -> None:

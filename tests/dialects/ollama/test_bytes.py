@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from gateway.dialects import events
-from gateway.dialects.conversation import Answered
+from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.ollama.read_response import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
 from tests.dialects.strategies_ollama import folded
 from tests.dialects.test_reading import assert_storable, damaged, variants
@@ -23,7 +23,7 @@ BODIES = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("ollama_*.json"))
 ALL = (OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_EMBED)
 
 
-def once(data: bytes) -> Answered:
+def once(data: bytes) -> ChatResponse:
     """Read a stream that comes in one piece."""
     reader = OLLAMA_CHAT.stream_reader()
     reader.feed(data)

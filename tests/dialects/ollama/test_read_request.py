@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     Message,
     Other,
     Part,
@@ -25,7 +25,7 @@ Read = Callable[[str], bytes]
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 JPEG = "/9j/4AAQSkZJRgABAQEASABIAAD/2w=="
 
-CHAT_REQUEST = Asked(
+CHAT_REQUEST = ChatRequest(
     operation="chat",
     model="qwen3:8b",
     stream=True,
@@ -109,7 +109,7 @@ def test_the_trace_invents_no_ids(read: Read) -> None:
 def test_a_prompt_is_read_whole(read: Read) -> None:
     """A completion's prompt, system and images have places; the rest is Ollama's own."""
     asked = OLLAMA_GENERATE.read_conversation(read("ollama_generate_request.json"), "/api/generate")
-    assert asked == Asked(
+    assert asked == ChatRequest(
         operation="text_completion",
         model="codellama:code",
         system_instructions=[Text(content="You complete code.")],
@@ -156,7 +156,7 @@ def test_what_is_to_be_embedded_is_read(body: dict[str, Any], texts: list[str]) 
     """One text or a list of them, and the older path's prompt; nothing is streamed."""
     parts: list[Part] = [Text(content=text) for text in texts]
     messages = [Message(role="user", parts=parts)] if parts else []
-    assert OLLAMA_EMBED.read_request(json.dumps(body).encode()) == Asked(
+    assert OLLAMA_EMBED.read_request(json.dumps(body).encode()) == ChatRequest(
         operation="embeddings", model="m", input_messages=messages
     )
 
@@ -238,11 +238,11 @@ def test_results_find_their_calls_by_name_and_order() -> None:
 def test_what_is_empty_says_nothing() -> None:
     """Clients send empty texts and nulls for what they do not set."""
     body = b'{"prompt":"","system":"","suffix":"","context":null,"format":"","options":{"num_ctx":null},"stream":false}'
-    assert OLLAMA_GENERATE.read_conversation(body, "/api/generate") == Asked(operation="text_completion")
+    assert OLLAMA_GENERATE.read_conversation(body, "/api/generate") == ChatRequest(operation="text_completion")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"messages":{},"options":7,"think":3,"format":""}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """What cannot be read leaves the operation only."""
     asked = OLLAMA_CHAT.read_conversation(body, "")
-    assert replace(asked, stream=False, parameters={}, extra={}) == Asked(operation="chat")
+    assert replace(asked, stream=False, parameters={}, extra={}) == ChatRequest(operation="chat")

@@ -8,7 +8,17 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.dialects import events
-from gateway.dialects.conversation import Answered, Blob, Message, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
+from gateway.dialects.conversation import (
+    Blob,
+    ChatResponse,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
 from gateway.dialects.ollama.read_response import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
 from gateway.dialects.shared import stream_reader
 from tests.dialects.strategies_ollama import folded
@@ -40,7 +50,7 @@ def durations(total: int, load: int, prompt: int, evaluation: int) -> dict[str, 
 
 
 STREAMS = {
-    "ollama_chat_text.ndjson": Answered(
+    "ollama_chat_text.ndjson": ChatResponse(
         model="qwen3:8b",
         finish_reasons=["stop"],
         output_messages=[
@@ -50,7 +60,7 @@ STREAMS = {
         created=1795162500,
         extra={"ollama": durations(1432100417, 51837250, 140271000, 1225600000)},
     ),
-    "ollama_chat_tools.ndjson": Answered(
+    "ollama_chat_tools.ndjson": ChatResponse(
         model="llama3.2",
         finish_reasons=["tool_calls"],
         output_messages=[
@@ -66,7 +76,7 @@ STREAMS = {
         created=1795162560,
         extra={"ollama": durations(883583458, 24000000, 333000000, 525000000)},
     ),
-    "ollama_chat_logprobs.ndjson": Answered(
+    "ollama_chat_logprobs.ndjson": ChatResponse(
         model="gemma3",
         finish_reasons=["length"],
         output_messages=[
@@ -93,13 +103,13 @@ STREAMS = {
         created=1795162620,
         extra={"ollama": durations(910000000, 12000000, 210000000, 88000000)},
     ),
-    "ollama_chat_error.ndjson": Answered(
+    "ollama_chat_error.ndjson": ChatResponse(
         model="gemma3",
         output_messages=[answer(Text(content="Once upon"), finish_reason=None)],
         error_message="an error was encountered while running the model",
         created=1795162680,
     ),
-    "ollama_generate.ndjson": Answered(
+    "ollama_generate.ndjson": ChatResponse(
         model="gemma3",
         finish_reasons=["stop"],
         output_messages=[answer(Text(content="The sky is blue."), finish_reason="stop")],
@@ -117,7 +127,7 @@ def lines_of(stream: bytes) -> list[bytes]:
     return stream.splitlines(keepends=True)
 
 
-def whole(**said: Any) -> Answered:
+def whole(**said: Any) -> ChatResponse:
     """Read a whole response."""
     return OLLAMA_CHAT.read_response(json.dumps(said).encode())
 
@@ -248,7 +258,7 @@ def test_log_probabilities_outside_a_text_stay_ollamas_own() -> None:
 
 def test_a_whole_response_is_read(read: Read) -> None:
     """A response that was not streamed gives the same form."""
-    assert OLLAMA_CHAT.read_response(read("ollama_chat_whole.json")) == Answered(
+    assert OLLAMA_CHAT.read_response(read("ollama_chat_whole.json")) == ChatResponse(
         model="qwen3:8b",
         finish_reasons=["tool_calls"],
         output_messages=[
@@ -269,14 +279,16 @@ def test_a_whole_response_is_read(read: Read) -> None:
 def test_an_embeddings_response_has_its_usage(read: Read) -> None:
     """Vectors are not kept; the model and the tokens are."""
     usage = Usage(input_tokens=8, total_tokens=8)
-    assert OLLAMA_EMBED.read_response(read("ollama_embed.json")) == Answered(model="embeddinggemma", usage=usage)
-    assert OLLAMA_EMBED.read_response(b'{"embedding":[0.5]}') == Answered()
+    assert OLLAMA_EMBED.read_response(read("ollama_embed.json")) == ChatResponse(model="embeddinggemma", usage=usage)
+    assert OLLAMA_EMBED.read_response(b'{"embedding":[0.5]}') == ChatResponse()
 
 
 @pytest.mark.parametrize("dialect", ALL)
 def test_an_error_body_is_read(read: Read, dialect: Any) -> None:
     """An error's message is all there is."""
-    assert dialect.read_response(read("ollama_error.json")) == Answered(error_message="model 'no-such-model' not found")
+    assert dialect.read_response(read("ollama_error.json")) == ChatResponse(
+        error_message="model 'no-such-model' not found"
+    )
 
 
 @pytest.mark.parametrize(
@@ -331,7 +343,7 @@ def test_a_count_that_is_not_told_is_unknown(said: dict[str, int]) -> None:
 @pytest.mark.parametrize("dialect", ALL)
 def test_a_response_that_says_nothing_is_an_empty_record(dialect: Any, body: bytes) -> None:
     """What cannot be read leaves nothing."""
-    assert dialect.read_response(body) == Answered()
+    assert dialect.read_response(body) == ChatResponse()
 
 
 def test_an_endless_stream_is_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

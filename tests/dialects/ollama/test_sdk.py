@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Message,
     Reasoning,
     ResponseFormat,
@@ -27,7 +27,7 @@ from tests.support.upstream import Upstream, reply, stream
 
 NDJSON = "application/x-ndjson"
 CALL = ToolCall(id="c1", name="get_weather", arguments={"city": "Oslo"})
-ANSWER = Answered(
+ANSWER = ChatResponse(
     model="m",
     output_messages=[
         Message(
@@ -62,7 +62,7 @@ async def _client(upstream: Upstream) -> AsyncIterator[ollama.AsyncClient]:
 
 async def test_the_package_reads_a_whole_chat(upstream: Upstream, client: ollama.AsyncClient) -> None:
     """Thought, text, tool call and counts are where the package has them."""
-    body, _ = OLLAMA_WRITER.response(ANSWER, Asked(operation="chat"), 0.0)
+    body, _ = OLLAMA_WRITER.response(ANSWER, ChatRequest(operation="chat"), 0.0)
     upstream.answers(reply(body))
     told = await client.chat(model="m", messages=[{"role": "user", "content": "hi"}])
     assert (told.message.thinking, told.message.content) == ("hm", "Let me look.")
@@ -75,7 +75,7 @@ async def test_the_package_reads_a_whole_chat(upstream: Upstream, client: ollama
 @pytest.mark.parametrize("operation", ["chat", "text_completion"])
 async def test_the_package_reads_a_stream(upstream: Upstream, client: ollama.AsyncClient, operation: str) -> None:
     """The pieces of a stream come as they were told, and its last line has the counts."""
-    writer = OLLAMA_WRITER.stream(Asked(operation=operation), 0.0)
+    writer = OLLAMA_WRITER.stream(ChatRequest(operation=operation), 0.0)
     lines = [line for event in told_of(ANSWER) if (line := writer.write(event))]
     upstream.answers(stream(lines, content_type=NDJSON))
     pieces: list[Any] = []
@@ -93,7 +93,7 @@ async def test_the_package_reads_a_stream(upstream: Upstream, client: ollama.Asy
 
 async def test_the_package_raises_an_error_in_a_stream(upstream: Upstream, client: ollama.AsyncClient) -> None:
     """What broke upstream is raised where the client iterates."""
-    writer = OLLAMA_WRITER.stream(Asked(operation="chat"), 0.0)
+    writer = OLLAMA_WRITER.stream(ChatRequest(operation="chat"), 0.0)
     told = [
         events.Begun(model="m"),
         events.PartBegun(index=0, part=Text(content="")),
@@ -143,7 +143,7 @@ async def test_what_the_package_sends_of_a_chat_is_read(upstream: Upstream, clie
     sent = upstream.asked[0]
     assert sent.target == "/api/chat"
     asked = OLLAMA_CHAT.read_conversation(sent.body, sent.target)
-    assert replace(asked, tool_definitions=None) == Asked(
+    assert replace(asked, tool_definitions=None) == ChatRequest(
         operation="chat",
         model="qwen3",
         input_messages=[
@@ -184,7 +184,7 @@ async def test_what_the_package_sends_of_a_prompt_is_read(upstream: Upstream, cl
     await client.generate(model="m", prompt="def f(", suffix="return", think=False)
     sent = upstream.asked[0]
     assert sent.target == "/api/generate"
-    assert OLLAMA_GENERATE.read_conversation(sent.body, sent.target) == Asked(
+    assert OLLAMA_GENERATE.read_conversation(sent.body, sent.target) == ChatRequest(
         operation="text_completion",
         model="m",
         input_messages=[Message(role="user", parts=[Text(content="def f(")])],

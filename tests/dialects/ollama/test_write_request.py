@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Compaction,
     File,
@@ -40,30 +40,30 @@ from tests.dialects import strategies_ollama as drawn
 
 NOW = 1795162800.25
 PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
-ASKED = Asked(operation="chat", model="qwen3")
-PROMPTED = Asked(operation="text_completion", model="qwen3")
+ASKED = ChatRequest(operation="chat", model="qwen3")
+PROMPTED = ChatRequest(operation="text_completion", model="qwen3")
 
 
-def sent(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
     """Write a request; return its body and what could not be said."""
     written = OLLAMA_WRITER.request(asked)
     return json.loads(written.body), written.dropped
 
 
-def chat(*messages: Message, **more: Any) -> Asked:
+def chat(*messages: Message, **more: Any) -> ChatRequest:
     """Make a request to chat."""
     return replace(ASKED, input_messages=list(messages), **more)
 
 
-def told(parts: list[Part], asked: Asked = ASKED, **more: Any) -> tuple[dict[str, Any], list[str]]:
+def told(parts: list[Part], asked: ChatRequest = ASKED, **more: Any) -> tuple[dict[str, Any], list[str]]:
     """Write a whole response; return its body and what could not be said."""
     message = Message(role="assistant", parts=parts, finish_reason="stop")
-    body, dropped = OLLAMA_WRITER.response(Answered(model="m", output_messages=[message], **more), asked, NOW)
+    body, dropped = OLLAMA_WRITER.response(ChatResponse(model="m", output_messages=[message], **more), asked, NOW)
     return json.loads(body), dropped
 
 
 @given(drawn.asked())
-def test_a_chat_comes_back_as_it_was(asked: Asked) -> None:
+def test_a_chat_comes_back_as_it_was(asked: ChatRequest) -> None:
     """What Ollama can be asked is read back from what is written, with nothing dropped."""
     written = OLLAMA_WRITER.request(asked)
     assert (written.path, written.query, written.dropped) == ("/api/chat", "", [])
@@ -72,7 +72,7 @@ def test_a_chat_comes_back_as_it_was(asked: Asked) -> None:
 
 
 @given(drawn.asked("text_completion"))
-def test_a_prompt_comes_back_as_it_was(asked: Asked) -> None:
+def test_a_prompt_comes_back_as_it_was(asked: ChatRequest) -> None:
     """The same of the completion of a prompt."""
     written = OLLAMA_WRITER.request(asked)
     assert (written.path, written.query, written.dropped) == ("/api/generate", "", [])
@@ -81,7 +81,7 @@ def test_a_prompt_comes_back_as_it_was(asked: Asked) -> None:
 
 @pytest.mark.parametrize("asked", [ASKED, PROMPTED])
 @given(data=st.data())
-def test_a_response_comes_back_as_it_was(asked: Asked, data: st.DataObject) -> None:
+def test_a_response_comes_back_as_it_was(asked: ChatRequest, data: st.DataObject) -> None:
     """What Ollama can answer is read back from what is written, and its package takes it."""
     answered = data.draw(drawn.answered())
     body, dropped = OLLAMA_WRITER.response(answered, asked, NOW)
@@ -92,7 +92,7 @@ def test_a_response_comes_back_as_it_was(asked: Asked, data: st.DataObject) -> N
 
 @pytest.mark.parametrize("asked", [ASKED, PROMPTED])
 @given(data=st.data())
-def test_a_stream_comes_back_as_it_was(asked: Asked, data: st.DataObject) -> None:
+def test_a_stream_comes_back_as_it_was(asked: ChatRequest, data: st.DataObject) -> None:
     """What is written of a stream, cut anywhere, is read as what it told; the package takes each line."""
     answered = data.draw(drawn.answered(streamed=True))
     writer = OLLAMA_WRITER.stream(asked, NOW)
@@ -339,14 +339,14 @@ def test_the_answer_to_a_prompt_has_its_own_shape() -> None:
 def test_other_choices_are_named() -> None:
     """There is room for one choice."""
     messages = [Message(role="assistant", parts=[Text(content=c)], finish_reason="stop") for c in "ab"]
-    body, dropped = OLLAMA_WRITER.response(Answered(output_messages=messages, conversation_id="c"), ASKED, NOW)
+    body, dropped = OLLAMA_WRITER.response(ChatResponse(output_messages=messages, conversation_id="c"), ASKED, NOW)
     assert json.loads(body)["message"]["content"] == "a"
     assert dropped == ["conversation", "choices[1]"]
 
 
 def test_a_response_that_is_an_error_is_written_as_one() -> None:
     """A provider may tell of an error in a body that looks well."""
-    body, _ = OLLAMA_WRITER.response(Answered(error_type="overloaded", error_message="busy"), ASKED, NOW)
+    body, _ = OLLAMA_WRITER.response(ChatResponse(error_type="overloaded", error_message="busy"), ASKED, NOW)
     assert json.loads(body) == {"error": "busy"}
 
 
@@ -437,6 +437,6 @@ def test_whatever_another_dialect_says_is_written_or_named(data: st.DataObject) 
     ollama._types.ChatRequest.model_validate(body)
     for message in body["messages"]:
         ollama.Message.model_validate(message)
-    response, _ = OLLAMA_WRITER.response(Answered(output_messages=asked.input_messages), asked, NOW)
+    response, _ = OLLAMA_WRITER.response(ChatResponse(output_messages=asked.input_messages), asked, NOW)
     ollama.ChatResponse.model_validate_json(response)
     assert msgspec.json.decode(response)["model"] == "qwen3"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     File,
     Message,
     Other,
@@ -28,7 +28,7 @@ def test_a_request_is_read_whole(read: Read) -> None:
     asked = CHAT_COMPLETIONS.read_request(read("chat_request.json"))
     tools = json.loads(bytes(asked.tool_definitions or b""))
     assert tools == [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
-    expected = Asked(
+    expected = ChatRequest(
         operation="chat",
         model="gpt-5.4",
         stream=True,
@@ -167,9 +167,9 @@ def test_tool_definitions_stay_as_they_stand(body: bytes, kept: bytes | None) ->
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"messages":7,"model":[]}', b"[" * 9999])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """What cannot be read leaves the operation only."""
-    assert Asked(operation="chat") == CHAT_COMPLETIONS.read_request(body)
-    assert Asked(operation="embeddings") == EMBEDDINGS.read_request(body)
-    assert Asked(operation="text_completion") == COMPLETIONS.read_request(body)
+    assert ChatRequest(operation="chat") == CHAT_COMPLETIONS.read_request(body)
+    assert ChatRequest(operation="embeddings") == EMBEDDINGS.read_request(body)
+    assert ChatRequest(operation="text_completion") == COMPLETIONS.read_request(body)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
 def test_prompts_and_embedding_inputs_are_user_messages(given: Any, parts: list[Part]) -> None:
     """A text, several, or the same in tokens, for completions and embeddings alike."""
     body = json.dumps({"model": "m", "prompt": given, "input": given, "user": "u", "dimensions": 8}).encode()
-    expected = Asked(
+    expected = ChatRequest(
         operation="embeddings",
         model="m",
         input_messages=[Message(role="user", parts=parts)],

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from gateway.dialects.conversation import (
-    Answered,
     Blob,
+    ChatResponse,
     Citation,
     Message,
     Part,
@@ -28,7 +28,7 @@ def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = No
     return Message(role="assistant", parts=list(parts), finish_reason=finish_reason, finish_word=finish_word)
 
 
-def streamed(data: bytes) -> Answered:
+def streamed(data: bytes) -> ChatResponse:
     """Read a stream that has no event that cannot be read."""
     reader = CHAT_COMPLETIONS.stream_reader()
     reader.feed(data)
@@ -47,7 +47,7 @@ def delta(**fields: Any) -> bytes:
 
 
 STREAMS = {
-    "chat_text.sse": Answered(
+    "chat_text.sse": ChatResponse(
         id="chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG",
         model="gpt-5.4-mini-2026-03-17",
         created=1790000000,
@@ -57,7 +57,7 @@ STREAMS = {
             input_tokens=1219, output_tokens=74, total_tokens=1293, cache_read_tokens=1024, reasoning_tokens=64
         ),
     ),
-    "chat_tools.sse": Answered(
+    "chat_tools.sse": ChatResponse(
         id="chatcmpl-tools",
         model="gpt-5.4-2026-03-05",
         created=1790000001,
@@ -70,7 +70,7 @@ STREAMS = {
             )
         ],
     ),
-    "chat_two_choices.sse": Answered(
+    "chat_two_choices.sse": ChatResponse(
         id="chatcmpl-two",
         model="gpt-5.4-2026-03-05",
         created=1790000002,
@@ -81,7 +81,7 @@ STREAMS = {
         ],
         usage=Usage(input_tokens=9, output_tokens=4, total_tokens=13),
     ),
-    "chat_reasoning.sse": Answered(
+    "chat_reasoning.sse": ChatResponse(
         id="gen-1",
         model="deepseek-reasoner",
         created=1790000003,
@@ -91,14 +91,14 @@ STREAMS = {
         ],
         usage=Usage(input_tokens=12, output_tokens=9, total_tokens=21, cache_read_tokens=0, reasoning_tokens=7),
     ),
-    "chat_refusal.sse": Answered(
+    "chat_refusal.sse": ChatResponse(
         id="chatcmpl-no",
         model="gpt-5.4-2026-03-05",
         created=1790000004,
         finish_reasons=["stop"],
         output_messages=[answer(Refusal(content="I can't help with that."), finish_reason="stop")],
     ),
-    "chat_cited.sse": Answered(
+    "chat_cited.sse": ChatResponse(
         id="chatcmpl-cited",
         model="gpt-5.4-search-preview",
         created=1790000011,
@@ -123,7 +123,7 @@ STREAMS = {
         ],
         usage=Usage(input_tokens=11, output_tokens=3, total_tokens=14, cache_read_tokens=0, reasoning_tokens=0),
     ),
-    "chat_calls.sse": Answered(
+    "chat_calls.sse": ChatResponse(
         id="chatcmpl-calls",
         model="gpt-5.4-2026-03-05",
         created=1790000012,
@@ -137,7 +137,7 @@ STREAMS = {
             )
         ],
     ),
-    "chat_error.sse": Answered(
+    "chat_error.sse": ChatResponse(
         id="chatcmpl-bad",
         model="gpt-5.4-2026-03-05",
         created=1790000005,
@@ -145,7 +145,7 @@ STREAMS = {
         error_type="server_error",
         error_message="The server had an error while processing your request.",
     ),
-    "completion.sse": Answered(
+    "completion.sse": ChatResponse(
         id="cmpl-1",
         model="gpt-3.5-turbo-instruct",
         created=1790000006,
@@ -207,7 +207,7 @@ def test_a_broken_stream_tells_what_came() -> None:
     call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a": '}}
     data = delta(role="assistant", content="So") + delta(tool_calls=[call])
     expected = answer(Text(content="So"), ToolCall(id="c", name="f", arguments='{"a": '), finish_reason=None)
-    assert Answered(output_messages=[expected]) == streamed(data + b'data: {"choices":[{"delta"')
+    assert ChatResponse(output_messages=[expected]) == streamed(data + b'data: {"choices":[{"delta"')
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_an_endless_event_counts_as_unread() -> None:
 )
 def test_what_is_almost_json_is_read(raw: bytes, content: str) -> None:
     """Bytes that other decoders take are read on a slow path, and one odd value costs no other."""
-    expected = Answered(output_messages=[answer(Text(content=content), finish_reason=None)])
+    expected = ChatResponse(output_messages=[answer(Text(content=content), finish_reason=None)])
     assert expected == streamed(b"data: " + raw + b"\n\n")
 
 
@@ -388,7 +388,7 @@ def test_errors_in_a_stream_are_told_in_many_shapes(event: bytes, error: tuple[s
 
 def test_a_whole_response_is_read(read: Read) -> None:
     """A response that was not streamed gives the same form."""
-    expected = Answered(
+    expected = ChatResponse(
         id="chatcmpl-whole",
         model="gpt-5.4-2026-03-05",
         finish_reasons=["tool_calls"],
@@ -444,14 +444,14 @@ def test_speech_is_read_with_its_words() -> None:
 )
 def test_error_bodies_are_read_in_many_shapes(body: bytes, error: tuple[str | None, str | None]) -> None:
     """An error body gives the provider's own type and message, and nothing else."""
-    expected = Answered(error_type=error[0], error_message=error[1])
+    expected = ChatResponse(error_type=error[0], error_message=error[1])
     assert expected == CHAT_COMPLETIONS.read_response(body)
 
 
 @pytest.mark.parametrize("name", ["embeddings.json", "embeddings_base64.json"])
 def test_embeddings_tell_model_and_usage(read: Read, name: str) -> None:
     """The vectors are not kept."""
-    expected = Answered(model="text-embedding-3-small", usage=Usage(input_tokens=8, total_tokens=8))
+    expected = ChatResponse(model="text-embedding-3-small", usage=Usage(input_tokens=8, total_tokens=8))
     assert expected == EMBEDDINGS.read_response(read(name))
 
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from openai.types.chat import ChatCompletion
 
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     Citation,
     Compaction,
     File,
@@ -34,12 +34,12 @@ from tests.dialects import strategies_chat as drawn
 from tests.dialects.telling import folded, read, told_of, written
 
 NOW = 1795162800.25
-ASKED = Asked(operation="chat", model="gpt-5.4", include_usage=True)
+ASKED = ChatRequest(operation="chat", model="gpt-5.4", include_usage=True)
 STRICT = drawing.STRICT
 GRAMMAR = {"syntax": "lark", "definition": "s"}
 
 
-def sent(asked: Asked, writer: Any = CHAT_WRITER) -> tuple[dict[str, Any], list[str]]:
+def sent(asked: ChatRequest, writer: Any = CHAT_WRITER) -> tuple[dict[str, Any], list[str]]:
     """Write a request that the SDK's types take; return its body and what could not be said."""
     request = writer.request(asked)
     body = json.loads(request.body)
@@ -47,9 +47,9 @@ def sent(asked: Asked, writer: Any = CHAT_WRITER) -> tuple[dict[str, Any], list[
     return body, request.dropped
 
 
-def chat(*messages: Message, **more: Any) -> Asked:
+def chat(*messages: Message, **more: Any) -> ChatRequest:
     """Make a request."""
-    return replace(Asked(operation="chat", model="m", input_messages=list(messages)), **more)
+    return replace(ChatRequest(operation="chat", model="m", input_messages=list(messages)), **more)
 
 
 def user(*parts: Part, **more: Any) -> Message:
@@ -71,7 +71,7 @@ PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
 
 
 @given(drawn.asked())
-def test_a_request_comes_back_as_it_was(asked: Asked) -> None:
+def test_a_request_comes_back_as_it_was(asked: ChatRequest) -> None:
     """What a chat can be asked is read back from what is written, with nothing dropped."""
     sent = MARKING_CHAT_WRITER.request(asked)
     assert (sent.path, sent.query, sent.dropped) == ("/chat/completions", "", [])
@@ -81,7 +81,7 @@ def test_a_request_comes_back_as_it_was(asked: Asked) -> None:
 
 
 @given(drawn.asked())
-def test_what_is_not_openais_own_is_left_out_and_named(asked: Asked) -> None:
+def test_what_is_not_openais_own_is_left_out_and_named(asked: ChatRequest) -> None:
     """Marks of what is to be cached are refused by OpenAI, and by most others."""
     sent = CHAT_WRITER.request(asked)
     plain = drawn.unmarked(asked)

@@ -7,9 +7,9 @@ from openai.types.chat import ChatCompletion
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     File,
     Message,
@@ -28,25 +28,25 @@ from tests.dialects import sdk_types
 from tests.dialects.telling import read, told_of, written
 
 NOW = 1795162800.25
-ASKED = Asked(operation="chat", model="gpt-5.4")
-OLDER = Asked(operation="text_completion", model="gpt-3.5-turbo-instruct", include_usage=True)
+ASKED = ChatRequest(operation="chat", model="gpt-5.4")
+OLDER = ChatRequest(operation="text_completion", model="gpt-3.5-turbo-instruct", include_usage=True)
 WEB = ServerToolCall(name="web_search", server_tool_call={"type": "web_search", "input": {}})
 
 
-def answer(*parts: Part, **more: Any) -> Answered:
+def answer(*parts: Part, **more: Any) -> ChatResponse:
     """Make a response with one choice."""
     message = Message(role="assistant", parts=list(parts), finish_reason=more.pop("finish_reason", "stop"))
-    return Answered(id="r-1", model="m", created=7, output_messages=[message], **more)
+    return ChatResponse(id="r-1", model="m", created=7, output_messages=[message], **more)
 
 
-def whole(answered: Answered, asked: Asked = ASKED) -> tuple[dict[str, Any], list[str]]:
+def whole(answered: ChatResponse, asked: ChatRequest = ASKED) -> tuple[dict[str, Any], list[str]]:
     """Write a whole response, that the SDK takes; return it and what could not be said."""
     body, dropped = CHAT_WRITER.response(answered, asked, NOW)
     (Completion if asked is OLDER else ChatCompletion).model_validate_json(body)
     return json.loads(body), dropped
 
 
-def streamed(answered: Answered, asked: Asked = ASKED) -> tuple[list[dict[str, Any]], list[str]]:
+def streamed(answered: ChatResponse, asked: ChatRequest = ASKED) -> tuple[list[dict[str, Any]], list[str]]:
     """Write a stream; return its chunks and what could not be said."""
     stream, writer = written(CHAT_WRITER, asked, told_of(answered, 99), NOW)
     assert stream.endswith(b"data: [DONE]\n\n")
@@ -140,7 +140,7 @@ def test_a_whole_response_as_it_is_written() -> None:
 def test_a_stream_as_it_is_written() -> None:
     """A role leads; a call begins with its id and name; where none of its arguments came they are an empty object."""
     usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7)
-    asked = Asked(operation="chat", model="m", include_usage=True)
+    asked = ChatRequest(operation="chat", model="m", include_usage=True)
     chunks, dropped = streamed(
         answer(Text(content="Hi"), ToolCall(id="c", name="f"), finish_reason="tool_calls", usage=usage), asked
     )
@@ -198,7 +198,7 @@ def test_texts_are_one_and_what_stood_between_is_named(parts: list[Part], text: 
 def test_reasons_are_those_that_clients_know(reason: str, word: str | None, told: str, dropped: list[str]) -> None:
     """Another word than the five would be none to them; what was meant is named."""
     message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
-    said = Answered(output_messages=[message])
+    said = ChatResponse(output_messages=[message])
     body, named = whole(said)
     assert (body["choices"][0]["finish_reason"], named) == (told, dropped)
     chunks, named = streamed(said)
@@ -227,7 +227,7 @@ def test_counts_that_are_unknown_are_left_out(usage: Usage | None, told: dict[st
     """Zero is a count; where one of the sums is known the SDK wants the other, too."""
     body, _ = whole(answer(Text(content="a"), usage=usage))
     assert body.get("usage") == told
-    chunks, _ = streamed(answer(Text(content="a"), usage=usage), Asked(operation="chat", include_usage=True))
+    chunks, _ = streamed(answer(Text(content="a"), usage=usage), ChatRequest(operation="chat", include_usage=True))
     assert [chunk["usage"] for chunk in chunks if not chunk["choices"]] == ([told] if told else [])
 
 
@@ -316,6 +316,6 @@ def test_a_stream_that_stops_without_an_end_has_none() -> None:
 
 def test_an_error_in_place_of_a_response_is_one() -> None:
     """A whole response that tells of an error becomes an error body."""
-    body, _ = CHAT_WRITER.response(Answered(error_type="api_error", error_message="No."), ASKED, NOW)
+    body, _ = CHAT_WRITER.response(ChatResponse(error_type="api_error", error_message="No."), ASKED, NOW)
     error = {"message": "No.", "type": "server_error", "param": None, "code": "api_error"}
     assert json.loads(body) == {"error": error}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     Citation,
     Compaction,
     File,
@@ -36,7 +36,7 @@ def test_a_request_is_read_whole(read: Read) -> None:
     asked = RESPONSES.read_request(read("responses_request.json"))
     tools = json.loads(bytes(asked.tool_definitions or b""))
     assert [tool["type"] for tool in tools] == ["function", "web_search"]
-    assert asked == Asked(
+    assert asked == ChatRequest(
         operation="chat",
         model="gpt-5.4",
         stream=True,
@@ -105,7 +105,7 @@ def test_a_request_is_read_whole(read: Read) -> None:
 def test_a_request_may_be_one_text() -> None:
     """A plain input is a user's message, and a conversation may be named by its id alone."""
     asked = RESPONSES.read_request(b'{"model":"m","input":"Hi","conversation":"conv_9","user":"u"}')
-    assert asked == Asked(
+    assert asked == ChatRequest(
         operation="chat",
         model="m",
         input_messages=[Message(role="user", parts=[Text(content="Hi")])],
@@ -216,4 +216,4 @@ def test_items_of_every_kind_have_a_place(item: dict[str, Any], message: Message
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"input":{},"instructions":[],"text":7}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """What cannot be read leaves the operation only."""
-    assert RESPONSES.read_request(body) == Asked(operation="chat")
+    assert RESPONSES.read_request(body) == ChatRequest(operation="chat")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.dialects.conversation import (
-    Answered,
     Blob,
+    ChatResponse,
     Message,
     Part,
     Reasoning,
@@ -44,7 +44,7 @@ def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = No
 
 
 STREAMS = {
-    "responses_text.sse": Answered(
+    "responses_text.sse": ChatResponse(
         id="resp_1",
         model=MODEL,
         created=CREATED,
@@ -60,7 +60,7 @@ STREAMS = {
         usage=USAGE,
         conversation_id="conv_1",
     ),
-    "responses_tools.sse": Answered(
+    "responses_tools.sse": ChatResponse(
         id="resp_2",
         model=MODEL,
         created=CREATED,
@@ -74,7 +74,7 @@ STREAMS = {
         ],
         usage=USAGE,
     ),
-    "responses_incomplete.sse": Answered(
+    "responses_incomplete.sse": ChatResponse(
         id="resp_3",
         model=MODEL,
         created=CREATED,
@@ -96,7 +96,7 @@ STREAMS = {
         ],
         usage=USAGE,
     ),
-    "responses_refusal.sse": Answered(
+    "responses_refusal.sse": ChatResponse(
         id="resp_7",
         model=MODEL,
         created=CREATED,
@@ -122,7 +122,7 @@ STREAMS = {
             reasoning_tokens=0,
         ),
     ),
-    "responses_failed.sse": Answered(
+    "responses_failed.sse": ChatResponse(
         id="resp_4",
         model=MODEL,
         created=CREATED,
@@ -131,7 +131,7 @@ STREAMS = {
         error_type="server_error",
         error_message="The model failed to generate a response.",
     ),
-    "responses_error.sse": Answered(
+    "responses_error.sse": ChatResponse(
         id="resp_5", model=MODEL, created=CREATED, error_type="rate_limit_exceeded", error_message="Slow down."
     ),
 }
@@ -238,7 +238,7 @@ def test_an_error_event_ends_the_stream(data: bytes) -> None:
     reader = RESPONSES.stream_reader()
     reader.feed(data)
     assert reader.ended
-    assert reader.answered() == Answered(error_type="a", error_message="c")
+    assert reader.answered() == ChatResponse(error_type="a", error_message="c")
 
 
 def test_an_event_that_cannot_be_read_costs_only_itself() -> None:
@@ -251,7 +251,7 @@ def test_an_event_that_cannot_be_read_costs_only_itself() -> None:
 
 def test_a_whole_response_is_read(read: Read) -> None:
     """A response that was not streamed gives the same form; reasoning that is hidden is an empty part."""
-    assert RESPONSES.read_response(read("responses_whole.json")) == Answered(
+    assert RESPONSES.read_response(read("responses_whole.json")) == ChatResponse(
         id="resp_6",
         model=MODEL,
         created=CREATED,
@@ -308,14 +308,16 @@ def test_how_a_response_ended_is_the_one_vocabularys(response: dict[str, Any], w
     """Status and details become a finish reason."""
     answered = RESPONSES.read_response(json.dumps({"output": [], **response}).encode())
     known = "max_output_tokens" if word == "length" else None
-    assert answered == Answered(finish_reasons=[word], output_messages=[answer(finish_reason=word, finish_word=known)])
+    assert answered == ChatResponse(
+        finish_reasons=[word], output_messages=[answer(finish_reason=word, finish_word=known)]
+    )
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress", None])
 def test_a_response_in_the_background_has_no_finish_reason(status: str | None) -> None:
     """What has not ended says so by saying nothing."""
     body = json.dumps({"id": "resp_1", "status": status, "output": []}).encode()
-    assert RESPONSES.read_response(body) == Answered(id="resp_1")
+    assert RESPONSES.read_response(body) == ChatResponse(id="resp_1")
 
 
 @pytest.mark.parametrize(
@@ -329,4 +331,4 @@ def test_a_response_in_the_background_has_no_finish_reason(status: str | None) -
 )
 def test_error_bodies_are_read(body: bytes, error: tuple[str | None, str | None]) -> None:
     """An error body gives the provider's own type and message, and nothing else."""
-    assert RESPONSES.read_response(body) == Answered(error_type=error[0], error_message=error[1])
+    assert RESPONSES.read_response(body) == ChatResponse(error_type=error[0], error_message=error[1])

@@ -6,8 +6,8 @@ from hypothesis import given
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     Citation,
     Compaction,
     File,
@@ -34,7 +34,7 @@ PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
 PNG_PART = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"}
 
 
-def sent(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
     """Write a request that the SDK's types take; return its body and what could not be said."""
     request = RESPONSES_WRITER.request(asked)
     body = json.loads(request.body)
@@ -42,9 +42,9 @@ def sent(asked: Asked) -> tuple[dict[str, Any], list[str]]:
     return body, request.dropped
 
 
-def chat(*messages: Message, **more: Any) -> Asked:
+def chat(*messages: Message, **more: Any) -> ChatRequest:
     """Make a request."""
-    return replace(Asked(operation="chat", model="m", input_messages=list(messages)), **more)
+    return replace(ChatRequest(operation="chat", model="m", input_messages=list(messages)), **more)
 
 
 def user(*parts: Part, **more: Any) -> Message:
@@ -61,7 +61,7 @@ ASK = user(Text(content="a"))
 
 
 @given(drawn.asked())
-def test_a_request_comes_back_as_it_was(asked: Asked) -> None:
+def test_a_request_comes_back_as_it_was(asked: ChatRequest) -> None:
     """What a response can be asked for is read back from what is written, with nothing dropped."""
     request = RESPONSES_WRITER.request(asked)
     assert (request.path, request.query, request.dropped) == ("/responses", "", [])

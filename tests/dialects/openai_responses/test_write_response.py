@@ -9,9 +9,9 @@ from openai.types.responses import Response
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Citation,
     Message,
     Part,
@@ -30,7 +30,7 @@ from tests.dialects import strategies_responses as drawn
 from tests.dialects.telling import folded, read, told_of, written
 
 NOW = 1795162800.25
-ASKED = Asked(
+ASKED = ChatRequest(
     operation="chat",
     model="gpt-5.4",
     system_instructions=[Text(content="Be short.")],
@@ -41,13 +41,13 @@ ASKED = Asked(
 )
 
 
-def answer(*parts: Part, **more: Any) -> Answered:
+def answer(*parts: Part, **more: Any) -> ChatResponse:
     """Make a response with one choice."""
     message = Message(role="assistant", parts=list(parts), finish_reason=more.pop("finish_reason", "stop"))
-    return Answered(id="resp_1", model="m", created=7, output_messages=[message], **more)
+    return ChatResponse(id="resp_1", model="m", created=7, output_messages=[message], **more)
 
 
-def whole(answered: Answered) -> tuple[dict[str, Any], list[str]]:
+def whole(answered: ChatResponse) -> tuple[dict[str, Any], list[str]]:
     """Write a whole response, that the SDK takes; return it and what could not be said."""
     body, dropped = RESPONSES_WRITER.response(answered, ASKED, NOW)
     Response.model_validate_json(body)
@@ -270,8 +270,8 @@ def test_how_it_ended_is_its_status(
 ) -> None:
     """Another reason than it has words for is named."""
     message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
-    body, named = whole(Answered(output_messages=[message]))
-    stream, _, streamed_named = streamed(told_of(Answered(output_messages=[message])))
+    body, named = whole(ChatResponse(output_messages=[message]))
+    stream, _, streamed_named = streamed(told_of(ChatResponse(output_messages=[message])))
     for said in (body, stream[-1]["response"]):
         assert (said["status"], (said["incomplete_details"] or {}).get("reason")) == (status, details)
         assert bool(said["error"]) == (status == "failed")
@@ -282,8 +282,8 @@ def test_how_it_ended_is_its_status(
 def test_other_choices_are_named() -> None:
     """There is room for one."""
     messages = [Message(role="assistant", parts=[Text(content=c)], finish_reason="stop") for c in "ab"]
-    assert whole(Answered(output_messages=messages))[1] == ["choices[1]"]
-    _, made, dropped = streamed(told_of(Answered(output_messages=messages)))
+    assert whole(ChatResponse(output_messages=messages))[1] == ["choices[1]"]
+    _, made, dropped = streamed(told_of(ChatResponse(output_messages=messages)))
     assert (made.output_text, dropped) == ("a", ["choices[1]"])
 
 
@@ -329,7 +329,7 @@ def test_errors_are_a_response_that_failed(word: str | None, error: dict[str, An
     assert (last["type"], last["response"]["error"]) == ("response.failed", error)
     [item] = last["response"]["output"]
     assert (item["status"], item["content"][0]["text"]) == ("incomplete", "Once upon")
-    body, _ = whole(Answered(error_type=word, error_message="No."))
+    body, _ = whole(ChatResponse(error_type=word, error_message="No."))
     assert (body["status"], body["error"]) == ("failed", error)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects import events
-from gateway.dialects.conversation import Answered, Asked, Message, Text, Tool, ToolCall, ToolCallResponse
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, Tool, ToolCall, ToolCallResponse
 from gateway.dialects.shared.custom_tools import Restoring, as_functions, names_of, restored, sibling_format
 from tests.dialects.telling import told_of
 
@@ -33,7 +33,7 @@ def test_what_is_sent_is_a_function_of_one_string() -> None:
         Message(role="assistant", parts=[called("ls", custom=True), ToolCall(id="d", name="look", arguments={})]),
         Message(role="tool", parts=[ToolCallResponse(id="c", response="a.txt", custom=True)]),
     ]
-    asked = Asked(
+    asked = ChatRequest(
         operation="chat", tools=[Tool(name="run", kind="custom", description="R"), look], input_messages=turns
     )
     sent = as_functions(asked)
@@ -59,7 +59,7 @@ def test_a_whole_call_is_its_text_again(arguments: Any, text: str) -> None:
     """Whatever a model put there becomes a text; calls of other tools are left."""
     other = ToolCall(id="d", name="look", arguments={"input": "x"})
     message = Message(role="assistant", parts=[called(arguments), other])
-    answered = Answered(output_messages=[message])
+    answered = ChatResponse(output_messages=[message])
     [back] = restored(answered, RUN).output_messages
     assert back.parts == [called(text, custom=True), other]
     assert restored(answered, frozenset()) is answered
@@ -102,7 +102,7 @@ def test_what_stands_beside_the_text_is_none_of_it() -> None:
 def test_other_events_pass_as_they_are() -> None:
     """Texts, other tools' calls and the ends."""
     message = Message(role="assistant", parts=[Text(content="a"), ToolCall(id="d", name="look", arguments={})])
-    told = list(told_of(Answered(id="r", output_messages=[message])))
+    told = list(told_of(ChatResponse(id="r", output_messages=[message])))
     assert restore(told) == told
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from gateway.dialects.conversation import (
-    Asked,
     Blob,
+    ChatRequest,
     File,
     Message,
     Other,
@@ -106,12 +106,12 @@ def test_ids_are_of_letters_that_are_taken(told: str | None, plain: str | None) 
 
 def test_only_the_first_prompt_is_a_chat() -> None:
     """Several prompts would be several answers; a chat is left as it is."""
-    asked = Asked(
+    asked = ChatRequest(
         operation="text_completion",
         input_messages=[Message(role="user", parts=[Text(content="a"), Text(content="b"), Text(content="c")])],
     )
     dropped = Dropped()
     assert one_prompt(asked, dropped).input_messages == [Message(role="user", parts=[Text(content="a")])]
     assert dropped.names == ["messages[0].parts[1]: prompt", "messages[0].parts[2]: prompt"]
-    chat = Asked(operation="chat", input_messages=asked.input_messages)
+    chat = ChatRequest(operation="chat", input_messages=asked.input_messages)
     assert one_prompt(chat, dropped) is chat

@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from gateway.dialects.conversation import Answered, Asked, Message, Part, Reasoning, Text, ToolCall, ToolCallResponse
+from gateway.dialects.conversation import (
+    ChatRequest,
+    ChatResponse,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolCallResponse,
+)
 from gateway.dialects.shared.opaque_state import carried, foreign, uncarried
 from tests.dialects import drawing as d
 from tests.dialects.pairs import SPOKEN
@@ -66,7 +75,7 @@ def test_a_provider_gets_back_what_proves_its_reasoning(by: str, client: str) ->
     # what the client was told, as it sends it back
     sent_back = _as_sent(client, message)
     turns = to.asked(json.dumps(sent_back).encode()).input_messages
-    asked = Asked(operation="chat", model="claude-sonnet-4-5", input_messages=[asks, *turns, result])
+    asked = ChatRequest(operation="chat", model="claude-sonnet-4-5", input_messages=[asks, *turns, result])
     request = spoken.writer.request(asked)
     again = [
         part for each in spoken.asked(request.body).input_messages for part in each.parts if isinstance(part, Reasoning)
@@ -76,8 +85,8 @@ def test_a_provider_gets_back_what_proves_its_reasoning(by: str, client: str) ->
 
 def _as_sent(client: str, message: Message) -> dict[str, Any]:
     """Write a response for a client; return what of it goes into the client's next request."""
-    answered = Answered(id="r-1", model="m", output_messages=[message])
-    body = json.loads(SPOKEN[client].writer.response(answered, Asked(operation="chat", model="m"), 1.0)[0])
+    answered = ChatResponse(id="r-1", model="m", output_messages=[message])
+    body = json.loads(SPOKEN[client].writer.response(answered, ChatRequest(operation="chat", model="m"), 1.0)[0])
     if client == "chat":
         return {"messages": [body["choices"][0]["message"]]}
     if client == "responses":

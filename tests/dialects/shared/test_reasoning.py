@@ -1,14 +1,14 @@
 import pytest
 
-from gateway.dialects.conversation import Asked
+from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared.reasoning import budget, level, lost
 from gateway.dialects.shared.unsupported import Dropped
 
 
-def asked(said: str | None, tokens: int | None, *, shown: bool | None = None) -> Asked:
+def asked(said: str | None, tokens: int | None, *, shown: bool | None = None) -> ChatRequest:
     """Ask for some thinking."""
     parameters = {"gen_ai.request.reasoning.level": said} if said else {}
-    return Asked(operation="chat", parameters=dict(parameters), reasoning_budget=tokens, show_reasoning=shown)
+    return ChatRequest(operation="chat", parameters=dict(parameters), reasoning_budget=tokens, show_reasoning=shown)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Message,
     Other,
     Part,
@@ -28,29 +28,29 @@ ANSWER = [Message(role="assistant", parts=[Text(content="y" * 21)])]
 
 def test_what_was_not_reported_is_estimated_from_its_length() -> None:
     """Four bytes are a token, rounded up, and a turn costs a little more; the result says what it is."""
-    usage = estimate(Asked(operation="chat", input_messages=HELLO), Answered(output_messages=ANSWER))
+    usage = estimate(ChatRequest(operation="chat", input_messages=HELLO), ChatResponse(output_messages=ANSWER))
     assert usage == Usage(input_tokens=14, output_tokens=6, total_tokens=20, source="estimated")
 
 
 def test_what_was_reported_stays() -> None:
     """Of a stream that broke, the counts that came are kept beside the estimate of the rest."""
-    answered = Answered(output_messages=ANSWER, usage=Usage(input_tokens=900, cache_read_tokens=800))
-    assert estimate(Asked(operation="chat", input_messages=HELLO), answered) == Usage(
+    answered = ChatResponse(output_messages=ANSWER, usage=Usage(input_tokens=900, cache_read_tokens=800))
+    assert estimate(ChatRequest(operation="chat", input_messages=HELLO), answered) == Usage(
         input_tokens=900, output_tokens=6, total_tokens=906, cache_read_tokens=800, source="estimated"
     )
-    reported = Answered(usage=Usage(output_tokens=3))
-    assert estimate(Asked(operation="chat", input_messages=HELLO), reported).output_tokens == 3
+    reported = ChatResponse(usage=Usage(output_tokens=3))
+    assert estimate(ChatRequest(operation="chat", input_messages=HELLO), reported).output_tokens == 3
 
 
 def test_instructions_and_tools_are_part_of_the_input() -> None:
     """All that the model reads is counted."""
-    asked = Asked(
+    asked = ChatRequest(
         operation="chat",
         system_instructions=[Text(content="z" * 8)],
         input_messages=HELLO,
         tool_definitions=msgspec.Raw(b'[{"a": 1}, {"b": 22}]'),
     )
-    assert estimate(asked, Answered()).input_tokens == 14 + 2 + 5
+    assert estimate(asked, ChatResponse()).input_tokens == 14 + 2 + 5
 
 
 @pytest.mark.parametrize(
@@ -68,23 +68,23 @@ def test_instructions_and_tools_are_part_of_the_input() -> None:
 )
 def test_parts_are_measured_in_bytes(part: Part, tokens: int) -> None:
     """Bytes of UTF-8 hold across scripts; a tool call is its name and the JSON of its arguments."""
-    answered = Answered(output_messages=[Message(role="assistant", parts=[part])])
-    assert estimate(Asked(operation="chat"), answered).output_tokens == tokens
+    answered = ChatResponse(output_messages=[Message(role="assistant", parts=[part])])
+    assert estimate(ChatRequest(operation="chat"), answered).output_tokens == tokens
 
 
 @pytest.mark.parametrize(
     "asked",
     [
-        Asked(operation="chat"),
-        Asked(operation="chat", input_messages=[Message(role="user", parts=[Uri(modality="image", uri="u")])]),
-        Asked(
+        ChatRequest(operation="chat"),
+        ChatRequest(operation="chat", input_messages=[Message(role="user", parts=[Uri(modality="image", uri="u")])]),
+        ChatRequest(
             operation="chat",
             input_messages=[
                 Message(role="tool", parts=[ToolCallResponse(response=[Blob(modality="image", content="AA==")])])
             ],
         ),
-        Asked(operation="chat", input_messages=HELLO, conversation_id="c"),
-        Asked(
+        ChatRequest(operation="chat", input_messages=HELLO, conversation_id="c"),
+        ChatRequest(
             operation="chat",
             input_messages=HELLO,
             parameters={"gen_ai.request.previous_response.id": "resp_1"},
@@ -92,6 +92,6 @@ def test_parts_are_measured_in_bytes(part: Part, tokens: int) -> None:
     ],
     ids=["unread", "an image", "an image from a tool", "a conversation", "an earlier response"],
 )
-def test_what_cannot_be_seen_is_not_estimated(asked: Asked) -> None:
+def test_what_cannot_be_seen_is_not_estimated(asked: ChatRequest) -> None:
     """Media have no length in tokens, and what the provider remembers is not in the request: unknown, never 0."""
-    assert estimate(asked, Answered()) == Usage(source="estimated")
+    assert estimate(asked, ChatResponse()) == Usage(source="estimated")

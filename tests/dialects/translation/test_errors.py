@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from gateway.dialects import events
-from gateway.dialects.conversation import Asked, Text
+from gateway.dialects.conversation import ChatRequest, Text
 from gateway.errors import Kind, kind_of_status
 from tests.dialects.pairs import SPOKEN
 from tests.dialects.telling import written
@@ -88,7 +88,7 @@ async def test_an_error_in_a_stream_reaches_the_client(upstream: Upstream, ask: 
         events.PartGrown(index=0, text="Once"),
         events.Broken(type="overloaded_error", message="Overloaded"),
     ]
-    data, writer = written(SPOKEN[client].writer, Asked(operation="chat", model="m"), told)
+    data, writer = written(SPOKEN[client].writer, ChatRequest(operation="chat", model="m"), told)
     upstream.answers(stream([data], content_type=writer.content_type))
     raised = {"chat": openai.APIError, "messages": anthropic.APIStatusError}.get(client)
     last: Any = None

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.dialects import events
-from gateway.dialects.conversation import Asked
+from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared.synthesize_stream import replay
 from tests.dialects.pairs import FIXTURES, REQUESTS, SPOKEN, STREAMS, WHOLE, family, pieces_of
 from tests.dialects.test_reading import variants
 
 NOW = 1795162800.25
-ASKED = Asked(operation="chat", model="m", stream=True, include_usage=True)
+ASKED = ChatRequest(operation="chat", model="m", stream=True, include_usage=True)
 LINES = [name for name in STREAMS if not name.endswith(".events")]
 _JUNK = [b'"', b"{", b"}", b"null", b"\n\n", b"\r", b"\xff", b"1e999", b"\\ud83d", b'"index":9,', b'"type":"x",']
 

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import (
-    Answered,
-    Asked,
     Blob,
+    ChatRequest,
+    ChatResponse,
     Message,
     Part,
     Reasoning,
@@ -32,14 +32,14 @@ from tests.dialects.pairs import FIXTURES, REQUESTS, SPOKEN, STREAMS, WHOLE, fam
 from tests.dialects.telling import folded, read, told_of
 
 NOW = 1795162800.25
-ASKED = Asked(operation="chat", model="claude-sonnet-5", stream=True, include_usage=True)
+ASKED = ChatRequest(operation="chat", model="claude-sonnet-5", stream=True, include_usage=True)
 PAIRS = list(product(SPOKEN, SPOKEN))
 # Their calls are told whole, and these want the counts, known or not.
 WHOLE_CALLS = {"gemini", "ollama"}
 COUNTING = {"messages", "bedrock"}
 
 
-def compare(said: Answered, arrived: Answered, dropped: list[str], to: str) -> None:
+def compare(said: ChatResponse, arrived: ChatResponse, dropped: list[str], to: str) -> None:
     """Check that a response arrived as it was said, or that what did not is named."""
     before, after = gist(said), gist(arrived)
     assert after.text == before.text
@@ -62,7 +62,7 @@ def _odd(part: Part) -> bool:
     return not isinstance(part, Text | Refusal | Reasoning | ToolCall)
 
 
-def custom_in(said: Answered) -> frozenset[str]:
+def custom_in(said: ChatResponse) -> frozenset[str]:
     """Return the names of the custom tools that are called, whose text elsewhere is within a function's arguments."""
     calls = (part for message in said.output_messages for part in message.parts if isinstance(part, ToolCall))
     return frozenset(call.name for call in calls if call.custom)
@@ -127,13 +127,13 @@ SAID = st.one_of(
 
 
 @st.composite
-def responses(draw: st.DrawFn) -> Answered:
+def responses(draw: st.DrawFn) -> ChatResponse:
     """Draw a response that every dialect can give."""
     parts = d.joined(draw(st.lists(SAID, min_size=1, max_size=5)), Reasoning)
     called = any(isinstance(part, ToolCall) for part in parts)
     reason = draw(st.sampled_from(["tool_calls" if called else "stop", "length", "content_filter"]))
     message = Message(role="assistant", parts=parts, finish_reason=reason)
-    return Answered(
+    return ChatResponse(
         id="r-1", model="m", finish_reasons=[reason], output_messages=[message], usage=draw(st.none() | d.usages())
     )
 
@@ -200,11 +200,11 @@ PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> Asked:
+def requests(draw: st.DrawFn) -> ChatRequest:
     """Draw a request in words that all dialects have."""
     system = [Text(content=draw(d.PROSE))] if draw(st.booleans()) else []
     form = draw(st.none() | st.just(ResponseFormat(type="json_schema", name="answer", schema=SCHEMA)))
-    return Asked(
+    return ChatRequest(
         operation="chat",
         model="claude-sonnet-5",
         system_instructions=list(system),
@@ -219,7 +219,7 @@ def requests(draw: st.DrawFn) -> Asked:
 @pytest.mark.parametrize(("by", "to"), PAIRS)
 @settings(max_examples=12)
 @given(asked=requests())
-def test_any_plain_request_passes_from_each_to_each(by: str, to: str, asked: Asked) -> None:
+def test_any_plain_request_passes_from_each_to_each(by: str, to: str, asked: ChatRequest) -> None:
     """What a client of one dialect asks is what a provider of another one is asked, or it is named."""
     sent = SPOKEN[by].writer.request(asked)
     first = SPOKEN[by].asked(sent.body, sent.path)

@@ -77,8 +77,8 @@ def test_anything_leads_somewhere_or_is_told(method, raw, anthropic, model, stre
     assert where.family in SPOKEN_TO
     assert where.provider is None or where.provider is route.provider
     assert route.target.startswith("/")
-    assert (route.sent is None) == (route.reply is None)
-    shown = forwarded(sent, route, decoded=False) if route.sent is None else translated(sent, route)
+    assert (route.translated_to is None) == (route.response_dialect is None)
+    shown = forwarded(sent, route, decoded=False) if route.translated_to is None else translated(sent, route)
     assert route.addressed or b"Cookie" not in {name for name, _ in shown}
     told = target(sent, route).decode("utf-8", "surrogateescape")
     assert told == route.target or where.family == "gemini"

@@ -178,7 +178,7 @@ def test_a_path_names_its_provider_and_target(providers, provider, target, upstr
     """Bare paths go by their API, mounted ones by the mount; a version stands there once, queries are kept."""
     route = _route(providers, "POST", target)
     assert (route.provider.name, route.target) == (provider, upstream)
-    assert route.sent is None
+    assert route.translated_to is None
 
 
 def test_a_client_that_sends_anthropic_headers_is_sent_there(providers):
@@ -340,7 +340,7 @@ def test_the_longest_prefix_wins_and_ones_own_before_a_built_in(config, model, p
 def test_a_prefix_in_a_path_is_taken_out_of_it(providers, target, provider, upstream):
     """The path that is sent names the model as the provider knows it; where it names none, the body does."""
     route = _route(providers, "POST", target)
-    assert (route.provider.name, route.target, route.sent) == (provider, upstream, None)
+    assert (route.provider.name, route.target, route.translated_to) == (provider, upstream, None)
     assert route.by_path == (provider not in {"local", "openai"})
 
 
@@ -358,7 +358,7 @@ def test_a_prefix_in_a_path_is_taken_out_of_it(providers, target, provider, upst
 def test_a_path_with_a_model_of_anothers_is_translated(providers, target, provider, sent):
     """Where the provider does not speak the path's dialect, and only there."""
     route = _route(providers, "POST", target)
-    assert (route.provider.name, route.sent and route.sent.name) == (provider, sent)
+    assert (route.provider.name, route.translated_to and route.translated_to.name) == (provider, sent)
     assert route.stream == ("stream" in target)
 
 
@@ -393,7 +393,11 @@ def test_a_mounted_path_never_looks_at_the_model(providers):
 def test_a_body_of_another_dialect_is_known_by_its_shape(providers, target, fields, spoken, sent, reply):
     """It is read as what it is, sent as the provider has it, and answered as the path answers."""
     route = _route(providers, "POST", target, fields=fields)
-    assert (route.spoken, route.sent and route.sent.name, route.reply) == (spoken, sent, reply)
+    assert (route.client_dialect, route.translated_to and route.translated_to.name, route.response_dialect) == (
+        spoken,
+        sent,
+        reply,
+    )
 
 
 @pytest.mark.parametrize(
@@ -466,5 +470,5 @@ def test_a_path_says_in_whose_words_errors_are(providers, family, target):
 def test_dialects_and_operations_are_known_by_path(providers, target, spoken, operation):
     """What is read for the trace, and what it is called there."""
     route = _route(providers, "POST", target)
-    assert (route.spoken, route.operation) == (spoken, operation)
+    assert (route.client_dialect, route.operation) == (spoken, operation)
     assert _route(providers, "GET", "/v1/chat/completions").operation == "relay"

@@ -17,7 +17,7 @@ from gateway.providers.table import Provider
 from gateway.proxy.routing.aliases import Candidate, keyed
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.retry import Ended, Stop
-from gateway.proxy.routing.schedule import Course, Step
+from gateway.proxy.routing.schedule import AttemptSchedule, ScheduledAttempt
 from tests.support.rules import OF_THE_KEY, RESTS, RETRYABLE, Gate, Running, backoff, provider
 
 ALMOST = 1e-5  # seconds
@@ -85,7 +85,7 @@ class Fleet(RuleBasedStateMachine):
         coming = running.order[from_:]
         running.order[from_:] = sorted(coming, key=lambda each: not self.available(each))
 
-    def made(self, running: Running, step: Step, place: int, wait: float) -> None:
+    def made(self, running: Running, step: ScheduledAttempt, place: int, wait: float) -> None:
         """Check what is true of every attempt, and take it down."""
         running.tries += 1
         assert running.tries <= running.policy.max_tries
@@ -111,7 +111,7 @@ class Fleet(RuleBasedStateMachine):
         running.underway.append(step)
         running.begins = start
 
-    def ended(self, running: Running, step: Step, kind: str | None, retry_after: float | None) -> None:
+    def ended(self, running: Running, step: ScheduledAttempt, kind: str | None, retry_after: float | None) -> None:
         """Take the end of an attempt."""
         running.underway = [each for each in running.underway if each is not step]
         self.gates[step.of].result(kind, self.now)
@@ -135,7 +135,7 @@ class Fleet(RuleBasedStateMachine):
         running.course.over()
         self.running.remove(running)
 
-    def one(self, data: st.DataObject, among: list[Running]) -> tuple[Running, Step]:
+    def one(self, data: st.DataObject, among: list[Running]) -> tuple[Running, ScheduledAttempt]:
         """Return an attempt that is under way; what it waited for is over."""
         running = data.draw(st.sampled_from(among))
         step = data.draw(st.sampled_from(running.underway))
@@ -157,7 +157,7 @@ class Fleet(RuleBasedStateMachine):
     def begin(self, data: st.DataObject, policy: RetryPolicy, count: int) -> None:
         """Take a request: the first available candidate in the listed order is asked at once."""
         listed = data.draw(st.permutations(self.fleet))[:count]
-        course = Course(listed, None, self.config, policy, self.health, self.now)
+        course = AttemptSchedule(listed, None, self.config, policy, self.health, self.now)
         running = Running(course, list(listed), policy)
         self.settle(running, 0)
         step = course.begin(self.now)
@@ -239,7 +239,7 @@ class Fleet(RuleBasedStateMachine):
                 self.now = max(self.now, running.begins)
                 self.fail(running, running.underway[-1], ended, jitter)
 
-    def fail(self, running: Running, step: Step, ended: Ended, jitter: float) -> None:
+    def fail(self, running: Running, step: ScheduledAttempt, ended: Ended, jitter: float) -> None:
         """Let an attempt fail, and see what follows."""
         kind, retry_after = ended.kind, ended.retry_after
         if len(running.underway) > 1:  # the other one is waited for
@@ -253,7 +253,7 @@ class Fleet(RuleBasedStateMachine):
             assert isinstance(then, Stop), then
             self.over(running)
             return
-        assert isinstance(then, Step), (then, expected)
+        assert isinstance(then, ScheduledAttempt), (then, expected)
         moves, waits_for, reason = expected
         assert then.reason == f"{reason} after {kind.value}"
         assert then.position == running.at + moves
@@ -268,7 +268,7 @@ class Fleet(RuleBasedStateMachine):
             self.settle(running, running.at)
         self.made(running, then, running.place, then.wait)
 
-    def follows(self, running: Running, step: Step, ended: Ended) -> tuple[int, bool, str] | None:
+    def follows(self, running: Running, step: ScheduledAttempt, ended: Ended) -> tuple[int, bool, str] | None:
         """Say what must follow: how many places further, whether after a wait, and why; None for giving up."""
         kind, policy = ended.kind.value, running.policy
         if running.tries == policy.max_tries:

@@ -19,7 +19,7 @@ from gateway.server.admin.configuration import ConfigPages, Control
 from gateway.server.admin.pages import pages
 from gateway.server.admin.sockets import socket_path
 from gateway.server.live_config.overrides import changing
-from gateway.server.live_config.published import Published
+from gateway.server.live_config.published import PublishedConfig
 from gateway.server.live_config.reload import Reloader
 from gateway.server.live_config.source import Source
 from tests.support.raw import Answer, exchange, request
@@ -182,7 +182,7 @@ async def test_a_worker_that_hangs_is_not_waited_for_without_end(upstream: Upstr
 @asynccontextmanager
 async def served(folder: Path, data: Path, **reloads: Any) -> AsyncIterator[Reloader]:
     """Serve the pages beside a gateway in this process, as its recorder would; `said` is where it reads its files."""
-    published = Published(0)
+    published = PublishedConfig(0)
     source = Source(data=data, environ={}, cwd=folder)
     reloader = Reloader(
         source,

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 from gateway.config.files import LARGEST
 from gateway.errors import ConfigError, GatewayError
 from gateway.server.live_config import overrides
-from gateway.server.live_config.overrides import Change, Kept, UnchangeableError, UnknownEntryError, changing, table_of
+from gateway.server.live_config.overrides import (
+    Change,
+    OverridableTable,
+    UnchangeableError,
+    UnknownEntryError,
+    changing,
+    table_of,
+)
 from gateway.server.live_config.source import Source
 
 LOCAL = {"base_url": "http://127.0.0.1:9/v1", "dialect": "openai-chat"}
@@ -34,12 +41,12 @@ class Folder:
         self.toml.write_text(toml)
         self.source = Source(data=path / "data", environ=environ, cwd=path)
 
-    def put(self, table: Kept, name: str, entry: Any) -> object:
+    def put(self, table: OverridableTable, name: str, entry: Any) -> object:
         """Set an entry."""
         with changing(self.source) as change:
             return change.put(table, name, entry)
 
-    def delete(self, table: Kept, name: str) -> object:
+    def delete(self, table: OverridableTable, name: str) -> object:
         """Delete an entry."""
         with changing(self.source) as change:
             return change.delete(table, name)
@@ -74,7 +81,7 @@ def test_entries_are_kept_whole_and_deleted_again(folder: Folder):
     assert sorted(each.name for each in folder.source.kept.parent.iterdir()) == ["config.json", "config.lock"]
 
 
-CANNOT: dict[str, tuple[Kept, str, Any, str]] = {
+CANNOT: dict[str, tuple[OverridableTable, str, Any, str]] = {
     "an unknown key": ("providers", "a", {"base_ur": "http://x"}, r"\$\.providers\.a\.base_ur: .*`base_url`"),
     "a wrong type": ("providers", "a", LOCAL | {"timeout": "x"}, r"\$\.providers\.a\.timeout: Expected `float"),
     "no table": ("providers", "a", [LOCAL], r"\$\.providers\.a: Expected `table`"),
@@ -232,7 +239,7 @@ _ACTS = st.lists(st.tuples(st.booleans(), st.sampled_from(["aliases", "api_keys"
 def test_any_names_are_kept_as_they_are(tmp_path_factory, acts):
     """What is kept, and in force, is what was set and not deleted since, whatever the names are."""
     folder = Folder(tmp_path_factory.mktemp("names"))
-    entries: dict[Kept, Any] = {
+    entries: dict[OverridableTable, Any] = {
         "aliases": {"candidates": [{"provider": "demo", "model": "chat"}]},
         "api_keys": {"value": "the-key"},
     }
@@ -244,7 +251,7 @@ def test_any_names_are_kept_as_they_are(tmp_path_factory, acts):
     assert (set(config.aliases), set(config.api_keys)) == (model["aliases"], model["api_keys"])
 
 
-def _act(change: Change, put: bool, table: Kept, name: str, entry: Any, model: dict[str, set[str]]) -> None:
+def _act(change: Change, put: bool, table: OverridableTable, name: str, entry: Any, model: dict[str, set[str]]) -> None:
     if put:
         change.put(table, name, entry)
         model[table].add(name)

@@ -17,7 +17,7 @@ import pytest
 
 from gateway.config.layers import Loaded
 from gateway.errors import ConfigError
-from gateway.server.live_config.published import Published, stamp
+from gateway.server.live_config.published import PublishedConfig, stamp
 from gateway.server.live_config.reload import Reloader, Watch
 from gateway.server.live_config.source import Source
 from tests.support.raw import connected, exchange, request
@@ -42,7 +42,7 @@ class Here:
         self.file = folder / "gateway.toml"
         self.file.write_text(toml)
         self.source = Source(data=folder / "data", environ=environ, cwd=folder)
-        self.published = Published(1)
+        self.published = PublishedConfig(1)
         self.said: list[str] = []
         self.changes: list[tuple[Loaded, Loaded]] = []
         self.now = 1000.0
@@ -259,7 +259,7 @@ def test_published_values_are_what_was_put(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "gateway.toml").write_text(f"[api_keys]\na = '{SECRET}'\n[providers.openai]\ntimeout = 3")
     environ = {"A_KEY": SECRET, os.fsdecode(b"\xfe"): os.fsdecode(b"\xff\xff")}
-    published = Published(0)
+    published = PublishedConfig(0)
     reloader = Reloader(
         Source(data=folder / "data", environ=environ, cwd=folder),
         published,
@@ -276,7 +276,7 @@ def test_published_values_are_what_was_put(tmp_path, monkeypatch):
     assert SECRET not in repr((published, read, read.loaded, published.status))
     monkeypatch.setattr("gateway.current._LARGEST", 100)
     with pytest.raises(ConfigError, match=r"too large: it has .* make it smaller"):
-        Published(0).put(current)
+        PublishedConfig(0).put(current)
 
 
 async def until(true: Callable[[], Any]) -> None:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.server.live_config.shared_memory import Cell, Slots
+from gateway.server.live_config.shared_memory import Slots, SnapshotCell
 
 # Each value is one number over and over, as often as a generator seeded by it says: what is torn or mixed shows.
 _VALUES = """
 import os, random, signal, struct, sys, time
-from gateway.shared import Cell
+from gateway.shared import SnapshotCell
 
 def value(number):
     return struct.pack("=Q", number) * random.Random(number).choice((0, 1, 7, 500, 20_000, 120_000))
@@ -30,7 +30,7 @@ def watched(cell, seconds):
         last = generation
     return seen
 
-cell = Cell(1_000_000)
+cell = SnapshotCell(1_000_000)
 """
 _READERS = """
 readers = []
@@ -86,14 +86,14 @@ def test_a_writer_that_is_killed_leaves_a_whole_value():
 @given(st.lists(st.binary(max_size=64), max_size=12))
 def test_what_was_published_last_is_read(values):
     """Whatever its size, and that of those before."""
-    cell = Cell(64)
+    cell = SnapshotCell(64)
     assert (cell.generation, cell.read()) == (0, (0, b""))
     for generation, value in enumerate(values, 1):
         assert cell.publish(value) == generation == cell.generation
         assert cell.read() == (generation, value)
 
 
-class _Late(Cell):
+class _Late(SnapshotCell):
     """A reader that looks, and is asleep while two values are published."""
 
     slept = False
@@ -119,12 +119,12 @@ def test_a_late_reader_gets_the_newest_value_with_its_own_generation():
 
 def test_what_is_too_large_is_refused_and_the_value_before_stays():
     """With a word on how much there is room for."""
-    cell = Cell(10)
+    cell = SnapshotCell(10)
     cell.publish(b"0123456789")
     with pytest.raises(GatewayError, match="it has 11 bytes, and there is room for 10"):
         cell.publish(b"0123456789a")
     assert cell.read() == (1, b"0123456789")
-    assert repr(cell) == "<Cell generation: 1>"
+    assert repr(cell) == "<SnapshotCell generation: 1>"
 
 
 def test_each_child_has_a_slot():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.store.jaeger import sql
-from gateway.store.jaeger.asked import Search
+from gateway.store.jaeger.parameters import Search
 from gateway.store.views import OF_OTHERS, columns_of_spans, typed
 from tests.support.store import START_NS, header, journal, over, sealed, span
 

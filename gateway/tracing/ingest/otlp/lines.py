@@ -11,7 +11,7 @@ import msgspec
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp.content import captured
 from gateway.tracing.ingest.otlp.reading import Malformed, Source
 from gateway.tracing.ingest.otlp.values import attributes_in
@@ -26,23 +26,23 @@ _encoder = msgspec.json.Encoder()
 Line = dict[str, Any]
 
 
-def whose(source: Source, keeping: Keeping) -> Line:
+def whose(source: Source, capture_policy: CapturePolicy) -> Line:
     """Return the part of a line that all spans of a source have."""
-    resource = _kept(attributes_in(source.resource.attributes), keeping)
+    resource = _kept(attributes_in(source.resource.attributes), capture_policy)
     name = resource.get("service.name")
     urls = {"resource_schema_url": source.resource_schema_url, "scope_schema_url": source.scope_schema_url}
     return {
         "service_name": name if isinstance(name, str) else None,
         "resource": resource,
         "otlp": {
-            "scope": _scope(source.scope, keeping),
+            "scope": _scope(source.scope, capture_policy),
             **{key: url for key, url in urls.items() if url},
             **_counted(resource_dropped=source.resource.dropped_attributes_count),
         },
     }
 
 
-def line_of(span: Span, of: Line, keeping: Keeping, received_ns: int) -> Line | Malformed:
+def line_of(span: Span, of: Line, capture_policy: CapturePolicy, received_ns: int) -> Line | Malformed:
     """Return a span as a line, what is wrong with it where it is none. `of`: what `whose` says of its source."""
     if why := _wrong(span):
         return Malformed(why)
@@ -54,15 +54,15 @@ def line_of(span: Span, of: Line, keeping: Keeping, received_ns: int) -> Line | 
         # Some write a parent that there is not as zeroes.
         "parent_span_id": span.parent_span_id.hex() if any(span.parent_span_id) else "",
         "trace_state": span.trace_state,
-        "name": keeping.redaction.text(span.name),
+        "name": capture_policy.redaction.text(span.name),
         "kind": _KINDS[span.kind],
         "service_name": of["service_name"],
         "start_ns": start,
         "status": _STATUS[span.status.code],
-        "status_message": keeping.redaction.text(span.status.message),
-        "events": [_event(event, keeping) for event in span.events],
-        "links": [_link(link, keeping) for link in span.links],
-        "attributes": _kept(attributes_in(span.attributes), keeping),
+        "status_message": capture_policy.redaction.text(span.status.message),
+        "events": [_event(event, capture_policy) for event in span.events],
+        "links": [_link(link, capture_policy) for link in span.links],
+        "attributes": _kept(attributes_in(span.attributes), capture_policy),
         "resource": of["resource"],
         "otlp": of["otlp"] | _rest(span),
         "received_ns": received_ns,
@@ -95,19 +95,19 @@ def _wrong(span: Span) -> str | None:
     return None
 
 
-def _event(event: Span.Event, keeping: Keeping) -> Line:
+def _event(event: Span.Event, capture_policy: CapturePolicy) -> Line:
     return {
-        "name": keeping.redaction.text(event.name),
+        "name": capture_policy.redaction.text(event.name),
         "time_ns": min(event.time_unix_nano, _LATEST),
-        "attributes": _kept(attributes_in(event.attributes), keeping),
+        "attributes": _kept(attributes_in(event.attributes), capture_policy),
     } | _counted(dropped=event.dropped_attributes_count)
 
 
-def _link(link: Span.Link, keeping: Keeping) -> Line:
+def _link(link: Span.Link, capture_policy: CapturePolicy) -> Line:
     line = {
         "trace_id": link.trace_id.hex(),
         "span_id": link.span_id.hex(),
-        "attributes": _kept(attributes_in(link.attributes), keeping),
+        "attributes": _kept(attributes_in(link.attributes), capture_policy),
     }
     if link.trace_state:
         line["trace_state"] = link.trace_state
@@ -124,13 +124,13 @@ def _rest(span: Span) -> Line:
     )
 
 
-def _kept(attributes: Line, keeping: Keeping) -> Line:
+def _kept(attributes: Line, capture_policy: CapturePolicy) -> Line:
     """Return attributes as they are kept; what is to be taken out goes before they are cut."""
-    return captured(keeping.redaction.value(attributes), keeping.capture.store, keeping.limit)
+    return captured(capture_policy.redaction.value(attributes), capture_policy.capture.store, capture_policy.limit)
 
 
-def _scope(scope: InstrumentationScope, keeping: Keeping) -> Line:
-    attributes = _kept(attributes_in(scope.attributes), keeping)
+def _scope(scope: InstrumentationScope, capture_policy: CapturePolicy) -> Line:
+    attributes = _kept(attributes_in(scope.attributes), capture_policy)
     said = {"name": scope.name, "version": scope.version, "attributes": attributes}
     return {name: value for name, value in said.items() if value} | _counted(dropped=scope.dropped_attributes_count)
 

@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from gateway.config.model import Capture
 from gateway.store.otlp import passing
 from gateway.store.otlp.encoding import request_of, weight
-from gateway.tracing.capture import Keeping
+from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp import replies
 from gateway.tracing.ingest.otlp.content import REDACTED, captured, is_content
 from gateway.tracing.ingest.otlp.lines import encoded, line_of, whose
@@ -30,14 +30,14 @@ from tests.support.receiver import attributes_of
 from tests.support.sent import as_json, pairs, requests, said, span, values, wrapped
 
 FULL = Capture(otlp="full")
-KEPT = Keeping(FULL)
+KEPT = CapturePolicy(FULL)
 
 
-def lines_of(body, read=spans_in_protobuf, keeping=KEPT):
+def lines_of(body, read=spans_in_protobuf, capture_policy=KEPT):
     """Return what becomes of a request's spans: lines, and what is wrong with others."""
     made = []
     for source, each in read(body):
-        line = each if isinstance(each, Malformed) else line_of(each, whose(source, keeping), keeping, 1)
+        line = each if isinstance(each, Malformed) else line_of(each, whose(source, capture_policy), capture_policy, 1)
         made.append(line if isinstance(line, Malformed) else json.loads(encoded(line)))
     return made
 

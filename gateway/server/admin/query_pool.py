@@ -10,11 +10,11 @@ _ROOMS = 4
 _WAITING_MAX = 64
 
 
-class Crowded(QueryError):  # noqa: N818  read as an outcome
+class TooManyQueries(QueryError):  # noqa: N818  read as an outcome
     """Too many queries run or wait already."""
 
 
-class Rooms:
+class QueryPool:
     """Asks the store by SQL; each query is a process of its own, with memory of its own."""
 
     def __init__(self, data: Path, settings: Sql) -> None:
@@ -24,12 +24,12 @@ class Rooms:
         self._waiting = 0
 
     def __repr__(self) -> str:
-        return f"<Rooms {self._data} running or waiting: {self._waiting}>"
+        return f"<QueryPool {self._data} running or waiting: {self._waiting}>"
 
     async def ask(self, sql: str, limit: int) -> Result:
-        """Return at most `limit` rows. Raises QueryError: Crowded, and what `gateway.query.run_sql` raises."""
+        """Return at most `limit` rows. Raises QueryError: TooManyQueries, and what `gateway.query.run_sql` raises."""
         if self._waiting >= _WAITING_MAX:
-            raise Crowded(f"{_WAITING_MAX} queries are running or waiting already; try again later")
+            raise TooManyQueries(f"{_WAITING_MAX} queries are running or waiting already; try again later")
         self._waiting += 1
         try:
             async with self._rooms:

@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from gateway.config.model import Sql
-from gateway.server.admin.rooms import Crowded, Rooms
+from gateway.server.admin.query_pool import QueryPool, TooManyQueries
 from gateway.store.query import QueryError
 from tests.support.store import small
 
 
 @pytest.fixture(name="rooms")
-def _rooms(tmp_path: Path) -> Rooms:
-    return Rooms(small(tmp_path), Sql())
+def _rooms(tmp_path: Path) -> QueryPool:
+    return QueryPool(small(tmp_path), Sql())
 
 
-async def test_a_query_too_many_is_refused_until_others_are_done(rooms: Rooms):
+async def test_a_query_too_many_is_refused_until_others_are_done(rooms: QueryPool):
     """Those that wait leave when their askers do."""
     loop = asyncio.get_running_loop()
     waiting = [loop.create_task(rooms.ask("SELECT 1", 1)) for _ in range(64)]
     await asyncio.sleep(0)
-    with pytest.raises(Crowded, match="64 queries"):
+    with pytest.raises(TooManyQueries, match="64 queries"):
         await rooms.ask("SELECT 1", 1)
     assert repr(rooms).endswith("running or waiting: 64>")
     for task in waiting:
@@ -30,7 +30,7 @@ async def test_a_query_too_many_is_refused_until_others_are_done(rooms: Rooms):
     assert (await rooms.ask("SELECT count(*) FROM exchanges", 1)).rows == [[3]]
 
 
-async def test_a_query_that_fails_leaves_its_room(rooms: Rooms):
+async def test_a_query_that_fails_leaves_its_room(rooms: QueryPool):
     """Its error is the asker's."""
     for _ in range(5):
         with pytest.raises(QueryError, match="nope"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.store.jaeger.asked import (
+from gateway.store.jaeger.parameters import (
     DEFAULT_LIMIT,
     MOST_TRACES,
     ParameterError,
