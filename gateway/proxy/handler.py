@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from time import monotonic, time
 from typing import Any
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 from msgspec import structs
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.config.model import Config
 from gateway.dialects.wire.content_coding import decode, worth_reading
 from gateway.dialects.wire.edit import Peek, peek
 from gateway.errors import ExchangeError, Kind
@@ -26,6 +25,7 @@ from gateway.proxy.chronicle import requests
 from gateway.proxy.error_response import send_error
 from gateway.proxy.list_models import Lister
 from gateway.proxy.relay import extra_headers
+from gateway.proxy.request_body import read_body
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.request_options import Options, from_headers, said_in
 from gateway.proxy.routing.routes import ParsedPath, asked_model, place
@@ -111,7 +111,8 @@ class Proxy:
                     return await _no_websocket(request, family, exchange)
                 if asked := self._lister.asked(request.method, where, setup):
                     return await self._lister.answer(request, asked, let_in, where, setup, exchange)
-                body = await self._read(request, exchange, setup.config)
+                config = setup.config
+                body = await read_body(request, config.limits.body_bytes, config.timeouts.idle, timer=exchange.waiting)
                 options = from_headers(said)
                 return await self._answer(request, where, let_in, body, options, setup, exchange)
             except ExchangeError as error:
@@ -193,39 +194,6 @@ class Proxy:
             authorize(request.raw_headers, None, self._token)
             raise
 
-    async def _read(self, request: web.Request, exchange: Exchange, config: Config) -> bytes:
-        """Return the request's body, in the coding it came in."""
-        limit = config.limits.body_bytes
-        if (request.content_length or 0) > limit:
-            raise _too_large(limit)
-        if not request.body_exists:
-            return b""
-        content = request.content
-        if content.is_eof():  # it came with the head
-            body = await content.readany()
-        else:
-            body = await exchange.waiting(_upload(content, limit, config.timeouts.idle))
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-
-
-async def _upload(content: StreamReader, limit: int, idle: float) -> bytes:
-    """Return a body that is still coming, as far as the limit and a bit. Raises ExchangeError where it stops coming."""
-    body = bytearray()
-    try:
-        while not content.at_eof() and len(body) <= limit:
-            async with asyncio.timeout(idle):
-                body += await content.readany()
-    except TimeoutError:
-        raise ExchangeError(
-            Kind.TIMEOUT,
-            f"No more of the request's body came within {idle:g} s (setting: $.timeouts.idle).",
-            status=408,
-            code="request_timeout",
-        ) from None
-    return bytes(body)
-
 
 def in_origin_form(request: web.Request) -> web.Request:
     """Return a request for a whole URL as one for what is below its host, as RFC 9112, section 3.2.2, has it."""
@@ -277,11 +245,3 @@ def _decoded(request: web.Request, body: bytes, where: ParsedPath) -> bytes | No
         return None
     coding = request.headers.get("Content-Encoding")
     return decode(body, coding) if coding else body
-
-
-def _too_large(limit: int) -> ExchangeError:
-    return ExchangeError(
-        Kind.TOO_LARGE,
-        f"The body is larger than {limit} bytes (setting: $.limits.body_bytes).",
-        code="body_too_large",
-    )

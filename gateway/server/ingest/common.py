@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from gateway.dialects.wire.content_coding import MAX_DECODED, TooLargeError, dec
 from gateway.errors import ExchangeError, Kind
 from gateway.proxy.auth import Token, authorize, refuse_foreign_page
 from gateway.proxy.headers import Headers
+from gateway.proxy.request_body import read_body
 from gateway.proxy.routing.request_options import capture_of, said_in
 from gateway.tracing.attributes import OPAQUE, REDACTED, secrets_in, taken_out
 from gateway.tracing.capture import CapturePolicy
@@ -46,31 +48,14 @@ def kept_of(headers: Headers, capture_policy: CapturePolicy) -> CapturePolicy:
 async def body_of(request: web.Request, config: Config, what: str) -> bytes:
     """Return a request's body, decoded. `what`: what is sent, for messages. Raises ExchangeError."""
     limit = min(config.limits.body_bytes, MAX_DECODED)
-    body = bytearray()
-    try:
-        while not request.content.at_eof() and len(body) <= limit:
-            async with asyncio.timeout(config.timeouts.idle):
-                body += await request.content.readany()
-    except TimeoutError:
-        raise ExchangeError(
-            Kind.TIMEOUT,
-            f"No more of the request's body came within {config.timeouts.idle:g} s (setting: $.timeouts.idle).",
-            status=408,
-            code="request_timeout",
-        ) from None
+    too_large = partial(_too_large, what)
+    body = await read_body(request, limit, config.timeouts.idle, too_large=too_large)
     coding = request.headers.get("Content-Encoding", "")
     try:
-        if len(body) > limit:
-            raise TooLargeError
         # A few bytes that are coded may be many.
-        return await aside(limit if coding else len(body), lambda: decode_whole(bytes(body), coding, limit))
+        return await offload(limit if coding else len(body), lambda: decode_whole(body, coding, limit))
     except TooLargeError:
-        raise ExchangeError(
-            Kind.TOO_LARGE,
-            f"The body is larger than {limit} bytes (setting: $.limits.body_bytes, at most {MAX_DECODED} for "
-            f"{what}); send fewer {what} at once.",
-            code="body_too_large",
-        ) from None
+        raise too_large(limit) from None
     except ValueError as error:
         raise ExchangeError(
             Kind.BAD_INPUT,
@@ -81,7 +66,16 @@ async def body_of(request: web.Request, config: Config, what: str) -> bytes:
         ) from None
 
 
-async def aside(size: int, made: Callable[[], Made]) -> Made:
+def _too_large(what: str, limit: int) -> ExchangeError:
+    return ExchangeError(
+        Kind.TOO_LARGE,
+        f"The body is larger than {limit} bytes (setting: $.limits.body_bytes, at most {MAX_DECODED} for "
+        f"{what}); send fewer {what} at once.",
+        code="body_too_large",
+    )
+
+
+async def offload(size: int, made: Callable[[], Made]) -> Made:
     """Return what is made of so many bytes: of few at once, of many in a thread, where it holds up nobody else.
 
     A thread of Python lets others have their turn every 5 ms, whatever it is busy with; two would keep them waiting

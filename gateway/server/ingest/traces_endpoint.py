@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.errors import ExchangeError, Kind
 from gateway.proxy.auth import Token
 from gateway.proxy.routing.runtime import RuntimeConfig
-from gateway.server.ingest.common import aside, body_of, kept_of, let_in, secrets_of, without
+from gateway.server.ingest.common import body_of, kept_of, let_in, offload, secrets_of, without
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp import replies
 from gateway.tracing.ingest.otlp.lines import Line, encoded, line_of, whose
@@ -89,7 +89,7 @@ class Receiving:
         capture_policy = kept_of(request.raw_headers, self._capture_policy)
         body = await body_of(request, config, "spans")
         secrets = secrets_of(request, self._token)
-        took = await aside(
+        took = await offload(
             len(body), lambda: _taken(body, encoding, capture_policy, received_ns, own=self._own, secrets=secrets)
         )
         for why, count in took.dropped.items():

@@ -1,0 +1,143 @@
+"""Reading a request's body: its limit of bytes, its idle timeout, and the time that is accounted for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import NamedTuple
+
+import pytest
+from aiohttp import web
+
+from gateway.errors import ExchangeError, Kind
+from gateway.proxy.request_body import body_too_large, read_body
+from tests.support.raw import Answer, Connection, connected
+
+LIMIT, IDLE = 1000, 0.1
+
+
+class Server(NamedTuple):
+    """A server that answers with the length of each body that it read, or with the error's code."""
+
+    url: str
+    timed: list[bytes]
+
+
+@pytest.fixture(name="server")
+async def _server() -> AsyncIterator[Server]:
+    timed: list[bytes] = []
+
+    async def timer(reading: Awaitable[bytes]) -> bytes:
+        body = await reading
+        timed.append(body)
+        return body
+
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            body = await read_body(request, LIMIT, IDLE, timer=timer)
+        except ExchangeError as error:
+            return web.Response(status=error.status, text=error.code)
+        return web.Response(body=body)
+
+    runner = web.AppRunner(app := web.Application(), auto_decompress=False)
+    app.router.add_route("*", "/", handle)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield Server(f"http://127.0.0.1:{runner.addresses[0][1]}", timed)
+    await runner.cleanup()
+
+
+async def sent(connection: Connection, *pieces: bytes) -> Answer:
+    """Send pieces one after the other, with a pause in which the server can read, and return the answer."""
+    for index, piece in enumerate(pieces):
+        if index:
+            await asyncio.sleep(0.02)
+        await connection.send(piece)
+    return await connection.answer()
+
+
+def head(*headers: bytes) -> bytes:
+    """Return the head of a POST."""
+    return b"\r\n".join([b"POST / HTTP/1.1", b"Host: test", *headers]) + b"\r\n\r\n"
+
+
+def length(count: int) -> bytes:
+    """Return a Content-Length."""
+    return b"Content-Length: %d" % count
+
+
+CHUNKED = b"Transfer-Encoding: chunked"
+
+
+async def test_a_request_without_a_body_is_empty(server: Server):
+    """A request without a body reads as no bytes, at once."""
+    async with connected(server.url) as connection:
+        answer = await sent(connection, head())
+    assert (answer.status, answer.body, server.timed) == (200, b"", [])
+
+
+async def test_a_body_that_arrives_with_its_head_takes_no_time(server: Server):
+    """A body in the same segment as its head is returned whole without calling the timer."""
+    async with connected(server.url) as connection:
+        answer = await sent(connection, head(length(5)) + b"whole")
+    assert (answer.status, answer.body, server.timed) == (200, b"whole", [])
+
+
+async def test_a_body_in_pieces_is_joined_and_timed(server: Server):
+    """A body that arrives in pieces is joined in order, and the timer awaits the read."""
+    async with connected(server.url) as connection:
+        answer = await sent(connection, head(length(9)), b"one", b"two", b"six")
+    assert (answer.status, answer.body, server.timed) == (200, b"onetwosix", [b"onetwosix"])
+
+
+@pytest.mark.parametrize("size", [LIMIT, LIMIT + 1])
+@pytest.mark.parametrize("framing", ["length at once", "length later", "chunked"])
+async def test_the_limit_is_the_last_size_that_is_read(size: int, framing: str, server: Server):
+    """A body of exactly the limit is read and one byte more is refused, whatever its framing."""
+    body = b"x" * size
+    pieces = {
+        "length at once": [head(length(size)) + body],
+        "length later": [head(length(size)), body],
+        "chunked": [head(CHUNKED), b"%x\r\n%b\r\n0\r\n\r\n" % (size, body)],
+    }[framing]
+    async with connected(server.url) as connection:
+        answer = await sent(connection, *pieces)
+    expected = (200, body) if size == LIMIT else (413, b"body_too_large")
+    assert (answer.status, answer.body) == expected
+
+
+async def test_a_length_beyond_the_limit_is_refused_unread(server: Server):
+    """A Content-Length beyond the limit is refused before any byte of the body has arrived."""
+    async with connected(server.url) as connection:
+        answer = await sent(connection, head(length(LIMIT + 1)))
+    assert (answer.status, answer.body, server.timed) == (413, b"body_too_large", [])
+
+
+async def test_reading_stops_soon_after_the_limit(server: Server):
+    """A chunked body without end is refused while it is still being sent."""
+    async with connected(server.url) as connection:
+        answer = await sent(connection, head(CHUNKED), b"%x\r\n%b\r\n" % (2 * LIMIT, b"x" * 2 * LIMIT))
+    assert (answer.status, answer.body) == (413, b"body_too_large")
+
+
+async def test_a_body_that_stops_arriving_is_refused(server: Server):
+    """A body of which nothing more arrives within the idle timeout is refused with 408."""
+    async with connected(server.url) as connection:
+        answer = await sent(connection, head(length(9)), b"one")
+    assert (answer.status, answer.body) == (408, b"request_timeout")
+
+
+async def test_the_timeout_is_for_each_piece(server: Server):
+    """A body that takes longer than the idle timeout is read, if no pause in it does."""
+    async with connected(server.url) as connection:
+        await connection.send(head(length(8)))
+        for piece in (b"aa", b"bb", b"cc", b"dd"):
+            await asyncio.sleep(IDLE * 0.5)
+            await connection.send(piece)
+        answer = await connection.answer()
+    assert (answer.status, answer.body) == (200, b"aabbccdd")
+
+
+def test_the_error_names_the_setting():
+    """The error for a large body has the limit, its setting, and status 413."""
+    error = body_too_large(7)
+    assert (error.kind, error.status, error.code) == (Kind.TOO_LARGE, 413, "body_too_large")
+    assert error.message == "The body is larger than 7 bytes (setting: $.limits.body_bytes)."
