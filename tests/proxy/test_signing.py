@@ -23,7 +23,7 @@ from gateway.proxy.upstream import Request
 from tests.support.aws import NOWHERE, signed_by
 from tests.support.raw import Answer, exchange, request
 from tests.support.running import InProcess
-from tests.support.upstream import ChatRequest as Received
+from tests.support.upstream import Asked as Received
 from tests.support.upstream import Step, Upstream, reply, stream
 
 MODEL = "us.anthropic.claude-opus-5-20260701-v1:0"
