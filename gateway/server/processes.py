@@ -24,8 +24,8 @@ from gateway.server.live_config.source import Source
 from gateway.server.log_filters import redact_libraries, redact_logs
 from gateway.server.supervisor import Lifeline
 from gateway.server.worker import Worker
+from gateway.store.metrics.instruments import WorkerGauges
 from gateway.store.metrics.page import metered
-from gateway.store.metrics.worker_gauges import Numbers
 from gateway.store.otlp.exporter import Exporter
 from gateway.store.recorder import Recorder
 from gateway.tracing.capture import policy_of
@@ -123,7 +123,7 @@ async def worker(
             wishes.look.clear()
     finally:
         await one.stop()
-        published.gauges.note(slot, Numbers())
+        published.gauges.note(slot, WorkerGauges())
 
 
 async def _followed(one: Worker, published: PublishedConfig, slot: int, generation: int) -> int:
@@ -163,7 +163,7 @@ async def looked_after(
     config: Config,
     environ: Mapping[str, str],
     routes: Iterable[web.RouteDef] = (),
-    workers: Callable[[], Iterable[Numbers]] = tuple,
+    workers: Callable[[], Iterable[WorkerGauges]] = tuple,
 ) -> AsyncIterator[Recorder]:
     """Prepare a data folder, and export from it and answer queries meanwhile. The recorder is still to be run.
 

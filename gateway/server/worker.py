@@ -24,7 +24,7 @@ from gateway.server.admin.sockets import socket_path
 from gateway.server.ingest.events_endpoint import Intake
 from gateway.server.ingest.traces_endpoint import Receiving
 from gateway.server.log_filters import HTTP_LOG, redact_logs
-from gateway.store.metrics.worker_gauges import Numbers
+from gateway.store.metrics.instruments import WorkerGauges
 from gateway.store.recorder import LIVE
 from gateway.tracing import tracer
 from gateway.tracing.journal import Journal
@@ -167,10 +167,10 @@ class Worker:
         self.journal.close()
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> WorkerGauges:
         """What the metrics tell of this worker beyond what its journal has."""
         connections, idle = self._client.connections
-        return Numbers(pid=os.getpid(), connections=connections, idle=idle)
+        return WorkerGauges(pid=os.getpid(), connections=connections, idle=idle)
 
     def health(self) -> dict[str, object]:
         """Return what /-/health says of this worker."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.store.metrics.exposition import OPEN_METRICS, PLAIN, text
+from gateway.store.metrics.exposition import Page, negotiate
 from gateway.store.metrics.folding import Fold
 
 TRACE, SPAN = "0" * 24 + "0000abcd", "000000000000abcd"
@@ -13,6 +13,7 @@ START_NS = 1_700_000_000_000_000_000
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*?)\})? (\S+)(?: # \{(.*?)\} (\S+) (\S+))?$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"(?:,|$)')
+_ESCAPE = re.compile(r"\\(.)")
 
 
 class Sample(NamedTuple):
@@ -42,7 +43,7 @@ def samples(page: str) -> list[Sample]:
 def _labels(said: str | None) -> dict[str, str]:
     found = _LABEL.findall(said or "")
     assert ",".join(f'{name}="{value}"' for name, value in found) == (said or "")
-    return {name: value.replace('\\"', '"').replace("\\n", "\n").replace("\\\\", "\\") for name, value in found}
+    return {name: _ESCAPE.sub(lambda found: {"n": "\n"}.get(found[1], found[1]), value) for name, value in found}
 
 
 def total(page: str, name: str, **labels: str) -> float:
@@ -56,7 +57,8 @@ def total(page: str, name: str, **labels: str) -> float:
 
 def page_of(fold: Fold, *, opened: bool = False) -> str:
     """Return what was folded as a page."""
-    return text(fold.families.values(), {"service.name": "gateway"}, OPEN_METRICS if opened else PLAIN).decode()
+    encode, _ = negotiate("application/openmetrics-text" if opened else "")
+    return encode(Page(fold.families.values(), {"service.name": "gateway"})).decode()
 
 
 def line(what: str, /, **more: Any) -> bytes:
@@ -81,3 +83,11 @@ def line(what: str, /, **more: Any) -> bytes:
         "event": {"t": "event", "event_id": "e", "type": "run:start"},
     }
     return msgspec.json.encode(shapes[what] | more) + b"\n"
+
+
+def folded(*lines: bytes) -> Fold:
+    """Fold lines of one journal."""
+    fold = Fold()
+    for each in lines:
+        fold.line(each, "w0")
+    return fold

@@ -10,7 +10,7 @@ import struct
 import zlib
 
 from gateway.errors import GatewayError
-from gateway.store.metrics.worker_gauges import Numbers
+from gateway.store.metrics.instruments import WorkerGauges
 
 MIB = 1024 * 1024
 
@@ -94,7 +94,7 @@ class Slots:
         return list(self._words[: self._count])
 
 
-_FIELDS = Numbers.__struct_fields__
+_FIELDS = WorkerGauges.__struct_fields__
 
 
 class Gauges:
@@ -111,12 +111,12 @@ class Gauges:
     def __repr__(self) -> str:
         return f"<Gauges {self.all()}>"
 
-    def note(self, worker: int, numbers: Numbers) -> None:
+    def note(self, worker: int, numbers: WorkerGauges) -> None:
         """Write a worker's numbers."""
         for index, field in enumerate(_FIELDS):
             self._words[worker * len(_FIELDS) + index] = getattr(numbers, field)
 
-    def all(self) -> list[Numbers]:
+    def all(self) -> list[WorkerGauges]:
         """Return what the workers say."""
         count = len(_FIELDS)
-        return [Numbers(*self._words[worker * count : (worker + 1) * count]) for worker in range(self._workers)]
+        return [WorkerGauges(*self._words[worker * count : (worker + 1) * count]) for worker in range(self._workers)]

@@ -1,40 +1,70 @@
-"""The counts as text: Prometheus's format, and OpenMetrics, which also has exemplars. Pure.
+"""Metrics as Prometheus scrapes them: its text format, or OpenMetrics with exemplars, both by prometheus_client.
 
-Names are made by OpenTelemetry's rules for Prometheus: dots become underscores, the unit is written out behind the
-name, a counter ends in `_total`.
+Names follow OpenTelemetry's rules for Prometheus: dots become underscores, the unit is written out at the end, and a
+counter ends in `_total`. Source: OpenTelemetry's specification, compatibility/prometheus_and_openmetrics.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client.core import Exemplar as SampleExemplar
+from prometheus_client.core import InfoMetricFamily, Metric, Sample, Timestamp
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
+from prometheus_client.registry import Collector
 
 from gateway.store.metrics.instruments import Instrument
-from gateway.store.metrics.series import Exemplar, Family
+from gateway.store.metrics.series import Exemplar, Family, Spread
 
-PLAIN = "text/plain; version=0.0.4; charset=utf-8"
-OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+Encoder = Callable[[Collector], bytes]
 
 _UNITS = {"s": "seconds", "By": "bytes"}
-_NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
-_QUALITY = re.compile(r";\s*q=([0-9.]+)")
+_INVALID = re.compile(r"[^a-zA-Z0-9_]")
+_QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+_MEDIA_TYPES = ("text/plain", "text/*", "*/*", "application/openmetrics-text")
 
 
-def accepted(accept: str) -> str:
-    """Return which of the two formats an Accept header prefers; the plain one where it does not say."""
-    best = {PLAIN: 0.0, OPEN_METRICS: 0.0}
-    for part in accept.split(","):
-        kind = part.partition(";")[0].strip().lower()
-        found = _QUALITY.search(part)
-        quality = float(found.group(1)) if found and found.group(1).count(".") < 2 else 1.0
-        if kind in {"text/plain", "text/*", "*/*", ""}:
-            best[PLAIN] = max(best[PLAIN], quality)
-        elif kind == "application/openmetrics-text":
-            best[OPEN_METRICS] = max(best[OPEN_METRICS], quality)
-    return OPEN_METRICS if best[OPEN_METRICS] and best[OPEN_METRICS] >= best[PLAIN] else PLAIN
+class Page(Collector):
+    """One scrape: all families that have a series, and `target_info` with the attributes of the resource."""
+
+    def __init__(self, families: Iterable[Family], resource: Mapping[str, str]) -> None:
+        self._families = families
+        self._resource = resource
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families in the library's form."""
+        for family in self._families:
+            if family.counts or family.spreads:
+                yield _metric(family)
+        yield InfoMetricFamily("target", "Attributes of the gateway's resource.", _labels(self._resource))
+
+
+def negotiate(accept: str) -> tuple[Encoder, str]:
+    """Return the encoder and the content type for an Accept header, the plain text format by default.
+
+    The library ignores qualities, so it is given the ranges of the highest quality only.
+    """
+    ranges: dict[float, list[str]] = {}
+    for each in accept.lower().split(","):
+        if each.partition(";")[0].strip() in _MEDIA_TYPES:
+            ranges.setdefault(_quality(each), []).append(each)
+    best = max(ranges, default=0.0)
+    try:
+        return choose_encoder(",".join(ranges[best]) if best else "")
+    except TypeError:  # a version that is not a number
+        return generate_latest, CONTENT_TYPE_PLAIN_0_0_4
+
+
+def _quality(media_range: str) -> float:
+    """Return the quality of a media range, from 0 to 1; 1 if it has none, or one that is malformed."""
+    for parameter in media_range.split(";")[1:]:
+        if found := _QUALITY.fullmatch(parameter.strip()):
+            return float(found[1])
+    return 1.0
 
 
 def name_of(instrument: Instrument) -> str:
-    """Return a metric's name in Prometheus, without what stands behind the names of its samples."""
-    name = _NO_NAME.sub("_", instrument.name)
+    """Return a metric's name in Prometheus, without the suffixes of its samples."""
+    name = _INVALID.sub("_", instrument.name)
     unit = _UNITS.get(instrument.unit)
     return f"{name}_{unit}" if unit and not name.endswith(f"_{unit}") else name
 
@@ -51,76 +81,42 @@ def sample_names(instrument: Instrument) -> tuple[str, ...]:
             return (f"{name}_bucket", f"{name}_sum", f"{name}_count")
 
 
-def text(families: Iterable[Family], resource: Mapping[str, str], style: str) -> bytes:
-    """Return the page in a format. `resource`: what `target_info` says of the gateway as a whole."""
-    opened = style == OPEN_METRICS
-    lines: list[str] = []
-    for family in families:
-        lines += _family(family, opened=opened)
-    target = "target" if opened else "target_info"
-    lines.append(f"# HELP {target} What the gateway says of itself.")
-    lines.append("# TYPE target info" if opened else "# TYPE target_info gauge")
-    lines.append(f"target_info{_braced(resource)} 1")
-    if opened:
-        lines.append("# EOF")
-    return ("\n".join(lines) + "\n").encode()
-
-
-def _family(family: Family, *, opened: bool) -> Iterator[str]:
+def _metric(family: Family) -> Metric:
     instrument = family.instrument
-    if not (family.counts or family.spreads):
-        return
-    name = name_of(instrument)
-    said = f"{name}_total" if instrument.sort == "counter" and not opened else name
-    yield f"# HELP {said} {instrument.help}"
-    yield f"# TYPE {said} {instrument.sort}"
-    if opened and instrument.unit in _UNITS:
-        yield f"# UNIT {said} {_UNITS[instrument.unit]}"
-    sample = sample_names(instrument)[0]
-    for labels, count in family.counts.items():
-        line = f"{sample}{_braced(family.named(labels))} {_number(count.value)}"
-        counted = opened and instrument.sort == "counter"
-        yield line + _exemplar(count.exemplar, 1.0) if counted else line
-    for labels, spread in family.spreads.items():
-        named = family.named(labels)
-        inner = _pairs(named)
-        before = f"{name}_bucket{{{inner}{',' if inner else ''}le="
-        below = 0
-        for bound, number, value, exemplar in zip(
-            (*instrument.bounds, None), spread.counts, spread.latest, spread.exemplars, strict=True
-        ):
-            below += number
-            line = f'{before}"{"+Inf" if bound is None else _bound(bound)}"}} {below}'
-            yield line + _exemplar(exemplar, value) if opened else line
-        yield f"{name}_sum{_braced(named)} {_number(spread.total)}"
-        yield f"{name}_count{_braced(named)} {below}"
+    metric = Metric(name_of(instrument), instrument.help, instrument.sort, _UNITS.get(instrument.unit, ""))
+    for values, count in family.counts.items():
+        exemplar = _exemplar(count.exemplar, 1.0) if instrument.sort == "counter" else None
+        labels = _labels(family.named(values))
+        metric.samples.append(Sample(sample_names(instrument)[0], labels, count.value, None, exemplar))
+    for values, spread in family.spreads.items():
+        metric.samples.extend(_histogram(instrument, _labels(family.named(values)), spread))
+    return metric
 
 
-def _bound(bound: float) -> str:
-    """Write a bound as OpenMetrics has it, in both formats: another spelling would be another series."""
-    return str(round(bound, 9))
+def _histogram(instrument: Instrument, labels: dict[str, str], spread: Spread) -> Iterator[Sample]:
+    bucket, total, count = sample_names(instrument)
+    below = 0
+    for bound, number, value, exemplar in zip(
+        (*instrument.bounds, None), spread.counts, spread.latest, spread.exemplars, strict=True
+    ):
+        below += number
+        # The same spelling in both formats: another one would be another series.
+        le = "+Inf" if bound is None else str(round(bound, 9))
+        yield Sample(bucket, labels | {"le": le}, below, None, _exemplar(exemplar, value))
+    yield Sample(total, labels, spread.total)
+    yield Sample(count, labels, below)
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
-
-
-def _exemplar(exemplar: Exemplar | None, value: float) -> str:
+def _exemplar(exemplar: Exemplar | None, value: float) -> SampleExemplar | None:
     if exemplar is None:
-        return ""
-    labels = f'trace_id="{exemplar.trace_id}",span_id="{exemplar.span_id}"'
-    return f" # {{{labels}}} {_number(value)} {exemplar.time_ns / 1e9:.3f}"
+        return None
+    ids = {"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}
+    return SampleExemplar(ids, value, Timestamp(*divmod(exemplar.time_ns, 10**9)))
 
 
-def _braced(labels: Mapping[str, str | int | bool]) -> str:
-    return f"{{{_pairs(labels)}}}" if labels else ""
+def _labels(attributes: Mapping[str, str | int | bool]) -> dict[str, str]:
+    return {_INVALID.sub("_", name): _text(value) for name, value in attributes.items()}
 
 
-def _pairs(labels: Mapping[str, str | int | bool]) -> str:
-    return ",".join(f'{_NO_NAME.sub("_", name)}="{_escaped(value)}"' for name, value in labels.items())
-
-
-def _escaped(value: str | int | bool) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value).replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+def _text(value: str | int | bool) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)

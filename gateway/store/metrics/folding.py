@@ -19,14 +19,13 @@ _PROVIDERS_MAX, _WORDS_MAX = 100, 60
 # What the conventions have for a value that is not well known.
 _OTHER = "_OTHER"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
-_EVENTS = frozenset({"run:start", "run:update", "step:start", "step:end", "step:error", "step:state"})
 
 
 class Fold:
     """The counts so far, and the exchanges in flight."""
 
     def __init__(self) -> None:
-        self.families = {instrument.name: Family(instrument) for instrument in i.FOLDED}
+        self.families = {instrument.name: Family(instrument, i.ZEROS.get(instrument, ())) for instrument in i.FOLDED}
         self._models = Known(MODELS_MAX)
         self._providers = Known(_PROVIDERS_MAX)
         self._errors = Known(_WORDS_MAX, _OTHER)
@@ -71,7 +70,7 @@ class Fold:
             case ReceivedDropped() if counts:
                 self._of(i.RECEIVED_DROPPED).add((self._words(line.reason),), line.count)
             case Event() if counts:
-                self._of(i.EVENTS).add((line.type if line.type in _EVENTS else "other",))
+                self._of(i.EVENTS).add((line.type if line.type in i.EVENT_TYPES else i.OTHER_EVENT,))
 
     def closed(self, journal: str) -> None:
         """Say that nobody writes to a journal any more: what is still open in it was interrupted."""

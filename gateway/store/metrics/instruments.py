@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.store.ledger import INTERRUPTED
+
 Sort = Literal["counter", "gauge", "histogram"]
 
 _DOUBLING = tuple(0.01 * 2**step for step in range(14))
@@ -37,6 +39,15 @@ _HTTP = (
 )
 _OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
+JOURNAL_DROPS = ("disk_full", "write_error", "too_long", "encoding")
+"""Reasons of the journal for a line that is not stored."""
+RECEIVED_DROPS = (*JOURNAL_DROPS, "malformed", "own", "twice")
+"""Those for an application's span; the last three are found before the journal."""
+EXPORT_DROPS = ("otlp_backlog", "never_ended", "refused", "rejected", "damaged")
+"""Reasons for a span that no collector gets."""
+EVENT_TYPES = ("run:start", "run:update", "step:start", "step:end", "step:error", "step:state")
+OTHER_EVENT = "other"
+
 _GEN_AI = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model")
 _ASKED = ("gateway.provider", "gen_ai.request.model")
 
@@ -57,6 +68,14 @@ class Instrument(Struct, frozen=True, kw_only=True):
     help: str
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
+
+
+class WorkerGauges(Struct, frozen=True):
+    """Gauges of one worker, read for each scrape. `pid` 0: the worker has not started, or has ended."""
+
+    pid: int = 0
+    connections: int = 0  # to providers
+    idle: int = 0  # of these, open for the next request
 
 
 def _counter(name: str, unit: str, what: str, *labels: str) -> Instrument:
@@ -267,3 +286,15 @@ OBSERVED = (
     CONNECTIONS,
     WORKERS,
 )
+
+ZEROS = {
+    EXCHANGES_STARTED: ((),),
+    EXCHANGES_ENDED: ((INTERRUPTED, None, None),),
+    EXCHANGES_DROPPED: tuple((reason,) for reason in JOURNAL_DROPS),
+    EVENTS: tuple((kind,) for kind in (*EVENT_TYPES, OTHER_EVENT)),
+    EVENTS_DROPPED: tuple((reason,) for reason in JOURNAL_DROPS),
+    RECEIVED: ((),),
+    RECEIVED_DROPPED: tuple((reason,) for reason in RECEIVED_DROPS),
+    DAMAGED: ((),),
+}
+"""Series whose labels are known beforehand. They begin at 0: `increase` misses the first of one that begins at 1."""

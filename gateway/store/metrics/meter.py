@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from gateway.config.model import MIB
 from gateway.store.metrics import instruments as i
-from gateway.store.metrics.exposition import accepted, text
+from gateway.store.metrics.exposition import Page, negotiate
 from gateway.store.metrics.folding import Fold
 from gateway.store.metrics.following import Following
 from gateway.store.metrics.observed import Sources
@@ -83,14 +83,12 @@ class Meter:
         with self._lock:
             active = self._fold.families[i.EXCHANGES_ACTIVE.name]
             active.set((), self._fold.in_flight)
-            self._fold.families[i.EXCHANGES_STARTED.name].add((), 0)
             return use([*self._fold.families.values(), *self._sources.families(self._following.unread)])
 
     async def page(self, accept: str) -> tuple[bytes, str]:
         """Return the page for an Accept header, and its content type."""
-        style = accepted(accept)
-        said = {key: str(value) for key, value in self.resource.items()}
-        return await asyncio.to_thread(self.read, lambda families: text(families, said, style)), style
+        encode, content_type = negotiate(accept)
+        return await asyncio.to_thread(self.read, lambda families: encode(Page(families, self.resource))), content_type
 
     def close(self) -> None:
         """Let go of the journals."""

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.store.metrics import instruments as i
-from gateway.store.metrics.instruments import Instrument
+from gateway.store.metrics.instruments import Instrument, WorkerGauges
 from gateway.store.metrics.series import Family, Labels
-from gateway.store.metrics.worker_gauges import Numbers
 from gateway.store.segments import store_files
 
 Observation = tuple[Instrument, Labels, float]
@@ -18,7 +17,7 @@ class Sources:
     """Where the numbers are from. `health`: what /-/health says of the recorder; `workers`: their own numbers."""
 
     def __init__(
-        self, data: Path, health: Callable[[], Mapping[str, Any]], workers: Callable[[], Iterable[Numbers]]
+        self, data: Path, health: Callable[[], Mapping[str, Any]], workers: Callable[[], Iterable[WorkerGauges]]
     ) -> None:
         self._data = data
         self._health = health
@@ -51,7 +50,7 @@ class Sources:
             yield i.EXPORTED, (), otlp["exported"]
             yield i.EXPORT_RETRIES, (), otlp["retries"]
             yield i.EXPORT_WAITING, (), otlp["lag_bytes"]
-            for reason, spans in otlp["dropped"].items():
+            for reason, spans in (dict.fromkeys(i.EXPORT_DROPS, 0) | otlp["dropped"]).items():
                 yield i.EXPORT_DROPPED, (reason,), spans
         running = [each for each in self._workers() if each.pid]
         yield i.WORKERS, (), len(running)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from gateway.store.metrics.instruments import WorkerGauges
 from gateway.store.metrics.meter import Meter
 from gateway.store.metrics.observed import Sources
-from gateway.store.metrics.worker_gauges import Numbers
 from gateway.store.otlp.exporter import METRICS, wanted
 from gateway.tracing import tracer
 
@@ -25,7 +25,7 @@ async def metered(
     data: Path,
     environ: Mapping[str, str],
     health: Callable[[], Mapping[str, Any]],
-    workers: Callable[[], Iterable[Numbers]],
+    workers: Callable[[], Iterable[WorkerGauges]],
 ) -> AsyncIterator[web.RouteDef]:
     """Count what is written from now on, and send it where the environment says; give the page that shows it.
 

@@ -5,7 +5,7 @@ what comes after them is counted under `other`. Pure: no clock, no lock.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -52,11 +52,14 @@ class Spread(Struct):
 
 
 class Family:
-    """All series of one metric, by the values of its labels. `overflow` has what came after too many of them."""
+    """All series of one metric, by the values of its labels; beyond `series_max`, one that counts all others.
 
-    def __init__(self, instrument: Instrument, series_max: int = SERIES_MAX) -> None:
+    `zeros`: the series of a counter that exist from the start.
+    """
+
+    def __init__(self, instrument: Instrument, zeros: Iterable[Labels] = (), series_max: int = SERIES_MAX) -> None:
         self.instrument = instrument
-        self.counts: dict[Labels, Count] = {}
+        self.counts: dict[Labels, Count] = {labels: Count() for labels in zeros}
         self.spreads: dict[Labels, Spread] = {}
         self._max = series_max
         self._overflow: Labels = (OVERFLOW,) * max(1, len(instrument.labels))
@@ -102,9 +105,7 @@ class Family:
         """Return a series' labels by name, those that apply."""
         if labels and labels[0] == OVERFLOW:
             return {OVERFLOW: True}
-        return {
-            name: value for name, value in zip(self.instrument.labels, labels, strict=True) if value not in (None, "")
-        }
+        return {name: value for name, value in zip(self.instrument.labels, labels, strict=True) if value is not None}
 
 
 class Known:
@@ -122,8 +123,8 @@ class Known:
         return f"<Known {len(self._names)} of {self._limit}>"
 
     def __call__(self, value: str | None, *, sure: bool = True) -> str | None:
-        """Return the value, or what stands for it; None where there is none."""
-        if value is None:
+        """Return the value, or its substitute. An empty one is None: to Prometheus both are a label that is missing."""
+        if not value:
             return None
         name = self._names.get(value)
         if name is not None:

@@ -126,12 +126,12 @@ class Delivery:
         return backoff if after is None else min(max(after, SHORTEST_DELAY), _LONGEST_WAIT)
 
     def drop(self, reason: str, spans: int) -> None:
-        """Count spans that will not be sent."""
+        """Count spans that will not be sent. The counts are replaced as a whole: other threads read them."""
         if not spans:
             return
         if reason not in self.dropped:
             log.warning("%d spans are not exported: %s; further ones are only counted", spans, reason)
-        self.dropped[reason] = self.dropped.get(reason, 0) + spans
+        self.dropped = self.dropped | {reason: self.dropped.get(reason, 0) + spans}
 
     def _narrowed(self, spans: int) -> bool:
         """Make the next batch half of one that was refused, then a span without content; False where it was that."""

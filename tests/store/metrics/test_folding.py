@@ -1,26 +1,23 @@
-"""What the lines of journals come to: which metric counts them, under which labels, and how that is written down."""
+"""Lines of journals as counts: the metric that counts each, and its labels."""
 
-import math
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.store.metrics import instruments
-from gateway.store.metrics.exposition import OPEN_METRICS, PLAIN, accepted, name_of, sample_names
 from gateway.store.metrics.folding import MODELS_MAX, Fold
-from gateway.store.metrics.instruments import FOLDED, OBSERVED, Instrument
-from gateway.store.metrics.series import OVERFLOW, Family, Known
-from tests.support.metered import SPAN, TRACE, line, page_of, samples, total
-
-
-def folded(*lines: bytes) -> Fold:
-    """Fold lines of one journal."""
-    fold = Fold()
-    for each in lines:
-        fold.line(each, "w0")
-    return fold
+from gateway.store.metrics.instruments import (
+    EVENT_TYPES,
+    EVENTS,
+    EVENTS_DROPPED,
+    JOURNAL_DROPS,
+    OTHER_EVENT,
+    RECEIVED_DROPPED,
+    RECEIVED_DROPS,
+    ZEROS,
+)
+from tests.support.metered import folded, line, page_of, samples, total
 
 
 def test_an_attempt_is_counted_by_the_conventions_names():
@@ -217,24 +214,6 @@ def test_what_is_open_in_a_closed_journal_was_interrupted():
     assert total(page_of(fold), "gateway_exchange_ended_total", gateway_outcome="interrupted") == 1
 
 
-_VALUES = st.floats(0, 1000) | st.sampled_from(instruments.OPERATION_DURATION.bounds)
-
-
-@given(st.lists(_VALUES, min_size=1, max_size=50))
-def test_a_histogram_has_each_value_once(values):
-    """In the bucket of the least bound that is not below it; the buckets of a page add up to the count."""
-    family = Family(instruments.OPERATION_DURATION)
-    labels = ("chat",) + (None,) * 4
-    for value in values:
-        family.record(labels, value)
-    (spread,) = family.spreads.values()
-    bounds = (*instruments.OPERATION_DURATION.bounds, math.inf)
-    for index, bound in enumerate(bounds):
-        assert sum(spread.counts[: index + 1]) == sum(value <= bound for value in values)
-    assert (spread.smallest, spread.largest) == (min(values), max(values))
-    assert spread.total == pytest.approx(sum(values))
-
-
 def test_models_are_named_up_to_a_limit():
     """What nobody answered to may take but half of the places, so that nonsense does not hide what is real."""
     nonsense = [line("attempt", outcome="bad_input", request_model=f"no-{n}", response_model=None) for n in range(500)]
@@ -249,115 +228,45 @@ def test_models_are_named_up_to_a_limit():
     assert total(page, "gateway_attempt_ended_total") == 1000
 
 
-def test_a_name_that_is_known_stays_and_a_long_one_is_cut():
-    """A name is no text."""
-    known = Known(2)
-    assert (known("a", sure=False), known("b", sure=False), known("c"), known("a"), known("d")) == (
-        "a", "other", "c", "a", "other",
-    )  # fmt: skip
-    assert len(Known(1)("x" * 1000) or "") == 120
-    assert known(None) is None
+@pytest.mark.parametrize("kind", EVENT_TYPES)
+def test_each_type_of_event_is_a_series(kind):
+    """Counted under its own name, beside a series at 0 for every other."""
+    fold = folded(line("event", type=kind))
+    assert {labels: count.value for labels, count in fold.families[EVENTS.name].counts.items()} == {
+        (each,): float(each == kind) for each in (*EVENT_TYPES, OTHER_EVENT)
+    }
 
 
-def test_series_beyond_the_limit_are_one():
-    """It says what it is, in the SDK's own word, and nothing is lost of the sum."""
-    family = Family(instruments.ATTEMPTS, series_max=3)
-    spreads = Family(instruments.FIRST_BYTE, series_max=3)
-    for number in range(10):
-        family.add(("ok", "first", "p", f"m{number}"))
-        spreads.record(("p", f"m{number}"), 1.0)
-    assert len(family.counts) == len(spreads.spreads) == 4
-    assert sum(count.value for count in family.counts.values()) == 10
-    (overflow,) = [labels for labels in family.counts if labels[0] == OVERFLOW]
-    assert family.named(overflow) == {"otel.metric.overflow": True}
-    assert family.counts[overflow].value == 7
+@pytest.mark.parametrize("instrument", ZEROS, ids=lambda each: each.name)
+def test_series_that_are_known_begin_at_0(instrument):
+    """Without a line yet, so that the first drop, damage or interruption is an increase."""
+    counts = Fold().families[instrument.name].counts
+    assert counts
+    assert {labels: count.value for labels, count in counts.items()} == dict.fromkeys(ZEROS[instrument], 0)
 
 
-# Whatever is added to these must be bounded, and tell nothing of a person.
-LABELS = {
-    "error.type",
-    "gateway.attempt.after",
-    "gateway.attempt.reason",
-    "gateway.dialect",
-    "gateway.event.type",
-    "gateway.outcome",
-    "gateway.phase",
-    "gateway.provider",
-    "gateway.reason",
-    "gateway.state",
-    "gateway.stream",
-    "gateway.usage.source",
-    "gen_ai.operation.name",
-    "gen_ai.provider.name",
-    "gen_ai.request.model",
-    "gen_ai.response.model",
-    "gen_ai.token.type",
-    "http.request.method",
-    "http.response.status_code",
-    "url.scheme",
-}
+@pytest.mark.parametrize("reason", JOURNAL_DROPS)
+def test_a_dropped_exchange_or_event_is_counted_in_the_series_that_began_at_0(reason):
+    """No reason of the journal makes a series of its own."""
+    fold = folded(line("dropped", reason=reason), b'{"t":"events_dropped","reason":"%b","count":3}' % reason.encode())
+    exchanges, events = (fold.families[name].counts for name in ("gateway.exchange.dropped", EVENTS_DROPPED.name))
+    assert {labels[0]: count.value for labels, count in exchanges.items() if count.value} == {reason: 1}
+    assert {labels[0]: count.value for labels, count in events.items() if count.value} == {reason: 3}
+    assert len(exchanges) == len(events) == len(JOURNAL_DROPS)
 
 
-def test_no_label_says_who_or_what_was_asked():
-    """No user, session, path or key."""
-    assert {label for instrument in (*FOLDED, *OBSERVED) for label in instrument.labels} == LABELS
+@pytest.mark.parametrize("reason", RECEIVED_DROPS)
+def test_a_dropped_span_of_an_application_is_counted_in_the_series_that_began_at_0(reason):
+    """Reasons found before the journal as well."""
+    fold = folded(b'{"t":"received_dropped","reason":"%b","count":2}' % reason.encode())
+    counts = fold.families[RECEIVED_DROPPED.name].counts
+    assert {labels[0]: count.value for labels, count in counts.items()} == dict.fromkeys(RECEIVED_DROPS, 0) | {
+        reason: 2
+    }
 
 
-def test_names_are_made_by_opentelemetrys_rules():
-    """The unit is written out behind the name, a counter ends in _total, and no two metrics have one name."""
-    assert name_of(instruments.OPERATION_DURATION) == "gen_ai_client_operation_duration_seconds"
-    assert sample_names(instruments.BACKOFF) == ("gateway_attempt_backoff_seconds_total",)
-    assert sample_names(instruments.STORE_BYTES) == ("gateway_store_size_bytes",)
-    assert sample_names(instruments.TOKEN_USAGE)[1] == "gen_ai_client_token_usage_sum"
-    names = [name for instrument in (*FOLDED, *OBSERVED) for name in sample_names(instrument)]
-    assert len(names) == len(set(names))
-
-
-def test_openmetrics_has_exemplars_and_ends():
-    """A bucket and a counter lead to the latest trace that they count, with its value; the plain format has none."""
-    fold = folded(line("start"), line("attempt"), line("exchange"))
-    opened, plain = page_of(fold, opened=True), page_of(fold)
-    exemplars = [sample for sample in samples(opened) if sample.exemplar is not None]
-    assert {sample.exemplar["trace_id"] for sample in exemplars} == {TRACE}
-    assert {sample.exemplar["span_id"] for sample in exemplars} == {SPAN}
-    (bucket,) = [each for each in exemplars if each.name.startswith("gen_ai_client_operation_duration")]
-    assert (bucket.labels["le"], bucket.exemplar["value"]) == ("2.56", "1.5")
-    assert opened.endswith("# EOF\n")
-    assert "# TYPE gateway_exchange_ended counter" in opened.splitlines()
-    assert "# UNIT gen_ai_client_operation_duration_seconds seconds" in opened.splitlines()
-    assert "# {" not in plain
-    assert "# TYPE gateway_exchange_ended_total counter" in plain.splitlines()
-
-
-@given(st.text(max_size=60))
-def test_any_model_can_be_read_back(model):
-    """Quotes, backslashes and line ends are escaped, in both formats."""
-    for opened in (False, True):
-        page = page_of(folded(line("attempt", request_model=model)), opened=opened)
-        (said,) = [each for each in samples(page) if each.name == "gateway_attempt_ended_total"]
-        assert said.labels.get("gen_ai_request_model", "") == model
-
-
-ACCEPT = [
-    ("", PLAIN),
-    ("*/*", PLAIN),
-    ("text/html,application/xhtml+xml,*/*;q=0.8", PLAIN),
-    ("application/openmetrics-text", OPEN_METRICS),
-    ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OPEN_METRICS),
-    ("application/openmetrics-text;q=0.2,text/plain;q=0.9", PLAIN),
-    ("application/openmetrics-text;q=0", PLAIN),
-    ("application/openmetrics-text;q=1.2.3", OPEN_METRICS),
-]
-
-
-@pytest.mark.parametrize(("accept", "style"), ACCEPT)
-def test_the_format_is_the_one_that_is_preferred(accept, style):
-    """By the qualities of an Accept header; Prometheus's own asks for OpenMetrics."""
-    assert accepted(accept) == style
-
-
-def test_an_instrument_is_listed_once():
-    """What is defined is emitted."""
-    defined = {value for value in vars(instruments).values() if isinstance(value, Instrument)}
-    assert defined == {*FOLDED, *OBSERVED}
-    assert len(FOLDED) + len(OBSERVED) == len(defined)
+def test_a_label_that_is_empty_is_one_that_is_missing():
+    """Prometheus takes both for one series, and refuses a page that has it twice."""
+    fold = folded(line("attempt", request_model=""), line("attempt", request_model=None))
+    (count,) = fold.families["gateway.attempt.ended"].counts.values()
+    assert count.value == 2

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.cli.demo import send
 from gateway.server.live_config.shared_memory import Gauges
-from gateway.store.metrics.worker_gauges import Numbers
+from gateway.store.metrics.instruments import WorkerGauges
 from tests.support.metered import samples, total
 from tests.support.raw import Answer, exchange, request
 from tests.support.running import Process, to
@@ -44,6 +44,15 @@ async def until(gateway: Process, fits: Callable[[str], bool]) -> str:
     raise AssertionError(said)
 
 
+async def published(gateway: Process) -> None:
+    """Wait until the view file lists the journals of both workers: it is replaced a moment after they begin."""
+    for _ in range(300):
+        if await asyncio.to_thread(gateway.ask, "SELECT count(*) FROM ledger") == [(2,)]:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("a journal is not in the view file")
+
+
 async def ask(gateway: Process, body: bytes = b'{"model":"gpt","messages":[]}') -> Answer:
     """Ask for a chat."""
     headers = [("Content-Type", "application/json")]
@@ -60,6 +69,7 @@ async def _demo(tmp_path: Path) -> AsyncIterator[Process]:
 async def test_the_page_agrees_with_sql(demo):
     """Exchanges, attempts, retries, tokens and durations are those of the store, whichever worker had them."""
     await send(demo.url, 9, lambda _done, _all: None)
+    await published(demo)
     said = await metrics(demo)
     (row,) = demo.ask(
         "SELECT count(*), count(*) FILTER (outcome = 'ok'), sum(retries), sum(duration_ms) / 1e3 FROM exchanges"
@@ -87,8 +97,11 @@ async def test_the_page_agrees_with_sql(demo):
 async def test_exemplars_lead_to_traces_of_the_store(demo):
     """OpenMetrics has them, for who asks for it; other readers get the plain format."""
     await send(demo.url, 1, lambda _done, _all: None)
+    await published(demo)
     opened, plain = await page(demo, OPEN), await page(demo)
-    assert opened.values(b"Content-Type") == [b"application/openmetrics-text; version=1.0.0; charset=utf-8"]
+    assert opened.values(b"Content-Type") == [
+        b"application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
+    ]
     assert plain.values(b"Content-Type") == [b"text/plain; version=0.0.4; charset=utf-8"]
     traces = {each.exemplar["trace_id"] for each in samples(opened.body.decode()) if each.exemplar}
     stored = {row[0] for row in demo.ask("SELECT trace_id FROM exchanges")}
@@ -213,11 +226,11 @@ async def test_with_a_token_the_page_needs_it(tmp_path):
 def test_each_worker_writes_its_own_numbers():
     """Through memory that is there before the fork; what it wrote last is what is read."""
     gauges = Gauges(2)
-    assert gauges.all() == [Numbers(), Numbers()]
+    assert gauges.all() == [WorkerGauges(), WorkerGauges()]
     pid = os.fork()
     if not pid:
-        gauges.note(1, Numbers(pid=7, connections=3, idle=2))
+        gauges.note(1, WorkerGauges(pid=7, connections=3, idle=2))
         os._exit(0)
     os.waitpid(pid, 0)
-    gauges.note(0, Numbers(pid=5))
-    assert gauges.all() == [Numbers(pid=5), Numbers(pid=7, connections=3, idle=2)]
+    gauges.note(0, WorkerGauges(pid=5))
+    assert gauges.all() == [WorkerGauges(pid=5), WorkerGauges(pid=7, connections=3, idle=2)]
