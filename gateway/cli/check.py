@@ -12,7 +12,7 @@ from msgspec import Struct
 from gateway.cli.tables import on_one_line, print_rows
 from gateway.config.layers import load
 from gateway.errors import ConfigError
-from gateway.providers.auth.aws_profiles import with_region
+from gateway.providers.auth.aws import with_region
 from gateway.proxy.routing import runtime
 from gateway.server.live_config import report as effective
 from gateway.server.live_config.report import Known, Reach, Setting

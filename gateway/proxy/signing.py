@@ -25,7 +25,7 @@ class CloudSigner:
     """Shows one worker's requests to the clouds. `clock` gives Unix times."""
 
     def __init__(self, client: Client, environ: Mapping[str, str], clock: Callable[[], float]) -> None:
-        self._aws = AwsCredentials(client, environ)
+        self._aws = AwsCredentials(environ)
         self._google = GoogleCredentials(client, environ)
         self._region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or _DEFAULT_REGION
         self._clock = clock

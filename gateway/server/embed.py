@@ -16,7 +16,7 @@ from aiohttp import web
 
 from gateway.config.model import Config, expand, made, problem
 from gateway.errors import ConfigError
-from gateway.providers.auth.aws_profiles import with_region
+from gateway.providers.auth.aws import with_region
 from gateway.proxy.routing import runtime
 from gateway.server.data_dir import hold
 from gateway.server.live_config.source import Source

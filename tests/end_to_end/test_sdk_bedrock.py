@@ -165,7 +165,7 @@ async def test_what_we_send_is_what_botocore_sends(upstream: Upstream, client: B
     written = CONVERSE_WRITER.request(CONVERSE.read_conversation(theirs.body, theirs.target))
     origin, _ = Origin.from_url(upstream.url)
     wire = Client()
-    chain = AwsCredentials(wire, {"AWS_ACCESS_KEY_ID": KEY.access_key, "AWS_SECRET_ACCESS_KEY": KEY.secret_key})
+    chain = AwsCredentials({"AWS_ACCESS_KEY_ID": KEY.access_key, "AWS_SECRET_ACCESS_KEY": KEY.secret_key})
     headers = authorized(
         await chain.get(NOW),
         "POST",

@@ -1,5 +1,6 @@
-"""What the tests of AWS's credentials share: keys as the services give them, and chains in a folder of the test's."""
+"""AWS credentials for tests: keys as the services return them, and chains that read files of one folder."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +13,9 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from gateway.errors import ExchangeError
 from gateway.providers.auth.aws import AwsCredentials
 from gateway.providers.auth.sigv4 import Credentials
-from gateway.providers.http.client import Client
 from tests.support.upstream import Asked, Step, reply
 
-NOW = 1_790_000_000.0
+NOW = float(int(time.time()))  # botocore compares with the real clock
 SECRETS = ("hidden", "wJalrXUtnFEMI", "s3cr3t")
 NOWHERE = {"AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -23,32 +23,33 @@ Made = Callable[..., AwsCredentials]
 
 
 def at(seconds: float) -> str:
-    """Return a time as AWS writes it."""
+    """Format a time, `seconds` after NOW, as AWS does."""
     return datetime.fromtimestamp(NOW + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def keys(name: str, expires: str | None = None) -> dict[str, str]:
-    """Make a key as the services give it."""
+    """Return a key as the services do."""
     given = {"AccessKeyId": f"AKIA{name}", "SecretAccessKey": f"hidden {name}", "Token": f"token {name}"}
     return given | ({"Expiration": expires} if expires else {})
 
 
 def key(name: str, expires: float | None = None) -> Credentials:
-    """Make the same as it is read."""
+    """Return the credentials that such a key is read as."""
     ends = None if expires is None else NOW + expires
     return Credentials(access_key=f"AKIA{name}", secret_key=f"hidden {name}", token=f"token {name}", expires=ends)
 
 
-def of_sts(name: str, expires: float = 3600) -> list[Step]:
-    """Make STS's answer."""
+def of_sts(name: str, expires: float = 3600, action: str = "AssumeRole") -> list[Step]:
+    """Return a response of STS."""
     given = keys(name, at(expires))
     given["SessionToken"] = given.pop("Token")
     inner = "".join(f"<{k}>{v}</{k}>" for k, v in given.items())
-    return reply(f"<R><Result><Credentials>{inner}</Credentials></Result></R>".encode(), content_type="text/xml")
+    xml = f"<{action}Response><{action}Result><Credentials>{inner}</Credentials></{action}Result></{action}Response>"
+    return reply(xml.encode(), content_type="text/xml")
 
 
 async def failure(chain: AwsCredentials, now: float = NOW) -> ExchangeError:
-    """Return why there are no credentials; no secret is in it."""
+    """Return the error of a chain without credentials; no secret is in it."""
     with pytest.raises(ExchangeError) as raised:
         await chain.get(now)
     assert not any(secret in str(raised.value) for secret in SECRETS)
@@ -56,15 +57,15 @@ async def failure(chain: AwsCredentials, now: float = NOW) -> ExchangeError:
     return raised.value
 
 
-def maker(client: Client, home: Path) -> Made:
-    """Return a maker of chains that look for files in `home`, and for no instance metadata unless told."""
+def maker(home: Path) -> Made:
+    """Return a maker of chains that read the files in `home`, without instance metadata unless enabled."""
 
-    def make(environ: dict[str, str] | None = None, *, config: str = "", credentials: str = "", **more: str):
+    def make(environ: dict[str, str] | None = None, *, config: str = "", credentials: str = "") -> AwsCredentials:
         folder = home / ".aws"
         folder.mkdir(exist_ok=True)
         (folder / "config").write_text(config)
         (folder / "credentials").write_text(credentials)
-        return AwsCredentials(client, NOWHERE | {"HOME": str(home)} | (environ or {}), **more)
+        return AwsCredentials(NOWHERE | {"HOME": str(home)} | (environ or {}))
 
     return make
 

@@ -1,8 +1,9 @@
-"""Where Google's access tokens come from: the application default credentials of Google's own libraries.
+"""Google access tokens for Vertex, by the order of application default credentials.
 
-In this order: a token in the environment, the file that GOOGLE_APPLICATION_CREDENTIALS names, the file that gcloud's
-`auth application-default login` leaves, the metadata server of a machine at Google. Sources: Google, "How Application
-Default Credentials works" and "About VM metadata"; google-auth 2.63.
+A token of the environment, the file that GOOGLE_APPLICATION_CREDENTIALS names, the file of gcloud's `auth
+application-default login`, the metadata server of a machine at Google. Files are exchanged for tokens by google-auth
+(`google_files`); the metadata server is asked here, because google-auth takes its address from the process's own
+environment when it is imported. Sources: Google, "How Application Default Credentials works" and "About VM metadata".
 """
 
 import asyncio
@@ -12,78 +13,71 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from msgspec import structs
+from msgspec import Struct, structs
 
-from gateway.errors import ExchangeError, Kind
-from gateway.providers.auth.google_accounts import SCOPE, Token, read_token, sendable, token_of
-from gateway.providers.auth.token_request import Refused, ask, json_object, passes, place
+from gateway.providers.auth.refresh import VERTEX, CredentialError, Refresher
+from gateway.providers.auth.token_request import json_object, request, split_url
 from gateway.providers.http.client import Client, ConnectFailed, ConnectTimeout
 
-# A machine's metadata server gives the same token until four minutes before its end. Source: google-auth (_helpers.py).
-_EARLY = 225.0  # seconds before its end at which a token is refreshed, if that is sooner than half its life
-_REREAD = 300.0  # seconds after which a token of which nobody says when it ends is looked for again
-_FAILED = 5.0  # seconds for which a failure is remembered
-_ABSENT = 60.0  # seconds for which it is remembered that there is no metadata server
-_METADATA = "169.254.169.254"  # not its name, which takes long to look up where nobody knows it
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+# A metadata server returns the same token until four minutes before its expiry. Source: google-auth (_helpers.py).
+_EARLY_SECONDS = 225.0
+_ABSENT_SECONDS = 60.0  # for which it is remembered that there is no metadata server
+_METADATA = "169.254.169.254"  # not its name, which is slow to resolve elsewhere
 _METADATA_SECONDS = 1.0
 _TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105
+_REMEDY = (
+    "Set GOOGLE_APPLICATION_CREDENTIALS to a credential file, or GOOGLE_OAUTH_ACCESS_TOKEN, "
+    "or run `gcloud auth application-default login`, in the gateway's environment."
+)
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """An access token. `expires` is a Unix time, None if unknown; `quota_project` is the project that is billed."""
+
+    access_token: str
+    expires: float | None = None
+    quota_project: str | None = None
+
+    def __repr__(self) -> str:
+        return "<Token>"
+
 
 Source = Callable[[float], Awaitable[Token | str]]
-"""Gives a token, or says why it has none."""
+"""Returns a token, or the reason why it has none."""
 
 
 class GoogleCredentials:
-    """The access token of one worker, kept until shortly before its end. Times are Unix times."""
+    """The access token of one environment, refreshed shortly before it expires. Times are Unix times."""
 
-    def __init__(self, client: Client, environ: Mapping[str, str], *, home: Path | None = None) -> None:
+    def __init__(self, client: Client, environ: Mapping[str, str]) -> None:
         self._client = client
         self._environ = environ
-        self._home = home or Path(environ.get("HOME") or "/")
-        self._lock = asyncio.Lock()
-        self._kept: Token | None = None
-        self._refresh_at = 0.0
-        self._failure: tuple[float, _Failure] | None = None
+        self._refresher = Refresher(self._find, early=_EARLY_SECONDS, code="google_credentials", remedy=_REMEDY)
         self._absent_until = 0.0
         self._at_google = False
 
     def __repr__(self) -> str:
-        return f"<GoogleCredentials {self._kept!r}>"
+        return f"<GoogleCredentials {self._refresher.current!r}>"
 
     @property
     def quota_project(self) -> str | None:
-        """The project that pays for what the last token is used for: `x-goog-user-project`, where one is told."""
-        project = self._environ.get("GOOGLE_CLOUD_QUOTA_PROJECT") or (self._kept.quota_project if self._kept else None)
+        """The project that is billed for the last token's use (`x-goog-user-project`), if one is configured."""
+        current = self._refresher.current
+        project = self._environ.get("GOOGLE_CLOUD_QUOTA_PROJECT") or (current.quota_project if current else None)
         return project if project and sendable(project) else None
 
     async def get(self, now: float) -> str:
-        """Return a token that is good now. Raises ExchangeError, which says what was tried."""
-        kept = self._kept
-        if kept is not None and (now < self._refresh_at or (_good(kept, now) and self._lock.locked())):
-            return kept.access_token
-        async with self._lock:
-            if self._kept is not None and now < self._refresh_at:
-                return self._kept.access_token
-            if self._failure is not None and now < self._failure[0]:
-                raise self._failure[1].error()
-            found = await self._find(now)
-            if isinstance(found, _Failure):
-                if self._kept is not None and _good(self._kept, now):
-                    self._refresh_at = min(now + _FAILED, self._kept.expires or now + _FAILED)
-                    return self._kept.access_token
-                self._failure = (now + _FAILED, found)
-                raise found.error()
-            self._kept = found
-            self._refresh_at = now + _REREAD
-            if found.expires is not None:
-                self._refresh_at = found.expires - min(_EARLY, (found.expires - now) / 2)
-            return found.access_token
+        """Return a token that is good at `now`. Raises ExchangeError with what was tried and the remedy."""
+        return (await self._refresher.get(now)).access_token
 
     def forget(self, token: str) -> None:
-        """Look for a token again next time: this one was refused."""
-        if self._kept is not None and self._kept.access_token == token:
-            self._kept = None
+        """Get another token at the next request: Google refused this one."""
+        current = self._refresher.current
+        if current is not None and current.access_token == token:
+            self._refresher.forget(current)
 
-    async def _find(self, now: float) -> "Token | _Failure":
+    async def _find(self, now: float) -> Token:
         tried: list[str] = []
         sources: list[tuple[str, Source]] = [
             ("environment", self._environment),
@@ -91,22 +85,25 @@ class GoogleCredentials:
             ("gcloud", self._gcloud_file),
             ("metadata server", self._metadata),
         ]
+        message = "There are no Google credentials."
+        retryable = False
         try:
             for name, source in sources:
                 found = await source(now)
                 if isinstance(found, Token):
                     return found
                 tried.append(f"{name}: {found}")
-        except Refused as error:
-            return _Failure(f"Google credentials could not be had: {error}.", tried, passing=error.passing)
-        return _Failure("There are no Google credentials.", tried)
+        except CredentialError as error:
+            message, retryable = f"Google credentials could not be obtained: {error}.", error.retryable
+        looked = f" Looked at {'; '.join(tried)}." if tried else ""
+        raise CredentialError(message + looked, retryable=retryable)
 
     async def _environment(self, now: float) -> Token | str:  # noqa: ARG002
         names = ("GOOGLE_OAUTH_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN")
         for name in names:
             if token := self._environ.get(name, "").strip():
                 if not sendable(token):
-                    raise Refused(f"what {name} holds is no access token")
+                    raise CredentialError(f"the value of {name} is no access token")
                 return Token(access_token=token)
         return f"neither {' nor '.join(names)} is set"
 
@@ -116,23 +113,24 @@ class GoogleCredentials:
             return "it is not set"
         found = await self._file(Path(path), now)
         if found is None:
-            raise Refused(f"{path}, which GOOGLE_APPLICATION_CREDENTIALS names, is not there")
+            raise CredentialError(f"{path}, which GOOGLE_APPLICATION_CREDENTIALS names, does not exist")
         return found
 
     async def _gcloud_file(self, now: float) -> Token | str:
-        told = self._environ.get("CLOUDSDK_CONFIG")
-        folder = Path(told) if told else self._home / ".config" / "gcloud"
-        path = folder / "application_default_credentials.json"
-        return await self._file(path, now) or f"{path} is not there"
+        path = gcloud_file(self._environ)
+        return await self._file(path, now) or f"{path} does not exist"
 
     async def _file(self, path: Path, now: float) -> Token | None:
         info = await asyncio.to_thread(_load, path)
         if info is None:
             return None
+        loop = asyncio.get_running_loop()
         try:
-            token = await token_of(self._client, info, now)
-        except Refused as error:
-            raise Refused(f"{path}: {error}", passing=error.passing) from None
+            files = await asyncio.to_thread(VERTEX.load, "gateway.providers.auth.google_files")
+            found, seconds = await asyncio.to_thread(files.exchange, info, self._client, loop)
+            token = _token(found, seconds, path.name, now)
+        except CredentialError as error:
+            raise CredentialError(f"{path}: {error}", retryable=error.retryable) from None
         project = info.get("quota_project_id")
         return structs.replace(token, quota_project=project if isinstance(project, str) else None)
 
@@ -140,65 +138,79 @@ class GoogleCredentials:
         if self._environ.get("NO_GCE_CHECK", "").lower() == "true":
             return "NO_GCE_CHECK is true"
         if now < self._absent_until:
-            return "none was there a moment ago"
+            return "there was none a moment ago"
         host = self._environ.get("GCE_METADATA_HOST") or self._environ.get("GCE_METADATA_ROOT") or _METADATA
         url = f"http://{host}{_TOKEN_PATH}?{urlencode({'scopes': SCOPE})}"
         flavor = [("Metadata-Flavor", "Google")]
         try:
-            place(url)
-        except Refused:
-            raise Refused("what GCE_METADATA_HOST holds is no host") from None
+            split_url(url)
+        except CredentialError:
+            raise CredentialError("the value of GCE_METADATA_HOST is no host") from None
         try:
-            answer = await ask(self._client, "GET", url, flavor, connect_seconds=_METADATA_SECONDS)
-        except Refused as error:
-            nobody = error.__cause__
-            if self._at_google or not isinstance(nobody, ConnectFailed | ConnectTimeout):
+            response = await request(self._client, "GET", url, flavor, connect_seconds=_METADATA_SECONDS)
+        except CredentialError as error:
+            absent = error.__cause__
+            if self._at_google or not isinstance(absent, ConnectFailed | ConnectTimeout):
                 raise
-            # A pod's is not there yet when the pod starts, and being refused costs no time.
-            if not isinstance(nobody, ConnectFailed) or nobody.reason != "refused":
-                self._absent_until = now + _ABSENT
+            # A pod's server may start after the pod, and a refused connection costs no time.
+            if not isinstance(absent, ConnectFailed) or absent.reason != "refused":
+                self._absent_until = now + _ABSENT_SECONDS
             return f"{host} cannot be reached"
-        if answer.headers.get("metadata-flavor") != "Google":
-            self._absent_until = now + _ABSENT
-            return f"what answers at {host} is not Google's"
+        if response.headers.get("metadata-flavor") != "Google":
+            self._absent_until = now + _ABSENT_SECONDS
+            return f"the server at {host} is not Google's"
         self._at_google = True
-        if answer.status == 404:
-            raise Refused("this machine has no service account")
-        if answer.status != 200:
-            raise Refused(f"the metadata server answered {answer.status}", passing=passes(answer.status))
-        return read_token(json_object(answer.body), "the metadata server", now)
+        if response.status == 404:
+            raise CredentialError("this machine has no service account")
+        if response.status != 200:
+            raise CredentialError(f"the metadata server answered {response.status}", retryable=response.retryable)
+        given = json_object(response.data)
+        return _token(given.get("access_token"), given.get("expires_in"), "the metadata server", now)
 
 
-def _good(token: Token, now: float) -> bool:
-    return token.expires is None or now < token.expires
+def gcloud_file(environ: Mapping[str, str]) -> Path:
+    """Return the path of the file that gcloud's login writes."""
+    folder = environ.get("CLOUDSDK_CONFIG") or Path(environ.get("HOME") or "/") / ".config" / "gcloud"
+    return Path(folder) / "application_default_credentials.json"
+
+
+def needs_library(environ: Mapping[str, str]) -> bool:
+    """Whether the environment's credentials are a file, which google-auth reads. Blocks."""
+    if environ.get("GOOGLE_OAUTH_ACCESS_TOKEN") or environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN"):
+        return False
+    return bool(environ.get("GOOGLE_APPLICATION_CREDENTIALS")) or gcloud_file(environ).exists()
+
+
+def sendable(token: str) -> bool:
+    """Whether a token can be the value of a header."""
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token
+
+
+def _token(access_token: Any, seconds: Any, issuer: str, now: float) -> Token:
+    """Return a token that is good for `seconds`. Raises CredentialError."""
+    if not isinstance(access_token, str) or not sendable(access_token):
+        raise CredentialError(f"{issuer} gave no access token")
+    if seconds is None:
+        return Token(access_token=access_token)
+    try:
+        left = float(seconds)
+    except (TypeError, ValueError, OverflowError):
+        raise CredentialError(f"{issuer} gave a token whose expiry is no number") from None
+    if not 0 < left < float("inf"):
+        raise CredentialError(f"{issuer} gave a token that has expired")
+    return Token(access_token=access_token, expires=now + left)
 
 
 def _load(path: Path) -> dict[str, Any] | None:
-    """Read a credential file; None where there is none. Blocks. Raises Refused for one that cannot be read."""
+    """Read a credential file; None if there is none. Blocks. Raises CredentialError."""
     try:
         value = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}") from None
+        raise CredentialError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise Refused(f"{path} holds no JSON object")
+        raise CredentialError(f"{path} holds no JSON object")
     return value
-
-
-class _Failure:
-    """Why there is no token."""
-
-    def __init__(self, message: str, tried: list[str], *, passing: bool = False) -> None:
-        looked = f" Looked at {'; '.join(tried)}." if tried else ""
-        self._message = (
-            f"{message}{looked} Set GOOGLE_APPLICATION_CREDENTIALS to a credential file, or GOOGLE_OAUTH_ACCESS_TOKEN, "
-            "or run `gcloud auth application-default login`, where the gateway runs."
-        )
-        self._kind = Kind.SENDING if passing else Kind.AUTH
-
-    def error(self) -> ExchangeError:
-        """Make an error of it: one for each exchange."""
-        return ExchangeError(self._kind, self._message, code="google_credentials")

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 from gateway.config import layers
 from gateway.config.layers import SETTINGS, Loaded
 from gateway.errors import ConfigError
-from gateway.providers.auth.aws_profiles import with_region
+from gateway.providers.auth.aws import with_region
 from gateway.proxy.routing import runtime
 
 

@@ -2,26 +2,23 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import botocore.session
 import pytest
 
 from gateway.errors import Kind
-from gateway.providers.auth.aws import Bearer, authorized
+from gateway.providers.auth.aws import Bearer, authorized, has_static_credentials, with_region
 from gateway.providers.auth.sigv4 import Credentials
-from gateway.providers.http.client import Client
 from tests.support.aws import NOW, Made, at, failure, key, keys, maker
 from tests.support.upstream import Step, Upstream, reply
 
 
 @pytest.fixture(name="made")
-async def _made(tmp_path: Path) -> AsyncIterator[Made]:
-    """Make chains that look for files in a folder of the test's."""
-    client = Client()
-    yield maker(client, tmp_path)
-    await client.close()
+def _made(tmp_path: Path) -> Made:
+    """Return a maker of chains that read files of the test's folder."""
+    return maker(tmp_path)
 
 
 async def test_a_bedrock_key_is_sent_as_it_is(made: Made) -> None:
@@ -38,7 +35,7 @@ async def test_keys_are_signed_with(made: Made) -> None:
     """Other credentials sign for Bedrock."""
     chain = made({"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "x", "AWS_SESSION_TOKEN": "t"})
     found = await chain.get(NOW)
-    sent = dict(authorized(found, "POST", "h", "/", "", [], b"", region="eu-west-1", now=NOW))
+    sent = dict(authorized(found, "POST", "h", "/", "", [], b"", region="eu-west-1", now=1_790_000_000.0))
     assert b"Credential=AKIA1/20260921/eu-west-1/bedrock/aws4_request" in sent[b"Authorization"]
     assert sent[b"X-Amz-Security-Token"] == b"t"
 
@@ -102,8 +99,8 @@ async def test_environment_and_files_are_read_as_botocore_reads_them(
     found = await chain.get(NOW)
     assert isinstance(found, Credentials)
     assert (found.access_key, found.secret_key, found.token) == (theirs.access_key, theirs.secret_key, theirs.token)
-    region = await chain.region()
-    assert region == (environ.get("AWS_REGION") or session.get_config_variable("region"))
+    region = await asyncio.to_thread(with_region, chain._environ)
+    assert (region.get("AWS_REGION") or region.get("AWS_DEFAULT_REGION")) == session.get_config_variable("region")
 
 
 async def test_files_may_stand_elsewhere(made: Made, tmp_path: Path) -> None:
@@ -114,18 +111,29 @@ async def test_files_may_stand_elsewhere(made: Made, tmp_path: Path) -> None:
     assert await chain.get(NOW) == Credentials(
         access_key="AKIAshared", secret_key="hidden shared", token="token shared"
     )
-    assert await chain.region() == "r"
+    assert (await asyncio.to_thread(with_region, chain._environ))["AWS_REGION"] == "r"
 
 
-async def test_a_configured_profile_stands_before_the_environment(made: Made) -> None:
-    """Where the gateway's configuration names a profile, the environment's keys are not it."""
-    chain = made(
-        {"AWS_ACCESS_KEY_ID": "AKIAenv", "AWS_SECRET_ACCESS_KEY": "x", "AWS_BEARER_TOKEN_BEDROCK": "b"},
-        config=CONFIG,
-        profile="work",
-    )
-    assert await chain.get(NOW) == Credentials(access_key="AKIAwork", secret_key="hidden%20work")
-    assert await chain.region() == "us-west-2"
+@pytest.mark.parametrize(
+    ("environ", "static"),
+    [
+        ({}, False),
+        ({"AWS_PROFILE": "p", "AWS_ROLE_ARN": "r"}, False),
+        ({"AWS_ACCESS_KEY_ID": "A"}, True),
+        ({"AWS_BEARER_TOKEN_BEDROCK": "b"}, True),
+    ],
+)
+def test_static_credentials_need_no_library(environ: dict[str, str], static: bool) -> None:
+    """Keys and a Bedrock key of the environment are used without botocore; nothing else is."""
+    assert has_static_credentials(environ) is static
+
+
+def test_a_broken_file_has_no_region(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    """A configuration file that cannot be parsed is named in a warning, and the environment stays as it is."""
+    environ = made(config="[default\nhidden")._environ
+    assert with_region(environ) == environ
+    assert ".aws/config is no AWS configuration, see line 1" in caplog.text
+    assert "hidden" not in caplog.text
 
 
 PROCESS = f"""[profile p]
@@ -152,18 +160,21 @@ async def test_a_process_gives_credentials(made: Made, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("raise SystemExit('hidden')", "ended with 1"),
-        ("print('hidden {')", "gave no JSON"),
-        ("print('[]')", "no JSON object of version 1"),
-        ("print('{\"Version\": 2}')", "no JSON object of version 1"),
-        ('print(\'{"Version": 1, "AccessKeyId": "A"}\')', "gave no AccessKeyId and SecretAccessKey"),
+        ("raise SystemExit('hidden')", "credential_process failed, or its output has no credentials"),
+        ("print('hidden {')", "botocore failed on the configuration (JSONDecodeError)"),
+        ("print('[]')", "botocore failed on the configuration (AttributeError)"),
+        ("print('{\"Version\": 2}')", "credential_process failed, or its output has no credentials"),
+        (
+            'print(\'{"Version": 1, "AccessKeyId": "A"}\')',
+            "credential_process failed, or its output has no credentials",
+        ),
         (
             'print(\'{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "hidden", "Expiration": "soon"}\')',
-            "Expiration that is no time",
+            "botocore failed on the configuration (ParserError)",
         ),
         (
             'print(\'{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "s", "Expiration": "2020-01-01T00:00Z"}\')',
-            "credentials that have expired",
+            "the refreshed credentials are still expired",
         ),
     ],
 )
@@ -171,21 +182,20 @@ async def test_a_process_that_gives_none_is_named(made: Made, tmp_path: Path, co
     """The error names the profile and what was wrong, and nothing of what was printed."""
     error = await failure(made({"AWS_PROFILE": "p"}, config=process(tmp_path, code)))
     assert said in error.message
-    assert "profile" in error.message
     assert error.kind is Kind.AUTH
 
 
 async def test_a_process_that_is_not_there_is_named(made: Made) -> None:
     """A command that cannot be run is told apart from one that fails."""
     error = await failure(made(config="[default]\ncredential_process = /no/such/program\n"))
-    assert "cannot be run: No such file or directory" in error.message
+    assert "/no/such/program cannot be read: No such file or directory" in error.message
 
 
 async def test_where_nothing_is_all_that_was_tried_is_named(made: Made) -> None:
     """Without any credentials the error lists each place."""
     error = await failure(made(config="[default]\nregion = r\n"))
-    assert error.message.startswith("There are no AWS credentials. Looked at environment: AWS_ACCESS_KEY_ID is not set")
-    for place in ("web identity: ", "profile default: ", "container: ", "instance metadata: ", ".aws/credentials"):
+    assert error.message.startswith("No AWS credentials were found: AWS_ACCESS_KEY_ID is not set")
+    for place in ("web identity", "profile 'default'", "container", "instance metadata", ".aws/credentials"):
         assert place in error.message
 
 
@@ -196,11 +206,11 @@ async def test_a_file_that_is_none_is_named(made: Made, text: str) -> None:
     assert ".aws/config is no AWS configuration" in error.message
 
 
-async def test_a_file_that_cannot_be_read_is_named(made: Made, tmp_path: Path) -> None:
-    """A folder in a file's place, and bytes that are no text, are told."""
+async def test_a_file_that_is_no_text_is_named(made: Made, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are reported with the file's path."""
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    for path, said in ((tmp_path, "Is a directory"), (tmp_path / "binary", "it is no UTF-8")):
-        assert said in (await failure(made({"AWS_CONFIG_FILE": str(path)}))).message
+    error = await failure(made({"AWS_CONFIG_FILE": str(tmp_path / "binary")}))
+    assert "binary is no AWS configuration" in error.message
 
 
 async def test_credentials_are_kept_until_they_have_to_be_refreshed(made: Made, upstream: Upstream) -> None:

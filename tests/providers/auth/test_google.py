@@ -60,7 +60,7 @@ async def test_the_environments_token_stands_first(made: Made, upstream: Upstrea
 async def test_what_is_no_token_is_named(made: Made, token: str) -> None:
     """What cannot stand in a header is told, and which variable holds it."""
     error = await failure(made({"CLOUDSDK_AUTH_ACCESS_TOKEN": token}))
-    assert "what CLOUDSDK_AUTH_ACCESS_TOKEN holds is no access token" in error.message
+    assert "the value of CLOUDSDK_AUTH_ACCESS_TOKEN is no access token" in error.message
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -107,11 +107,11 @@ async def test_files_are_found_as_google_auth_finds_them(
 
 async def test_a_file_that_is_named_has_to_be_there(made: Made, tmp_path: Path) -> None:
     """GOOGLE_APPLICATION_CREDENTIALS is not passed over where its file is missing or cannot be read."""
-    for path, said in (("/no/such.json", "is not there"), (str(tmp_path), "cannot be read: Is a directory")):
+    for path, said in (("/no/such.json", "does not exist"), (str(tmp_path), "cannot be read: Is a directory")):
         error = await failure(made({"GOOGLE_APPLICATION_CREDENTIALS": path}, gcloud=user("https://example.com")))
         assert said in error.message
         assert path in error.message
-        assert error.message.startswith("Google credentials could not be had: ")
+        assert error.message.startswith("Google credentials could not be obtained: ")
 
 
 async def test_where_nothing_is_all_that_was_tried_is_named(made: Made) -> None:
@@ -121,7 +121,7 @@ async def test_where_nothing_is_all_that_was_tried_is_named(made: Made) -> None:
         "There are no Google credentials. Looked at environment: neither GOOGLE_OAUTH_ACCESS_TOKEN nor "
         "CLOUDSDK_AUTH_ACCESS_TOKEN is set; GOOGLE_APPLICATION_CREDENTIALS: it is not set; gcloud: "
     )
-    for word in (".config/gcloud/application_default_credentials.json is not there", "NO_GCE_CHECK is true"):
+    for word in (".config/gcloud/application_default_credentials.json does not exist", "NO_GCE_CHECK is true"):
         assert word in error.message
     assert (error.kind, error.status) == (Kind.AUTH, 401)
 
@@ -163,8 +163,8 @@ async def test_a_metadata_server_of_others_is_not_asked_all_the_time(made: Made,
     """What does not say that it is Google's is not believed, and is left alone for a minute."""
     upstream.answers(granted("1"), granted("2", headers=GOOGLES))
     chain = made(at(upstream))
-    assert "metadata server: what answers at 127.0.0.1:" in (await failure(chain)).message
-    assert "metadata server: none was there a moment ago" in (await failure(chain, NOW + 59)).message
+    assert "metadata server: the server at 127.0.0.1:" in (await failure(chain)).message
+    assert "metadata server: there was none a moment ago" in (await failure(chain, NOW + 59)).message
     assert len(upstream.asked) == 1
     assert await chain.get(NOW + 64) == "hidden.2"
 
@@ -177,7 +177,7 @@ async def test_nobody_waits_often_for_a_metadata_server_that_is_not_there(made: 
         chain = made({"NO_GCE_CHECK": "", "GCE_METADATA_HOST": host})
         async with asyncio.timeout(6):
             assert f"metadata server: {host} cannot be reached" in (await failure(chain)).message
-        assert "metadata server: none was there a moment ago" in (await failure(chain, NOW + 59)).message
+        assert "metadata server: there was none a moment ago" in (await failure(chain, NOW + 59)).message
 
 
 @pytest.mark.parametrize(("host", "again"), [("127.0.0.1:9", "cannot be reached"), ("a..b", "a moment ago")])
@@ -202,7 +202,7 @@ async def test_a_metadata_server_that_was_there_is_missed(made: Made) -> None:
 async def test_a_host_that_is_none_is_named(made: Made) -> None:
     """What GCE_METADATA_HOST holds is told to be wrong."""
     error = await failure(made({"NO_GCE_CHECK": "", "GCE_METADATA_HOST": "[::1"}))
-    assert "what GCE_METADATA_HOST holds is no host" in error.message
+    assert "the value of GCE_METADATA_HOST is no host" in error.message
 
 
 async def test_a_token_is_kept_until_it_has_to_be_refreshed(made: Made, upstream: Upstream) -> None:
@@ -239,23 +239,27 @@ async def test_one_refresh_serves_all_that_wait(made: Made, upstream: Upstream) 
     assert await refreshing == "hidden.2"
 
 
-async def test_one_that_leaves_does_not_take_the_refresh_along(made: Made, upstream: Upstream) -> None:
-    """Where the exchange that asks is cancelled, the next one that waits asks."""
-    came = asyncio.Event()
+async def test_a_cancelled_request_does_not_cancel_the_refresh(made: Made, upstream: Upstream) -> None:
+    """If the exchange that began a refresh is cancelled, those that wait get the token of that one refresh."""
+    came, answering = asyncio.Event(), asyncio.Event()
 
     def held_back() -> Iterator[Step]:
         came.set()
-        yield asyncio.Event()
+        yield answering
+        yield from granted()
 
     upstream.answer = lambda _asked: held_back()
     chain = made(gcloud=user(upstream.url))
     first = asyncio.ensure_future(chain.get(NOW))
     await came.wait()
     second = asyncio.ensure_future(chain.get(NOW))
-    upstream.answers(granted())
+    await asyncio.sleep(0)
     first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    answering.set()
     assert await second == "hidden.1"
-    assert first.cancelled()
+    assert len(upstream.asked) == 1
 
 
 async def test_a_failed_refresh_is_no_failure_while_the_old_is_good(made: Made, upstream: Upstream) -> None:
@@ -340,7 +344,7 @@ async def test_no_secret_is_shown_anywhere(
             with suppress(Exception):
                 await chain.get(NOW)
             shown = f"{chain!r} {caplog.text}"
-            if chain._kept is None:
+            if chain._refresher.current is None:
                 shown += repr(await failure(chain))
             assert "hidden" not in shown
             assert pem().splitlines()[3] not in shown
