@@ -12,6 +12,7 @@ from msgspec import Struct
 from gateway.cli.tables import on_one_line, print_rows
 from gateway.config.layers import load
 from gateway.errors import ConfigError
+from gateway.providers.auth import extras
 from gateway.providers.auth.aws import with_region
 from gateway.proxy.routing import runtime
 from gateway.server.live_config import report as effective
@@ -47,6 +48,8 @@ def check(config: Path | None, data: Path, environ: Mapping[str, str], cwd: Path
         made = runtime.build(loaded.config, loaded.environ)
     except ConfigError as error:
         return msgspec.structs.replace(found, error=str(loaded.blamed(error)))
+    missing = extras.warnings(loaded.config, made.providers, loaded.environ)
+    found = msgspec.structs.replace(found, warnings=[*found.warnings, *missing])
     return msgspec.structs.replace(found, providers=effective.providers(made, loaded), aliases=effective.aliases(made))
 
 

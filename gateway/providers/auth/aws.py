@@ -13,7 +13,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from gateway.providers.auth.refresh import BEDROCK, CredentialError, Refresher
+from gateway.providers.auth.extras import BEDROCK
+from gateway.providers.auth.refresh import CredentialError, Refresher
 from gateway.providers.auth.sigv4 import Credentials, Headers, sign
 
 log = logging.getLogger("gateway")
@@ -89,11 +90,6 @@ class AwsCredentials:
             return await asyncio.to_thread(_from_chain, environ)
         except CredentialError as error:
             raise CredentialError(f"No AWS credentials were found: {error}.", retryable=error.retryable) from error
-
-
-def has_static_credentials(environ: Mapping[str, str]) -> bool:
-    """Whether the environment has a Bedrock key or keys, which need no library."""
-    return bool(environ.get("AWS_BEARER_TOKEN_BEDROCK") or environ.get("AWS_ACCESS_KEY_ID"))
 
 
 def _from_chain(environ: Mapping[str, str]) -> Credentials:

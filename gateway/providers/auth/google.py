@@ -15,7 +15,8 @@ from urllib.parse import urlencode
 
 from msgspec import Struct, structs
 
-from gateway.providers.auth.refresh import VERTEX, CredentialError, Refresher
+from gateway.providers.auth.extras import VERTEX, gcloud_file
+from gateway.providers.auth.refresh import CredentialError, Refresher
 from gateway.providers.auth.token_request import json_object, request, split_url
 from gateway.providers.http.client import Client, ConnectFailed, ConnectTimeout
 
@@ -166,19 +167,6 @@ class GoogleCredentials:
             raise CredentialError(f"the metadata server answered {response.status}", retryable=response.retryable)
         given = json_object(response.data)
         return _token(given.get("access_token"), given.get("expires_in"), "the metadata server", now)
-
-
-def gcloud_file(environ: Mapping[str, str]) -> Path:
-    """Return the path of the file that gcloud's login writes."""
-    folder = environ.get("CLOUDSDK_CONFIG") or Path(environ.get("HOME") or "/") / ".config" / "gcloud"
-    return Path(folder) / "application_default_credentials.json"
-
-
-def needs_library(environ: Mapping[str, str]) -> bool:
-    """Whether the environment's credentials are a file, which google-auth reads. Blocks."""
-    if environ.get("GOOGLE_OAUTH_ACCESS_TOKEN") or environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN"):
-        return False
-    return bool(environ.get("GOOGLE_APPLICATION_CREDENTIALS")) or gcloud_file(environ).exists()
 
 
 def sendable(token: str) -> bool:

@@ -6,9 +6,6 @@ refresh. A request that is cancelled does not cancel it. A failure is remembered
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from gateway.errors import ExchangeError, Kind
@@ -120,35 +117,3 @@ class Refresher(Generic[C]):
 
 def _good(credential: Expiring, now: float) -> bool:
     return credential.expires is None or now < credential.expires
-
-
-class Extra(NamedTuple):
-    """A library that only some credentials need, in an extra of the distribution."""
-
-    name: str
-    library: str
-    package: str
-
-    @property
-    def installed(self) -> bool:
-        """Whether the library can be imported, without importing it."""
-        try:
-            return find_spec(self.package) is not None
-        except ImportError:  # of a parent package
-            return False
-
-    @property
-    def remedy(self) -> str:
-        """The sentence that names the extra."""
-        return f"{self.library} is not installed: pip install 'tracing-gateway[{self.name}]'"
-
-    def load(self, module: str) -> ModuleType:
-        """Import the module of ours that uses the library. Blocks. Raises CredentialError."""
-        try:
-            return import_module(module)
-        except ImportError:
-            raise CredentialError(self.remedy) from None
-
-
-BEDROCK = Extra("bedrock", "botocore", "botocore")
-VERTEX = Extra("vertex", "google-auth", "google.auth")

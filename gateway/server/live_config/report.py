@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from gateway.config.layers import Loaded, Origin
 from gateway.config.model import VARIABLE, Config
+from gateway.providers.auth.extras import missing_extra
 from gateway.providers.catalog import CATALOG
 from gateway.providers.http.client import Origin as Place
 from gateway.providers.table import Provider, key_of
@@ -211,7 +212,8 @@ def _key(provider: Provider, loaded: Loaded) -> str:
         return next(name for name in names if key_of(name, loaded.environ.get(name)))
     cloud = {"sigv4": "the AWS credential chain", "google": "Google's application default credentials"}
     if found := cloud.get(provider.key_sent):
-        return found
+        remedy = missing_extra(provider, loaded.environ)
+        return f"{found} ({remedy})" if remedy else found
     if provider.set_up:
         return "the client's, if it brings one"
     return f"the client's, or {names[0]} (not set)" if names else "the client's"

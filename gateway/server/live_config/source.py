@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 from gateway.config import layers
 from gateway.config.layers import SETTINGS, Loaded
 from gateway.errors import ConfigError
+from gateway.providers.auth import extras
 from gateway.providers.auth.aws import with_region
 from gateway.proxy.routing import runtime
 
@@ -57,7 +58,8 @@ class Source(Struct, frozen=True, kw_only=True):
         )
         loaded = structs.replace(loaded, environ=with_region(loaded.environ))
         try:
-            runtime.build(loaded.config, loaded.environ)
+            built = runtime.build(loaded.config, loaded.environ)
         except ConfigError as error:
             raise loaded.blamed(error) from None
-        return loaded
+        missing = extras.warnings(loaded.config, built.providers, loaded.environ)
+        return structs.replace(loaded, warnings=(*loaded.warnings, *missing))

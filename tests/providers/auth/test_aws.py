@@ -9,7 +9,7 @@ import botocore.session
 import pytest
 
 from gateway.errors import Kind
-from gateway.providers.auth.aws import Bearer, authorized, has_static_credentials, with_region
+from gateway.providers.auth.aws import Bearer, authorized, with_region
 from gateway.providers.auth.sigv4 import Credentials
 from tests.support.aws import NOW, Made, at, failure, key, keys, maker
 from tests.support.upstream import Step, Upstream, reply
@@ -112,20 +112,6 @@ async def test_files_may_stand_elsewhere(made: Made, tmp_path: Path) -> None:
         access_key="AKIAshared", secret_key="hidden shared", token="token shared"
     )
     assert (await asyncio.to_thread(with_region, chain._environ))["AWS_REGION"] == "r"
-
-
-@pytest.mark.parametrize(
-    ("environ", "static"),
-    [
-        ({}, False),
-        ({"AWS_PROFILE": "p", "AWS_ROLE_ARN": "r"}, False),
-        ({"AWS_ACCESS_KEY_ID": "A"}, True),
-        ({"AWS_BEARER_TOKEN_BEDROCK": "b"}, True),
-    ],
-)
-def test_static_credentials_need_no_library(environ: dict[str, str], static: bool) -> None:
-    """Keys and a Bedrock key of the environment are used without botocore; nothing else is."""
-    assert has_static_credentials(environ) is static
 
 
 def test_a_broken_file_has_no_region(made: Made, caplog: pytest.LogCaptureFixture) -> None:
