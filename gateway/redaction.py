@@ -13,6 +13,7 @@ What the built-in kinds find:
     phones  international, `+` and 8 to 15 digits (ITU-T E.164); North American, with separators: (415) 555-2671
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
@@ -20,6 +21,17 @@ import re2
 from msgspec import Struct
 
 Builtin = Literal["keys", "emails", "cards", "phones"]
+
+REDACTED = "[redacted]"
+"""The placeholder of a secret that is known by its value or its name."""
+
+USERINFO = re.compile(r"([a-z]+://)([^/]*)@")
+"""A URL's scheme, and its user with the password (RFC 3986, section 3.2.1)."""
+
+TOOL_SECRETS = frozenset({"authorization", "authorization_token", "headers", "token", "access_token", "api_key"})
+"""Fields of a remote MCP tool's definition with which a provider authenticates to the tool's server."""
+
+_SECRET_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 
 _LABEL = r"[A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?"
 _KEYS = (
@@ -152,6 +164,34 @@ def _collect(value: Any, into: list[str]) -> None:
         case list() | tuple():
             for each in value:
                 _collect(each, into)
+
+
+def is_secret_variable(name: str) -> bool:
+    """Return whether the name of an environment variable suggests that its value is secret."""
+    return _SECRET_VARIABLE.search(name) is not None
+
+
+def bare_url(url: str) -> str:
+    """Return a URL without user, query and fragment, any of which may hold a secret.
+
+    >>> bare_url("https://user:pass@host/v1/models?key=k#f")
+    'https://host/v1/models'
+    """
+    return USERINFO.sub(r"\1", url.partition("?")[0].partition("#")[0])
+
+
+def without_tool_secrets(tools: Any) -> Any:
+    """Return tool definitions without the secrets, in fields and URLs, of remote MCP servers."""
+    return [_without_tool_secrets(tool) for tool in tools] if isinstance(tools, list) else tools
+
+
+def _without_tool_secrets(tool: Any) -> Any:
+    if not isinstance(tool, dict) or tool.get("type") != "mcp":
+        return tool
+    redacted = {field: REDACTED if field in TOOL_SECRETS else value for field, value in tool.items()}
+    if isinstance(url := redacted.get("server_url"), str):
+        redacted["server_url"] = bare_url(url)
+    return redacted
 
 
 class PatternError(ValueError):

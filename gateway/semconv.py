@@ -130,6 +130,7 @@ CAPTURE_OTLP = "gateway.capture.otlp"
 
 # Content: a JSON string on the span, a JSON value in the store.
 CONTENT_COLUMNS = ("system_instructions", "input_messages", "output_messages", "tool_definitions")
+CONTENT_ATTRIBUTES = frozenset(c.attribute for c in ATTEMPT_COLUMNS if c.attribute and c.name in CONTENT_COLUMNS)
 
 
 def promoted(kind: str) -> dict[str, str]:

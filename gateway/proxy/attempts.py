@@ -18,10 +18,9 @@ from gateway.dialects.openai_chat.read_response import UsageFilter
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.providers.groq import recovered
 from gateway.providers.http.client import Client, Response
-from gateway.providers.table import Provider
 from gateway.proxy.chronicle import responses
 from gateway.proxy.error_response import Failed, relay_failure, send_recovered
-from gateway.proxy.headers import lower, secrets_in
+from gateway.proxy.headers import lower
 from gateway.proxy.relay import Reply, relay
 from gateway.proxy.routing.retry import Ended, Stop, retry_after
 from gateway.proxy.routing.schedule import AttemptSchedule, ScheduledAttempt
@@ -32,6 +31,7 @@ from gateway.tracing import attributes as seen
 from gateway.tracing.attempt import CLIENT_ABORT, HEDGE_LOST, Attempt
 from gateway.tracing.exchange import Exchange
 from gateway.tracing.response_reader import ResponseReader
+from gateway.tracing.secrets import provider_secrets
 
 # An error body up to this is read whole before it is decided on; a larger one is relayed as it comes.
 ERROR_BODY_MAX = 1024 * 1024
@@ -142,12 +142,13 @@ class Attempts:
             if len(self._course.candidates) == 1:
                 raise
             # What was asked is known of this attempt too, though nothing is sent.
-            exchange.routed(self._planner.unplanned(step.provider, model), self._decoded, _secrets_of(step.provider))
+            route = self._planner.unplanned(step.provider, model)
+            exchange.routed(route, self._decoded, provider_secrets(step.provider))
             attempt = exchange.attempt(step.reason, step.wait)
             self._course.left(step)
             return self._missed(step, None, attempt, Failed(kind=error.kind, error=error))
         read = None if plan.translation is None else plan.translation.asked
-        exchange.routed(plan.route, self._decoded, _secrets_of(step.provider), asked=read)
+        exchange.routed(plan.route, self._decoded, provider_secrets(step.provider), asked=read)
         attempt = exchange.attempt(step.reason, step.wait)
         if begun is not None:
             attempt.apart = 0.0
@@ -174,7 +175,7 @@ class Attempts:
         finally:
             attempt.waited += perf_counter() - before
             if provider.signs(plan.route.upstream_dialect):
-                exchange.keys.ours = (*exchange.keys.ours, *self._signer.secrets)
+                exchange.secrets.add(self._signer.secrets)
 
     async def _headed(
         self, step: ScheduledAttempt, plan: Plan, attempt: Attempt, upstream: Response
@@ -192,7 +193,7 @@ class Attempts:
             return opened
         tee.feed(error_body)
         text = plain(error_body, coding)
-        attempt.span.set_attributes(seen.of_error_body(text, exchange.keys.written, exchange.capture_policy))
+        attempt.span.set_attributes(seen.of_error_body(text, exchange.secrets, exchange.capture_policy))
         if plan.route.provider.recovers and (answered := recovered(text)) is not None:
             return structs.replace(opened, recovered=answered)
         return self._missed(step, plan, attempt, Failed(kind=kind, response=upstream, body=error_body))
@@ -293,11 +294,6 @@ class _Racer:
 async def _first_of(racers: list[_Racer]) -> _Racer:
     await asyncio.wait({racer.task for racer in racers}, return_when=asyncio.FIRST_COMPLETED)
     return next(racer for racer in racers if racer.task.done())
-
-
-def _secrets_of(provider: Provider) -> tuple[str, ...]:
-    """Return what is sent to a provider for the client, and what is secret in a URL that the request named itself."""
-    return (*secrets_in(provider), *seen.secrets_in({}, provider.only_target or ""))
 
 
 def _ended(failed: Failed) -> Ended:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from gateway.providers.entry import KeySent
 from gateway.providers.route import Route
-from gateway.providers.table import KEY_HEADERS, Provider
+from gateway.providers.table import KEY_HEADERS
 from gateway.proxy.routing import urls
 from gateway.proxy.routing.request_options import PREFIXES
+from gateway.tracing.secrets import SECRET_HEADERS
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -33,16 +34,9 @@ _OF_THE_BODY = frozenset({b"content-type", b"content-encoding", b"accept", b"acc
 _OF_A_DIALECT = (b"anthropic-", b"openai-", b"x-stainless-", b"x-goog-api-client", b"x-goog-user", b"x-amz-", b"amz-")
 # What a provider's API wants beside the body.
 _OF_DIALECT = {"anthropic-messages": [(b"anthropic-version", b"2023-06-01")]}
-# What a client may prove itself by, and what is of such a proof; none of it goes along with a key of ours, or to a
+# A client's credentials, and headers that belong to its signature: never sent together with a key of ours, or to a
 # provider that the client did not name by its path.
-_SECRETS = KEY_HEADERS | {
-    b"cookie",
-    b"ocp-apim-subscription-key",
-    b"x-amz-content-sha256",
-    b"x-amz-date",
-    b"x-amz-security-token",
-    b"x-auth-token",
-}
+_CREDENTIALS = frozenset(name.encode() for name in SECRET_HEADERS) | {b"x-amz-content-sha256", b"x-amz-date"}
 
 # How a key is shown. A Bedrock key and a Google token are bearers too; without one, `signing` has the last word.
 _KEY: dict[KeySent, Callable[[bytes], tuple[bytes, bytes]]] = {
@@ -98,7 +92,7 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
     key, ours = payer(headers, route)
     dropped = configured = {name.lower().encode("latin-1") for name, _ in provider.headers}
     if ours or not provider.takes_client_keys or not (in_place and route.addressed):
-        dropped = configured | _SECRETS
+        dropped = configured | _CREDENTIALS
     else:
         key = None
     kept = [
@@ -160,12 +154,6 @@ def target(headers: Headers, route: Route) -> bytes:
         if ours or not (route.provider.takes_client_keys and route.addressed):
             said = path + urls.without_keys(mark + query)
     return said.encode("utf-8", "surrogateescape")
-
-
-def secrets_in(provider: Provider) -> tuple[str, ...]:
-    """Return the secrets that are sent to a provider for the client, so that no text of ours repeats them."""
-    found = {provider.key, *provider.keys, provider.environment_key, *(value for _, value in provider.headers)}
-    return tuple(each for each in found if each)
 
 
 def lower(headers: Headers) -> Mapping[str, str]:

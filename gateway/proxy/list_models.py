@@ -18,7 +18,7 @@ from gateway.providers.http.client import Client
 from gateway.providers.route import Route
 from gateway.providers.table import Provider
 from gateway.proxy.auth import Authorized, refuse_pages
-from gateway.proxy.headers import Headers, forwarded, lower, secrets_in
+from gateway.proxy.headers import Headers, forwarded, lower
 from gateway.proxy.relay import extra_headers
 from gateway.proxy.routing import urls
 from gateway.proxy.routing.routes import SPOKEN_TO, ParsedPath, found
@@ -26,6 +26,7 @@ from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.upstream import Body, Deadlines, Request, Signer, open_response
 from gateway.tracing.attempt import CLIENT_ABORT, OK, Attempt
 from gateway.tracing.exchange import Exchange
+from gateway.tracing.secrets import provider_secrets
 
 _SECONDS = 5.0
 _LARGEST = 8 * 1024 * 1024
@@ -100,7 +101,7 @@ class Lister:
 
         Raises ExchangeError for a page that may not ask.
         """
-        exchange.keys.ours = tuple(key for each in asked for key in secrets_in(each))
+        exchange.secrets.add(secret for each in asked for secret in provider_secrets(each))
         asking = routes(asked, where)
         if not let_in.proven:
             for route in asking:

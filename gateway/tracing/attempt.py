@@ -20,7 +20,7 @@ from gateway.providers.route import Route
 from gateway.tracing import attributes as seen
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.response_reader import ResponseReader
-from gateway.tracing.secrets import Keys
+from gateway.tracing.secrets import ExchangeSecrets
 
 log = logging.getLogger("gateway.recording")
 
@@ -41,7 +41,7 @@ class Owner(Protocol):
     waited: float
     within: float
     rate_limited: bool
-    keys: Keys
+    secrets: ExchangeSecrets
 
     @property
     def asked(self) -> ChatRequest | None:
@@ -212,7 +212,7 @@ class Attempt:
             attributes |= self._spent(structs.replace(estimate(exchange.asked, ChatResponse()), output_tokens=None))
         if error:
             self.error = attributes["gateway.error"] = exchange.scrub(error)
-        seen.scrub(attributes, exchange.keys.all)
+        exchange.secrets.scrub_attributes(attributes)
         self.span.set_attributes(attributes)
         return outcome
 

@@ -1,11 +1,7 @@
 """What was seen, as span attributes. Pure: values in, a dict of attributes out."""
 
-import re
-from base64 import b64decode
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import Any, AnyStr
-from urllib.parse import unquote
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -13,10 +9,12 @@ from msgspec import structs
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
 from gateway.ids import known
 from gateway.providers.route import Route
+from gateway.redaction import bare_url
 from gateway.semconv import ERROR_BODY
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.metadata import FIELDS, INTEGERS, Metadata, whole_number
-from gateway.tracing.truncate import bounded
+from gateway.tracing.secrets import ExchangeSecrets
+from gateway.tracing.truncate import as_utf8, bounded
 
 # What a request belongs to, by the field of `options.Metadata`.
 _FIELDS = {
@@ -52,31 +50,6 @@ _OTHERS = (
     ("user-agent", "user_agent.original"),
 )
 
-# Where a request may carry a key: in these headers, and in these parameters of its query.
-_SECRET_HEADERS = (
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "x-gateway-token",
-    "x-auth-token",
-    "x-amz-security-token",
-    "ocp-apim-subscription-key",
-    "cookie",
-)
-_SECRET_PARAMETERS = ("key", "token", "secret", "signature", "sig", "password", "code")
-# A request's target may be a whole URL, with a user.
-_USER = re.compile(r"([a-z]+://)([^/]*)@")
-
-REDACTED = "[redacted]"
-# What is as long as this is no word: it is that key, wherever it stands.
-OPAQUE = 20
-
-_JSON = frozenset(
-    {"gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"}
-)
-
 # How many characters are kept of the body of a provider's error.
 ERROR_BODY_KEPT = 4096
 
@@ -100,75 +73,6 @@ def client_of(user_agent: str) -> str:
     return first if rest and version.isalpha() else name
 
 
-def readable(text: str) -> str:
-    """Return a text as UTF-8 can hold it: bytes of a header that were none stand there as `?`."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def secrets_in(headers: Mapping[str, str], target: str) -> Iterator[str]:
-    """Give what a request carries that may be a key, as it came and as it is meant."""
-    for name in _SECRET_HEADERS:
-        value = headers.get(name)
-        if value is not None:
-            yield value
-            yield value.rpartition(" ")[2]
-            yield from _basic(value)
-            if name == "cookie":
-                yield from (each.partition("=")[2] for each in value.split("; "))
-    path, _, query = target.partition("?")
-    for parameter in query.split("&") if "=" in query else ():
-        name, _, value = parameter.partition("=")
-        if name.lower().endswith(_SECRET_PARAMETERS):
-            yield value
-            yield unquote(value)
-    if user := _USER.match(path):
-        yield user.group(2)
-        yield user.group(2).partition(":")[2]
-
-
-def _basic(value: str) -> Iterator[str]:
-    """Give the user with the password, and the password, that an `Authorization: Basic` shows (RFC 7617)."""
-    scheme, _, encoded = value.partition(" ")
-    if scheme.lower() == "basic":
-        with suppress(ValueError):
-            shown = b64decode(encoded).decode()
-            yield shown
-            yield shown.partition(":")[2]
-
-
-def taken_out(text: AnyStr, secret: AnyStr, instead: AnyStr) -> AnyStr:
-    """Return a text without a secret, and without what there is of one that was cut off: a half of it, or more.
-
-    A stream breaks off anywhere, and what is too long is cut anywhere.
-    """
-    half = secret[: (len(secret) + 1) // 2]
-    at, end = text.find(half), 0
-    if at < 0:
-        return text
-    kept: list[AnyStr] = []
-    while at >= 0:
-        kept += [text[end:at], instead]
-        end = at + len(half)
-        while end - at < len(secret) and text[end : end + 1] == secret[end - at : end - at + 1]:
-            end += 1
-        at = text.find(half, end)
-    kept.append(text[end:])
-    return text[:0].join(kept)
-
-
-def scrub(attributes: Attributes, secrets: tuple[str, ...]) -> None:
-    """Take secrets out of all attributes, content too: an agent may well have been shown its own environment."""
-    for secret in secrets:
-        if len(secret) < OPAQUE or " " in secret:
-            continue
-        # Content is JSON: a secret stands there as JSON has it, and nothing that is no text may be replaced.
-        escaped = _encoder.encode(secret)[1:-1].decode()
-        for key, value in attributes.items():
-            said = escaped if key in _JSON else secret
-            if isinstance(value, str):
-                attributes[key] = taken_out(value, said, REDACTED)
-
-
 def of_client(
     method: str, target: str, headers: Mapping[str, str], said: Mapping[str, tuple[str, str]] = _NOTHING
 ) -> Attributes:
@@ -176,8 +80,8 @@ def of_client(
 
     `said`: the options among its headers; a number that is none is left out.
     """
-    path = _USER.sub(r"\1", target.partition("?")[0])
-    attributes: Attributes = {"http.request.method": method, "url.path": readable(path)}
+    path = bare_url(target)
+    attributes: Attributes = {"http.request.method": method, "url.path": as_utf8(path)}
     for option, (_, text) in said.items():
         belonging = _BELONGING.get(option)
         if belonging is not None and belonging not in attributes:
@@ -187,7 +91,7 @@ def of_client(
     for header, attribute in _OTHERS:
         value = headers.get(header)
         if value and attribute not in attributes:
-            attributes[attribute] = readable(value)
+            attributes[attribute] = as_utf8(value)
     agent = attributes.get("user_agent.original")
     if agent:
         attributes["gateway.client"] = client_of(agent)
@@ -223,7 +127,7 @@ def of_attempt(route: Route, method: str, index: int, reason: str, backoff: floa
         "gateway.provider": provider.name,
         "server.address": provider.origin.host,
         "server.port": provider.origin.port,
-        "url.full": readable(provider.url + route.target.partition("?")[0]),
+        "url.full": as_utf8(bare_url(provider.url + route.target)),
     }
     if provider.key_name is not None:
         attributes["gateway.attempt.key"] = provider.key_name
@@ -265,17 +169,12 @@ def of_answered(answered: ChatResponse, capture_policy: CapturePolicy) -> Attrib
     return attributes
 
 
-def of_error_body(body: bytes, secrets: tuple[str, ...], capture_policy: CapturePolicy) -> Attributes:
-    """Return the body of a provider's error as text, without secrets, where content is kept: it may repeat that.
-
-    `secrets`: in each form in which a provider may repeat them.
-    """
+def of_error_body(body: bytes, secrets: ExchangeSecrets, capture_policy: CapturePolicy) -> Attributes:
+    """Return the body of a provider's error as redacted text, if content is captured: an error may repeat it."""
     if not body or not capture_policy.content:
         return {}
-    # No more of it than can be kept: where nothing but keys is taken out, some more.
-    text = body[: 4 * ERROR_BODY_KEPT].decode("utf-8", "replace")
-    for secret in secrets:
-        text = text.replace(secret, REDACTED)
+    # Redaction shortens the text: more than the limit is read, so that as much as the limit may be left.
+    text = secrets.scrub(body[: 4 * ERROR_BODY_KEPT].decode("utf-8", "replace"))
     text = capture_policy.redaction.text(text)
     limit = min(ERROR_BODY_KEPT, capture_policy.limit)
     cut: Attributes = {"gateway.content.truncated": True} if len(text) > limit else {}

@@ -24,7 +24,7 @@ from gateway.tracing import attributes as seen
 from gateway.tracing.attempt import CLIENT_ABORT, OK, Attempt
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.metadata import Metadata
-from gateway.tracing.secrets import Keys
+from gateway.tracing.secrets import ExchangeSecrets
 from gateway.tracing.tracer import JournalTracer
 
 log = logging.getLogger("gateway.recording")
@@ -102,7 +102,7 @@ class Exchange:
         self._asked: ChatRequest | None = None
         self._request: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
-        self.keys = Keys(headers, target)
+        self.secrets = ExchangeSecrets(headers, target)
         attributes = seen.of_client(method, target, headers, said)
         self.marks: dict[str, Any] = {} if said_of_otlp is None else {CAPTURE_OTLP: said_of_otlp}
         attributes |= self.marks
@@ -163,7 +163,7 @@ class Exchange:
         """
         first = self._route is None
         self._route = route
-        self.keys.ours = keys if first else tuple(dict.fromkeys((*self.keys.ours, *keys)))
+        self.secrets.add(keys)
         if first and self.capture_policy.reads:
             self._body, self._asked = body, asked
 
@@ -211,7 +211,7 @@ class Exchange:
 
     def scrub(self, text: str) -> str:
         """Take this exchange's keys out of a text, such as an error that repeats what it was sent."""
-        return self.keys.scrub(text)
+        return self.secrets.scrub(text)
 
     def account(self, usage: Mapping[str, Any]) -> None:
         """Add an attempt's tokens to the exchange's."""
@@ -239,7 +239,7 @@ class Exchange:
         now = perf_counter()
         try:
             attributes = self._closing(outcome, status, error, now)
-            seen.scrub(attributes, self.keys.all)
+            self.secrets.scrub_attributes(attributes)
             self.span.set_attributes(attributes)
             clients_fault = status is not None and 400 <= status < 500
             if outcome not in {OK, CLIENT_ABORT} and not clients_fault:

@@ -1,84 +1,215 @@
-"""The keys of one exchange, so that no text of ours repeats them: those it came with, and those sent for it."""
+"""Known secrets, by value and by name, and their removal from everything that is recorded, logged or repeated.
+
+The only module that knows which headers, parameters and attributes hold secrets. Patterns, for secrets of which only
+the shape is known, are in `gateway.redaction`; the key that is sent to a provider is chosen in `proxy.headers`.
+"""
 
 import re
-from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
-from urllib.parse import quote
+from base64 import b64decode, b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, AnyStr
+from urllib.parse import quote, unquote
 
 import msgspec
 
-from gateway.tracing import attributes as seen
+from gateway.providers.table import KEY_HEADERS, Provider
+from gateway.redaction import REDACTED, USERINFO
+from gateway.semconv import CONTENT_ATTRIBUTES
+from gateway.tracing.truncate import as_utf8
 
-# A key that is shorter cannot be told from a word.
-_SHORTEST = 6
-_SHORTEST_BASE64 = 12
+SECRET_HEADERS = (
+    *sorted(name.decode() for name in KEY_HEADERS),
+    "proxy-authorization",
+    "x-gateway-token",
+    "x-auth-token",
+    "x-amz-security-token",
+    "ocp-apim-subscription-key",
+    "cookie",
+)
+"""Request headers whose values are secret, in lower case."""
+
+SECRET_PARAMETERS = ("key", "token", "secret", "signature", "sig", "password", "code")
+"""Endings of the names of query parameters whose values are secret, in lower case."""
+
+SECRET_ATTRIBUTES = (*SECRET_HEADERS, "apikey", "access-token", "password", "secret")
+"""Endings of the names of attributes whose values are secret. `_` and `.` are as good as `-`."""
+
+OPAQUE = 20
+"""Characters from which on a secret cannot be mistaken for a word, so that it is redacted in content too."""
+
+URL_ATTRIBUTES = frozenset({"url.full", "url.query", "http.url", "http.target"})
+"""Attributes with a URL, or a part of one, whose parameters may be secret."""
+
+# Shorter keys cannot be told from words, not even in an error message.
+_MIN_LENGTH = 6
+_MIN_BASE64_LENGTH = 12
 _ESCAPE = re.compile("%[0-9A-F]{2}")
+_ATTRIBUTE = re.compile(
+    rf".*(?:^|[._-])(?:{'|'.join(name.replace('-', '[._-]') for name in SECRET_ATTRIBUTES)})", re.IGNORECASE
+)
+# An application's own URLs have names such as `donkey` and `zipcode`: short words are whole words.
+_PARAMETER = re.compile(
+    r"((?:^|[?&])(?:[\w-]*(?:api[_-]?key|token|secret|signature|password)|(?:[\w-]*[_-])?(?:key|sig)|code)=)[^&#\s]+",
+    re.IGNORECASE,
+)
 
 _encoder = msgspec.json.Encoder()
 
 
-def forms(key: str) -> Iterator[str]:
-    """Give a key as it is, as JSON, percent-encoded, and in base64 wherever it stands in what is encoded.
+def request_secrets(headers: Mapping[str, str], target: str) -> Iterator[str]:
+    """Yield what may be a secret in a request's headers and target, both as sent and decoded."""
+    for name in SECRET_HEADERS:
+        value = headers.get(name)
+        if value is not None:
+            yield value
+            yield value.rpartition(" ")[2]
+            yield from _basic_credentials(value)
+            if name == "cookie":
+                yield from (cookie.partition("=")[2] for cookie in value.split("; "))
+    path, _, query = target.partition("?")
+    for parameter in query.split("&") if "=" in query else ():
+        name, _, value = parameter.partition("=")
+        if name.lower().endswith(SECRET_PARAMETERS):
+            yield value
+            yield unquote(value)
+    if userinfo := USERINFO.match(path):
+        yield userinfo.group(2)
+        yield userinfo.group(2).partition(":")[2]
 
-    JSON need not escape a `/`, and some writers do. What shares three bytes of base64 with something else is left.
+
+def _basic_credentials(value: str) -> Iterator[str]:
+    """Yield `user:password` and the password of an `Authorization: Basic` header (RFC 7617)."""
+    scheme, _, encoded = value.partition(" ")
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            decoded = b64decode(encoded).decode()
+            yield decoded
+            yield decoded.partition(":")[2]
+
+
+def provider_secrets(provider: Provider) -> tuple[str, ...]:
+    """Return the secrets that are sent to a provider for the client: its keys, configured headers, an override URL."""
+    found = {provider.key, *provider.keys, provider.environment_key, *(value for _, value in provider.headers)}
+    return (*(secret for secret in found if secret), *request_secrets({}, provider.only_target or ""))
+
+
+def opaque(secrets: Iterable[str]) -> list[str]:
+    """Return the secrets that are redacted wherever they appear, content included: at least OPAQUE long, no spaces.
+
+    The longest comes first, since it may contain another.
     """
-    yield key
-    if not key.isascii():
+    return sorted({each for each in secrets if len(each) >= OPAQUE and " " not in each}, key=len, reverse=True)
+
+
+def without_secret(text: AnyStr, secret: AnyStr, placeholder: AnyStr) -> AnyStr:
+    """Return a text without a secret, and without any part of one that has at least its first half.
+
+    A stream may end, and a long text may be cut, in the middle of a secret.
+    """
+    half = secret[: (len(secret) + 1) // 2]
+    at, end = text.find(half), 0
+    if at < 0:
+        return text
+    pieces: list[AnyStr] = []
+    while at >= 0:
+        pieces += [text[end:at], placeholder]
+        end = at + len(half)
+        while end - at < len(secret) and text[end : end + 1] == secret[end - at : end - at + 1]:
+            end += 1
+        at = text.find(half, end)
+    pieces.append(text[end:])
+    return text[:0].join(pieces)
+
+
+def scrub_json(encoded: bytes, secrets: Iterable[str]) -> bytes:
+    """Return encoded JSON without the given secrets, or parts of them; it stays valid."""
+    for secret in secrets:
+        encoded = without_secret(encoded, _escaped(secret).encode(), REDACTED.encode())
+    return encoded
+
+
+def scrub_named(name: str, value: Any) -> Any:
+    """Return an attribute's value without what its name shows to be secret: a header's value, a URL's parameters."""
+    if _ATTRIBUTE.fullmatch(name) is not None:
+        return REDACTED
+    if name in URL_ATTRIBUTES and isinstance(value, str):
+        return _PARAMETER.sub(rf"\1{REDACTED}", value)
+    return value
+
+
+def forms(secret: str) -> Iterator[str]:
+    """Yield the forms in which a provider may repeat a secret: plain, as JSON, percent-encoded, and in base64.
+
+    JSON may escape a `/`. Base64 is yielded for each of the three offsets at which a secret may begin in the encoded
+    bytes; the letters at either end that are shared with its neighbours stay.
+    """
+    yield secret
+    if not secret.isascii():
         return
-    escaped = _encoder.encode(key)[1:-1].decode()
+    escaped = _escaped(secret)
     yield escaped
     yield escaped.replace("/", "\\/")
-    quoted = quote(key, safe="")
+    quoted = quote(secret, safe="")
     yield quoted
     yield _ESCAPE.sub(lambda found: found[0].lower(), quoted)
     for skipped in range(3):
-        whole = key[skipped : skipped + (len(key) - skipped) // 3 * 3].encode()
+        whole = secret[skipped : skipped + (len(secret) - skipped) // 3 * 3].encode()
         for encode in (b64encode, urlsafe_b64encode):
-            if len(encoded := encode(whole)) >= _SHORTEST_BASE64:
+            if len(encoded := encode(whole)) >= _MIN_BASE64_LENGTH:
                 yield encoded.decode()
 
 
-class Keys:
-    """Looked for only when a text is scrubbed."""
+class ExchangeSecrets:
+    """The secrets of one exchange: those of the client's request, and those sent upstream for it.
+
+    They are searched for only once something is scrubbed: most exchanges have nothing that needs it.
+    """
 
     def __init__(self, headers: Mapping[str, str], target: str) -> None:
         self._headers = headers
         self._target = target
+        self._upstream: tuple[str, ...] = ()
         self._all: tuple[str, ...] | None = None
-        self._written: tuple[str, ...] | None = None
-        self._ours: tuple[str, ...] = ()
+        self._forms: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
-        return "<Keys>"
+        return "<ExchangeSecrets>"
 
-    @property
-    def ours(self) -> tuple[str, ...]:
-        """Those that are sent for the client."""
-        return self._ours
-
-    @ours.setter
-    def ours(self, keys: tuple[str, ...]) -> None:
-        if keys != self._ours:
-            self._ours, self._all, self._written = keys, None, None
+    def add(self, secrets: Iterable[str]) -> None:
+        """Add secrets that are sent upstream for the client."""
+        upstream = tuple(dict.fromkeys((*self._upstream, *secrets)))
+        if upstream != self._upstream:
+            self._upstream, self._all, self._forms = upstream, None, None
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All keys, the longest first."""
+        """All secrets that can be told from a word, the longest first."""
         if self._all is None:
-            found = {*self._ours, *seen.secrets_in(self._headers, self._target)}
-            self._all = tuple(sorted((each for each in found if len(each) >= _SHORTEST), key=len, reverse=True))
+            found = {*self._upstream, *request_secrets(self._headers, self._target)}
+            self._all = tuple(sorted((each for each in found if len(each) >= _MIN_LENGTH), key=len, reverse=True))
         return self._all
 
-    @property
-    def written(self) -> tuple[str, ...]:
-        """All keys in each form in which a provider may repeat them, the longest first."""
-        if self._written is None:
-            found = {form for key in self.all for form in forms(key)}
-            self._written = tuple(sorted(found, key=len, reverse=True))
-        return self._written
-
     def scrub(self, text: str) -> str:
-        """Take the keys out of a text."""
-        for secret in self.written:
-            text = text.replace(secret, seen.REDACTED)
-        return seen.readable(text)
+        """Return a text without the secrets, in whatever form it repeats them, as valid UTF-8."""
+        if self._forms is None:
+            found = {form for secret in self.all for form in forms(secret)}
+            self._forms = tuple(sorted(found, key=len, reverse=True))
+        for form in self._forms:
+            text = text.replace(form, REDACTED)
+        return as_utf8(text)
+
+    def scrub_attributes(self, attributes: dict[str, Any]) -> None:
+        """Redact opaque secrets in all attributes, content too: an agent may have been shown its own environment."""
+        for secret in opaque(self.all):
+            # Content is JSON: a secret appears there escaped, and only texts may be changed.
+            escaped = _escaped(secret)
+            for name, value in attributes.items():
+                if isinstance(value, str):
+                    form = escaped if name in CONTENT_ATTRIBUTES else secret
+                    attributes[name] = without_secret(value, form, REDACTED)
+
+
+def _escaped(secret: str) -> str:
+    """Return a secret as it appears within a JSON string."""
+    return _encoder.encode(as_utf8(secret))[1:-1].decode()

@@ -55,6 +55,11 @@ def text_of(encoded: bytes, kept: int) -> bytes:
     return msgspec.json.encode(f"{encoded[:kept].decode(errors='ignore')}… [{len(encoded) - kept} more bytes]")
 
 
+def as_utf8(text: str) -> str:
+    """Return a text that can be encoded as UTF-8: other bytes, which a header may have held, become `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def _emptied(value: Any, sizes: list[int]) -> Any:
     """Return a JSON value without its texts, and add their lengths to `sizes`."""
     if isinstance(value, str):

@@ -237,7 +237,7 @@ async def test_a_handler_that_crashes_says_no_key(upstream: Upstream, gateway: I
     def candidates(*_: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("gateway.proxy.candidates", candidates)
+    monkeypatch.setattr("gateway.proxy.handler.candidates", candidates)
     caplog.set_level(logging.DEBUG)
     headers = [JSON, ("Authorization", f"Bearer {planted('bearer')}")]
     answer = await exchange(

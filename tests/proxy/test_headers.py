@@ -8,9 +8,10 @@ import pytest
 from gateway.config.model import parse
 from gateway.dialects.wire.edit import peek
 from gateway.providers import table
-from gateway.proxy.headers import lower, secrets_in, without_scheme
+from gateway.proxy.headers import lower, without_scheme
 from gateway.proxy.routing.routes import place
 from gateway.proxy.upstream_request import plan
+from gateway.tracing.secrets import provider_secrets
 from tests.support.routes import first
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -278,7 +279,7 @@ def test_configured_headers_replace_and_are_secret():
     assert said[:2] == [("authorization", "Bearer set"), ("x-team", "t")]
     assert keys(request) == [("authorization", "Bearer set")]
     provider = table.build(parse(toml, {}, "t"), {})["local"]
-    assert set(secrets_in(provider)) == {"k", "Bearer set", "t"}
+    assert set(provider_secrets(provider)) == {"k", "Bearer set", "t"}
 
 
 @pytest.mark.parametrize("environ", [{}, ENVIRON])

@@ -13,16 +13,15 @@ from gateway.config.retry import RetryPolicy
 from gateway.proxy import error_bodies
 from gateway.redaction import Redaction
 from gateway.store.otlp.exporter import Exporter
-from gateway.tracing import attributes, secrets
+from gateway.tracing import secrets
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.exchange import Exchange
 
 
 def keys_everywhere() -> None:
     """Take no key out of anything; log what comes in; tell clients the collector's key with each error of ours."""
-    secrets.Keys.scrub = lambda _self, text: text  # type: ignore[method-assign]
-    secrets.Keys.written = ()  # type: ignore[assignment]
-    attributes.scrub = lambda _attributes, _secrets: None
+    secrets.ExchangeSecrets.scrub = lambda _self, text: text  # type: ignore[method-assign]
+    secrets.ExchangeSecrets.scrub_attributes = lambda _self, _attributes: None  # type: ignore[method-assign]
     began, said = Exchange.__init__, error_bodies.body
 
     def begin(self: Exchange, *args: Any, headers: Any, **more: Any) -> None:

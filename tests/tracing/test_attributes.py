@@ -88,45 +88,6 @@ def test_an_attempts_url_has_no_query():
     assert seen.of_route(route)["gateway.request.model"] == "openai/gpt-5"
 
 
-SECRETS = {
-    "bearer": ({"authorization": f"Bearer {KEY}"}, "/"),
-    "any scheme": ({"authorization": f"Basic {KEY}"}, "/"),
-    "no scheme": ({"authorization": KEY}, "/"),
-    "x-api-key": ({"x-api-key": KEY}, "/"),
-    "api-key": ({"api-key": KEY}, "/"),
-    "x-goog-api-key": ({"x-goog-api-key": KEY}, "/"),
-    "x-gateway-token": ({"x-gateway-token": KEY}, "/"),
-    "cookie": ({"cookie": f"a=1; session={KEY}; b=2"}, "/"),
-    "?key=": ({}, f"/v1beta/models?alt=sse&key={KEY}"),
-    "?api_key=": ({}, f"/v1/models?api_key={KEY}&x=y"),
-    "?api-key=": ({}, f"/v1/models?api-key={KEY}"),
-    "?access_token=": ({}, f"/?access_token={KEY}"),
-    "?subscription-key=": ({}, f"/?subscription-key={KEY}"),
-    "escaped": ({}, "/?key=" + KEY.replace("-", "%2D")),
-    "a URL's password": ({}, f"http://user:{KEY}@host/v1/models"),
-}
-
-
-@pytest.mark.parametrize(("headers", "target"), SECRETS.values(), ids=SECRETS.keys())
-def test_a_requests_keys_are_known(headers, target):
-    """Each place where clients put keys is known, and what is there is taken out of every attribute."""
-    secrets = tuple(seen.secrets_in(headers, target))
-    assert KEY in secrets
-    said = {"gen_ai.output.messages": json.dumps([{"content": f"env says {KEY}!"}]), "count": 1, "list": ["a"]}
-    seen.scrub(said, secrets)
-    assert KEY not in json.dumps(said)
-    assert said == {"gen_ai.output.messages": '[{"content": "env says [redacted]!"}]', "count": 1, "list": ["a"]}
-
-
-def test_a_key_that_might_be_a_word_leaves_content_alone():
-    """Local servers take any key, `ollama` say; a conversation about them is kept as it is."""
-    secrets = tuple(seen.secrets_in({"authorization": "Bearer ollama"}, "/?code=python"))
-    assert {"ollama", "python"} <= set(secrets)
-    said = {"gen_ai.input.messages": '["ollama in python"]', "gateway.provider": "ollama"}
-    seen.scrub(said, secrets)
-    assert said == {"gen_ai.input.messages": '["ollama in python"]', "gateway.provider": "ollama"}
-
-
 def test_usage_says_where_it_is_from():
     """Counts that are known, under the conventions' names, and no others."""
     usage = Usage(input_tokens=3, cache_read_tokens=0, source="estimated")
@@ -179,34 +140,3 @@ def test_content_always_fits_and_is_always_json(said, limit):
     assert isinstance(json.loads(text), list)
     whole = msgspec.json.encode(said).decode()
     assert (text == whole) != made.get("gateway.content.truncated", False)
-
-
-@given(st.text())
-def test_a_readable_text_can_be_stored(text):
-    """Whatever a header held, what is kept of it is UTF-8, and text that is fine stays as it is."""
-    raw = text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
-    kept = seen.readable(raw)
-    assert kept.encode().decode() == kept
-    if raw.encode("utf-8", "ignore").decode() == raw:
-        assert kept == raw
-
-
-LONG = "sk-0123456789abcdefghijABCDEFGHIJ"  # 33 letters, of which 17 are a half
-
-
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        (f"a {LONG} b {LONG}", "a [redacted] b [redacted]"),
-        (f"it is {LONG[:-1]}", "it is [redacted]"),
-        (f"it is {LONG[:17]}", "it is [redacted]"),
-        (f"it is {LONG[:17]}, no {LONG}!", "it is [redacted], no [redacted]!"),
-        (f"it is {LONG[:16]}", f"it is {LONG[:16]}"),
-        (f"{LONG}{LONG}", "[redacted][redacted]"),
-        ("", ""),
-    ],
-)
-def test_half_a_key_is_taken_out_too(text, left):
-    """A stream breaks off within one, and a text is cut within one: what is left of it is still secret."""
-    assert seen.taken_out(text, LONG, "[redacted]") == left
-    assert seen.taken_out(text.encode(), LONG.encode(), b"[redacted]") == left.encode()

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.tracing.truncate import bounded
+from gateway.tracing.truncate import as_utf8, bounded
 
 parts = st.fixed_dictionaries({"type": st.just("text"), "content": st.text(max_size=300)})
 messages = st.lists(
@@ -33,3 +33,13 @@ def test_a_long_text_says_how_much_is_missing():
     content = json.loads(text)[0]["parts"][0]["content"]
     assert content.startswith("xxx")
     assert content.endswith("[800 more characters]")
+
+
+@given(st.text())
+def test_any_text_can_be_encoded(text):
+    """A header's bytes that are no UTF-8 become question marks, and a valid text is unchanged."""
+    raw = text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+    valid = as_utf8(raw)
+    assert valid.encode().decode() == valid
+    if raw.encode("utf-8", "ignore").decode() == raw:
+        assert valid == raw

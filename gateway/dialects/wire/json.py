@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gateway.redaction import without_tool_secrets
+
 T = TypeVar("T")
 
 # What decoding bytes from outside raises: ValueError is the root of msgspec's, json's and the codecs' errors.
@@ -56,26 +58,9 @@ def _sound(candidate: msgspec.Raw, data: bytes) -> msgspec.Raw:
         data = data.decode("utf-8", "replace").encode()
         candidate = msgspec.Raw(data)
     if b'"mcp"' in data or b"_token" in data:
-        return msgspec.Raw(msgspec.json.encode(_without_keys(msgspec.json.decode(data))))
+        return msgspec.Raw(msgspec.json.encode(without_tool_secrets(msgspec.json.decode(data))))
     # A line end between two values would end the journal's line.
     return msgspec.Raw(msgspec.json.format(data, indent=-1)) if b"\n" in data or b"\r" in data else candidate
-
-
-_SECRET_FIELDS = frozenset({"authorization", "authorization_token", "headers", "token", "access_token", "api_key"})
-
-
-def _without_keys(tools: Any) -> Any:
-    """Take out what a client gives the provider to reach a tool's server with: keys, headers, a URL's query."""
-    return [_without_key(tool) for tool in tools] if isinstance(tools, list) else tools
-
-
-def _without_key(tool: Any) -> Any:
-    if not isinstance(tool, dict) or tool.get("type") != "mcp":
-        return tool
-    kept = {key: "[redacted]" if key in _SECRET_FIELDS else value for key, value in tool.items()}
-    if isinstance(url := kept.get("server_url"), str):
-        kept["server_url"] = url.partition("?")[0]
-    return kept
 
 
 def text(value: Any) -> str | None:

@@ -1,12 +1,11 @@
 """What is sent to the gateway itself and goes no further: who may send it, its body, what it may not leave behind."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-import msgspec
 from aiohttp import web
 
 from gateway.config.model import Config
@@ -16,8 +15,8 @@ from gateway.proxy.auth import Token, authorize, refuse_foreign_page
 from gateway.proxy.headers import Headers
 from gateway.proxy.request_body import read_body
 from gateway.proxy.routing.request_options import capture_of, said_in
-from gateway.tracing.attributes import OPAQUE, REDACTED, secrets_in, taken_out
 from gateway.tracing.capture import CapturePolicy
+from gateway.tracing.secrets import opaque, request_secrets
 
 TURN = 0.005
 """Others have their turn after so many seconds of reading what came."""
@@ -26,8 +25,6 @@ _FEW_BYTES = 64 * 1024
 _ASIDE = ThreadPoolExecutor(1, "arriving")
 
 Made = TypeVar("Made")
-
-_encoder = msgspec.json.Encoder()
 
 
 def let_in(headers: Headers, token: Token | None, origins: Collection[str]) -> None:
@@ -85,14 +82,6 @@ async def offload(size: int, made: Callable[[], Made]) -> Made:
 
 
 def secrets_of(request: web.Request, token: Token | None) -> list[str]:
-    """Return what the request is let in with, as far as it can be told from a word."""
-    given: Iterable[str] = secrets_in(request.headers, request.raw_path)
-    ours = [token.value] if token is not None else []
-    return [each for each in {*given, *ours} if len(each) >= OPAQUE and " " not in each]
-
-
-def without(encoded: bytes, secrets: Iterable[str]) -> bytes:
-    """Return JSON without secrets, whatever a client let into it."""
-    for secret in secrets:
-        encoded = taken_out(encoded, _encoder.encode(secret)[1:-1], REDACTED.encode())
-    return encoded
+    """Return the secrets a request is authorized with, as far as each can be told from a word."""
+    own = [] if token is None else [token.value]
+    return opaque([*request_secrets(request.headers, request.raw_path), *own])

@@ -4,7 +4,7 @@ No exchange: nothing of it goes upstream. Source of the paths, and of what is ta
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -15,11 +15,12 @@ from gateway.errors import ExchangeError, Kind
 from gateway.proxy.auth import Token
 from gateway.proxy.routing.request_options import said_in
 from gateway.proxy.routing.runtime import RuntimeConfig
-from gateway.server.ingest.common import TURN, body_of, kept_of, let_in, secrets_of, without
+from gateway.server.ingest.common import TURN, body_of, kept_of, let_in, secrets_of
 from gateway.tracing.ingest.event_rows import Arrival, Line, line_of
 from gateway.tracing.ingest.event_schema import EventError, events_in
 from gateway.tracing.journal import Journal
 from gateway.tracing.metadata import metadata_of
+from gateway.tracing.secrets import scrub_json
 
 PATHS = frozenset({"/event", "/events", "/v1/event", "/v1/events"})
 
@@ -83,7 +84,7 @@ class Intake:
         lines, turn = [], perf_counter()
         for index, (path, raw) in enumerate(events_in(body)):
             line = line_of(raw, path, index, arrival, capture_policy)
-            lines.append(_without(line, secrets) if secrets else line)
+            lines.append(_scrubbed(line, secrets) if secrets else line)
             if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
@@ -97,14 +98,14 @@ class Intake:
         return len(lines)
 
 
-def _without(line: Line, secrets: list[str]) -> Line:
-    """Return a line without secrets, whatever a client let into its events."""
+def _scrubbed(line: Line, secrets: Sequence[str]) -> Line:
+    """Return a line without the secrets of its request, which a client may have put into its events."""
     encoded = _encoder.encode(line)
-    kept = without(encoded, secrets)
-    if kept == encoded:
+    scrubbed = scrub_json(encoded, secrets)
+    if scrubbed == encoded:
         return line
-    made: Line = msgspec.json.decode(kept)
-    return made
+    decoded: Line = msgspec.json.decode(scrubbed)
+    return decoded
 
 
 def _refusal(status: int, kind: str, message: str, **details: Any) -> web.Response:

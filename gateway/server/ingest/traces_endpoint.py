@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.errors import ExchangeError, Kind
 from gateway.proxy.auth import Token
 from gateway.proxy.routing.runtime import RuntimeConfig
-from gateway.server.ingest.common import body_of, kept_of, let_in, offload, secrets_of, without
+from gateway.server.ingest.common import body_of, kept_of, let_in, offload, secrets_of
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp import replies
 from gateway.tracing.ingest.otlp.lines import Line, encoded, line_of, whose
@@ -26,6 +26,7 @@ from gateway.tracing.ingest.otlp.reading import (
 )
 from gateway.tracing.ingest.otlp.replies import CONTENT_TYPES, Encoding
 from gateway.tracing.journal import LINE_BYTES, Journal
+from gateway.tracing.secrets import scrub_json
 from gateway.tracing.tracer import INSTANCE, SCOPE
 
 PATH = "/v1/traces"
@@ -134,7 +135,7 @@ def _taken(
         line = span if isinstance(span, Malformed) else line_of(span, of, capture_policy, received_ns)
         reason = "malformed"
         if not isinstance(line, Malformed):
-            of_span, made = (line["trace_id"], line["span_id"]), without(encoded(line), secrets)
+            of_span, made = (line["trace_id"], line["span_id"]), scrub_json(encoded(line), secrets)
             if is_own:
                 reason, line = "own", Malformed("it is this gateway's own, which a collector has sent back")
             elif of_span in ids:

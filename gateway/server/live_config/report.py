@@ -3,7 +3,6 @@
 Keys, tokens and the values of headers are never told: a variable is named, anything else is only said to be set.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,12 +17,12 @@ from gateway.providers.http.client import Origin as Place
 from gateway.providers.table import Provider, key_of
 from gateway.proxy.routing.aliases import Candidate
 from gateway.proxy.routing.runtime import RuntimeConfig
+from gateway.redaction import is_secret_variable
 
 NOT_SHOWN = "set, not shown"
 # What is secret: these fields of a provider, all of `[api_keys]`, and the token.
 _SECRET = frozenset({"api_key", "api_keys", "headers"})
 _TOKEN = "$.auth.token"  # noqa: S105  its path
-_SECRETIVE = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 _DEFAULT = Origin(kind="default")
 
 
@@ -120,7 +119,7 @@ def _setting(loaded: Loaded, path: str, value: Any, *, secret: bool) -> Setting:
         written = "${env:GATEWAY_TOKEN}"
     if secret:
         shown = hidden(written, loaded.environ)
-    elif any(_SECRETIVE.search(name) for name in origin.variables):
+    elif any(map(is_secret_variable, origin.variables)):
         shown = _without_defaults(written)
     elif path.endswith(".base_url"):
         shown = _url(value)
@@ -178,7 +177,7 @@ def _reach(provider: Provider, loaded: Loaded) -> Reach:
     at = f"$.providers.{provider.name}.base_url"
     variables = [name for name, _ in _variables(provider.name)] if provider.as_built_in else []
     told = next((name for name in variables if loaded.environ.get(name)), None)
-    secretive = any(_SECRETIVE.search(name) for name in _origin(loaded, at).variables)
+    secretive = any(map(is_secret_variable, _origin(loaded, at).variables))
     return Reach(
         name=provider.name,
         url=provider.url if secretive else provider.url + provider.base_path,

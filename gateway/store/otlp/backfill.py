@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from gateway.config.model import Capture, VocabularyName
 from gateway.errors import GatewayError
+from gateway.redaction import bare_url
 from gateway.store.otlp.delivery import BATCH_BYTES, Delivery
 from gateway.store.otlp.history import Asked, History, Place, horizon
 from gateway.store.otlp.replies import Sender
@@ -140,7 +141,7 @@ def backfill(
         if until < asked_until - 10**9 and history.finished:
             progress.say(f"what began after {iso(until)} is not sent yet: a request of then is still in flight")
         return Summary(
-            endpoint=_shown(job.endpoint),
+            endpoint=bare_url(job.endpoint),
             cursor=str(path),
             resumed=resumed,
             finished=history.finished,
@@ -175,7 +176,7 @@ class _Run:
         self._sleep = sleep
         self._before = cursor.sent, dict(cursor.dropped)
         self.delivery = Delivery(
-            sender, job.capture, _shown(job.endpoint),
+            sender, job.capture, bare_url(job.endpoint),
             batch_spans=_BATCH_SPANS, batch_bytes=BATCH_BYTES, delay=0.0, rng=rng,
         )  # fmt: skip
 
@@ -190,7 +191,7 @@ class _Run:
             if self._job.where is None:
                 raise
             raise ExportError(f"--where is no condition that can be asked: {error}") from None
-        self._progress.say(f"{total:,} spans to send to {_shown(self._job.endpoint)}")
+        self._progress.say(f"{total:,} spans to send to {bare_url(self._job.endpoint)}")
         waited = 0.0
         while not self._history.finished:
             place = self._history.reached
@@ -209,7 +210,7 @@ class _Run:
         if hopeless or waited + seconds > self._job.patience:
             how = "" if hopeless else f" for {waited:.0f} s"
             raise ExportError(
-                f"the collector at {_shown(self._job.endpoint)} takes no spans{how}: {error}; look at its URL, "
+                f"the collector at {bare_url(self._job.endpoint)} takes no spans{how}: {error}; look at its URL, "
                 "--protocol, and OTEL_EXPORTER_OTLP_HEADERS. What was sent is remembered: the same command goes on"
             )
         while seconds > 0:  # in steps, so that a signal is heard
@@ -266,7 +267,7 @@ def _read(path: Path) -> Cursor | None:
 
 def _query(job: Job) -> dict[str, str | None]:
     return {
-        "endpoint": _shown(job.endpoint),
+        "endpoint": bare_url(job.endpoint),
         "since": job.since,
         "until": job.until,
         "where": job.where,
@@ -278,11 +279,5 @@ def _query(job: Job) -> dict[str, str | None]:
 def _name(job: Job) -> str:
     """Return the name of an export: where it goes, and a digest of what is asked."""
     digest = hashlib.blake2b(msgspec.json.encode(_query(job)), digest_size=6).hexdigest()
-    host = re.sub(r"[^A-Za-z0-9.-]+", "-", urlsplit(_shown(job.endpoint)).netloc or "collector")
+    host = re.sub(r"[^A-Za-z0-9.-]+", "-", urlsplit(bare_url(job.endpoint)).netloc or "collector")
     return f"{host}-{digest}"
-
-
-def _shown(url: str) -> str:
-    """Return a URL without what may be secret in it."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

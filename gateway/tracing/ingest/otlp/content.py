@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from gateway.config.model import CaptureMode
+from gateway.tracing.secrets import scrub_named
 from gateway.tracing.truncate import fitted
 
 _NAMES = re.compile(
@@ -27,17 +28,6 @@ _NAMES = re.compile(
     """,
     re.VERBOSE,
 )
-# What headers hold: an instrumentation of HTTP may be told to record all of them.
-_KEYS = re.compile(
-    r".*(^|[._-])(authorization|cookie|set[_-]cookie|api[_-]?key|access[_-]?token|x[_-]goog[_-]api[_-]key|password|secret)",
-    re.IGNORECASE,
-)
-# Keys in a URL, by the names of their parameters.
-_URLS = frozenset({"url.full", "url.query", "http.url", "http.target"})
-_PARAMETERS = re.compile(
-    r"((?:^|[?&])(?:key|[\w-]*api[_-]?key|[\w-]*token|code|password|[\w-]*signature|sig)=)[^&#\s]+", re.IGNORECASE
-)
-REDACTED = "[redacted]"
 
 
 def is_content(name: str) -> bool:
@@ -52,12 +42,8 @@ def captured(attributes: dict[str, Any], mode: CaptureMode, limit: int) -> dict[
     """
     made: dict[str, Any] = {}
     for name, value in attributes.items():
-        if _KEYS.fullmatch(name) is not None:
-            made[name] = REDACTED
-        elif name in _URLS and isinstance(value, str):
-            made[name] = _PARAMETERS.sub(rf"\1{REDACTED}", value)
-        elif not is_content(name):
-            made[name] = value
+        if not is_content(name):
+            made[name] = scrub_named(name, value)
         elif mode in {"full", "truncated"}:
             made[name] = _within(value, limit)
     return made

@@ -12,11 +12,12 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from gateway.config.model import Capture
+from gateway.redaction import REDACTED
 from gateway.store.otlp import passing
 from gateway.store.otlp.encoding import request_of, weight
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp import replies
-from gateway.tracing.ingest.otlp.content import REDACTED, captured, is_content
+from gateway.tracing.ingest.otlp.content import captured, is_content
 from gateway.tracing.ingest.otlp.lines import encoded, line_of, whose
 from gateway.tracing.ingest.otlp.reading import (
     Malformed,
