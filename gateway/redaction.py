@@ -1,21 +1,21 @@
-"""What is taken out of everything that is kept: `[redaction]`, as a function of values. Pure.
+"""Redaction by pattern (`[redaction]`) and by the names of fields, as pure functions of values.
 
-A match is replaced by `[redacted: NAME]`. Nothing of this touches what goes to the provider or to the client. RE2 does
-the matching: whatever pattern meets whatever text, it takes time in proportion to the text, so that no pattern can hang
-the loop that relays for everybody. It has no lookaround and no back-references.
+A match is replaced by `[redacted: NAME]` in everything that is recorded; requests and responses pass unchanged. RE2
+matches in time linear in the text, so that no pattern can block the event loop. It has no lookaround and no
+back-references. Secrets that are known by value are removed by `tracing.secrets`.
 
-What the built-in kinds find:
-    keys    what their makers give a beginning (sk-, AKIA, ghp_, xoxb-, AIza, ...), JSON web tokens, bearer tokens,
+Built-in kinds:
+    keys    API keys with a well-known prefix (sk-, AKIA, ghp_, xoxb-, AIza, ...), JSON web tokens, bearer tokens,
             private keys
     emails  name@host.tld
-    cards   13 to 19 digits, in groups or not, that begin as the cards of a network do, and whose last one is right
-            (ISO/IEC 7812)
+    cards   13 to 19 digits, in groups or not, with the prefix of a card network and a valid check digit (ISO/IEC 7812)
     phones  international, `+` and 8 to 15 digits (ITU-T E.164); North American, with separators: (415) 555-2671
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
+from urllib.parse import quote
 
 import re2
 from msgspec import Struct
@@ -61,47 +61,47 @@ _PHONES = (
 )
 
 
-# What a text's neighbours could stand in the way of, or for.
+# Patterns with one of these may match differently once texts are joined.
 _ANCHORS = ("^", "$", "\\A", "\\z", "\\B")
 
 
 class _Rule(Struct, frozen=True):
-    """`found`: how much of a match it is, from its beginning."""
+    """A pattern and its placeholder. `length_of` gives how many characters of a match are redacted, from its start."""
 
     pattern: Any
-    word: str
-    found: Callable[[str], int]
+    placeholder: str
+    length_of: Callable[[str], int]
 
-    def applied(self, text: str) -> str:
-        changed: str = self.pattern.sub(self._without, text)
-        return changed
+    def apply(self, text: str) -> str:
+        redacted: str = self.pattern.sub(self._replacement, text)
+        return redacted
 
-    def _without(self, match: Any) -> str:
+    def _replacement(self, match: Any) -> str:
         text: str = match.group(0)
-        # Digits behind a point are a fraction; RE2 itself does not look behind.
+        # Digits after a point are a fraction; RE2 has no lookbehind.
         before = match.string[match.start() - 1] if match.start() else ""
-        length = 0 if before == "." and text[0].isdigit() else self.found(text)
-        return self.word + text[length:] if length else text
+        length = 0 if before == "." and text[0].isdigit() else self.length_of(text)
+        return self.placeholder + text[length:] if length else text
 
 
 class Redaction:
-    """All rules of a configuration. Raises PatternError for a pattern that is none."""
+    """The redaction rules of a configuration. Raises PatternError for a pattern that cannot be used."""
 
     def __init__(self, builtin: Iterable[Builtin] = (), patterns: Mapping[str, str] | None = None) -> None:
         self._rules: list[_Rule] = []
-        each: list[str] = []
+        expressions: list[str] = []
         for kind in get_args(Builtin):
             if kind in builtin:
-                alternatives, word, found = _BUILTIN[kind]
-                each += alternatives
-                self._rules.append(_Rule(re2.compile("|".join(alternatives)), word, found))
+                alternatives, placeholder, length_of = _BUILTIN[kind]
+                expressions += alternatives
+                self._rules.append(_Rule(re2.compile("|".join(alternatives)), placeholder, length_of))
         for name, pattern in (patterns or {}).items():
             self._rules.append(_Rule(compiled(pattern), f"[redacted: {name}]", len))
-            each.append(f"(?:{pattern})")
-        # Most texts have none of it: one look instead of one for each rule; and for all texts of a value, where no
-        # pattern asks for the beginning or the end of one.
-        self._any = re2.compile("|".join(each)) if each else None
-        self._at_once = not any(anchor in pattern for pattern in (patterns or {}).values() for anchor in _ANCHORS)
+            expressions.append(f"(?:{pattern})")
+        # Most texts match no rule: they are searched once instead of once for each rule, and all texts of a value
+        # together unless a pattern is anchored.
+        self._any = re2.compile("|".join(expressions)) if expressions else None
+        self._joinable = not any(anchor in pattern for pattern in (patterns or {}).values() for anchor in _ANCHORS)
 
     def __repr__(self) -> str:
         return f"<Redaction rules: {len(self._rules)}>"
@@ -111,47 +111,47 @@ class Redaction:
         return self._any is not None
 
     def text(self, text: str) -> str:
-        """Return a text without what is to be taken out."""
+        """Return a redacted text."""
         if self._any is None or self._any.search(text) is None:
             return text
         for rule in self._rules:
-            text = rule.applied(text)
+            text = rule.apply(text)
         return text
 
     def value(self, value: Any) -> Any:
-        """Return a JSON value likewise, the keys of its objects included; what has none is the same object again."""
+        """Return a redacted JSON value, keys of objects included; the same object if nothing matches."""
         if self._any is None:
             return value
-        if self._at_once:
+        if self._joinable:
             texts: list[str] = []
             _collect(value, texts)
             if self._any.search("\n".join(texts)) is None:
                 return value
-        return self._without(value)
+        return self._redacted(value)
 
-    def _without(self, value: Any) -> Any:
+    def _redacted(self, value: Any) -> Any:
         match value:
             case str():
                 return self.text(value)
             case dict():
                 binary = _binary(value)
                 return {
-                    key if key == binary else self.text(key): each if key == binary else self._without(each)
+                    key if key == binary else self.text(key): each if key == binary else self._redacted(each)
                     for key, each in value.items()
                 }
             case list() | tuple():
-                return [self._without(each) for each in value]
+                return [self._redacted(each) for each in value]
             case _:
                 return value
 
 
 def _binary(value: dict[str, Any]) -> str | None:
-    """Return the key that has base64 below it, in which anything may stand by chance: of a picture, or of bytes."""
+    """Return the key of an object's base64 data, which may match a pattern by chance; None if it has none."""
     return "content" if value.get("type") == "blob" else "otlp.bytes" if "otlp.bytes" in value else None
 
 
 def _collect(value: Any, into: list[str]) -> None:
-    """Add all texts of a JSON value that are looked at."""
+    """Add all texts of a JSON value that are searched."""
     match value:
         case str():
             into.append(value)
@@ -180,6 +180,13 @@ def bare_url(url: str) -> str:
     return USERINFO.sub(r"\1", url.partition("?")[0].partition("#")[0])
 
 
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return a text without secrets that are known by value, plain or percent-encoded."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, REDACTED).replace(quote(secret, safe=""), REDACTED)
+    return text
+
+
 def without_tool_secrets(tools: Any) -> Any:
     """Return tool definitions without the secrets, in fields and URLs, of remote MCP servers."""
     return [_without_tool_secrets(tool) for tool in tools] if isinstance(tools, list) else tools
@@ -195,35 +202,35 @@ def _without_tool_secrets(tool: Any) -> Any:
 
 
 class PatternError(ValueError):
-    """A pattern cannot be used; the message says why."""
+    """A pattern is invalid, or matches the empty text."""
 
 
 def compiled(pattern: str) -> Any:
-    """Return a user's pattern, ready to use. Raises PatternError."""
+    """Compile a user's pattern. Raises PatternError."""
     options = re2.Options()
     options.log_errors = False
     try:
-        made = re2.compile(pattern, options)
+        expression = re2.compile(pattern, options)
     except re2.error as error:
-        said = error.args[0]
-        why = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-        raise PatternError(f"{why} (RE2's syntax: no lookaround, no back-references)") from None
-    if made.search("") is not None:
+        reason = error.args[0]
+        reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise PatternError(f"{reason} (RE2's syntax: no lookaround, no back-references)") from None
+    if expression.search("") is not None:
         raise PatternError("it matches the empty text, and so everywhere")
-    return made
+    return expression
 
 
 def _key(text: str) -> int:
-    # A word with a dash may begin so, too; a key without any digit does not come up.
+    # A hyphenated word may have the same prefix; a key has a digit.
     return len(text) if any(character.isdigit() for character in text) else 0
 
 
 def _card(text: str) -> int:
-    return _longest(text, _has_right_end)
+    return _longest(text, _has_check_digit)
 
 
 def _longest(text: str, fits: Callable[[list[int]], bool]) -> int:
-    """Return the length of the number that some groups of digits begin with; more digits may stand behind it."""
+    """Return the length of the longest number that groups of digits begin with; other digits may follow it."""
     while text:
         if fits([int(character) for character in text if character.isdigit()]):
             return len(text)
@@ -231,8 +238,8 @@ def _longest(text: str, fits: Callable[[list[int]], bool]) -> int:
     return 0
 
 
-def _has_right_end(digits: list[int]) -> bool:
-    """Whether the last digit is that of Luhn's sum."""
+def _has_check_digit(digits: list[int]) -> bool:
+    """Return whether the last digit is the check digit of Luhn's algorithm."""
     if not 13 <= len(digits) <= 19:
         return False
     doubled = (digit * 2 - 9 if digit > 4 else digit * 2 for digit in digits[-2::-2])

@@ -1,4 +1,4 @@
-"""What is taken out: what is plainly a key, an address, a card or a phone, and what a user's pattern finds, no more."""
+"""Redaction finds keys, addresses, cards, phone numbers and matches of a user's patterns, and nothing else."""
 
 import json
 
@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.redaction import NOTHING, PatternError, Redaction, compiled
+from gateway.redaction import (
+    NOTHING,
+    REDACTED,
+    TOOL_SECRETS,
+    PatternError,
+    Redaction,
+    bare_url,
+    compiled,
+    is_secret_variable,
+    without_secrets,
+    without_tool_secrets,
+)
 
 ALL = Redaction(["keys", "emails", "cards", "phones"], {"ticket": r"TICKET-\d+"})
 KEYS = [
@@ -47,8 +58,8 @@ KEPT = [
 
 @pytest.mark.parametrize(("secret", "kind"), FOUND)
 @pytest.mark.parametrize("around", ["{}", "before {} after", '"{}"', "({})", "={}\n", "é{}é", "a\n{}"])
-def test_what_is_plainly_one_is_taken_out(secret, kind, around):
-    """Whatever stands around it; the rest of the text stays."""
+def test_a_match_is_redacted(secret, kind, around):
+    """Each kind is found in any surroundings, and the rest of the text stays."""
     before, after = around.split("{}")
     made = ALL.text(around.format(secret))
     if "PRIVATE KEY" in secret and "END" not in secret:  # one without an end takes all behind it
@@ -58,33 +69,33 @@ def test_what_is_plainly_one_is_taken_out(secret, kind, around):
 
 
 @pytest.mark.parametrize("text", KEPT)
-def test_what_only_looks_like_one_stays(text):
-    """Times, ids, numbers, code, hashes and certificates."""
+def test_a_text_that_merely_resembles_a_match_stays(text):
+    """Times, ids, numbers, code, hashes and certificates are no secrets."""
     assert ALL.text(text) == text
 
 
-def test_several_are_taken_out_of_one_text():
-    """Each by its own kind; a number behind a card's is no part of it."""
+def test_several_matches_in_one_text_are_redacted():
+    """Each match has its kind's placeholder; a number after a card's is no part of it."""
     made = ALL.text("bob@example.com paid with 4111 1111 1111 1111 123 for TICKET-9, TICKET-10")
     assert made == "[redacted: email] paid with [redacted: card] 123 for [redacted: ticket], [redacted: ticket]"
 
 
 @pytest.mark.parametrize("pattern", ["^only$", r"\Aonly", r"only\z", r"\Bnly"])
-def test_a_pattern_may_ask_for_the_beginning_or_the_end_of_a_text(pattern):
-    """Each text has its own, whatever stands beside it in a value."""
+def test_an_anchored_pattern_is_matched_against_each_text(pattern):
+    """Other texts of the same value make no difference."""
     made = Redaction(["emails"], {"p": pattern}).value({"a": "x", "b": ["only", "y"]})
     assert "[redacted: p]" in made["b"][0]
     assert (made["a"], made["b"][1]) == ("x", "y")
 
 
-def test_a_value_with_nothing_of_it_is_the_same_again():
-    """It need not be written anew."""
+def test_a_value_without_a_match_is_returned_itself():
+    """Callers need not encode it again."""
     value = {"a": ["b", {"c": "bob at example"}]}
     assert ALL.value(value) is value
 
 
 def test_each_kind_is_its_own_choice():
-    """What is not asked for stays."""
+    """Matches of kinds that are not configured stay."""
     text = "bob@example.com +14155552671 4111111111111111 sk-proj-abc123def456ghi789"
     assert Redaction(["emails"]).text(text) == text.replace("bob@example.com", "[redacted: email]")
     assert Redaction(["phones"]).text(text) == text.replace("+14155552671", "[redacted: phone]")
@@ -98,14 +109,14 @@ plain = st.text(st.characters(categories=["L", "Z", "P"], exclude_characters="@+
 @given(
     st.recursive(plain, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(plain, inner, max_size=3)))
 )
-def test_what_has_nothing_of_it_is_unchanged(value):
-    """Byte for byte, as JSON."""
+def test_a_value_without_a_match_is_unchanged(value):
+    """Its JSON is the same, byte for byte."""
     assert json.dumps(ALL.value(value)) == json.dumps(value)
 
 
 @given(st.data())
-def test_no_value_keeps_a_secret_wherever_it_stands(data):
-    """In texts, lists, objects and their keys, at any depth, beside anything; and JSON stays JSON."""
+def test_a_secret_is_redacted_anywhere_in_a_value(data):
+    """Texts, lists, objects and their keys are searched at any depth, and JSON stays valid."""
     secret = data.draw(st.sampled_from([each for each, _ in FOUND]))
     around = st.tuples(plain, plain).map(lambda pair: f"{pair[0]} {secret} {pair[1]}")
     inner = st.one_of(
@@ -123,15 +134,15 @@ def test_no_value_keeps_a_secret_wherever_it_stands(data):
     assert (made["role"], made["parts"][0]["type"]) == ("user", "text")
 
 
-def test_a_secret_in_the_json_of_a_tools_arguments_is_found():
-    """Arguments are JSON in a text; what is taken out leaves it JSON."""
+def test_a_secret_in_a_tool_calls_arguments_is_redacted():
+    """Arguments are JSON within a text, and stay valid."""
     arguments = json.dumps({"to": "bob@example.com", "pay": "4111 1111 1111 1111"})
     made = ALL.value({"type": "tool_call", "arguments": arguments})
     assert json.loads(made["arguments"]) == {"to": "[redacted: email]", "pay": "[redacted: card]"}
 
 
-def test_what_is_no_text_is_not_looked_at():
-    """A picture's base64 may have anything in it by chance; numbers are no text."""
+def test_binary_data_and_numbers_stay():
+    """Base64 may match a pattern by chance, and numbers are no texts."""
     blob = {"type": "blob", "mime_type": "image/png", "content": "AKIAIOSFODNN7EXAMPLE"}
     assert ALL.value([blob, "bob@example.com"]) == [blob, "[redacted: email]"]
     sent = {"otlp.bytes": "AKIAIOSFODNN7EXAMPLE"}
@@ -153,14 +164,83 @@ def test_what_is_no_text_is_not_looked_at():
         ("", "empty"),
     ],
 )
-def test_a_pattern_that_cannot_be_used_says_why(pattern, why):
-    """What RE2 does not read, and what matches everywhere."""
+def test_an_unusable_pattern_is_refused_with_a_reason(pattern, why):
+    """Invalid RE2 syntax and patterns that match the empty text raise PatternError."""
     with pytest.raises(PatternError, match=why.replace("(", r"\(").replace(")", r"\)")):
         compiled(pattern)
 
 
 @pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|aa)+$", r".*.*=.*", r"(\w+\s?)+:"])
-def test_no_pattern_hangs(pattern):
-    """Patterns that take others' engines years take time in proportion to the text here."""
+def test_no_pattern_takes_exponential_time(pattern):
+    """Patterns on which backtracking engines hang are matched in linear time."""
     redaction = Redaction([], {"slow": pattern})
     assert redaction.text("a" * 200_000 + "!").endswith("!")
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("see x.sk-proj-abc123def456ghi789 here", "see x.[redacted: key] here"),
+        ("ok.AKIAIOSFODNN7EXAMPLE", "ok.[redacted: key]"),
+        (".eve@example.com", ".[redacted: email]"),
+        ("no. +14155552671", "no. [redacted: phone]"),
+        ("v.TICKET-7", "v.[redacted: ticket]"),
+        ("0.4111111111111111", "0.4111111111111111"),
+        ("1.415-555-2671", "1.415-555-2671"),
+    ],
+)
+def test_only_digits_after_a_point_are_a_fraction(text, redacted):
+    """A key or an address right after a full stop is redacted."""
+    assert ALL.text(text) == redacted
+
+
+@pytest.mark.parametrize("field", sorted(TOOL_SECRETS))
+def test_every_secret_field_of_a_remote_tool_is_redacted(field):
+    """Clients send credentials for MCP servers within tool definitions; tools of other types are left alone."""
+    server = {"type": "mcp", "server_label": "x", "server_url": "https://u:p@x.example/mcp?key=k1"}
+    function = {"type": "function", "name": "f", field: "a parameter"}
+    assert without_tool_secrets([{**server, field: "secret"}, function, "junk"]) == [
+        {**server, "server_url": "https://x.example/mcp", field: REDACTED},
+        function,
+        "junk",
+    ]
+    assert without_tool_secrets({"no": "list"}) == {"no": "list"}
+
+
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        ("https://user:pass@host:1/v1?key=k#f", "https://host:1/v1"),
+        ("https://host/v1#access_token=t", "https://host/v1"),
+        ("/v1/models?key=k", "/v1/models"),
+        ("http://host/v1/@me", "http://host/v1/@me"),
+        ("no url at all", "no url at all"),
+        ("http://[::bad", "http://[::bad"),
+    ],
+)
+def test_a_bare_url_has_no_user_query_or_fragment(url, bare):
+    """Each may hold a secret; an invalid URL raises nothing."""
+    assert bare_url(url) == bare
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("OPENAI_API_KEY", True),
+        ("github_token", True),
+        ("CLIENT_SECRET", True),
+        ("DB_PASSWORD", True),
+        ("GOOGLE_APPLICATION_CREDENTIALS", True),
+        ("BASIC_AUTH", True),
+        ("HOME", False),
+        ("OPENAI_BASE_URL", False),
+    ],
+)
+def test_secret_variables_are_known_by_their_names(name, secret):
+    """The configuration report shows no defaults of these variables."""
+    assert is_secret_variable(name) is secret
+
+
+def test_known_secrets_are_redacted_plain_and_percent_encoded():
+    """The longest goes first, and an empty one matches nothing."""
+    assert without_secrets("k/1 k%2F1 k/12", ["", "k/1", "k/12"]) == " ".join([REDACTED] * 3)
