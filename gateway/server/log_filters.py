@@ -1,4 +1,4 @@
-"""What the log may not say: what could not be parsed of a request, and what `[redaction]` takes out of all else."""
+"""Redaction of log records: requests that could not be parsed are not repeated, and `[redaction]` applies to the rest."""
 
 import logging
 
@@ -7,28 +7,28 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway.redaction import NOTHING, Redaction
 
 HTTP_LOG = "gateway.http"
-# Reads the headers for a collector, and repeats those it cannot read.
+# The parser of OTEL_EXPORTER_OTLP_HEADERS, which repeats invalid headers.
 _OTEL_HEADERS = "opentelemetry.util.re"
-# Who else may log what an exception says, which may be what it was given.
+# Libraries that log exceptions, whose messages may hold a request's data.
 _LIBRARIES = ("aiohttp", "asyncio")
 
 
-class _Unrepeated(logging.Filter):
-    """Keeps what could not be parsed out of the log: the line that was wrong may be one with a key."""
+class _WithoutInput(logging.Filter):
+    """Replaces records about invalid input, since the invalid line may hold a key."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
             record.levelno, record.levelname = logging.WARNING, "WARNING"
-            record.msg, record.args = "a request was no valid HTTP and is refused: %s", (type(error).__name__,)
+            record.msg, record.args = "refused a request that is no valid HTTP: %s", (type(error).__name__,)
             record.exc_info = record.exc_text = None
         elif record.name == _OTEL_HEADERS:
-            record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: what is not name=value is left out", ()
+            record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: ignored an entry that is not name=value", ()
         return True
 
 
 class _Redacted(logging.Filter):
-    """Takes what is redacted out of messages and tracebacks."""
+    """Redacts messages and tracebacks."""
 
     redaction = NOTHING
 
@@ -43,17 +43,17 @@ class _Redacted(logging.Filter):
 _plain = logging.Formatter()
 _redacted = _Redacted()
 for _name in (HTTP_LOG, _OTEL_HEADERS):
-    logging.getLogger(_name).addFilter(_Unrepeated())
+    logging.getLogger(_name).addFilter(_WithoutInput())
 
 
 def redact_logs(redaction: Redaction) -> None:
-    """Take out of what the gateway logs what is taken out of all that is kept, from now on."""
+    """Redact what the gateway logs from now on."""
     _redacted.redaction = redaction
     _filter("gateway")
 
 
 def redact_libraries() -> None:
-    """Take it out of what libraries log, too: in a process that is the gateway's alone."""
+    """Redact what libraries log, too: for a process that runs nothing but the gateway."""
     _filter(*_LIBRARIES)
 
 
