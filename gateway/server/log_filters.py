@@ -1,4 +1,4 @@
-"""Redaction of log records: requests that could not be parsed are not repeated, and `[redaction]` applies to the rest."""
+"""Redaction of log records: no invalid request is repeated, and `[redaction]` applies to everything else."""
 
 import logging
 

@@ -184,7 +184,7 @@ class Worker:
             "stored": journal.stored,
             "in_flight": journal.in_flight,
             "dropped": journal.dropped,
-            "events": {"stored": journal.told.stored, "dropped": journal.told.dropped},
+            "events": {"stored": journal.events.stored, "dropped": journal.events.dropped},
             "spans_received": {"stored": journal.received.stored, "dropped": journal.received.dropped},
         }
 

@@ -1,4 +1,4 @@
-"""One journal file: it appears under its name once it is locked, and is locked until nobody writes to it any more."""
+"""One journal file: it appears under its name once it is locked, and stays locked while lines may be added to it."""
 
 import errno
 import fcntl
@@ -7,9 +7,19 @@ from pathlib import Path
 
 
 class JournalFile:
-    """One journal file, locked by us until its last exchange has ended."""
+    """A locked, append-only file.
 
-    __slots__ = ("fd", "half", "open", "path", "retired", "size", "started", "unsaid")
+    Attributes:
+        started: Unix seconds at which the file was created.
+        size: Bytes of whole lines.
+        open: Exchanges that started in it and have not ended.
+        retired: Whether new exchanges go to another file.
+        partial: Whether it ends in a partial line that could not be truncated.
+        unreported: Reports of dropped lines of its own exchanges, to be written before the next line.
+
+    """
+
+    __slots__ = ("fd", "open", "partial", "path", "retired", "size", "started", "unreported")
 
     def __init__(self, path: Path, header: bytes, now: float) -> None:
         unlocked = path.with_suffix(".new")
@@ -27,12 +37,12 @@ class JournalFile:
         self.started = now
         self.open = 0
         self.retired = False
-        self.half = False  # it ends in half a line that could not be cut off
-        self.unsaid: list[dict[str, str]] = []  # what was dropped of exchanges that started in it
+        self.partial = False
+        self.unreported: list[dict[str, str]] = []
 
     @property
     def gone(self) -> bool:
-        """Whether somebody removed it."""
+        """Whether the file was removed."""
         try:
             return os.fstat(self.fd).st_nlink == 0
         except OSError:
@@ -46,7 +56,7 @@ def write(fd: int, data: bytes) -> None:
 
 
 def locked(path: Path) -> bool:
-    """Return whether a process holds the journal at `path`: whether more may still be written to it."""
+    """Return whether a process holds the lock of the journal at `path`, and may still append to it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

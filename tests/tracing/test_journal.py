@@ -129,6 +129,37 @@ def test_age_rotates_only_a_file_that_has_something(tmp_path, clock):
     journal.close()
 
 
+def test_an_idle_journal_is_rotated_once(tmp_path, clock):
+    """After its last exchange a worker begins one more file, and no other however long it is idle."""
+    journal = _journal(tmp_path, clock, rotate_seconds=0.5)
+    journal.start(1, _span("SERVER", "01"))
+    journal.end(1, _span("SERVER", "01"))
+    for _ in range(10):
+        journal.tick()
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+    journal.close()
+
+
+def test_an_end_without_a_start_is_not_counted_as_stored(tmp_path, clock):
+    """Its start was never accepted, so that accepted = stored + in flight + dropped holds."""
+    journal = _journal(tmp_path, clock)
+    journal.end(1, _span("SERVER", "01"))
+    assert (journal.accepted, journal.stored, journal.in_flight, journal.dropped) == (0, 0, 0, {})
+    journal.close()
+
+
+def test_spans_of_applications_are_appended_as_they_are(tmp_path, clock):
+    """A batch of encoded lines is one write, counted apart from exchanges and from events of runs."""
+    journal = _journal(tmp_path, clock)
+    assert journal.append_spans([b'{"t":"received","span_id":"01"}', b'{"t":"received","span_id":"02"}']) is None
+    assert journal.append_spans([b"x" * LINE_BYTES]) == "too_long"
+    journal.close()
+    (path,) = tmp_path.glob("*.jsonl")
+    assert [line["t"] for line in _lines(path)] == ["journal", "received", "received", "received_dropped", "closed"]
+    assert (journal.received.stored, journal.received.dropped) == (2, {"too_long": 1})
+    assert (journal.events.stored, journal.accepted) == (0, 0)
+
+
 def test_a_line_that_cannot_be_encoded_is_counted(tmp_path, clock):
     """What is no JSON is dropped by reason, and the journal goes on."""
     journal = _journal(tmp_path, clock)
@@ -262,17 +293,17 @@ def test_events_are_written_at_once_or_not_at_all(tmp_path, clock):
     """A batch that does not fit leaves nothing behind, is counted, and said in the file once there is room again."""
     journal = _journal(tmp_path, clock)
     batch = [{"event_id": str(number), "type": "x", "time_ns": 1} for number in range(3)]
-    assert journal.events(batch) is None
+    assert journal.append_events(batch) is None
     (path,) = tmp_path.glob("*.jsonl")
     whole = path.stat().st_size
     with no_file_may_grow(beyond=whole + 120):
-        assert journal.events(batch) == "disk_full"
-        assert journal.events(batch[:1]) is None
-        assert journal.events(batch) == "disk_full"
-    assert journal.events([{"event_id": "x", "bad": object()}]) == "encoding"
-    assert journal.events([*batch, {"event_id": "x" * LINE_BYTES}]) == "too_long"
-    assert (journal.told.stored, journal.told.dropped) == (4, {"disk_full": 6, "encoding": 1, "too_long": 4})
-    assert journal.events([]) is None
+        assert journal.append_events(batch) == "disk_full"
+        assert journal.append_events(batch[:1]) is None
+        assert journal.append_events(batch) == "disk_full"
+    assert journal.append_events([{"event_id": "x", "bad": object()}]) == "encoding"
+    assert journal.append_events([*batch, {"event_id": "x" * LINE_BYTES}]) == "too_long"
+    assert (journal.events.stored, journal.events.dropped) == (4, {"disk_full": 6, "encoding": 1, "too_long": 4})
+    assert journal.append_events([]) is None
     journal.close()
     lines = _lines(path)
     assert [line["t"] for line in lines[:4]] == ["journal", *["event"] * 3]
@@ -289,11 +320,11 @@ def test_events_are_written_at_once_or_not_at_all(tmp_path, clock):
 def test_events_alone_rotate_a_file(tmp_path, clock):
     """A gateway that is told of runs and of nothing else has its journals sealed as well: by age, and by size."""
     journal = _journal(tmp_path, clock, rotate_seconds=0.5, rotate_bytes=300)
-    assert journal.events([{"event_id": "1", "type": "x"}]) is None
+    assert journal.append_events([{"event_id": "1", "type": "x"}]) is None
     journal.tick()
     assert len(list(tmp_path.glob("*.jsonl"))) == 2
-    assert journal.events([{"event_id": "2" * 300, "type": "x"}]) is None
-    assert journal.events([{"event_id": "3", "type": "x"}]) is None
+    assert journal.append_events([{"event_id": "2" * 300, "type": "x"}]) is None
+    assert journal.append_events([{"event_id": "3", "type": "x"}]) is None
     assert len(list(tmp_path.glob("*.jsonl"))) == 3
     assert journal.in_flight == 0
     journal.close()
@@ -303,9 +334,9 @@ def test_a_worker_without_a_file_refuses_events(tmp_path, clock):
     """They are not promised to anybody; once there is a file, it says how many were refused."""
     with no_file_may_grow():
         journal = _journal(tmp_path, clock)
-        assert journal.events([{"event_id": "1", "type": "x"}]) == "disk_full"
+        assert journal.append_events([{"event_id": "1", "type": "x"}]) == "disk_full"
     journal.tick()
-    assert journal.events([{"event_id": "1", "type": "x"}]) is None
+    assert journal.append_events([{"event_id": "1", "type": "x"}]) is None
     journal.close()
     (path,) = tmp_path.glob("*.jsonl")
     assert [line["t"] for line in _lines(path)] == ["journal", "events_dropped", "event", "closed"]

@@ -1,4 +1,4 @@
-"""Secrets are removed by `tracing.secrets` and `redaction` only: no other module has a list or a placeholder of its own."""
+"""Secrets are removed by `tracing.secrets` and `redaction` only: no other module has a list or placeholder for them."""
 
 import ast
 from pathlib import Path

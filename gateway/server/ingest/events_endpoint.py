@@ -88,7 +88,7 @@ class Intake:
             if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
-        reason = self._journal.events(lines) if lines else None
+        reason = self._journal.append_events(lines) if lines else None
         if reason is not None:
             raise ExchangeError(
                 Kind.SERVER,

@@ -95,7 +95,7 @@ class Receiving:
         )
         for why, count in took.dropped.items():
             self._journal.received.drop(count, why)
-        reason = self._journal.spans(took.lines) if took.lines else None
+        reason = self._journal.append_spans(took.lines) if took.lines else None
         if reason is not None:
             raise ExchangeError(
                 Kind.SERVER,
