@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from math import ceil
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 from google.auth import aws, exceptions, identity_pool, impersonated_credentials, pluggable, transport
 from google.auth.external_account_authorized_user import Credentials as FederatedUser
@@ -21,6 +21,7 @@ from gateway.providers.auth.google import SCOPE
 from gateway.providers.auth.refresh import CredentialError
 from gateway.providers.auth.token_request import TokenResponse, json_object, request, split_url
 from gateway.providers.http.client import Client
+from gateway.redaction import without_secrets
 
 _LOGIN = "run `gcloud auth application-default login`"
 _RETRYABLE = frozenset({"internal_failure", "server_error", "temporarily_unavailable"})
@@ -143,13 +144,13 @@ def _secure(url: str, *, secret: bool) -> bool:
 
 
 def _secrets(info: Info, body: bytes, headers: Mapping[str, str]) -> list[str]:
-    """Return the secrets of a file and of a request, which the response may repeat; the longest first."""
+    """Return the secrets of a file and of a request, which the response may repeat."""
     values = [value for name, value in parse_qsl(body.decode("utf-8", "replace")) if name in _SECRET]
     values += [value.rpartition(" ")[2] for name, value in headers.items() if name.lower() == "authorization"]
     for each in (info, info.get("source_credentials")):
         if isinstance(each, dict):
             values += [value for name, value in each.items() if name in _SECRET and isinstance(value, str)]
-    return sorted({form for value in filter(None, values) for form in (value, quote(value, safe=""))}, key=len)[::-1]
+    return values
 
 
 def _refused(response: TokenResponse, host: str, secrets: list[str]) -> CredentialError:
@@ -161,9 +162,7 @@ def _refused(response: TokenResponse, host: str, secrets: list[str]) -> Credenti
         given = [error, json_object(response.data).get("error_description")]
     words = [word for word in given if isinstance(word, str) and word]
     reason = "".join(sign for sign in " ".join(": ".join(words).split()) if sign.isprintable())
-    for secret in secrets:
-        reason = reason.replace(secret, "***")
-    reason = reason[:300].rstrip(".")
+    reason = without_secrets(reason, secrets)[:300].rstrip(".")
     return CredentialError(
         f"{host} answered {response.status}{f', {reason}' if reason else ''}",
         retryable=response.retryable or not _RETRYABLE.isdisjoint(words),

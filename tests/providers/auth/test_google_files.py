@@ -273,7 +273,7 @@ async def test_what_cannot_work_is_named(made: Made, tmp_path: Path, info: Any, 
                 {"error": "x", "error_description": "1//hidden-refresh 1%2F%2Fhidden-refresh hidden/secret\x1b"},
                 "400 B",
             ),
-            "answered 400, x: *** *** ***; run",
+            "answered 400, x: [redacted] [redacted] [redacted]; run",
             Kind.AUTH,
         ),
         (reply({"error": ["hidden"], "error_description": 3}, "401 No"), "127.0.0.1 answered 401; run", Kind.AUTH),
@@ -331,12 +331,12 @@ async def test_secrets_that_were_sent_are_in_no_error(made: Made, upstream: Upst
         ([reply({"x": "hidden"})], "Unable to parse subject_token", Kind.AUTH),
         (
             [reply({"t": "hidden+t"}), reply({"error": "e", "error_description": "hidden+t"}, "400 B")],
-            "127.0.0.1 answered 400, e: ***",
+            "127.0.0.1 answered 400, e: [redacted]",
             Kind.AUTH,
         ),
         (
             [reply({"t": "t"}), granted(), reply({"error": {"message": "hidden.1 may not"}}, "403 F")],
-            "127.0.0.1 answered 403, *** may not",
+            "127.0.0.1 answered 403, [redacted] may not",
             Kind.AUTH,
         ),
         (
