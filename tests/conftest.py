@@ -38,8 +38,17 @@ _MAY_BLOCK = {
 
 
 def pytest_report_header() -> str:
-    """Say which DuckDB the tests run with."""
+    """Name the DuckDB that the tests run with."""
     return f"duckdb {duckdb.__version__}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the soaks, unless `-m` names them: any other expression leaves them out, as no expression does."""
+    if "soak" in config.option.markexpr:
+        return
+    soaks = [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=soaks)
+    items[:] = [item for item in items if item not in soaks]
 
 
 @pytest.fixture(autouse=True)

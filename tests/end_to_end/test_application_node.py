@@ -11,6 +11,8 @@ from tests.end_to_end.test_sdk_node import TESTS, node_packages
 from tests.support.running import InProcess
 from tests.support.upstream import Upstream, reply
 
+pytestmark = pytest.mark.integration
+
 ANSWER = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}
 
 

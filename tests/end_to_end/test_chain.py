@@ -183,7 +183,7 @@ def _found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[Sho
     return asyncio.run(both(tmp_path_factory.mktemp("chain")))
 
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 def test_each_span_of_the_store_is_there_once(found):

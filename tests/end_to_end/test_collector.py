@@ -19,6 +19,8 @@ from gateway.store.query import run_sql
 from tests.support.collector import ROOT, Collector, collector_binary, free_port
 from tests.support.prometheus import Prometheus
 
+pytestmark = pytest.mark.integration
+
 CHAT = {
     "model": "demo/chat",
     "messages": [{"role": "user", "content": "What is a span?"}],

@@ -17,6 +17,8 @@ import pytest
 from gateway.providers.http.client import Client, Origin, WireError
 from tests.support.running import children_of
 
+pytestmark = pytest.mark.integration
+
 CHUNKS = 5
 
 

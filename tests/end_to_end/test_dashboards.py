@@ -21,6 +21,8 @@ from tests.support.prometheus import Prometheus
 from tests.support.raw import exchange, request
 from tests.support.running import Process
 
+pytestmark = pytest.mark.integration
+
 FOLDER = ROOT / "dashboards"
 BY_PROMETHEUS = json.loads((FOLDER / "gateway-prometheus.json").read_text())
 BY_SQL = json.loads((FOLDER / "gateway-sql.json").read_text())

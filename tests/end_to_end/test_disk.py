@@ -17,6 +17,8 @@ from tests.support.running import Process, ask, to
 from tests.support.store import exchange, header, journal, small
 from tests.support.upstream import Upstream
 
+pytestmark = pytest.mark.integration
+
 CHAT = {"model": "gpt-5", "messages": [{"role": "user", "content": "x" * 2000}]}
 SUMS = "SELECT sum(accepted), sum(stored), sum(in_flight), sum(interrupted), sum(dropped) FROM ledger"
 

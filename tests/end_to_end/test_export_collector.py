@@ -13,6 +13,8 @@ from gateway.cli.demo import running, send
 from tests.support.collector import Collector
 from tests.support.running import ask
 
+pytestmark = pytest.mark.integration
+
 # What is sent beside what the store has.
 _BESIDES = {"gen_ai.system", "gen_ai.usage.cache_creation.input_tokens", "langfuse.observation.completion_start_time"}
 

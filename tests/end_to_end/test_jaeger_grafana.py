@@ -19,6 +19,8 @@ from tests.support.running import InProcess, to
 from tests.support.store import START_NS, sealed
 from tests.support.upstream import Upstream
 
+pytestmark = pytest.mark.integration
+
 FROM_MS, TO_MS = START_NS // 10**6 - 1000, START_NS // 10**6 + 60_000
 FROM_UTC, TO_UTC = "2023-11-14T22:13:19Z", "2023-11-14T22:14:20.25Z"
 

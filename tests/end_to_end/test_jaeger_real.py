@@ -121,7 +121,7 @@ def _both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Said, Said]:
     return asyncio.run(ask_both(tmp_path_factory.mktemp("real")))
 
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 def test_every_trace_is_the_same_span_by_span(both: tuple[Said, Said]):

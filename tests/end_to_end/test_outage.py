@@ -12,6 +12,8 @@ from tests.support.raw import exchange, request
 from tests.support.running import Process, ask, to
 from tests.support.upstream import Upstream, reply
 
+pytestmark = pytest.mark.integration
+
 SECONDS = float(os.environ.get("GATEWAY_OUTAGE_SECONDS", "600"))
 # What the recorder may grow by while it holds nothing of what waits: its own caches, and Python's.
 GROWS_BY_MIB = 48

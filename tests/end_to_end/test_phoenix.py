@@ -17,6 +17,8 @@ from tests.support.collector import ROOT, free_port
 from tests.support.running import Process, to
 from tests.support.upstream import Upstream, reply
 
+pytestmark = pytest.mark.integration
+
 VOCABULARIES = ("gen-ai", "openinference")
 MODEL = "gpt-4o-mini"  # one that Phoenix has a price for
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}

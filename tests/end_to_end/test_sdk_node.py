@@ -35,6 +35,8 @@ from tests.support.sdks import (
 )
 from tests.support.upstream import Upstream, events, reply, stream
 
+pytestmark = pytest.mark.integration
+
 TOKENS = ("usage_source", "input_tokens", "output_tokens", "total_tokens")
 MODELS = [{"id": name, "object": "model", "created": 1790000000, "owned_by": "openai"} for name in ("a", "b")]
 FILE = {"id": "file-1", "object": "file", "bytes": 256, "created_at": 1, "filename": "a.jsonl", "purpose": "batch"}

@@ -20,6 +20,8 @@ from tests.support.running import Process, to
 from tests.support.store import exchange, header, journal, small
 from tests.support.upstream import Upstream, reply
 
+pytestmark = pytest.mark.integration
+
 CHAT = {"model": "gpt-5", "messages": [{"role": "user", "content": "How are you?"}]}
 # Small files and a short grace, so that what is read changes all the while.
 TOML = "[store]\nrotate_bytes = 60000\ngrace_seconds = 2.0\n"

@@ -22,6 +22,8 @@ from tests.support.running import InProcess, to
 from tests.support.sdks import CHAT
 from tests.support.upstream import RESET, Asked, Upstream, events, reply, stream
 
+pytestmark = pytest.mark.integration
+
 OURS = TESTS / "node" / "chronicle_calls.mjs"
 META = {"provider": "openai", "model": "gpt-5.4-mini", "num_retries": 0, "was_rate_limited": False}
 

@@ -1,0 +1,346 @@
+"""Rules for the layout, the imports and the prose of the project, which no linter checks.
+
+The lists of exceptions only become shorter: what is new has no place in them.
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT, TESTS
+
+PACKAGE = ROOT / "gateway"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FACES = {"__init__", "__main__"}
+PACKAGES = {"cli", "server", "proxy", "providers", "dialects", "tracing", "store", "config", "client"}
+ROOT_MODULES = {"errors", "ids", "redaction", "semconv"}
+
+FENCES = {
+    "aiohttp": {"server", "proxy"},
+    "duckdb": {"store"},
+    "opentelemetry.sdk": {"tracing", "store"},
+}
+"""Each library, and the packages that may import it."""
+STRAYS = {"aiohttp": {"store"}}
+"""Packages that import a library which is not theirs."""
+
+MOST_LINES, FEWEST_LINES = 500, 60
+QUESTION_WORDS = re.compile(r"\s*(?:What|Where|Whom|Who|How|Whose|That|When)\b")
+# A path below somebody's home, or a folder of a machine; the container's own home is part of the product.
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:work|root|Users|mnt|home/(?!gateway\b))\b/?")
+TEXTS = {".py", ".md", ".toml", ".sql", ".sh", ".yml", ".yaml", ".mjs", ".html", ".js", ".css", ".json", ""}
+
+WITHOUT_TESTS = """
+cli/admin_client.py
+cli/demo.py
+cli/doctor/advice.py
+cli/doctor/answers.py
+cli/doctor/canaries.py
+cli/doctor/child.py
+cli/doctor/collector.py
+cli/doctor/driver.py
+cli/doctor/examining.py
+cli/doctor/judging.py
+cli/doctor/odd_paths.py
+cli/doctor/paths.py
+cli/doctor/provider.py
+cli/doctor/redactions.py
+cli/doctor/report.py
+cli/doctor/requests.py
+cli/doctor/settings.py
+cli/doctor/sinks.py
+cli/export_otlp.py
+cli/litellm/deployments.py
+cli/litellm/fallbacks.py
+cli/litellm/notes.py
+cli/litellm/servers.py
+cli/litellm/source.py
+cli/litellm/toml.py
+cli/options.py
+cli/progress.py
+client/decorators.py
+client/generators.py
+client/ids.py
+client/otel.py
+client/outbox.py
+client/raised.py
+client/scope.py
+client/scopes.py
+client/sender.py
+client/settings.py
+client/values.py
+config/files.py
+config/retry.py
+dialects/anthropic/read_blocks.py
+dialects/anthropic/thinking.py
+dialects/anthropic/vocabulary.py
+dialects/anthropic/write_blocks.py
+dialects/anthropic/write_stream.py
+dialects/bedrock/media.py
+dialects/bedrock/messages.py
+dialects/bedrock/read_blocks.py
+dialects/bedrock/read_request.py
+dialects/bedrock/write_blocks.py
+dialects/bedrock/write_stream.py
+dialects/conversation.py
+dialects/events.py
+dialects/gemini/errors.py
+dialects/gemini/fields.py
+dialects/gemini/read_messages.py
+dialects/gemini/read_request.py
+dialects/gemini/stream_choice.py
+dialects/gemini/write_parts.py
+dialects/gemini/writer.py
+dialects/ollama/parts.py
+dialects/ollama/write_response.py
+dialects/openai_chat/read_conversation.py
+dialects/openai_chat/schema.py
+dialects/openai_chat/stream_choice.py
+dialects/openai_chat/write_parts.py
+dialects/openai_responses/read_items.py
+dialects/openai_responses/stream_item.py
+dialects/openai_responses/vocabulary.py
+dialects/openai_responses/write_items.py
+dialects/openai_responses/write_stream.py
+dialects/shared/media.py
+dialects/shared/parameters.py
+dialects/shared/stream_reader.py
+dialects/shared/usage.py
+dialects/shared/writer.py
+errors.py
+providers/auth/aws_profiles.py
+providers/auth/token_request.py
+providers/catalog_hosts.py
+providers/catalog_makers.py
+providers/demo/replies.py
+providers/entry.py
+providers/http/connection.py
+providers/http/response.py
+providers/route.py
+proxy/chronicle/errors.py
+proxy/error_response.py
+proxy/routing/runtime.py
+semconv.py
+server/admin/forward.py
+server/admin/sockets.py
+server/data_dir.py
+server/ingest/common.py
+server/live_config/as_json.py
+server/live_config/published.py
+server/live_config/report.py
+server/live_config/source.py
+server/log_filters.py
+server/processes.py
+server/worker.py
+store/compaction.py
+store/jaeger/otlp_json.py
+store/otlp/backfill.py
+store/otlp/backlog.py
+store/otlp/delivery.py
+store/otlp/encoding.py
+store/otlp/folding.py
+store/otlp/grpc.py
+store/otlp/http.py
+store/otlp/memory.py
+store/otlp/naming.py
+store/otlp/openinference_messages.py
+store/otlp/passing.py
+store/otlp/replies.py
+store/otlp/rows.py
+store/otlp/tool_definitions.py
+store/otlp/vocabulary_llm.py
+store/otlp/vocabulary_openinference.py
+store/views.py
+tracing/attempt.py
+tracing/ingest/event_schema.py
+tracing/ingest/otlp/content.py
+tracing/ingest/otlp/lines.py
+tracing/ingest/otlp/replies.py
+tracing/ingest/otlp/values.py
+tracing/journal_file.py
+""".split()
+
+SHORT = """
+cli/doctor/advice.py
+cli/doctor/redactions.py
+cli/export_otlp.py
+cli/litellm/source.py
+cli/litellm/toml.py
+cli/options.py
+client/ids.py
+client/otel.py
+client/raised.py
+client/scope.py
+dialects/gemini/writer.py
+dialects/openai_chat/schema.py
+dialects/shared/claude.py
+dialects/shared/media.py
+dialects/shared/opaque_state.py
+dialects/shared/parameters.py
+dialects/shared/reasoning.py
+dialects/shared/synthesize_stream.py
+dialects/shared/unsupported.py
+dialects/shared/usage.py
+dialects/shared/writer.py
+providers/catalog.py
+proxy/count_tokens.py
+proxy/error_bodies.py
+proxy/routing/runtime.py
+server/admin/query_pool.py
+server/admin/sockets.py
+server/data_dir.py
+server/live_config/as_json.py
+store/dump.py
+store/otlp/encoding.py
+store/otlp/naming.py
+store/otlp/replies.py
+store/times.py
+tracing/ingest/otlp/replies.py
+""".split()
+
+QUESTIONS: dict[str, int] = {
+    "cli": 23,
+    "client": 14,
+    "config": 3,
+    "dialects": 46,
+    "errors": 2,
+    "ids": 1,
+    "providers": 20,
+    "proxy": 26,
+    "redaction": 1,
+    "server": 16,
+    "store": 30,
+    "tracing": 26,
+}
+"""Docstrings of a package that open with a question word."""
+
+
+SEED = """
+gateway/cli/doctor/odd_paths.py
+gateway/config/retry.py
+gateway/dialects/anthropic/write_request.py
+gateway/errors.py
+gateway/ids.py
+gateway/providers/quirks.py
+gateway/proxy/chronicle/errors.py
+gateway/proxy/routing/request_options.py
+gateway/proxy/routing/retry.py
+gateway/server/ingest/events_endpoint.py
+gateway/store/otlp/vocabulary_llm.py
+gateway/tracing/ingest/event_rows.py
+gateway/tracing/ingest/event_schema.py
+CONTRIBUTING.md
+""".split()
+
+
+def name_of(module: Path) -> str:
+    """Return a module's path below `gateway`."""
+    return module.relative_to(PACKAGE).as_posix()
+
+
+def package_of(module: Path) -> str:
+    """Return the top-level package of a module; the module's own name for one at the root."""
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(module: Path) -> Iterator[str]:
+    """Yield the full name of everything that a module imports, wherever the statement is."""
+    for node in ast.walk(ast.parse(module.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def docstrings(module: Path) -> Iterator[str]:
+    """Yield the docstrings of a module, its classes and its functions."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(module.read_bytes())):
+        if isinstance(node, kinds) and (text := ast.get_docstring(node)):
+            yield text
+
+
+def project_files() -> list[Path]:
+    """Return the project's text files, without those of caches and virtual environments."""
+    folders = ("gateway", "tests", "dashboards", ".ci")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")] + list(ROOT.iterdir())
+    left_out = {".git", "__pycache__", "node_modules"}
+    return sorted(path for path in files if path.is_file() and path.suffix in TEXTS and left_out.isdisjoint(path.parts))
+
+
+def test_packages_and_root_modules():
+    """The package has nine packages and four modules at its root."""
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - FACES
+    assert (packages, modules) == (PACKAGES, ROOT_MODULES)
+
+
+def test_every_module_has_its_test_file():
+    """The tests of `gateway/a/b.py` are in `tests/a/test_b.py`."""
+    missing = {
+        name_of(module)
+        for module in MODULES
+        if module.stem not in FACES
+        and not (TESTS / module.relative_to(PACKAGE)).with_name(f"test_{module.name}").exists()
+    }
+    assert missing - set(WITHOUT_TESTS) == set()
+
+
+def test_no_module_is_too_long():
+    """A module that outgrows the limit is two modules."""
+    lengths = {name_of(module): len(module.read_bytes().splitlines()) for module in MODULES}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_no_module_is_too_short():
+    """A module of a few lines belongs into another one, unless it is the face of a package."""
+    short = {
+        name_of(module)
+        for module in MODULES
+        if module.stem not in FACES and len(module.read_bytes().splitlines()) < FEWEST_LINES
+    }
+    assert short - set(SHORT) == set()
+
+
+@pytest.mark.parametrize("library", FENCES)
+def test_a_library_stays_within_its_packages(library: str):
+    """A library that is fenced in is imported by the packages that own it, and by no other."""
+    importers = {
+        package_of(module)
+        for module in MODULES
+        for imported in imports(module)
+        if imported == library or imported.startswith(f"{library}.")
+    }
+    assert importers == FENCES[library] | STRAYS.get(library, set())
+
+
+def test_no_docstring_opens_with_a_question_word():
+    """A docstring opens with a noun phrase or an imperative."""
+    found = Counter(
+        package_of(module) for module in MODULES for text in docstrings(module) if QUESTION_WORDS.match(text)
+    )
+    assert {package: count for package, count in found.items() if count > QUESTIONS.get(package, 0)} == {}
+
+
+def test_the_reference_implementation_has_a_name():
+    """The Rust proxy whose API is supported is called chronicle."""
+    files = [*MODULES, *PACKAGE.rglob("*.sql"), *ROOT.glob("*.md")]
+    assert [
+        str(path.relative_to(ROOT))
+        for path in files
+        if re.search(r"\bthe seed\b", path.read_text()) and str(path.relative_to(ROOT)) not in SEED
+    ] == []
+
+
+def test_no_path_of_a_machine():
+    """Nothing in the project refers to a folder of the machine that it was written on."""
+    found = {
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in project_files()
+        for match in MACHINE_PATHS.finditer(path.read_text(errors="replace"))
+    }
+    assert found == set()
