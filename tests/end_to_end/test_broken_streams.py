@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.providers.http.response import Response
 from tests.matrix.upstreams import UPSTREAMS
 from tests.support.asking import CLIENTS, QUICK, SAID, alias, answers, ask, asking, facts, provider
 from tests.support.raw import connected
@@ -120,3 +122,34 @@ async def test_nothing_is_written_into_a_frame(upstream: Upstream, fleet: InProc
         gate.set()
         assert await connection.rest() == b""
     assert not connection.whole
+
+
+@pytest.mark.parametrize("client", ["chat", "messages"])
+async def test_a_fault_of_the_gateway_within_a_body_breaks_it_off(
+    client: str, upstream: Upstream, fleet: InProcess, monkeypatch: pytest.MonkeyPatch
+):
+    """After the first byte no error of the gateway follows: the client's body is cut off, and a second head is none."""
+    gate = asyncio.Event()
+    upstream.answers([*dies("chat", b"9\r\n: more\n\n\n\r\n", gate), 30.0])
+    read = Response.read
+
+    async def fails_later(self: Response, *args: Any, **more: Any) -> bytes:
+        data = await read(self, *args, **more)
+        if gate.is_set():
+            raise RuntimeError("a fault of the gateway")
+        return data
+
+    monkeypatch.setattr(Response, "read", fails_later)
+    async with connected(fleet.url) as connection:
+        await connection.send(asking(client, "chat", streamed=True))
+        assert (await connection.head())[0] == 200
+        body = b""
+        while b"Good " not in body:
+            body += await connection.piece()
+        gate.set()
+        rest = await connection.reader.read()
+    assert not connection.whole
+    assert b"HTTP/1.1" not in rest
+    assert b"a fault of the gateway" not in rest
+    await fleet.ended()
+    assert fleet.exchange()["outcome"] != "ok"

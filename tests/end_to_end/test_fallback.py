@@ -8,7 +8,7 @@ import pytest
 
 from tests.matrix.upstreams import UPSTREAMS
 from tests.support.asking import CLIENTS, QUICK, alias, answers, ask, asking, facts, fails, provider
-from tests.support.raw import exchange, request
+from tests.support.raw import connected, exchange, request
 from tests.support.running import InProcess
 from tests.support.told import said
 from tests.support.upstream import Upstream
@@ -194,3 +194,33 @@ async def test_tokens_of_an_alias_are_counted(model: str, asked: int, upstream: 
     assert [each.json["model"] for each in upstream.asked] == [CLAUDE] * asked
     assert (json.loads(answer.body) == {"input_tokens": 11}) == bool(asked)
     assert bool(answer.values(b"x-gateway-usage")) != bool(asked)
+
+
+async def test_a_client_that_hangs_up_at_the_last_event_leaves_a_success(
+    upstream: Upstream, second: Upstream, tmp_path: Path
+):
+    """Many clients close after `[DONE]`: the attempt was good, and it ends a row of failures."""
+    toml = (
+        provider("one", "chat", upstream.url)
+        + provider("two", "chat", second.url)
+        + alias("both", "one/m", "two/m")
+        + QUICK
+        + "max_tries = 1\n[circuit]\nfailures = 2\n"
+    )
+    async with InProcess(tmp_path / "data", toml) as gateway:
+        for number in range(2):
+            upstream.answers(fails("chat", 500))
+            assert (await ask(gateway, "chat", "both")).status == 500
+            if number == 0:
+                upstream.answer = lambda asked: [*answers("chat", asked)[:-1], 30.0]  # all but the last chunk
+                async with connected(gateway.url) as connection:
+                    await connection.send(asking("chat", "both", streamed=True))
+                    await connection.head()
+                    body = b""
+                    while b"[DONE]" not in body:
+                        body += await connection.piece()
+                await upstream.left()
+        upstream.answer = second.answer
+        assert (await ask(gateway, "chat", "both")).status == 200
+        assert (len(upstream.asked), len(second.asked)) == (4, 0)
+        assert facts(gateway, "outcome") == [("server",), ("ok",), ("server",), ("ok",)]

@@ -207,6 +207,7 @@ HOSTS = {
     "evil.example:4000": 403,
     "evil.example": 403,
     "evil.example.": 403,
+    "evil.example.:4000": 403,
     "gateway.example": 200,
     "localhost:4000": 200,
     "127.0.0.1:4000": 200,
@@ -215,6 +216,9 @@ HOSTS = {
     "gateway:4000": 200,
     "host.docker.internal:4000": 200,
     "my-machine.local": 200,
+    "my-machine.local.": 200,
+    "localhost.": 200,
+    "localhost.:4000": 200,
 }
 
 
@@ -226,6 +230,16 @@ async def test_a_page_under_a_name_that_was_made_to_lead_here_reads_nothing(upst
             asked = request("GET", path).replace(b"Host: test", f"Host: {host}".encode())
             assert (await exchange(gateway.url, asked)).status == HOSTS[host]
         assert (await post(gateway, "/v1/chat/completions")).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/models"])
+async def test_reading_under_a_rebound_name_is_refused(upstream: Upstream, tmp_path: Path, path, method):
+    """GET and HEAD carry no Origin on a page's own name: the Host header decides, and nothing is sent."""
+    async with InProcess(tmp_path / "data", to(upstream.url), OURS) as gateway:
+        asked = request(method, path).replace(b"Host: test", b"Host: evil.example:4000")
+        assert (await exchange(gateway.url, asked)).status == 403
+        assert upstream.asked == []
 
 
 async def test_the_command_knows_its_token_where_it_needs_none(upstream: Upstream, tmp_path: Path):

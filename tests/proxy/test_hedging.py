@@ -249,3 +249,26 @@ async def test_the_keys_of_both_are_kept_out(upstream: Upstream, second: Upstrea
     assert (await ask(fleet, "chat", "both")).status == 500
     for path in (fleet.data / "live").iterdir():
         assert b"planted-in" not in path.read_bytes()
+
+
+async def test_the_loser_of_a_tie_leaves_its_provider(upstream: Upstream, second: Upstream, fleet: InProcess):
+    """Heads that come within one turn of the event loop: one response is relayed, the other one's connection closed."""
+    both, asked_both = asyncio.Event(), asyncio.Event()
+
+    def streamed(asked: Asked) -> list[Step]:
+        if upstream.asked and second.asked:
+            asked_both.set()
+        head, *_ = answers("chat", asked)
+        return [both, head, FOREVER]
+
+    upstream.answer = second.answer = streamed
+    async with connected(fleet.url) as connection:
+        await connection.send(asking("chat", "both", streamed=True))
+        await asked_both.wait()
+        both.set()
+        assert (await connection.head())[0] == 200
+        for _ in range(200):
+            if upstream.gone + second.gone:
+                break
+            await asyncio.sleep(0.01)
+        assert upstream.gone + second.gone == 1

@@ -485,6 +485,25 @@ async def test_idle_connections_are_bounded_in_number_and_time() -> None:
         assert not (await request_of(client, origin)).reused
 
 
+@on_both_loops
+async def test_the_longest_idle_connection_is_dropped_first() -> None:
+    """Beyond the limit the connection that was used longest ago is closed, and the one just used stays."""
+    numbers = iter(range(3))
+
+    async def numbered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = next(numbers)
+        while True:
+            await read_request(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
+
+    async with serving(numbered, max_idle_per_origin=2) as (client, origin):
+        responses = await asyncio.gather(*(request_of(client, origin) for _ in range(3)))
+        used = [await rest_of(response) for response in responses]
+        again = await asyncio.gather(*(request_of(client, origin) for _ in range(2)))
+        assert all(response.reused for response in again)
+        assert {await rest_of(response) for response in again} == set(used[1:])
+
+
 # bounded both ways
 
 

@@ -258,3 +258,13 @@ def test_nobody_is_late_before_enough_was_seen():
     assert health.late(A, Hedge()) is None
     health.first_byte(A, 3.0)
     assert health.late(A, hedge) == 3.0
+
+
+def test_the_oldest_candidate_is_forgotten_first():
+    """Models come from requests, so the number of known candidates is bounded; the newest still opens its circuit."""
+    health, circuit = Health(), Circuit(failures=1)
+    models: list[Id] = [("a", f"m{number}") for number in range(5000)]
+    for model in models:
+        health.ended(model, SERVER, circuit, 0.0)
+    assert health.is_open(models[-1], circuit, 0.0)
+    assert not health.is_open(models[0], circuit, 0.0)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import assume, given
@@ -207,3 +208,26 @@ def test_go_durations_read_back(hours, minutes, milliseconds):
     """What Go writes for a duration is read as the same seconds."""
     text = f"{hours}h{minutes}m{milliseconds / 1000:g}s"
     assert go_duration(text) == pytest.approx(hours * 3600 + minutes * 60 + milliseconds / 1000)
+
+
+def rfc3339(seconds: float) -> str:
+    """Return a time so long after NOW as Anthropic writes it."""
+    return datetime.fromtimestamp(NOW + seconds, UTC).isoformat()
+
+
+@pytest.mark.parametrize("bucket", ["requests", "tokens", "input-tokens", "output-tokens"])
+def test_each_bucket_of_anthropic_names_its_reset(bucket):
+    """An empty rate limit bucket delays the next attempt until its reset, a bucket with something left does not."""
+    reset = {f"anthropic-ratelimit-{bucket}-reset": rfc3339(30)}
+    remaining = f"anthropic-ratelimit-{bucket}-remaining"
+    assert retry_after(reset | {remaining: "0"}, NOW) == 30
+    assert retry_after(reset | {remaining: "7"}, NOW) is None
+
+
+@pytest.mark.parametrize("bucket", ["requests", "tokens"])
+def test_each_bucket_of_openai_names_its_reset(bucket):
+    """An empty rate limit bucket delays the next attempt until its reset, a bucket with something left does not."""
+    reset = {f"x-ratelimit-reset-{bucket}": "1m30s"}
+    remaining = f"x-ratelimit-remaining-{bucket}"
+    assert retry_after(reset | {remaining: "0"}, NOW) == 90
+    assert retry_after(reset | {remaining: "7"}, NOW) is None

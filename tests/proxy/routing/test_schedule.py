@@ -321,3 +321,18 @@ class Fleet(RuleBasedStateMachine):
 
 TestFleet: Any = Fleet.TestCase
 TestFleet.settings = settings(max_examples=200, stateful_step_count=40)
+
+
+def test_the_key_of_a_retry_is_one_that_is_free_after_the_wait():
+    """A key that rests at the failure but not when the retry is sent is next in turn."""
+    candidate = Candidate(providers=keyed(provider(0, 2)), model="m")
+    policy = RetryPolicy(max_tries=3, initial_backoff=1000.0, increase="constant", jitter=0.0, max_backoff=5000.0)
+    health = Health()
+    schedule = AttemptSchedule([candidate], None, Config(), policy, health, 0.0)
+    first = schedule.begin(0.0)
+    (other,) = (each for each in candidate.providers if each is not first.provider)
+    health.rest(other, Kind.RATE_LIMIT, 0.5, 0.0)
+    failed = Ended(kind=Kind.SERVER, retry_after=None, relayed=False, should_retry=None)
+    second = schedule.failed(first, failed, 0.0, 0.0)
+    assert isinstance(second, ScheduledAttempt)
+    assert (second.wait, second.provider) == (1.0, other)
