@@ -16,8 +16,9 @@ from tests.support.running import InProcess, to
 from tests.support.upstream import Upstream
 
 # How fast a machine draws and runs examples is no property of what is tested.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+settings.register_profile("whole", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("daily", settings.get_profile("whole"), max_examples=15)
+settings.load_profile("whole")
 
 # A suite that runs in the background ignores Ctrl-C and a closed terminal; the commands that it starts must not.
 for _number in (signal.SIGINT, signal.SIGHUP):
@@ -35,6 +36,12 @@ _MAY_BLOCK = {
     "gateway/store/query.py": {"_question"},
     "tests/support/running.py": {"__init__", "_lines", "ask", "sealed"},
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw fewer examples in the daily loop; a property test with a number of examples of its own keeps that."""
+    if "not integration" in config.option.markexpr:
+        settings.load_profile("daily")
 
 
 def pytest_report_header() -> str:

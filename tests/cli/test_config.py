@@ -139,6 +139,7 @@ async def command(*words: str, stdin: bytes = b"", **options: Any) -> tuple[int,
     return process.returncode or 0, out.decode(), err.decode()
 
 
+@pytest.mark.integration
 async def test_a_running_gateway_is_asked(upstream: Upstream, tmp_path):
     """By its folder alone, though it needs a token; by its URL with that. What is answered can be used."""
     toml = to(upstream.url, f"[auth]\nrequired = true\ntoken = '{TOKEN}'\n")
@@ -166,6 +167,7 @@ async def test_a_running_gateway_is_asked(upstream: Upstream, tmp_path):
         assert (code, "gateway.toml; take it out there" in err) == (1, True)
 
 
+@pytest.mark.integration
 async def test_a_recorder_that_is_down_for_a_moment_is_waited_for(upstream: Upstream, tmp_path):
     """The gateway is there, and would not know of a change beside it at once."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
@@ -182,6 +184,7 @@ async def test_a_recorder_that_is_down_for_a_moment_is_waited_for(upstream: Upst
         assert (code, json.loads(out)["applied"]) == (0, True)
 
 
+@pytest.mark.integration
 async def test_what_is_no_gateway_is_said(upstream: Upstream, tmp_path):
     """Something else answers at the URL."""
     code, out, err = await command("list", "--url", upstream.url, cwd=tmp_path)

@@ -292,6 +292,7 @@ def test_an_interruption_ends_it_in_order(export, receiver):
     assert receiver.names == named(range(1200))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_whoever_is_killed_goes_on(tmp_path, receiver, number):
     """Killed while a batch is on its way, it sends that one again, none that was taken before, and all others."""
@@ -444,6 +445,7 @@ def test_progress_is_a_line_every_few_seconds_where_nobody_watches():
     assert told == ["1,200 of 9,000 spans, 200 a second\n", "4,200 of 9,000 spans, 500 a second\n"]
 
 
+@pytest.mark.integration
 def test_a_terminal_gets_a_bar(tmp_path, receiver):
     """On a terminal a bar says how far it is; what is said besides stands above it."""
     data = tmp_path / "data"

@@ -71,6 +71,7 @@ def _store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # -- help, and what cannot work
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_every_command_explains_itself_by_example(tmp_path, command):
     """Its help says what it does and shows at least one line to type."""
@@ -80,6 +81,7 @@ async def test_every_command_explains_itself_by_example(tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 async def test_the_command_explains_itself(tmp_path):
     """--help names all commands, --version the version."""
     ran = await run(tmp_path, "--help")
@@ -130,6 +132,7 @@ FILES = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("arguments", "code", "said"), WRONG.values(), ids=WRONG.keys())
 async def test_what_cannot_work_is_said_on_stderr(tmp_path, arguments, code, said):
     """One message with the place and what to change, no traceback, nothing on stdout, and an exit code."""
@@ -177,6 +180,7 @@ async def serving(folder: Path, *arguments: str) -> AsyncIterator[tuple[asyncio.
             await process.communicate()
 
 
+@pytest.mark.integration
 async def test_options_without_a_command_serve(tmp_path):
     """What is printed is on stderr, can be pasted, and is true; stdout stays empty and the exit code is 0."""
     async with serving(tmp_path, "--port", "0", "--data", "traces") as (process, said):
@@ -199,6 +203,7 @@ async def test_options_without_a_command_serve(tmp_path):
     assert (ran.code, ran.out) == (0, "n\n1\n")
 
 
+@pytest.mark.integration
 async def test_standard_input_is_left_alone(tmp_path):
     """A gateway in a pipeline or in a script reads nothing of what is not its own."""
     read, write = os.pipe()
@@ -214,6 +219,7 @@ async def test_standard_input_is_left_alone(tmp_path):
     os.close(write)
 
 
+@pytest.mark.integration
 async def test_a_port_that_is_taken_is_an_error(tmp_path):
     """The message names host, port and the option; the data folder is free again."""
     with closing(socket.socket()) as sock:
@@ -227,6 +233,7 @@ async def test_a_port_that_is_taken_is_an_error(tmp_path):
             assert "--port" in ran.err
 
 
+@pytest.mark.integration
 async def test_a_data_folder_that_is_in_use_is_an_error(upstream: Upstream, tmp_path):
     """Two gateways do not look after one folder; the second says so, the first does not notice."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
@@ -238,12 +245,14 @@ async def test_a_data_folder_that_is_in_use_is_an_error(upstream: Upstream, tmp_
         assert (await exchange(gateway.url, MODELS)).status == 200
 
 
+@pytest.mark.integration
 async def test_auto_is_a_worker_a_core(upstream: Upstream, tmp_path):
     """`--workers auto` uses the cores that the process may use."""
     async with Process(tmp_path, to(upstream.url), "--workers", "auto") as gateway:
         assert len(gateway.children()) == 1 + len(os.sched_getaffinity(0))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("said", ["", "a-token-of-mine-12345"])
 async def test_beyond_loopback_a_token_is_needed(upstream: Upstream, tmp_path, said):
     """One is made and shown where none was set; one that was set is not shown."""
@@ -266,6 +275,7 @@ async def test_beyond_loopback_a_token_is_needed(upstream: Upstream, tmp_path, s
 # -- reading
 
 
+@pytest.mark.integration
 async def test_the_demo_shows_data_on_stdout_and_progress_on_stderr(store: Path):
     """With --json each line of stdout is a JSON object; where the traces stay is said on stderr."""
     rows = [json.loads(line) for line in (store / "out").read_text().splitlines()]
@@ -290,6 +300,7 @@ async def test_sql_prints_rows(store: Path, options, out):
     assert await run(store, "sql", *options, "SELECT 1 AS a, [1, 2] AS b, NULL AS c") == (0, out, "")
 
 
+@pytest.mark.integration
 async def test_sql_prints_a_table(store: Path):
     """For people: with column names, and NULL told from an empty text."""
     ran = await run(store, "sql", "--table", "SELECT 'x' AS word, NULL AS nothing")
@@ -297,6 +308,7 @@ async def test_sql_prints_a_table(store: Path):
     assert {"word", "nothing", "x", "NULL"} <= set(ran.out.split())
 
 
+@pytest.mark.integration
 async def test_sql_says_where_rows_are_missing(store: Path):
     """On stderr, so that stdout stays data."""
     ran = await run(store, "sql", "--limit", "2", "FROM exchanges")
@@ -305,6 +317,7 @@ async def test_sql_says_where_rows_are_missing(store: Path):
     assert ran.code == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("query", "said"), [("SELEC", "SELEC"), ("DROP VIEW spans", "only a query"), ("FROM nope", "nope")]
 )
@@ -316,6 +329,7 @@ async def test_a_query_that_fails_is_said_on_stderr(store: Path, query, said):
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.integration
 async def test_a_reader_that_has_seen_enough_is_no_error_to_talk_of(store: Path):
     """`gateway sql ... | head -1` ends without a word."""
     command = f"{sys.executable} -m gateway sql --limit 50000 'FROM range(50000)' | head -1"
@@ -325,6 +339,7 @@ async def test_a_reader_that_has_seen_enough_is_no_error_to_talk_of(store: Path)
     assert await asyncio.wait_for(process.communicate(), PATIENCE) == (b"range\n", b"")
 
 
+@pytest.mark.integration
 async def test_tail_shows_the_last_exchanges(store: Path):
     """A line each under a heading, or a JSON object each, the newest last."""
     ran = await run(store, "tail", "-n", "3")
@@ -337,6 +352,7 @@ async def test_tail_shows_the_last_exchanges(store: Path):
     assert [row["started_at"] for row in rows] == sorted(row["started_at"] for row in rows)
 
 
+@pytest.mark.integration
 async def test_tail_follows(upstream: Upstream, tmp_path):
     """With -f new exchanges are lines as they end, until Ctrl-C, which is no error."""
     async with Process(tmp_path, to(upstream.url)) as gateway:

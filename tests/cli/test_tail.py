@@ -126,6 +126,7 @@ def test_a_line_is_a_line_whatever_a_client_sent():
     assert line(nothing, as_json=False).split() == ["03:04:05.678", "-", "-", "-", "-", "/v1/models", "ab"]
 
 
+@pytest.mark.integration
 async def test_the_command_follows_a_gateway_that_rotates_seals_and_restarts(upstream: Upstream, tmp_path: Path):
     """Every exchange from the first on is a line, in order, once."""
     toml = to(upstream.url, "[store]\nrotate_bytes = 8000\ngrace_seconds = 0.2\n")

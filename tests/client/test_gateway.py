@@ -59,6 +59,7 @@ async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream, tmp_path
         await ended()
 
 
+@pytest.mark.integration
 async def test_runs_steps_exchanges_and_attempts_are_one_tree(gateway):
     """Each attempt below its exchange, below the step that made it, below its run; whatever API it was."""
     async with (
@@ -134,6 +135,7 @@ async def test_runs_steps_exchanges_and_attempts_are_one_tree(gateway):
     assert "s3cret-of-the-gateway" not in str(gateway.ask("FROM spans") + gateway.ask("FROM events"))
 
 
+@pytest.mark.integration
 async def test_a_restart_of_the_gateway_costs_no_event(gateway):
     """What is said while it is away is told when it is back, in order, and once."""
     with run("r") as r:
@@ -174,6 +176,7 @@ async def test_what_any_application_says_is_taken(gateway):
     assert gateway.ask("SELECT name, status FROM steps") == [(None, "finished")]
 
 
+@pytest.mark.integration
 async def test_the_example_of_the_readme_works(tmp_path):
     """As it stands there, but for the port: a run, its steps, and a call below the second one."""
     example = next(

@@ -559,6 +559,7 @@ def test_it_is_light():
     assert [name for name in said if name.split(".")[0] in heavy] == []
 
 
+@pytest.mark.integration
 def test_decorated_functions_keep_their_types(tmp_path: Path):
     """A type checker knows of a decorated function what it knew before, and of `with` that nothing is swallowed."""
     program = tmp_path / "program.py"

@@ -409,6 +409,7 @@ def test_nothing_shows_a_key(tree: Tree):
 # -- the command
 
 
+@pytest.mark.integration
 async def test_the_command_reads_its_layers(upstream: Upstream, tmp_path):
     """A provider of the user's file, with a key of the `.env` beside it, is reached by `gateway serve`."""
     upstream.answer = lambda _asked: reply({"id": "c", "model": "m", "choices": []})

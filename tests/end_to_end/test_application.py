@@ -70,6 +70,7 @@ def order(gateway_url: str, compression: Compression) -> str:
         return format(root.get_span_context().trace_id, "032x")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
 async def test_one_tree_by_sql_by_jaegers_api_and_at_the_collector(
     upstream: Upstream, receiver: Receiver, tmp_path: Path, compression: Compression
@@ -136,6 +137,7 @@ async def test_a_span_that_comes_again_is_passed_on_once(receiver: Receiver, tmp
     assert receiver.names == ["work 1", "work 2", "work 3"]
 
 
+@pytest.mark.integration
 async def test_an_endless_round_ends(tmp_path: Path):
     """A gateway whose collector is itself stores what it is sent once, and its own spans once."""
     async with Process(tmp_path, environ={"OTEL_METRICS_EXPORTER": "none"}) as first:

@@ -45,6 +45,7 @@ def _of_run() -> list[tuple[str, str]]:
     return [("Content-Type", "application/json"), ("x-gateway-run", RUN), ("x-gateway-step", INNER)]
 
 
+@pytest.mark.integration
 async def test_a_killed_worker_loses_nothing_that_it_promised(upstream: Upstream, tmp_path: Path):
     """Two workers, killed again and again while they are told things: what was answered 202 is stored, all of it."""
     promised: set[str] = set()
@@ -87,6 +88,7 @@ async def test_a_killed_worker_loses_nothing_that_it_promised(upstream: Upstream
     assert events == lines >= len(stored)
 
 
+@pytest.mark.integration
 async def test_one_tree_by_sql_and_at_the_collector(upstream: Upstream, receiver: Receiver, tmp_path: Path):
     """What two workers are told, and the requests between, come together; the recorder is killed before the end."""
     upstream.answers(reply(ANSWER))

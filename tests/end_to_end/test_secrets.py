@@ -151,6 +151,7 @@ def found(text: bytes | str) -> list[str]:
     return [place for place in PLACES if planted(place).encode() in data]
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(120)
 async def test_no_sink_has_a_planted_key(upstream: Upstream, tmp_path: Path, collector: Receiver):
     """Every place, through every outcome, with -v: no row, file, log line, page, error of ours or OTLP batch has it."""
@@ -260,6 +261,7 @@ async def test_a_request_that_cannot_be_parsed_is_not_repeated_in_the_log(gatewa
     assert found(caplog.text) == []
 
 
+@pytest.mark.integration
 async def test_a_collectors_header_that_cannot_be_read_is_not_repeated_in_the_log(upstream: Upstream, tmp_path: Path):
     """Headers for a collector mostly hold a key, and a colon in the place of `=` is soon written."""
     environ = {

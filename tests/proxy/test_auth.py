@@ -242,6 +242,7 @@ async def test_reading_under_a_rebound_name_is_refused(upstream: Upstream, tmp_p
         assert upstream.asked == []
 
 
+@pytest.mark.integration
 async def test_the_command_knows_its_token_where_it_needs_none(upstream: Upstream, tmp_path: Path):
     """Of the environment, with the line's end of a file: a client that sends it by habit is let in, and nobody else."""
     environ = {"GATEWAY_TOKEN": f"{TOKEN}\n", "OPENAI_API_KEY": "sk-ours"}
@@ -252,6 +253,7 @@ async def test_the_command_knows_its_token_where_it_needs_none(upstream: Upstrea
     assert [each.header("authorization") for each in upstream.asked] == ["Bearer sk-ours", "Bearer mine"]
 
 
+@pytest.mark.integration
 async def test_the_command_asks_for_its_token_where_that_is_said(upstream: Upstream, tmp_path: Path):
     """Each worker knows it."""
     toml = to(upstream.url, f'[auth]\nrequired = true\ntoken = "{TOKEN}"\n')

@@ -160,6 +160,7 @@ async def test_a_stop_drains_and_leaves_nothing(upstream: Upstream, tmp_path: Pa
     assert {each for each in threading.enumerate() if each not in before and "gateway" in each.name} == set()
 
 
+@pytest.mark.integration
 async def test_another_process_may_look_after_the_folder(upstream: Upstream, tmp_path: Path):
     """With recorder="none" the application only writes its journal; `gateway recorder` does the rest, for several."""
     upstream.answers(reply(CHAT))
@@ -285,6 +286,7 @@ async def test_a_recorder_that_cannot_begin_is_an_error_of_the_start(upstream: U
     os.close(await asyncio.to_thread(hold, data))
 
 
+@pytest.mark.integration
 async def test_the_readmes_example_runs(tmp_path: Path):
     """As it stands there, but for its port."""
     text = (ROOT / "README.md").read_text()

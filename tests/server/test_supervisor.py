@@ -85,6 +85,7 @@ async def test_a_stop_lets_streams_in_flight_end(upstream: Upstream, tmp_path, n
     ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_nobody_is_let_in_while_it_drains(upstream: Upstream, tmp_path, workers):
     """Who comes during a stop is refused at once, and can go elsewhere; who is there is answered."""
@@ -118,6 +119,7 @@ async def test_nobody_is_let_in_while_it_drains(upstream: Upstream, tmp_path, wo
         assert await ended(gateway.process) == 0
 
 
+@pytest.mark.integration
 async def test_a_stop_does_not_wait_longer_than_drain_seconds(upstream: Upstream, tmp_path):
     """What is still in flight then is broken off, and recorded as that."""
     upstream.answers(stream([DELTA, 60.0]))
@@ -132,6 +134,7 @@ async def test_a_stop_does_not_wait_longer_than_drain_seconds(upstream: Upstream
     assert gateway.ask("SELECT outcome FROM attempts") == [("shutdown",)]
 
 
+@pytest.mark.integration
 async def test_a_second_ctrl_c_hurries(upstream: Upstream, tmp_path):
     """A long drain ends at the second signal; what was in flight is stored as interrupted at the next start."""
     upstream.answers(stream([DELTA, 300.0]))
@@ -148,6 +151,7 @@ async def test_a_second_ctrl_c_hurries(upstream: Upstream, tmp_path):
         assert gateway.ask("SELECT outcome FROM exchanges") == [("interrupted",)]
 
 
+@pytest.mark.integration
 async def test_a_signal_that_comes_twice_at_once_is_one(upstream: Upstream, tmp_path):
     """A terminal and a wrapper may both pass it on; that does not break off what is in flight."""
     upstream.answers(stream([DELTA, 1.0, DONE]))
@@ -162,6 +166,7 @@ async def test_a_signal_that_comes_twice_at_once_is_one(upstream: Upstream, tmp_
     assert gateway.ask("SELECT outcome FROM exchanges") == [("ok",)]
 
 
+@pytest.mark.integration
 async def test_health_does_not_wait_for_a_recorder_that_hangs(upstream: Upstream, tmp_path):
     """One that does not answer is as good as down: health says so within seconds, and the proxy goes on."""
     health = request("GET", "/-/health")
@@ -177,6 +182,7 @@ async def test_health_does_not_wait_for_a_recorder_that_hangs(upstream: Upstream
         assert json.loads((await exchange(gateway.url, health)).body)["status"] == "ok"
 
 
+@pytest.mark.integration
 async def test_a_query_that_nobody_waits_for_is_stopped(upstream: Upstream, tmp_path):
     """A client of /-/sql that leaves takes the query's process with it; the next one is answered."""
 
@@ -198,6 +204,7 @@ async def test_a_query_that_nobody_waits_for_is_stopped(upstream: Upstream, tmp_
         assert (await exchange(gateway.url, sql("SELECT 1"))).status == 200
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("answers", [False, True])
 async def test_an_unreachable_collector_does_not_keep_it_from_ending(upstream: Upstream, tmp_path, answers):
     """Whether nobody is there or nobody answers: it is gone within seconds, and the spans wait on disk."""
@@ -215,6 +222,7 @@ async def test_an_unreachable_collector_does_not_keep_it_from_ending(upstream: U
     assert gateway.ask("SELECT count(*) FROM spans") == [(2,)]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_worker_that_dies_is_started_again_and_nobody_is_refused(upstream: Upstream, tmp_path, workers):
     """Connections that come meanwhile wait for the next worker; each is answered."""
@@ -252,6 +260,7 @@ async def test_a_recorder_that_dies_is_started_again_and_nobody_notices(upstream
         assert "recorder was killed by signal 9; starting it again" in gateway.log.read_text()
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(90)
 async def test_a_recorder_that_keeps_dying_does_not_end_the_proxy(upstream: Upstream, tmp_path):
     """However often it is killed before it serves again: requests are answered, and it comes back when that is over."""
@@ -273,6 +282,7 @@ async def test_a_recorder_that_keeps_dying_does_not_end_the_proxy(upstream: Upst
         assert worker in gateway.children()
 
 
+@pytest.mark.integration
 async def test_a_child_that_always_dies_ends_the_gateway_with_a_word(tmp_path):
     """A fault that no new start mends is an error that ends it with 1, not a loop."""
     gateway = Process(tmp_path, "")
@@ -288,6 +298,7 @@ async def test_a_child_that_always_dies_ends_the_gateway_with_a_word(tmp_path):
     assert "IsADirectoryError" in str(failed.value)
 
 
+@pytest.mark.integration
 async def test_children_do_not_outlive_their_parent(upstream: Upstream, tmp_path):
     """When the parent is killed the children end by themselves, and the data folder and the port are free again."""
     async with Process(tmp_path, to(upstream.url), workers=2) as gateway:
@@ -299,6 +310,7 @@ async def test_children_do_not_outlive_their_parent(upstream: Upstream, tmp_path
         assert (await exchange(gateway.url, MODELS)).status == 200
 
 
+@pytest.mark.integration
 async def test_a_load_is_shared_by_the_workers(upstream: Upstream, tmp_path):
     """Each of several workers gets some of the connections."""
     upstream.answers(reply({"ok": True}))

@@ -94,6 +94,7 @@ def test_a_damaged_journal_can_be_read_while_it_is_live(tmp_path, damage):
     )
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(RAW) - 1), st.integers(1, 255))
 def test_one_wrong_byte_loses_one_line_at_most(tmp_path, position, flip):
@@ -164,6 +165,7 @@ while sys.stdin.readline():
 """
 
 
+@pytest.mark.integration
 def test_a_sealer_killed_at_any_moment_loses_nothing(tmp_path):
     """Killed again and again, it leaves a segment that is whole or none, and the next one does all of the work."""
     rng = random.Random(11)

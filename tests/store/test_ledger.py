@@ -115,6 +115,7 @@ _events = st.lists(
 )
 
 
+@pytest.mark.integration
 @settings(max_examples=12, deadline=None)
 @example(events=["start", "tick", "full", "end", "free", "start"], orderly=True)
 @example(events=["tell", "full", "tell", "start", "tell", "free", "tell", "tick"], orderly=True)

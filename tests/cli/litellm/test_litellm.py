@@ -499,6 +499,7 @@ model_list:
 """
 
 
+@pytest.mark.integration
 async def test_an_imported_configuration_serves(upstream: Upstream, tmp_path):
     """From config.yaml to an answer: the file, `gateway check`, and a request for the model's name."""
     (tmp_path / "config.yaml").write_text(CONFIG.format(url=upstream.url))

@@ -50,6 +50,7 @@ async def shown(url: str, path: str = "") -> Any:
     return json.loads(answer.body)
 
 
+@pytest.mark.integration
 async def test_who_gets_200_can_use_it(upstream: Upstream, tmp_path):
     """By every worker, from the very next request on; what is deleted is gone likewise; a stop loses nothing."""
     upstream.answer = lambda _asked: reply({"data": []})
@@ -82,6 +83,7 @@ async def test_who_gets_200_can_use_it(upstream: Upstream, tmp_path):
     assert SECRET not in gateway.log.read_text()
 
 
+@pytest.mark.integration
 async def test_many_changes_at_once_are_all_made(upstream: Upstream, tmp_path):
     """By clients of the gateway, and by a command that changes the same file beside it."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
@@ -115,6 +117,7 @@ REFUSED: dict[str, tuple[str, str, Any, int, str]] = {
 }
 
 
+@pytest.mark.integration
 async def test_what_is_refused_changes_nothing(upstream: Upstream, tmp_path):
     """And says what was wrong and what to do; no secret is repeated."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
@@ -130,6 +133,7 @@ async def test_what_is_refused_changes_nothing(upstream: Upstream, tmp_path):
         assert (await shown(gateway.url))["generation"] == 3
 
 
+@pytest.mark.integration
 async def test_the_pages_show_what_is_in_force_and_from_where(upstream: Upstream, tmp_path):
     """Not what the files say meanwhile, whose error is told beside it."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
@@ -159,6 +163,7 @@ async def test_the_pages_show_what_is_in_force_and_from_where(upstream: Upstream
         assert "gateway.toml: $.default_timeout" in said["error"]["message"]
 
 
+@pytest.mark.integration
 async def test_a_worker_that_hangs_is_not_waited_for_without_end(upstream: Upstream, tmp_path):
     """Who changes is told that not every worker goes by it yet; it does once it can."""
     async with Process(tmp_path, to(upstream.url), workers=2) as gateway:

@@ -64,6 +64,7 @@ async def get(gateway: InProcess, path: str, *headers: tuple[str, str], host: st
     return answer.status, json.loads(answer.body)
 
 
+@pytest.mark.integration
 async def test_services_and_operations(store: InProcess):
     """Names sorted, with their number; a service that nobody has heard of has no operations."""
     assert await get(store, "services") == (200, EMPTY | {"data": ["gateway", "my/app é"], "total": 2})
@@ -94,6 +95,7 @@ async def test_a_trace_by_its_id(store: InProcess):
         assert (status, said["data"][0]["traceID"]) == (200, LOW[16:])
 
 
+@pytest.mark.integration
 async def test_a_search(store: InProcess):
     """By service, operation, tags, times and durations; the newest trace first; nothing found is no error."""
 
@@ -124,6 +126,7 @@ async def test_traces_by_many_ids(store: InProcess):
     assert said["errors"] == [{"msg": "trace not found", "traceID": "0000000000000abc"}]
 
 
+@pytest.mark.integration
 async def test_dependencies(store: InProcess):
     """Who calls whom, within a time in milliseconds."""
     end = START_NS // 10**6 + 60_000
@@ -134,6 +137,7 @@ async def test_dependencies(store: InProcess):
     assert await get(store, "dependencies") == (200, EMPTY | {"data": []})
 
 
+@pytest.mark.integration
 async def test_the_third_api(store: InProcess):
     """Services, operations, traces and summaries, under the names that Jaeger's own UI asks for since 2.19."""
     assert await get(store, "v3/services") == (200, {"services": ["gateway", "my/app é"]})

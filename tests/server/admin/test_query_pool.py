@@ -30,6 +30,7 @@ async def test_a_query_too_many_is_refused_until_others_are_done(rooms: QueryPoo
     assert (await rooms.ask("SELECT count(*) FROM exchanges", 1)).rows == [[3]]
 
 
+@pytest.mark.integration
 async def test_a_query_that_fails_leaves_its_room(rooms: QueryPool):
     """Its error is the asker's."""
     for _ in range(5):

@@ -294,6 +294,7 @@ async def test_a_large_batch_does_not_hold_the_loop(gateway: InProcess, body, en
     assert turns >= 8, "read as a whole there are a handful, of the connection's own"
 
 
+@pytest.mark.integration
 async def test_they_survive_kill_9(upstream: Upstream, tmp_path: Path):
     """Whoever got the answer is in the store, by whichever worker; sealed with the next start."""
     async with Process(tmp_path, to(upstream.url), workers=2) as gateway:

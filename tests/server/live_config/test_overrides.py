@@ -209,6 +209,7 @@ def writer(folder: Path, name: str, count: int) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.integration
 def test_processes_lose_nothing_of_each_others_changes(tmp_path):
     """Three that write as fast as they can: each change of each is there."""
     folder = Folder(tmp_path)
@@ -218,6 +219,7 @@ def test_processes_lose_nothing_of_each_others_changes(tmp_path):
     assert sorted(folder.file["api_keys"]) == sorted(f"{name}-{n}" for name in "abc" for n in range(1, 16))
 
 
+@pytest.mark.integration
 def test_a_writer_that_is_killed_leaves_a_whole_file(tmp_path):
     """The one before or the one after; and the lock is free."""
     folder = Folder(tmp_path)

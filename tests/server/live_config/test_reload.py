@@ -350,6 +350,7 @@ async def test_a_reload_disturbs_no_stream_in_flight(upstream: Upstream, tmp_pat
     assert gateway.ask("SELECT count(*) FROM exchanges WHERE outcome = 'ok'") == [(STREAMS + 20,)]
 
 
+@pytest.mark.integration
 async def test_a_worker_that_dies_comes_back_with_the_newest(upstream: Upstream, tmp_path):
     """What it was forked with at first is long out of date."""
     async with Upstream() as other, Process(tmp_path, to(upstream.url), workers=2) as gateway:
@@ -365,6 +366,7 @@ async def test_a_worker_that_dies_comes_back_with_the_newest(upstream: Upstream,
         assert (len(upstream.asked), len(other.asked)) == (0, 10)
 
 
+@pytest.mark.integration
 async def test_files_that_change_are_noticed_without_a_signal(upstream: Upstream, tmp_path):
     """The file itself, and the `.env` beside it."""
     toml = to(upstream.url) + "[providers.local]\nbase_url = '{url}'\napi_key = '${{env:LOCAL_KEY:-none}}'\n"
@@ -388,6 +390,7 @@ async def test_files_that_change_are_noticed_without_a_signal(upstream: Upstream
     assert "from-a-file" not in said
 
 
+@pytest.mark.integration
 async def test_the_recorder_is_started_again_only_for_what_it_goes_by(upstream: Upstream, tmp_path):
     """Its settings are read when it starts; that is no failure, and nobody who proxies notices."""
     rows = request("POST", "/-/sql", [JSON], b'{"sql": "SELECT * FROM range(50)", "limit": 50}')
@@ -444,6 +447,7 @@ os.waitpid(pid, 0)
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("nohup", [False, True])
 async def test_a_terminal_that_is_closed_ends_it(tmp_path, nohup):
     """Its SIGHUP means that nobody is there any more, unless the gateway was started to outlive it."""

@@ -163,6 +163,7 @@ def _table() -> Iterator[duckdb.DuckDBPyConnection]:
         yield con
 
 
+@pytest.mark.integration
 @settings(max_examples=150)
 @given(
     spans=st.lists(st.tuples(_any_text, _any_text, _any_tags), min_size=1, max_size=3),

@@ -237,6 +237,7 @@ def test_a_collector_that_is_down_does_not_hold_up_a_stop(monkeypatch, meter, re
     receiver.released.set()
 
 
+@pytest.mark.integration
 async def test_the_command_sends_metrics(tmp_path, receiver):
     """Beside the spans, and once more when it stops; a failing collector is said, and changes nothing else."""
     environ = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{receiver.url}/v1/metrics"}

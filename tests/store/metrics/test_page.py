@@ -94,6 +94,7 @@ async def test_the_page_agrees_with_sql(demo):
     assert workers == [(2,)]
 
 
+@pytest.mark.integration
 async def test_exemplars_lead_to_traces_of_the_store(demo):
     """OpenMetrics has them, for who asks for it; other readers get the plain format."""
     await send(demo.url, 1, lambda _done, _all: None)
@@ -110,6 +111,7 @@ async def test_exemplars_lead_to_traces_of_the_store(demo):
     assert not [each for each in samples(plain.body.decode()) if each.exemplar]
 
 
+@pytest.mark.integration
 async def test_exchanges_in_flight_and_connections_are_shown(tmp_path):
     """Those of all workers; they go down again when the answers are whole."""
     gate = asyncio.Event()
@@ -128,6 +130,7 @@ async def test_exchanges_in_flight_and_connections_are_shown(tmp_path):
         assert total(said, "gateway_exchange_active") == 0
 
 
+@pytest.mark.integration
 async def test_a_killed_worker_takes_no_count_along(tmp_path):
     """What it had in flight is interrupted, what it had done stays counted, and the next one goes on."""
     gate = asyncio.Event()
@@ -153,6 +156,7 @@ async def test_a_killed_worker_takes_no_count_along(tmp_path):
         gate.set()
 
 
+@pytest.mark.integration
 async def test_a_recorder_that_starts_again_counts_from_nothing(tmp_path):
     """To Prometheus that is a reset; what is still in flight is known, and counted when it ends."""
     gate = asyncio.Event()
@@ -178,6 +182,7 @@ async def test_a_recorder_that_starts_again_counts_from_nothing(tmp_path):
         assert total(said, "gateway_exchange_ended_total", gateway_outcome="ok") == 1
 
 
+@pytest.mark.integration
 async def test_the_store_and_the_recorder_are_shown(demo):
     """Files, bytes, and what was sealed; without a collector nothing is said of one."""
     await send(demo.url, 1, lambda _done, _all: None)
@@ -193,6 +198,7 @@ async def test_the_store_and_the_recorder_are_shown(demo):
     assert total(said, "target_info", service_name="gateway") == 1
 
 
+@pytest.mark.integration
 async def test_the_page_tells_no_secret_and_no_person(tmp_path):
     """No key, user, session, path or content is a label."""
     planted = "sk-planted-0123456789abcdef"
@@ -216,6 +222,7 @@ async def test_the_page_tells_no_secret_and_no_person(tmp_path):
     assert "completions" not in said
 
 
+@pytest.mark.integration
 async def test_with_a_token_the_page_needs_it(tmp_path):
     """As all of ours do; Prometheus sends it as a bearer token."""
     async with Process(tmp_path, '[auth]\nrequired = true\ntoken = "t"\n') as gateway:

@@ -388,6 +388,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.integration
 def test_a_killed_exporter_goes_on_where_it_was(tmp_path, receiver, export):
     """After `kill -9` in the middle, no span is missing, and at most the batch in flight is sent again."""
     journal = journal_in(tmp_path)

@@ -47,6 +47,7 @@ def read(
     return names, sizes
 
 
+@pytest.mark.integration
 def test_sealed_and_live_spans_come_by_their_start(tmp_path):
     """Whatever file a span is in, the oldest comes first; of the same moment, by id."""
     sealed(tmp_path, [header(), at(5, 500), at(1, 100), at(3, 100)], "w0-0")
@@ -55,6 +56,7 @@ def test_sealed_and_live_spans_come_by_their_start(tmp_path):
     assert read(tmp_path)[0] == ["n1", "n2", "n3", "n4", "n5", "n6", "n7"]
 
 
+@pytest.mark.integration
 def test_a_place_a_time_and_a_condition_bound_it(tmp_path):
     """It begins behind a place, ends before a moment, and has only what is asked for; a comment does no harm."""
     sealed(tmp_path, [header(), *(at(n, n // 2, operation="chat" if n % 2 else "embeddings") for n in range(10))])
@@ -64,6 +66,7 @@ def test_a_place_a_time_and_a_condition_bound_it(tmp_path):
     assert read(tmp_path, where="trace_id IN (SELECT trace_id FROM attempts) AND span_id < 'f'", spans=3)[1][0] == 3
 
 
+@pytest.mark.integration
 def test_a_condition_that_changes_its_mind_is_asked_once_a_span(tmp_path):
     """A sample is a sample: the spans that a condition chose are read by their ids."""
     sealed(tmp_path, [header(), *(at(n, n) for n in range(400))])
@@ -99,6 +102,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(history, name, value)
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("small_steps")
 def test_many_small_steps_give_the_same(tmp_path):
     """Windows, lists that are cut short and portions follow each other without a gap or an overlap."""
@@ -109,6 +113,7 @@ def test_many_small_steps_give_the_same(tmp_path):
     assert names == [f"n{n}" for n in order]
 
 
+@pytest.mark.integration
 def test_a_batch_is_given_again_until_it_is_settled(tmp_path):
     """What was not taken comes again, in whatever smaller piece."""
     sealed(tmp_path, [header(), *(at(n, n) for n in range(5))])
@@ -149,6 +154,7 @@ def test_content_and_types_come_back_from_the_store(tmp_path):
     assert dict(one.resource.attributes) == {"k": "v", "service.name": "gateway"}
 
 
+@pytest.mark.integration
 def test_a_row_that_is_no_span_is_counted_and_passed(tmp_path):
     """One without a usable id does not hold up the ones behind it."""
     sealed(tmp_path, [header(), at(1, 1), at(2, 2, trace_id="no hex"), at(3, 3)])
@@ -159,6 +165,7 @@ def test_a_row_that_is_no_span_is_counted_and_passed(tmp_path):
     assert ([each.name for each in batch.spans], batch.damaged) == (["n1", "n3"], 1)
 
 
+@pytest.mark.integration
 def test_the_longest_goes_without_content(tmp_path, monkeypatch):
     """What the room could not answer with is read without its messages, not left out."""
     monkeypatch.setattr(history, "_LONGEST", 1000)
@@ -186,6 +193,7 @@ def test_the_horizon_is_what_is_still_in_flight(tmp_path):
     held.close()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("capture", [FULL, Capture(otlp_bytes=60), Capture(otlp="metadata")])
 def test_runs_and_steps_come_as_they_are_sent_live(tmp_path, capture):
     """What clients told of their runs is the same from the store as from the journals, content as the setting says."""

@@ -107,6 +107,7 @@ def runs() -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.integration
 @_few
 @given(data=st.data())
 def test_a_collector_gets_what_sql_shows(tmp_path_factory, data):

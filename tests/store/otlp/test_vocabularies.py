@@ -283,6 +283,7 @@ def test_a_providers_own_tools_keep_what_they_say():
     assert flat([search]) == nested([search]) == [search]
 
 
+@pytest.mark.integration
 async def test_the_setting_holds_for_what_is_sent_live(tmp_path):
     """`[otlp] vocabulary` in gateway.toml reaches the recorder's exporter."""
     receiver = Receiver()

@@ -165,6 +165,7 @@ STEP_COLUMNS = (
 )  # fmt: skip
 
 
+@pytest.mark.integration
 @_few
 @given(data=st.data())
 def test_the_order_of_events_does_not_matter(tmp_path_factory, data):
