@@ -110,6 +110,7 @@ def test_a_whole_store_arrives_and_is_counted(export, receiver):
     assert export.said.done[-1] == (6, 6)
 
 
+@pytest.mark.integration
 def test_the_oldest_come_first_in_bounded_batches(export, receiver):
     """Whatever the number and the size, spans come in order, and no request is larger than a collector takes."""
     sealed(export.data, many(1500, length=1500))
@@ -120,6 +121,7 @@ def test_the_oldest_come_first_in_bounded_batches(export, receiver):
     assert len(receiver.batches) > 1
 
 
+@pytest.mark.integration
 def test_a_time_a_condition_and_a_vocabulary_choose(export, receiver):
     """--since, --until, --where and --vocabulary say which spans, and under which names."""
     sealed(export.data, many(10))
@@ -131,6 +133,7 @@ def test_a_time_a_condition_and_a_vocabulary_choose(export, receiver):
     assert attributes_of(receiver.batches[0][0])["llm.input_messages.0.message.content"] == "x" * 10
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("mode", ["full", "truncated", "metadata", "off"])
 def test_content_is_sent_as_far_as_it_is_wanted(export, receiver, mode):
     """Whole, cut to valid JSON, not at all, or without anything that a body said."""
@@ -149,6 +152,7 @@ def test_content_is_sent_as_far_as_it_is_wanted(export, receiver, mode):
 # what a collector says
 
 
+@pytest.mark.integration
 def test_a_busy_collector_is_given_the_time_it_asks_for(export, receiver):
     """429 and 503 with Retry-After are waited out, as long as they say, and nothing is sent twice or lost."""
     sealed(export.data, many(700))
@@ -162,6 +166,7 @@ def test_a_busy_collector_is_given_the_time_it_asks_for(export, receiver):
     assert any("takes no spans (HTTP 429)" in text for text in export.said.texts) or summary.retries
 
 
+@pytest.mark.integration
 def test_a_batch_that_is_too_large_is_sent_in_pieces(export, receiver):
     """A collector that takes a hundred spans at most gets all of them all the same."""
     sealed(export.data, many(600))
@@ -171,6 +176,7 @@ def test_a_batch_that_is_too_large_is_sent_in_pieces(export, receiver):
     assert (summary.sent, summary.dropped) == (600, {})
 
 
+@pytest.mark.integration
 def test_a_span_that_is_never_taken_is_counted_and_passed(export, receiver):
     """It is tried by itself and without its content; then it is said, and the others arrive."""
     sealed(export.data, many(20))
@@ -190,6 +196,7 @@ def test_partial_success_is_counted(export, receiver):
     assert len(receiver.batches) == 1
 
 
+@pytest.mark.integration
 def test_a_collector_that_hangs_is_asked_again(export, receiver, monkeypatch):
     """A request without an answer ends by the standard timeout, and the same spans are sent again."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.3")
@@ -201,6 +208,7 @@ def test_a_collector_that_hangs_is_asked_again(export, receiver, monkeypatch):
     assert summary.retries == 1
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_wrong_address_or_key_is_said_at_once(export, receiver, status):
     """Nobody waits ten minutes for a wrong URL; the message says what to look at."""
@@ -211,6 +219,7 @@ def test_a_wrong_address_or_key_is_said_at_once(export, receiver, status):
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.integration
 def test_patience_ends_and_what_was_sent_is_remembered(export, receiver):
     """A collector that stays down is given up; when it is back, the same command sends the rest."""
     sealed(export.data, many(700))
@@ -227,6 +236,7 @@ def test_patience_ends_and_what_was_sent_is_remembered(export, receiver):
 # where it goes on
 
 
+@pytest.mark.integration
 def test_the_same_command_sends_what_is_new(export, receiver):
     """After all is sent there is nothing to send, until there are new spans; --restart sends all again."""
     sealed(export.data, many(10))
@@ -245,6 +255,7 @@ def test_the_same_command_sends_what_is_new(export, receiver):
     assert export(restart=True).sent == 11
 
 
+@pytest.mark.integration
 def test_each_query_has_its_own_place(export, receiver):
     """Another condition, vocabulary or content is another export; a place says in words of which one it is."""
     sealed(export.data, many(4))

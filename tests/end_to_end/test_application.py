@@ -120,6 +120,7 @@ async def test_one_tree_by_sql_by_jaegers_api_and_at_the_collector(
     assert attributes_of(sent["chat gpt-5"][0].resource)["service.name"] == "gateway"
 
 
+@pytest.mark.integration
 async def test_a_span_that_comes_again_is_passed_on_once(receiver: Receiver, tmp_path: Path):
     """A sender that repeats itself, or a collector that sends back what it was sent, makes no endless round."""
     environ = {

@@ -18,6 +18,8 @@ from tests.support.running import InProcess, to
 from tests.support.told import said
 from tests.support.upstream import Asked, Upstream, reply, stream
 
+pytestmark = pytest.mark.integration
+
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 JSON = ("Content-Type", "application/json")
 GOOD = b'{"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}'

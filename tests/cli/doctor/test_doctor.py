@@ -96,6 +96,7 @@ def examined(folder: Path, hole: str, toml: str = "") -> Report:
     return examine(loaded, made, random.Random(7), told, command=(sys.executable, "-m", "tests.leaking", hole))
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(120)
 async def test_the_default_configuration_is_clean(tmp_path):
     """Every path was tried, every sink looked at, and nothing is left behind where it was run."""
@@ -109,6 +110,7 @@ async def test_the_default_configuration_is_clean(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(120)
 async def test_a_configuration_with_everything_in_it_is_clean(tmp_path):
     """Its providers and aliases are tried too, with canaries for its keys: none of its own is ever used or said."""
