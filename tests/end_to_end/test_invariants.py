@@ -95,6 +95,7 @@ async def _run(asked: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
     return lines, ledger
 
 
+@pytest.mark.integration
 @given(st.lists(exchanges, min_size=1, max_size=4))
 @settings(max_examples=30, deadline=None)
 def test_every_span_ends_once_with_one_outcome(asked):
