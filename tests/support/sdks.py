@@ -103,6 +103,20 @@ def recorded(gateway: InProcess, exchange: int = 0) -> tuple[Row, list[Row]]:
     return root, attempts
 
 
+def recorded_failure(gateway: InProcess, status: int, outcome: str, tries: int) -> str:
+    """Require that the only exchange failed with a status in each of its attempts; return its trace id."""
+    root, attempts = recorded(gateway)
+    assert facts(root, "outcome", "http_status", "error_type", "attempts", "retries", "rate_limited") == (
+        outcome, status, str(status), tries, tries - 1, status == 429,
+    )  # fmt: skip
+    for attempt in attempts:
+        assert facts(attempt, "outcome", "http_status", "error_type") == (outcome, status, str(status))
+        assert facts(attempt, "usage_source", "total_tokens") == (None, None)
+        assert said(attempt, "input") == [("user", None, [text("Hello")])]
+        assert "No é." in attempt["error"]
+    return str(root["trace_id"])
+
+
 def facts(row: Row, *names: str) -> tuple[Any, ...]:
     """Return some columns of a row, None for those it has not."""
     return tuple(row.get(name) for name in names)
