@@ -113,7 +113,6 @@ class StreamReply:
         self._writer = translation.client.stream(translation.asked, now)
         self._restoring = Restoring(names_of(translation.asked))
         self._tee = tee
-        self._ended = False
         self.content_type = self._writer.content_type
 
     @property
@@ -126,7 +125,6 @@ class StreamReply:
         told = self._tee.told()
         if not told:
             return b""
-        self._ended = self._ended or any(isinstance(event, Ended | Broken) for event in told)
         return b"".join([self._writer.write(event) for event in self._restoring.restore(told)])
 
     def flush(self) -> bytes:
@@ -134,8 +132,8 @@ class StreamReply:
         if self._tee.streamed:
             rest, answered = self.feed(b""), self._tee.answered()
             # Some providers stop after the reason why, without the event that ends their stream.
-            missing = not self._ended and answered is not None and answered.finish_reasons
-            return rest + self._writer.write(Ended()) if missing else rest
+            finished = answered is not None and answered.finish_reasons
+            return rest + self._writer.write(Ended()) if finished else rest
         answered = _readable(self._tee.answered(), self._provider)
         return b"".join([self._writer.write(event) for event in self._restoring.restore(replay(answered))])
 

@@ -8,7 +8,7 @@ from gateway.dialects.anthropic.read_blocks import NAME
 from gateway.dialects.anthropic.vocabulary import STATUS_TYPES, error_type, write_reason, write_usage
 from gateway.dialects.anthropic.write_blocks import shown_citations, write_block
 from gateway.dialects.anthropic.write_request import write_request
-from gateway.dialects.anthropic.write_stream import MessageStream
+from gateway.dialects.anthropic.write_stream import MessagesStreamWriter
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text, ToolCall
 from gateway.dialects.shared.messages import made_id, word_of
 from gateway.dialects.shared.opaque_state import carried, foreign
@@ -82,5 +82,5 @@ def write_error(kind: Kind, status: int, message: str, word: str | None, request
 
 
 MESSAGES_WRITER = Writer(
-    name=NAME, request=write_request, response=write_response, stream=MessageStream, error=write_error
+    name=NAME, request=write_request, response=write_response, stream=MessagesStreamWriter, error=write_error
 )

@@ -26,7 +26,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.shared.messages import made_id, word_of
 from gateway.dialects.shared.opaque_state import carried, foreign
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import StreamWriter
 from gateway.dialects.wire.json import UNREADABLE
 
 Json = dict[str, Any]
@@ -54,15 +54,15 @@ class _Block:
         return True
 
 
-class MessageStream:
+class MessagesStreamWriter(StreamWriter):
     """Writes the events of one message."""
 
     content_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, asked: ChatRequest, now: float) -> None:
+        super().__init__()
         self._model = asked.model
         self._ident = f"msg_{int(now)}"
-        self._names = Dropped()
         self._begun = False
         self._number = -1  # of the block that is open, or was last
         self._blocks: dict[int, _Block] = {}  # those that have not stopped, by the numbers of their parts
@@ -70,19 +70,13 @@ class MessageStream:
         self._usage: Usage | None = None
         self._reason: events.ChoiceDone | None = None
 
-    @property
-    def dropped(self) -> list[str]:
-        """What could not be said so far."""
-        return self._names.names
-
-    def write(self, event: events.Event) -> bytes:
-        """Take the next event."""
+    def _write(self, event: events.Event) -> bytes:
         match event:
             case events.Begun():
                 self._usage = event.usage
                 self._ident = event.id or self._ident
                 self._model = event.model or self._model
-                self._names.foreign(event.extra, NAME)
+                self._dropped.foreign(event.extra, NAME)
                 return self._begin()
             case events.PartBegun(choice=0):
                 return self._begin() + self._begin_part(event)
@@ -91,9 +85,9 @@ class MessageStream:
             case events.PartDone(choice=0):
                 return self._done(event)
             case events.PartBegun():
-                self._names.add(f"choices[{event.choice}]")
+                self._dropped.add(f"choices[{event.choice}]")
             case events.ChoiceDone(choice=0):
-                self._names.foreign(event.extra, NAME)
+                self._dropped.foreign(event.extra, NAME)
                 self._reason = event
                 return self._begin() + self._stop_all()
             case events.UsageTold():
@@ -135,14 +129,14 @@ class MessageStream:
             case ToolCall():
                 delta = "custom" if part.custom else "input"
                 part = msgspec.structs.replace(part, id=made_id(part, self._ident, event.index))
-                start = write_block(part, path, self._names)
+                start = write_block(part, path, self._dropped)
             case ServerToolCall():
-                delta, start = "input", write_block(part, path, self._names)
+                delta, start = "input", write_block(part, path, self._dropped)
             case _:
-                start = write_block(part, path, self._names)
+                start = write_block(part, path, self._dropped)
         if start is None:
-            self._names.add(f"{path}: {word_of(part)}")
-            self._names.foreign(getattr(part, "extra", {}), NAME, path)
+            self._dropped.add(f"{path}: {word_of(part)}")
+            self._dropped.foreign(getattr(part, "extra", {}), NAME, path)
             return b""
         if "input" in start:
             start["input"] = {}
@@ -213,12 +207,12 @@ class MessageStream:
     def _name_lost(self, part: Part, path: str) -> None:
         if isinstance(part, Reasoning) and not part.extra.get(NAME):
             return  # its signature carries it
-        self._names.foreign(getattr(part, "extra", {}), NAME, path)
+        self._dropped.foreign(getattr(part, "extra", {}), NAME, path)
         if isinstance(part, Text):
             if part.logprobs:
-                self._names.add("logprobs")
+                self._dropped.add("logprobs")
             if len(shown_citations(part.citations)) < len(part.citations):
-                self._names.add(f"{path}.citations")
+                self._dropped.add(f"{path}.citations")
 
     def _stop(self, index: int) -> bytes:
         """Say what comes last of a block, and stop it."""
@@ -254,7 +248,7 @@ class MessageStream:
         reason = self._reason or events.ChoiceDone(finish_reason=None)
         own = reason.extra.get(NAME, {})
         stopped = {
-            "stop_reason": write_reason(reason.finish_reason, reason.finish_word, self._names),
+            "stop_reason": write_reason(reason.finish_reason, reason.finish_word, self._dropped),
             "stop_sequence": own.get("stop_sequence"),
         }
         if "stop_details" in own:

@@ -11,7 +11,7 @@ from gateway.dialects.bedrock.models import merged, own_fields
 from gateway.dialects.bedrock.read_blocks import NAME
 from gateway.dialects.bedrock.write_blocks import Blocks
 from gateway.dialects.bedrock.write_response import error_type, write_error, write_response
-from gateway.dialects.bedrock.write_stream import ConverseWriter
+from gateway.dialects.bedrock.write_stream import ConverseStreamWriter
 from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.unsupported import Dropped
@@ -193,6 +193,6 @@ CONVERSE_WRITER = Writer(
     name=NAME,
     request=_write_request,
     response=write_response,
-    stream=ConverseWriter,
+    stream=ConverseStreamWriter,
     error=write_error,
 )

@@ -19,7 +19,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import StreamWriter
 from gateway.dialects.wire import eventstream
 from gateway.dialects.wire.json import UNREADABLE
 
@@ -49,7 +49,7 @@ class _Open:
         self.pieces: list[str] = []
 
 
-class ConverseWriter:
+class ConverseStreamWriter(StreamWriter):
     """Writes `messageStart`, the blocks, `messageStop` and `metadata`, or an exception.
 
     Many clients know one block at a time: a text ends where another part begins, and so does a tool call whose
@@ -59,7 +59,7 @@ class ConverseWriter:
     content_type = eventstream.CONTENT_TYPE
 
     def __init__(self, asked: ChatRequest, now: float) -> None:  # noqa: ARG002  Converse tells neither
-        self._dropped = Dropped()
+        super().__init__()
         self._blocks = Blocks(None, self._dropped, asked=False)
         self._parts: dict[int, _Open] = {}
         self._next = 0
@@ -68,16 +68,7 @@ class ConverseWriter:
         self._own: Json = {}
         self._started = self._stopped = False
 
-    def __repr__(self) -> str:
-        return f"<ConverseWriter {self._next} blocks>"
-
-    @property
-    def dropped(self) -> list[str]:
-        """What could not be said so far."""
-        return self._dropped.names
-
-    def write(self, event: events.Event) -> bytes:
-        """Take the next event."""
+    def _write(self, event: events.Event) -> bytes:
         if choice := getattr(event, "choice", 0):
             self._dropped.add(f"choices[{choice}]")
             return b""

@@ -24,6 +24,7 @@ from gateway.dialects.gemini.fields import NAME, pick
 from gateway.dialects.gemini.read_response import FINISH_WORDS
 from gateway.dialects.gemini.write_parts import Json, Writing, merged
 from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import StreamWriter
 from gateway.dialects.wire.json import count, fields
 
 _FINISH = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY", "error": "OTHER"}
@@ -177,16 +178,16 @@ def _usage(usage: Usage, own: Json, dropped: Dropped) -> Json:
     return {key: value for key, value in written.items() if value is not None}
 
 
-class GeminiStream:
+class GeminiStreamWriter(StreamWriter):
     """Writes a stream: an event for each piece of content, and one that ends it, with the usage.
 
     A call's arguments leave once they are whole, since the Gemini API has no other way to say them.
     """
 
     def __init__(self, asked: ChatRequest, *, as_array: bool = False) -> None:
+        super().__init__()
         self.content_type = "application/json" if as_array else "text/event-stream"
         self._as_array = as_array
-        self._dropped = Dropped()
         self._writing = Writing(self._dropped, carry=True)
         self._about = _about(None, asked.model, None)
         self._first: Json = {}  # what is said once
@@ -197,16 +198,7 @@ class GeminiStream:
         self._finished: list[Json] = []  # waits for the usage, which comes in the same event
         self._wrote = False
 
-    def __repr__(self) -> str:
-        return f"<GeminiStream {self.content_type} dropped={self.dropped}>"
-
-    @property
-    def dropped(self) -> list[str]:
-        """What could not be said so far."""
-        return self._dropped.names
-
-    def write(self, event: events.Event) -> bytes:
-        """Take the next event."""
+    def _write(self, event: events.Event) -> bytes:
         match event:
             case events.Begun():
                 self._begin(event)
@@ -289,11 +281,11 @@ class GeminiStream:
         return b"]" if self._as_array else b""
 
 
-def stream(asked: ChatRequest, now: float) -> GeminiStream:  # noqa: ARG001
+def stream(asked: ChatRequest, now: float) -> GeminiStreamWriter:  # noqa: ARG001
     """Return a writer of server-sent events."""
-    return GeminiStream(asked)
+    return GeminiStreamWriter(asked)
 
 
-def array_stream(asked: ChatRequest, now: float) -> GeminiStream:  # noqa: ARG001
+def array_stream(asked: ChatRequest, now: float) -> GeminiStreamWriter:  # noqa: ARG001
     """Return a writer of one JSON array, for a client that did not ask for `alt=sse`."""
-    return GeminiStream(asked, as_array=True)
+    return GeminiStreamWriter(asked, as_array=True)

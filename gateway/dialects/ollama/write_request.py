@@ -10,7 +10,7 @@ import msgspec
 from gateway.dialects.conversation import ChatRequest, Message, ResponseFormat, Text, Tool, ToolCall, ToolCallResponse
 from gateway.dialects.ollama.parts import BETWEEN, NAME, Said, placed, written, written_result
 from gateway.dialects.ollama.read_request import OPTIONS
-from gateway.dialects.ollama.write_response import OllamaStream, error, response
+from gateway.dialects.ollama.write_response import OllamaStreamWriter, error, response
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.messages import named
 from gateway.dialects.shared.reasoning import level
@@ -168,4 +168,4 @@ def _tool(tool: Tool, dropped: Dropped) -> Said | None:
     return {"type": "function", "function": {**function, **fields(rest.pop("function", None))}, **rest}
 
 
-OLLAMA_WRITER = Writer(name=NAME, request=_request, response=response, stream=OllamaStream, error=error)
+OLLAMA_WRITER = Writer(name=NAME, request=_request, response=response, stream=OllamaStreamWriter, error=error)

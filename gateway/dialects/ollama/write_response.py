@@ -20,6 +20,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.ollama.parts import NAME, Said, placed, written, written_logprobs
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.usage import merged
+from gateway.dialects.shared.writer import StreamWriter
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
 
@@ -82,12 +83,13 @@ def _end(reason: str | None, usage: Usage | None, extras: list[Extra], dropped: 
     return end
 
 
-class OllamaStream:
+class OllamaStreamWriter(StreamWriter):
     """Writes one streamed response, a line for each piece of content. A tool call is written once it is whole."""
 
     content_type = "application/x-ndjson"
 
     def __init__(self, asked: ChatRequest, now: float) -> None:
+        super().__init__()
         self._operation = asked.operation
         self._model = asked.model
         self._now = now
@@ -97,18 +99,8 @@ class OllamaStream:
         self._usage: Usage | None = None
         self._reason: str | None = None
         self._extras: list[Extra] = []
-        self._dropped = Dropped()
 
-    def __repr__(self) -> str:
-        return f"<OllamaStream {self._operation}>"
-
-    @property
-    def dropped(self) -> list[str]:
-        """What could not be said so far."""
-        return self._dropped.names
-
-    def write(self, event: events.Event) -> bytes:
-        """Take the next event."""
+    def _write(self, event: events.Event) -> bytes:
         match event:
             case events.PartGrown(choice=0):
                 return self._grow(event.index, event.text)

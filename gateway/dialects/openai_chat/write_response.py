@@ -25,7 +25,7 @@ from gateway.dialects.openai_chat.write_parts import Json, annotations, uncited,
 from gateway.dialects.openai_chat.write_request import write_request
 from gateway.dialects.shared.messages import made_id, word_of
 from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Writer
+from gateway.dialects.shared.writer import StreamWriter, Writer
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
 
@@ -158,12 +158,13 @@ def _older_choice(number: int, message: Message, dropped: Dropped) -> Json:
     }
 
 
-class ChatStream:
+class ChatStreamWriter(StreamWriter):
     """Writes a stream of chunks, and `[DONE]`."""
 
     content_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, asked: ChatRequest, now: float) -> None:
+        super().__init__()
         self._older = asked.operation == TEXT_COMPLETION
         self._usage_wanted = asked.include_usage is True
         self._usage: Usage | None = None
@@ -182,22 +183,15 @@ class ChatStream:
         self._cited: dict[int, int] = {}  # how many citations a choice has
         self._proofs: dict[int, int] = {}  # how many details of its reasoning
         self._gaps: dict[tuple[int, int], str] = {}  # what stands before a part's first text
-        self._names = Dropped()
 
-    @property
-    def dropped(self) -> list[str]:
-        """What could not be said so far."""
-        return self._names.names
-
-    def write(self, event: events.Event) -> bytes:
-        """Take the next event."""
+    def _write(self, event: events.Event) -> bytes:
         match event:
             case events.Begun():
                 self._ident = event.id
                 self._head["id"] = event.id or self._head["id"]
                 self._head["model"] = event.model or self._head["model"]
                 self._head["created"] = event.created or self._head["created"]
-                self._names.foreign(event.extra, NAME)
+                self._dropped.foreign(event.extra, NAME)
             case events.PartBegun():
                 return self._begin(event)
             case events.PartGrown():
@@ -205,8 +199,8 @@ class ChatStream:
             case events.PartDone():
                 return self._done(event)
             case events.ChoiceDone():
-                self._names.foreign(event.extra, NAME, f"choices[{event.choice}]")
-                reason = _reason(event.finish_reason or "stop", event.finish_word, self._names)
+                self._dropped.foreign(event.extra, NAME, f"choices[{event.choice}]")
+                reason = _reason(event.finish_reason or "stop", event.finish_word, self._dropped)
                 return self._chunk(event.choice, {}, reason)
             case events.UsageTold():
                 self._usage = event.usage
@@ -228,7 +222,7 @@ class ChatStream:
             return self._chunk(event.choice, {"tool_calls": [{"index": number, **call}]})
         said = self._kinds.get((event.choice, event.index - 1))
         if not isinstance(part, Text | Reasoning | Refusal) or (self._older and not isinstance(part, Text)):
-            self._names.add(f"choices[{event.choice}].parts[{event.index}]: {word_of(part)}")
+            self._dropped.add(f"choices[{event.choice}].parts[{event.index}]: {word_of(part)}")
         elif (isinstance(part, Reasoning) and said == "reasoning") or (
             isinstance(part, Text) and said not in _SAID and self._said.get(event.choice)
         ):
@@ -262,7 +256,7 @@ class ChatStream:
     def _done(self, event: events.PartDone) -> bytes:
         part, at = event.part, (event.choice, event.index)
         path = f"choices[{event.choice}].parts[{event.index}]"
-        self._names.foreign(_lost(part), NAME, path)
+        self._dropped.foreign(_lost(part), NAME, path)
         match part:
             case ToolCall(custom=False) if at in self._silent:
                 self._silent.discard(at)
@@ -278,7 +272,7 @@ class ChatStream:
             case Text():
                 before = self._said.get(event.choice, 0) - len(part.content)
                 if uncited(part.citations):
-                    self._names.add(f"{path}.citations")
+                    self._dropped.add(f"{path}.citations")
                 first = self._cited.get(event.choice, 0)
                 cited = annotations(part.citations, part.content, before, first)
                 self._cited[event.choice] = first + len(cited)
@@ -318,6 +312,8 @@ def write_error(kind: Kind, status: int, message: str, word: str | None, request
     return msgspec.json.encode({"error": _error(message, word, kind)})
 
 
-CHAT_WRITER = Writer(name=NAME, request=write_request, response=write_response, stream=ChatStream, error=write_error)
+CHAT_WRITER = Writer(
+    name=NAME, request=write_request, response=write_response, stream=ChatStreamWriter, error=write_error
+)
 # For providers that take marks of what is to be cached.
 MARKING_CHAT_WRITER = msgspec.structs.replace(CHAT_WRITER, request=partial(write_request, marks=True))

@@ -19,7 +19,7 @@ from gateway.dialects.openai_responses.vocabulary import (
 )
 from gateway.dialects.openai_responses.write_items import Json, result_of, write_reasoning
 from gateway.dialects.openai_responses.write_request import write_request
-from gateway.dialects.openai_responses.write_stream import ResponseStream
+from gateway.dialects.openai_responses.write_stream import ResponsesStreamWriter
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
@@ -95,5 +95,5 @@ def write_error(kind: Kind, status: int, message: str, word: str | None, request
 
 
 RESPONSES_WRITER = Writer(
-    name=NAME, request=write_request, response=write_response, stream=ResponseStream, error=write_error
+    name=NAME, request=write_request, response=write_response, stream=ResponsesStreamWriter, error=write_error
 )

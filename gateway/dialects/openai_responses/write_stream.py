@@ -25,6 +25,7 @@ from gateway.dialects.openai_responses.vocabulary import (
 )
 from gateway.dialects.openai_responses.write_items import Json, result_of
 from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import StreamWriter
 
 
 class _Item:
@@ -50,12 +51,13 @@ class _Part:
         self.pieces: list[str] = []
 
 
-class ResponseStream:
+class ResponsesStreamWriter(StreamWriter):
     """Writes the events of one response."""
 
     content_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, asked: ChatRequest, now: float) -> None:
+        super().__init__()
         self._asked = asked
         self._now = int(now)
         self._body: Json | None = None
@@ -65,18 +67,11 @@ class ResponseStream:
         self._last: _Item | None = None  # to which more may belong
         self._usage: Usage | None = None
         self._reason: events.ChoiceDone | None = None
-        self._names = Dropped()
 
-    @property
-    def dropped(self) -> list[str]:
-        """What could not be said so far."""
-        return self._names.names
-
-    def write(self, event: events.Event) -> bytes:
-        """Take the next event."""
+    def _write(self, event: events.Event) -> bytes:
         match event:
             case events.Begun():
-                self._names.foreign(event.extra, NAME)
+                self._dropped.foreign(event.extra, NAME)
                 return self._begin(event)
             case events.PartBegun(choice=0):
                 return self._begin(None) + self._begin_part(event)
@@ -85,9 +80,9 @@ class ResponseStream:
             case events.PartDone(choice=0):
                 return self._done(event)
             case events.PartBegun():
-                self._names.add(f"choices[{event.choice}]")
+                self._dropped.add(f"choices[{event.choice}]")
             case events.ChoiceDone(choice=0):
-                self._names.foreign(event.extra, NAME)
+                self._dropped.foreign(event.extra, NAME)
                 self._reason = event
             case events.UsageTold():
                 self._usage = event.usage
@@ -156,7 +151,7 @@ class ResponseStream:
         if isinstance(part, Reasoning):
             json = {**reasoning_item(part, self._ident(), number), "summary": []}
         elif isinstance(part, ToolCall):
-            json = own_item(part, index, f"output[{index}]", self._ident(), number, self._names)
+            json = own_item(part, index, f"output[{index}]", self._ident(), number, self._dropped)
         else:
             json = {**message_item(part, self._ident(), number), "content": []}
         if json is None:
@@ -209,7 +204,7 @@ class ResponseStream:
                 told = self._event("response.reasoning_summary_text.done", **at, text=part.content)
                 told += self._event("response.reasoning_summary_part.done", **at, part=said)
             case ToolCall():
-                whole = own_item(part, event.index, path, self._ident(), item.number, self._names) or {}
+                whole = own_item(part, event.index, path, self._ident(), item.number, self._dropped) or {}
                 item.json = {**whole, "id": item.json.get("id")}
                 item.left = True
                 if part.custom:
@@ -222,7 +217,7 @@ class ResponseStream:
         return told + self._done_item(item)
 
     def _content_done(self, item: _Item, part: Text | Refusal, at: Json, path: str) -> bytes:
-        said = content_part(part, path, self._names)
+        said = content_part(part, path, self._dropped)
         item.json["content"].append(said)
         if isinstance(part, Refusal):
             told = self._event("response.refusal.done", **at, refusal=part.content)
@@ -241,7 +236,7 @@ class ResponseStream:
             last.json |= result
             return b""
         told = self._leave_last()
-        json = own_item(part, index, f"output[{index}]", self._ident(), len(self._items), self._names)
+        json = own_item(part, index, f"output[{index}]", self._ident(), len(self._items), self._dropped)
         if json is None:
             return told
         item = self._last = _Item(len(self._items), json)  # its result may follow
@@ -279,7 +274,7 @@ class ResponseStream:
         told = self._leave_last()
         self._keep_halves()
         reason = self._reason or events.ChoiceDone(finish_reason=None)
-        status, details = write_status(reason.finish_reason, reason.finish_word, self._names)
+        status, details = write_status(reason.finish_reason, reason.finish_word, self._dropped)
         if error is None and status == "failed":
             error = write_error_of(reason.finish_word, None)
         body = {

@@ -4,13 +4,15 @@ A writer writes what its dialect can say and names the rest: `dropped` has short
 `logit_bias`, `messages[2].parts[0]: audio` or `tools.web_search`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import final
 
 from msgspec import Struct
 
 from gateway.dialects.conversation import ChatRequest, ChatResponse
-from gateway.dialects.events import Event
+from gateway.dialects.events import Broken, Ended, Event
+from gateway.dialects.shared.unsupported import Dropped
 from gateway.errors import Kind
 
 
@@ -23,17 +25,43 @@ class Written(Struct, frozen=True, kw_only=True):
     dropped: list[str] = []
 
 
-class StreamWriter(Protocol):
-    """Writes one streamed response. Each call returns the bytes that can leave now, framed; b"" where none can."""
+class StreamWriter(ABC):
+    """Writes one streamed response, which ends exactly once.
+
+    A dialect implements `_write`, which is called up to the first `Broken` or `Ended`, so that the bytes of that event
+    are the stream's last: no client is sent a failure and then a completion, whatever a provider sends after an error.
+
+    Attributes:
+        content_type: The response's media type.
+        ended: Whether the terminal event has been written.
+
+    """
 
     content_type: str
 
+    def __init__(self) -> None:
+        self.ended = False
+        self._dropped = Dropped()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'ended' if self.ended else 'open'} dropped={self.dropped}>"
+
     @property
     def dropped(self) -> list[str]:
-        """What could not be said so far."""
+        """Names of the content that the dialect could not express so far."""
+        return self._dropped.names
 
+    @final
     def write(self, event: Event) -> bytes:
-        """Take the next event."""
+        """Return the bytes, framed, that can leave now; b"" if there are none, or the stream has ended."""
+        if self.ended:
+            return b""
+        self.ended = isinstance(event, Broken | Ended)
+        return self._write(event)
+
+    @abstractmethod
+    def _write(self, event: Event) -> bytes:
+        """Return the bytes of one event."""
 
 
 class Writer(Struct, frozen=True, kw_only=True):

@@ -410,9 +410,11 @@ def test_each_delta_leaves_at_once() -> None:
 
 def test_a_stream_that_breaks_ends_with_the_error() -> None:
     """The package raises what stands in an `error` line."""
-    writer = OLLAMA_WRITER.stream(ASKED, NOW)
-    assert json.loads(writer.write(events.Broken(type="overloaded_error", message="busy"))) == {"error": "busy"}
-    assert json.loads(writer.write(events.Broken(type="overloaded_error"))) == {"error": "overloaded_error"}
+    for broken, message in (
+        (events.Broken(type="overloaded_error", message="busy"), "busy"),
+        (events.Broken(type="overloaded_error"), "overloaded_error"),
+    ):
+        assert json.loads(OLLAMA_WRITER.stream(ASKED, NOW).write(broken)) == {"error": message}
 
 
 def test_an_error_body_is_what_the_package_raises() -> None:
