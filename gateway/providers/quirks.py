@@ -25,7 +25,8 @@ from gateway.dialects.conversation import (
 from gateway.dialects.openai_chat.read_request import NAME as OPENAI_CHAT
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import as_functions
-from gateway.dialects.shared.messages import identified, named
+from gateway.dialects.shared.messages import named
+from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Written
 

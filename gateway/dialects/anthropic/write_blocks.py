@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,13 +25,16 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.shared.messages import plain_id, word_of
+from gateway.dialects.shared.messages import word_of
+from gateway.dialects.shared.tool_ids import IdForm
 from gateway.dialects.shared.unsupported import Dropped
 
 Json = dict[str, Any]
 
 Placed = tuple[Part, str]
 """A part, and the path where it stands in the conversation."""
+
+ID_FORM = IdForm(re.compile(r"[^a-zA-Z0-9_-]"))
 
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
@@ -75,7 +79,7 @@ def write_block(part: Part, path: str, dropped: Dropped) -> Json | None:
         case Compaction(content=str(content)):
             return {"type": "compaction", "content": content, **own}
         case ToolCall():
-            return {"type": "tool_use", "id": plain_id(part.id), "name": part.name, "input": _input(part), **own}
+            return {"type": "tool_use", "id": part.id, "name": part.name, "input": _input(part), **own}
         case ToolCallResponse():
             return _tool_result(part, path, dropped)
         case ServerToolCall(server_tool_call={"input": asked, **rest}):
@@ -131,7 +135,7 @@ def _input(call: ToolCall) -> Any:
 
 def _tool_result(part: ToolCallResponse, path: str, dropped: Dropped) -> Json:
     response = part.response
-    block: Json = {"type": "tool_result", "tool_use_id": plain_id(part.id)}
+    block: Json = {"type": "tool_result", "tool_use_id": part.id}
     if isinstance(response, list):
         inner = ((each, f"{path}.response[{i}]") for i, each in enumerate(response))
         written = write_blocks(inner, dropped)

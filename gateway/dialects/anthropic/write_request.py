@@ -5,11 +5,12 @@ import msgspec
 from gateway.dialects.anthropic.read_blocks import NAME
 from gateway.dialects.anthropic.schema import fitted
 from gateway.dialects.anthropic.thinking import add_thinking
-from gateway.dialects.anthropic.write_blocks import Json, Placed, cache_control, write_blocks
+from gateway.dialects.anthropic.write_blocks import ID_FORM, Json, Placed, cache_control, write_blocks
 from gateway.dialects.conversation import ChatRequest, Message, Tool
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA
-from gateway.dialects.shared.messages import identified, named, one_prompt, plain_text
+from gateway.dialects.shared.messages import named, one_prompt, plain_text
+from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Written
 
@@ -63,7 +64,7 @@ def _turns(asked: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[tup
     system: list[Placed] = [(part, f"system.parts[{i}]") for i, part in enumerate(asked.system_instructions)]
     turns: list[tuple[str, list[Placed]]] = []
     before = ""
-    for number, message in enumerate(identified(asked.input_messages)):
+    for number, message in enumerate(identified(asked.input_messages, ID_FORM)):
         path = f"messages[{number}]"
         dropped.foreign(message.extra, NAME, path)
         placed = _placed(message, path, dropped)

@@ -6,12 +6,13 @@ import msgspec
 
 from gateway.dialects.anthropic.read_blocks import NAME
 from gateway.dialects.anthropic.vocabulary import STATUS_TYPES, error_type, write_reason, write_usage
-from gateway.dialects.anthropic.write_blocks import shown_citations, write_block
+from gateway.dialects.anthropic.write_blocks import ID_FORM, shown_citations, write_block
 from gateway.dialects.anthropic.write_request import write_request
 from gateway.dialects.anthropic.write_stream import MessagesStreamWriter
-from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text, ToolCall
-from gateway.dialects.shared.messages import made_id, word_of
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text
+from gateway.dialects.shared.messages import word_of
 from gateway.dialects.shared.opaque_state import carried, foreign
+from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
@@ -33,12 +34,13 @@ def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tu
     dropped.foreign(message.extra, NAME)
     own = message.extra.get(NAME, {})
     ident = answered.id or f"msg_{int(now)}"
+    parts = ResponseIds(ident, ID_FORM).identified(message.parts)
     body: Json = {
         "id": ident,
         "type": "message",
         "role": "assistant",
         "model": answered.model or asked.model,
-        "content": [b for i, part in enumerate(message.parts) if (b := _block(part, i, ident, dropped)) is not None],
+        "content": [block for i, part in enumerate(parts) if (block := _block(part, i, dropped)) is not None],
         "stop_reason": write_reason(message.finish_reason, message.finish_word, dropped),
         "stop_sequence": own.get("stop_sequence"),
         "usage": write_usage(answered.usage),
@@ -48,7 +50,7 @@ def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tu
     return msgspec.json.encode(body), dropped.names
 
 
-def _block(part: Part, index: int, ident: str, dropped: Dropped) -> Json | None:
+def _block(part: Part, index: int, dropped: Dropped) -> Json | None:
     path = f"content[{index}]"
     if isinstance(part, Reasoning) and not part.extra.get(NAME):
         others = foreign(part.extra, NAME)
@@ -67,8 +69,6 @@ def _block(part: Part, index: int, ident: str, dropped: Dropped) -> Json | None:
             return {"type": "text", "text": part.content} | ({"citations": citations} if citations else {})
         case Refusal():
             return {"type": "text", "text": part.content}
-        case ToolCall():
-            part = msgspec.structs.replace(part, id=made_id(part, ident, index))
     block = write_block(part, path, dropped)
     if block is None:
         dropped.add(f"{path}: {word_of(part)}")

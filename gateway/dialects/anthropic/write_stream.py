@@ -12,7 +12,7 @@ import msgspec
 from gateway.dialects import events
 from gateway.dialects.anthropic.read_blocks import NAME
 from gateway.dialects.anthropic.vocabulary import error_type, known_usage, write_reason, write_usage
-from gateway.dialects.anthropic.write_blocks import shown_citations, write_block
+from gateway.dialects.anthropic.write_blocks import ID_FORM, shown_citations, write_block
 from gateway.dialects.conversation import (
     ChatRequest,
     Compaction,
@@ -24,8 +24,9 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.shared.messages import made_id, word_of
+from gateway.dialects.shared.messages import word_of
 from gateway.dialects.shared.opaque_state import carried, foreign
+from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.writer import StreamWriter
 from gateway.dialects.wire.json import UNREADABLE
 
@@ -63,6 +64,7 @@ class MessagesStreamWriter(StreamWriter):
         super().__init__()
         self._model = asked.model
         self._ident = f"msg_{int(now)}"
+        self._ids = ResponseIds(self._ident, ID_FORM)
         self._begun = False
         self._number = -1  # of the block that is open, or was last
         self._blocks: dict[int, _Block] = {}  # those that have not stopped, by the numbers of their parts
@@ -74,7 +76,7 @@ class MessagesStreamWriter(StreamWriter):
         match event:
             case events.Begun():
                 self._usage = event.usage
-                self._ident = event.id or self._ident
+                self._ident = self._ids.response_id = event.id or self._ident
                 self._model = event.model or self._model
                 self._dropped.foreign(event.extra, NAME)
                 return self._begin()
@@ -128,7 +130,7 @@ class MessagesStreamWriter(StreamWriter):
                 delta, start = "compaction", {"type": "compaction", "content": None}
             case ToolCall():
                 delta = "custom" if part.custom else "input"
-                part = msgspec.structs.replace(part, id=made_id(part, self._ident, event.index))
+                part = msgspec.structs.replace(part, id=self._ids.id_of(part, event.index))
                 start = write_block(part, path, self._dropped)
             case ServerToolCall():
                 delta, start = "input", write_block(part, path, self._dropped)

@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.bedrock.read_blocks import NAME
-from gateway.dialects.conversation import ChatRequest, Message, Other, Part, Text, ToolCall, ToolCallResponse
+from gateway.dialects.bedrock.write_blocks import ID_FORM
+from gateway.dialects.conversation import ChatRequest, Message, Other, Part, Text, ToolCall
+from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
 
 Placed = tuple[Part, str]
@@ -26,7 +28,7 @@ def turns(asked: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[Turn
     """Return the system's parts and the turns; messages of one side that follow each other are one turn."""
     system: list[Placed] = [(part, f"system[{i}]") for i, part in enumerate(asked.system_instructions)]
     made: list[Turn] = []
-    for number, message in enumerate(with_ids(asked.input_messages)):
+    for number, message in enumerate(identified(asked.input_messages, ID_FORM)):
         path = f"messages[{number}]"
         parts = _named(message, path, dropped)
         dropped.foreign(message.extra, NAME, path)
@@ -57,39 +59,6 @@ def _named(message: Message, path: str, dropped: Dropped) -> list[Placed]:
             return parts
     dropped.add(f"{path}.name")
     return parts
-
-
-def with_ids(messages: list[Message]) -> list[Message]:
-    """Return messages in which every tool call and result has an id: one without gets `call_<n>`.
-
-    A result without an id is of the first call of its tool, else the first call at all, that still waits for one.
-    """
-    if all(getattr(part, "id", "") for message in messages for part in message.parts if isinstance(part, _CALLS)):
-        return messages
-    waiting: list[tuple[str, str]] = []
-    count = 0
-
-    def identified(part: Part) -> Part:
-        nonlocal count
-        if isinstance(part, ToolCall):
-            number = part.id or f"call_{count}"
-            count += 1
-            waiting.append((part.name, number))
-            return msgspec.structs.replace(part, id=number)
-        if not isinstance(part, ToolCallResponse):
-            return part
-        fits = [call for call in waiting if (part.id == call[1] if part.id else call[0] == part.name)]
-        call = next(iter(fits or ([] if part.id else waiting)), None)
-        if call is not None:
-            waiting.remove(call)
-        return msgspec.structs.replace(part, id=part.id or (call[1] if call else f"call_{count}"))
-
-    return [
-        msgspec.structs.replace(message, parts=[identified(part) for part in message.parts]) for message in messages
-    ]
-
-
-_CALLS = ToolCall | ToolCallResponse
 
 
 def tools_used(messages: list[Message]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import re
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
@@ -24,12 +23,13 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
+from gateway.dialects.shared.tool_ids import IdForm
 from gateway.dialects.shared.unsupported import Dropped
 
 Json = dict[str, Any]
 
 _LIFETIMES = frozenset({"5m", "1h"})
-_TOOL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+ID_FORM = IdForm(re.compile(r"[^a-zA-Z0-9_.:-]"), longest=64)
 
 
 class Blocks:
@@ -137,7 +137,7 @@ class Blocks:
         if part.custom or (self._asked and not isinstance(arguments, dict)):
             arguments = {"input": arguments}  # a model is told of objects only
         return {
-            "toolUseId": tool_id(part.id),
+            "toolUseId": part.id,
             "name": part.name,
             "input": arguments,
             **part.extra.get(NAME, {}),
@@ -158,7 +158,7 @@ class Blocks:
             content = [{"json": response}]
         else:
             content = [{"text": msgspec.json.encode(response).decode()}]
-        result: Json = {"toolUseId": tool_id(part.id), "content": content}
+        result: Json = {"toolUseId": part.id, "content": content}
         if part.is_error and is_rich(self._model):
             result["status"] = "error"
         elif part.is_error:
@@ -221,19 +221,6 @@ def proof(part: Reasoning, path: str, dropped: Dropped, *, claude: bool) -> Json
     lost = {key: each for key, each in part.extra.items() if key != CLAUDE_DIALECT or not said}
     dropped.foreign(lost, NAME, path)
     return said
-
-
-def tool_id(number: str | None) -> str:
-    """Return a tool call's id as Converse takes it; the same for the call and its result.
-
-    >>> tool_id("call/1")
-    'call_1'
-    """
-    number = number or ""
-    if _TOOL_ID.fullmatch(number):
-        return number
-    plain = re.sub(r"[^a-zA-Z0-9_.:-]", "_", number) or "call"
-    return plain if len(plain) <= 64 else f"{plain[:55]}_{crc32(number.encode()):08x}"
 
 
 def write_citation(citation: Citation, path: str, dropped: Dropped) -> Json:

@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.bedrock.messages import with_ids
 from gateway.dialects.bedrock.read_blocks import NAME
 from gateway.dialects.bedrock.read_response import FINISH_REASONS
-from gateway.dialects.bedrock.write_blocks import Blocks
+from gateway.dialects.bedrock.write_blocks import ID_FORM, Blocks
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Usage
+from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.errors import Kind
 
@@ -44,12 +44,13 @@ def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tu
     """Write a whole response. It has no place for ids, the model's name and the time."""
     dropped = Dropped()
     blocks = Blocks(None, dropped, asked=False)
-    first, *others = with_ids(answered.output_messages) or [Message(role="assistant", parts=[])]
+    first, *others = answered.output_messages or [Message(role="assistant", parts=[])]
     for choice, _ in enumerate(others, 1):
         dropped.add(f"choices[{choice}]")
     dropped.foreign(answered.extra, NAME)
     own = answered.extra.get(NAME, {})
-    content = blocks.content([(part, f"parts[{i}]") for i, part in enumerate(first.parts)])
+    parts = ResponseIds(answered.id or str(now), ID_FORM).identified(first.parts)
+    content = blocks.content([(part, f"parts[{i}]") for i, part in enumerate(parts)])
     body: Json = {
         "output": {"message": {"role": "assistant", "content": content}},
         "stopReason": stop_reason(first.finish_reason, first.finish_word),

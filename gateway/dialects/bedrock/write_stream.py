@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.dialects import events
 from gateway.dialects.bedrock.read_blocks import NAME
-from gateway.dialects.bedrock.write_blocks import Blocks, proof, tool_id, write_citation
+from gateway.dialects.bedrock.write_blocks import ID_FORM, Blocks, proof, write_citation
 from gateway.dialects.bedrock.write_response import beside, stop_reason, write_usage
 from gateway.dialects.conversation import (
     ChatRequest,
@@ -19,6 +19,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
+from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.writer import StreamWriter
 from gateway.dialects.wire import eventstream
 from gateway.dialects.wire.json import UNREADABLE
@@ -58,12 +59,12 @@ class ConverseStreamWriter(StreamWriter):
 
     content_type = eventstream.CONTENT_TYPE
 
-    def __init__(self, asked: ChatRequest, now: float) -> None:  # noqa: ARG002  Converse tells neither
+    def __init__(self, asked: ChatRequest, now: float) -> None:  # noqa: ARG002  no field repeats the request
         super().__init__()
         self._blocks = Blocks(None, self._dropped, asked=False)
         self._parts: dict[int, _Open] = {}
         self._next = 0
-        self._calls = 0
+        self._ids = ResponseIds(str(now), ID_FORM)
         self._usage: Usage | None = None
         self._own: Json = {}
         self._started = self._stopped = False
@@ -77,6 +78,7 @@ class ConverseStreamWriter(StreamWriter):
                 self._dropped.foreign(event.extra, NAME)
                 self._own = event.extra.get(NAME, {})
                 self._usage = event.usage
+                self._ids.response_id = event.id or self._ids.response_id
                 return self._start()
             case events.PartBegun():
                 return self._start() + self._begin(event.index, event.part)
@@ -105,9 +107,7 @@ class ConverseStreamWriter(StreamWriter):
         written = b"".join([self._close(each) for each in self._parts.values() if not (each.closed or _grows(each))])
         if isinstance(part, ToolCall) or (isinstance(part, ServerToolCall) and NAME in part.extra):
             opened = self._open(index, part)
-            number = tool_id(part.id or f"call_{self._calls}")
-            self._calls += 1
-            start = {"toolUseId": number, "name": part.name, **part.extra.get(NAME, {})}
+            start = {"toolUseId": self._ids.id_of(part, index), "name": part.name, **part.extra.get(NAME, {})}
             return written + _event(
                 "contentBlockStart", {"start": {"toolUse": start}, "contentBlockIndex": opened.index}
             )

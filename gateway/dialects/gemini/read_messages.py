@@ -5,9 +5,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from gateway.dialects.conversation import Message, Other, Part, Reasoning, Text, ToolCall, ToolCallResponse
+from gateway.dialects.conversation import Message, Other, Part, Reasoning, Text, ToolCallResponse
 from gateway.dialects.gemini.fields import NAME, rest
 from gateway.dialects.gemini.read_parts import read_part
+from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.wire.json import fields, objects, text
 
 
@@ -17,7 +18,7 @@ def read_contents(contents: Any, *, full: bool) -> list[Message]:
         return [Message(role="user", parts=[Text(content=contents)])]
     turns = [contents] if isinstance(contents, dict) else objects(contents)
     messages = _joined([message for content in turns for message in _messages(content, full=full)])
-    return _identified(messages) if full else messages
+    return identified(messages) if full else messages
 
 
 def read_system(content: Any, *, full: bool) -> list[Part]:
@@ -89,32 +90,3 @@ def _without_seams(parts: list[Part]) -> Iterator[Part]:
         at_seam = False
     if growing is not None:
         yield replace(growing, content="".join(pieces))
-
-
-def _identified(messages: list[Message]) -> list[Message]:
-    """Give each call without an id one, and each result without one that of the first call of its name still open."""
-    if all(part.id for m in messages for part in m.parts if isinstance(part, ToolCall | ToolCallResponse)):
-        return messages
-    taken = {part.id for m in messages for part in m.parts if isinstance(part, ToolCall)}
-    waiting: dict[str | None, list[str]] = {}
-    number = 0
-    identified = []
-    for message in messages:
-        parts: list[Part] = []
-        for part in message.parts:
-            named = part
-            if isinstance(named, ToolCall):
-                while named.id is None:
-                    number += 1
-                    if (made := f"call_{number}") not in taken:
-                        named = replace(named, id=made)
-                waiting.setdefault(named.name, []).append(named.id)
-            elif isinstance(named, ToolCallResponse):
-                ids = waiting.get(named.name, [])
-                if named.id in ids:
-                    ids.remove(named.id)
-                elif named.id is None and ids:
-                    named = replace(named, id=ids.pop(0))
-            parts.append(named)
-        identified.append(replace(message, parts=parts))
-    return identified

@@ -5,12 +5,10 @@ joined when they are written. Older servers give calls no ids.
 """
 
 from base64 import b64decode
-from collections.abc import Iterable, Iterator
-from itertools import count as counting
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
     Blob,
@@ -116,27 +114,6 @@ def message(said: dict[str, Any]) -> Message:
         return Message(role=role, parts=[result], extra=extra)
     parts += [tool_call(call) for call in objects(said.get("tool_calls"))]
     return Message(role=role, parts=parts, name=text(said.get("name")), extra=extra)
-
-
-def identified(messages: list[Message]) -> list[Message]:
-    """Give an id to each call without one, and to each result that of the call it answers: by name, then by order."""
-    taken = {part.id for m in messages for part in m.parts if isinstance(part, ToolCall | ToolCallResponse)}
-    fresh = (made for n in counting() if (made := f"call_{n}") not in taken)
-    waiting: list[ToolCall] = []
-    return [replace(m, parts=[_identified(part, fresh, waiting) for part in m.parts]) for m in messages]
-
-
-def _identified(part: Part, fresh: Iterator[str], waiting: list[ToolCall]) -> Part:
-    if isinstance(part, ToolCall):
-        call = part if part.id else replace(part, id=next(fresh))
-        waiting.append(call)
-        return call
-    if isinstance(part, ToolCallResponse):
-        for call in waiting:
-            if call.id == part.id or (part.id is None and part.name in {None, call.name}):
-                waiting.remove(call)
-                return replace(part, id=call.id, name=part.name or call.name)
-    return part
 
 
 def logprobs(values: Any) -> list[TokenLogprob]:

@@ -7,9 +7,10 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import ChatRequest, Message, Part, ResponseFormat, Text, Tool
-from gateway.dialects.ollama.parts import identified, images, message, own
+from gateway.dialects.ollama.parts import images, message, own
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import parameters
+from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.wire.json import count, decode, definitions, fields, objects, text
 from gateway.semconv import CHAT, EMBEDDINGS, TEXT_COMPLETION
 
@@ -121,7 +122,7 @@ _GENERATE = (_CHAT - {"messages", "tools"}) | {"prompt", "system", "images"}
 def read_chat_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
     """Read all that a chat asks."""
     asked = _full(read_chat(body), decode(body, _OBJECT) or {}, _CHAT)
-    return replace(asked, input_messages=identified(asked.input_messages))
+    return replace(asked, input_messages=identified(asked.input_messages, names=True))
 
 
 def read_generate_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001

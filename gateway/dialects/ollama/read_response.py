@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from zlib import crc32
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +12,7 @@ from gateway.dialects.conversation import ChatResponse, Message, Part, Reasoning
 from gateway.dialects.ollama import read_request
 from gateway.dialects.ollama.parts import NAME, arguments_text, images, logprobs, own, tool_call
 from gateway.dialects.shared.stream_reader import EventReader
+from gateway.dialects.shared.tool_ids import made_id
 from gateway.dialects.wire.json import count, decode, error_of, objects, text
 from gateway.dialects.wire.ndjson import NdjsonDecoder
 from gateway.dialects.wire.sse import Event
@@ -82,11 +82,6 @@ def _created(at: Any) -> int | None:
         return None
 
 
-def _made_up(at: Any, n: int) -> str:
-    """Return an id for a call without one: the same for the same bytes, another in each turn of a conversation."""
-    return f"call_{crc32(at.encode('utf-8', 'replace') if isinstance(at, str) else b''):08x}_{n}"
-
-
 def _usage(line: _Line) -> Usage | None:
     asked, told = count(line.prompt_eval_count), count(line.eval_count)
     if asked is None and told is None:
@@ -125,7 +120,7 @@ def _read_response(body: bytes) -> ChatResponse:
         rest["logprobs"] = line.logprobs
     parts += images(said.get("images"))
     calls = list(objects(said.get("tool_calls")))
-    parts += [tool_call(call, _made_up(line.created_at, n)) for n, call in enumerate(calls)]
+    parts += [tool_call(call, made_id(text(line.created_at) or "", n)) for n, call in enumerate(calls)]
     finish = _finish(line, bool(calls))
     return _answered(line, parts, finish, usage=_usage(line), error=error_of(line.error), rest=rest)
 
@@ -219,7 +214,7 @@ class _LineReader(EventReader):
                 self._add(part, len(event.data))
         if said.get("tool_calls") is not None:
             for call in objects(said["tool_calls"]):
-                self._add(tool_call(call, _made_up(line.created_at, self._calls)), len(event.data))
+                self._add(tool_call(call, made_id(text(line.created_at) or "", self._calls)), len(event.data))
                 self._calls += 1
         if line.error:
             self._break(line.error)

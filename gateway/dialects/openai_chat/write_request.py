@@ -32,8 +32,9 @@ from gateway.dialects.openai_chat.write_parts import (
 )
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import sibling_format
-from gateway.dialects.shared.messages import identified, one_prompt
+from gateway.dialects.shared.messages import one_prompt
 from gateway.dialects.shared.reasoning import level, lost
+from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Written
 from gateway.semconv import TEXT_COMPLETION

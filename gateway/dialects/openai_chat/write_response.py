@@ -23,7 +23,8 @@ from gateway.dialects.conversation import (
 from gateway.dialects.openai_chat.read_request import GAP, NAME
 from gateway.dialects.openai_chat.write_parts import Json, annotations, uncited, unsigned, write_call, write_thought
 from gateway.dialects.openai_chat.write_request import write_request
-from gateway.dialects.shared.messages import made_id, word_of
+from gateway.dialects.shared.messages import word_of
+from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import StreamWriter, Writer
 from gateway.errors import Kind
@@ -80,14 +81,14 @@ def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tu
         error = _error(answered.error_message or "the provider told of an error", answered.error_type)
         return msgspec.json.encode({"error": error}), dropped.names
     created = answered.created or int(now)
-    ident = answered.id or str(created)
+    ids = ResponseIds(answered.id or str(created))
     body: Json = {
         "id": answered.id or f"chatcmpl-{created}",
         "object": "text_completion" if older else "chat.completion",
         "created": created,
         "model": answered.model or asked.model,
         "choices": [
-            _older_choice(number, message, dropped) if older else _choice(number, message, ident, dropped)
+            _older_choice(number, message, dropped) if older else _choice(number, message, ids, dropped)
             for number, message in enumerate(answered.output_messages)
         ],
     }
@@ -97,7 +98,7 @@ def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tu
     return msgspec.json.encode(body), dropped.names
 
 
-def _choice(number: int, message: Message, ident: str, dropped: Dropped) -> Json:
+def _choice(number: int, message: Message, ids: ResponseIds, dropped: Dropped) -> Json:
     text = gap = ""
     logprobs: list[TokenLogprob] = []
     said: Json = {"role": "assistant", "content": None, "refusal": None}
@@ -123,7 +124,7 @@ def _choice(number: int, message: Message, ident: str, dropped: Dropped) -> Json
             case Refusal():
                 said["refusal"] = (said["refusal"] or "") + part.content
             case ToolCall():
-                call = msgspec.structs.replace(part, id=made_id(part, ident, index))
+                call = msgspec.structs.replace(part, id=ids.id_of(part, index, number))
                 said.setdefault("tool_calls", []).append(write_call(call))
             case Blob(modality="audio"):
                 said["audio"] = {"id": f"audio_{number}", "data": part.content, "expires_at": 0, "transcript": ""}
@@ -168,7 +169,7 @@ class ChatStreamWriter(StreamWriter):
         self._older = asked.operation == TEXT_COMPLETION
         self._usage_wanted = asked.include_usage is True
         self._usage: Usage | None = None
-        self._ident: str | None = None
+        self._ids = ResponseIds(str(int(now)))
         self._head: Json = {
             "id": f"chatcmpl-{int(now)}",
             "object": "text_completion" if self._older else "chat.completion.chunk",
@@ -187,7 +188,7 @@ class ChatStreamWriter(StreamWriter):
     def _write(self, event: events.Event) -> bytes:
         match event:
             case events.Begun():
-                self._ident = event.id
+                self._ids.response_id = event.id or str(event.created or self._head["created"])
                 self._head["id"] = event.id or self._head["id"]
                 self._head["model"] = event.model or self._head["model"]
                 self._head["created"] = event.created or self._head["created"]
@@ -216,7 +217,7 @@ class ChatStreamWriter(StreamWriter):
         if isinstance(part, ToolCall) and not self._older:
             number = self._calls[at] = sum(choice == event.choice for choice, _ in self._calls)
             self._silent.add(at)
-            made = made_id(part, self._ident or str(self._head["created"]), event.index)
+            made = self._ids.id_of(part, event.index, event.choice)
             call = write_call(msgspec.structs.replace(part, id=made))
             call[call["type"]]["input" if part.custom else "arguments"] = ""
             return self._chunk(event.choice, {"tool_calls": [{"index": number, **call}]})

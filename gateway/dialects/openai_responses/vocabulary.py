@@ -8,8 +8,8 @@ from gateway.dialects.conversation import ChatRequest, Part, Reasoning, Refusal,
 from gateway.dialects.openai_responses.read_items import NAME
 from gateway.dialects.openai_responses.write_items import Json, write_annotations, write_item, write_reasoning
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.messages import made_id
 from gateway.dialects.shared.opaque_state import carried, foreign
+from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter", "steered": "steered"}
@@ -133,15 +133,15 @@ def prove(part: Reasoning) -> Json:
     return own
 
 
-def own_item(part: Part, index: int, path: str, ident: str, number: int, dropped: Dropped) -> Json | None:
+def own_item(part: Part, index: int, ids: ResponseIds, number: int, dropped: Dropped) -> Json | None:
     """Write a part that is an item alone; None, and named, where there is no word for it."""
     if isinstance(part, ToolCall):
-        part = msgspec.structs.replace(part, id=made_id(part, ident, index))
-    item = write_item(part, path, dropped)
+        part = msgspec.structs.replace(part, id=ids.id_of(part, index))
+    item = write_item(part, f"output[{index}]", dropped)
     if item is None or not isinstance(part, ToolCall):
         return item
     kind = "ctc" if part.custom else "fc"
-    return {"id": f"{kind}_{_made(ident, number)}", "status": "completed", **item}
+    return {"id": f"{kind}_{_made(ids.response_id, number)}", "status": "completed", **item}
 
 
 def _made(ident: str, number: int) -> str:

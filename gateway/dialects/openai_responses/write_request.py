@@ -34,8 +34,9 @@ from gateway.dialects.openai_responses.write_items import (
 )
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import sibling_format
-from gateway.dialects.shared.messages import identified, named, one_prompt, plain_text, word_of
+from gateway.dialects.shared.messages import named, one_prompt, plain_text, word_of
 from gateway.dialects.shared.reasoning import level, lost
+from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Written
 

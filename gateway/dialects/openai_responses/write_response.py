@@ -20,6 +20,7 @@ from gateway.dialects.openai_responses.vocabulary import (
 from gateway.dialects.openai_responses.write_items import Json, result_of, write_reasoning
 from gateway.dialects.openai_responses.write_request import write_request
 from gateway.dialects.openai_responses.write_stream import ResponsesStreamWriter
+from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
@@ -35,7 +36,7 @@ def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tu
     dropped.foreign(message.extra, NAME)
     ident = answered.id or f"resp_{int(now)}"
     body = envelope(asked, ident, answered.model, answered.created or int(now))
-    body["output"] = list(_output(message.parts, ident, dropped))
+    body["output"] = list(_output(message.parts, ResponseIds(ident), dropped))
     body["status"], body["incomplete_details"] = write_status(message.finish_reason, message.finish_word, dropped)
     if answered.error_type or answered.error_message or body["status"] == "failed":
         body["status"] = "failed"
@@ -46,7 +47,7 @@ def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tu
     return msgspec.json.encode(body), dropped.names
 
 
-def _output(parts: list[Part], ident: str, dropped: Dropped) -> Iterator[Json]:
+def _output(parts: list[Part], ids: ResponseIds, dropped: Dropped) -> Iterator[Json]:
     """Write parts as items: texts that follow each other are one message, reasoning likewise."""
     last: Json | None = None
     number = 0
@@ -56,22 +57,22 @@ def _output(parts: list[Part], ident: str, dropped: Dropped) -> Iterator[Json]:
             continue
         if last is not None:
             yield last
-        last = _begun(part, index, ident, number, dropped)
+        last = _begun(part, index, ids, number, dropped)
         number += last is not None
     if last is not None:
         yield last
 
 
-def _begun(part: Part, index: int, ident: str, number: int, dropped: Dropped) -> Json | None:
+def _begun(part: Part, index: int, ids: ResponseIds, number: int, dropped: Dropped) -> Json | None:
     path = f"output[{index}]"
     match part:
         case Text() | Refusal():
-            item = message_item(part, ident, number)
+            item = message_item(part, ids.response_id, number)
             item["content"] = [content_part(part, path, dropped)]
             return item
         case Reasoning():
-            return reasoning_item(part, ident, number)
-    return own_item(part, index, path, ident, number, dropped)
+            return reasoning_item(part, ids.response_id, number)
+    return own_item(part, index, ids, number, dropped)
 
 
 def _joins(last: Json, before: Part, part: Part, path: str, dropped: Dropped) -> bool:

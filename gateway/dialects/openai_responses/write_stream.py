@@ -24,6 +24,7 @@ from gateway.dialects.openai_responses.vocabulary import (
     write_usage,
 )
 from gateway.dialects.openai_responses.write_items import Json, result_of
+from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import StreamWriter
 
@@ -62,6 +63,7 @@ class ResponsesStreamWriter(StreamWriter):
         self._now = int(now)
         self._body: Json | None = None
         self._sequence = 0
+        self._ids = ResponseIds(f"resp_{self._now}")
         self._items: list[_Item] = []
         self._parts: dict[int, _Part] = {}  # those that are not done
         self._last: _Item | None = None  # to which more may belong
@@ -101,14 +103,11 @@ class ResponsesStreamWriter(StreamWriter):
         if self._body is not None:
             return b""
         said = begun or events.Begun()
-        ident = said.id or f"resp_{self._now}"
-        self._body = envelope(self._asked, ident, said.model, said.created or self._now)
+        self._ids.response_id = said.id or self._ids.response_id
+        self._body = envelope(self._asked, self._ids.response_id, said.model, said.created or self._now)
         return self._event("response.created", response=self._body) + self._event(
             "response.in_progress", response=self._body
         )
-
-    def _ident(self) -> str:
-        return str((self._body or {}).get("id"))
 
     def _begin_part(self, event: events.PartBegun) -> bytes:
         part, told = event.part, b""
@@ -149,11 +148,11 @@ class ResponsesStreamWriter(StreamWriter):
         number = len(self._items)
         json: Json | None
         if isinstance(part, Reasoning):
-            json = {**reasoning_item(part, self._ident(), number), "summary": []}
+            json = {**reasoning_item(part, self._ids.response_id, number), "summary": []}
         elif isinstance(part, ToolCall):
-            json = own_item(part, index, f"output[{index}]", self._ident(), number, self._dropped)
+            json = own_item(part, index, self._ids, number, self._dropped)
         else:
-            json = {**message_item(part, self._ident(), number), "content": []}
+            json = {**message_item(part, self._ids.response_id, number), "content": []}
         if json is None:
             return None
         item = _Item(number, json)
@@ -204,7 +203,7 @@ class ResponsesStreamWriter(StreamWriter):
                 told = self._event("response.reasoning_summary_text.done", **at, text=part.content)
                 told += self._event("response.reasoning_summary_part.done", **at, part=said)
             case ToolCall():
-                whole = own_item(part, event.index, path, self._ident(), item.number, self._dropped) or {}
+                whole = own_item(part, event.index, self._ids, item.number, self._dropped) or {}
                 item.json = {**whole, "id": item.json.get("id")}
                 item.left = True
                 if part.custom:
@@ -236,7 +235,7 @@ class ResponsesStreamWriter(StreamWriter):
             last.json |= result
             return b""
         told = self._leave_last()
-        json = own_item(part, index, f"output[{index}]", self._ident(), len(self._items), self._dropped)
+        json = own_item(part, index, self._ids, len(self._items), self._dropped)
         if json is None:
             return told
         item = self._last = _Item(len(self._items), json)  # its result may follow

@@ -219,11 +219,11 @@ def test_calls_without_ids_get_them() -> None:
         Message(role="tool", parts=[ToolCallResponse(name="b", response="B"), ToolCallResponse(response="A")]),
         Message(role="tool", parts=[ToolCallResponse(id="x", response="X"), ToolCallResponse(response="?")]),
     )
-    assert [block["toolUse"]["toolUseId"] for block in body["messages"][0]["content"]] == ["call_0", "call_1", "x"]
+    assert [block["toolUse"]["toolUseId"] for block in body["messages"][0]["content"]] == ["call_1", "call_2", "x"]
     results = [block["toolResult"] for block in body["messages"][1]["content"]]
     assert [(r["toolUseId"], r["content"][0]["text"]) for r in results] == [
-        ("call_1", "B"),
-        ("call_0", "A"),
+        ("call_2", "B"),
+        ("call_1", "A"),
         ("x", "X"),
         ("call_3", "?"),
     ]

@@ -24,6 +24,7 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.tool_ids import made_id
 from gateway.errors import Kind
 from tests.dialects.botocores import MODEL, parsed, streamed
 
@@ -174,7 +175,7 @@ def test_one_choice_is_told() -> None:
     ("part", "block", "lost"),
     [
         (Refusal(content="No."), {"text": "No."}, ["parts[0]: refusal"]),
-        (ToolCall(name="f"), {"toolUse": {"toolUseId": "call_0", "name": "f", "input": {}}}, []),
+        (ToolCall(name="f"), {"toolUse": {"toolUseId": made_id(str(NOW), 0), "name": "f", "input": {}}}, []),
         (
             ToolCall(id="1", name="f", arguments="{bro"),
             {"toolUse": {"toolUseId": "1", "name": "f", "input": "{bro"}},

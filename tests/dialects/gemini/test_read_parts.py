@@ -152,7 +152,7 @@ def test_calls_and_results_without_ids_find_each_other() -> None:
         [("a", "call_1"), ("b", "call_3"), ("a", "call_4"), ("c", "call_2")],
         [("b", "call_3"), ("a", "call_1"), ("c", "call_2"), ("a", "call_4")],
         [("a", "call_5")],
-        [("a", "call_5"), ("lost", None)],
+        [("a", "call_5"), ("lost", "call_6")],
     ]
 
 

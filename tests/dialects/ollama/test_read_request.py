@@ -40,12 +40,12 @@ CHAT_REQUEST = ChatRequest(
             parts=[
                 Reasoning(content="A picture."),
                 Text(content="Let me look."),
-                ToolCall(id="call_0", name="zoom", arguments={"factor": 2}),
+                ToolCall(id="call_1", name="zoom", arguments={"factor": 2}),
                 ToolCall(id="call_given", name="palette", arguments={}),
             ],
         ),
         Message(role="tool", parts=[ToolCallResponse(id="call_given", name="palette", response="red, green")]),
-        Message(role="tool", parts=[ToolCallResponse(id="call_0", name="zoom", response="a cat")]),
+        Message(role="tool", parts=[ToolCallResponse(id="call_1", name="zoom", response="a cat")]),
         Message(role="user", parts=[Text(content="And now?")]),
     ],
     parameters={
@@ -223,13 +223,13 @@ def test_results_find_their_calls_by_name_and_order() -> None:
     asked = OLLAMA_CHAT.read_conversation(body, "/api/chat")
     parts = [p for m in asked.input_messages for p in m.parts]
     assert [(p.id, p.name) for p in parts if isinstance(p, ToolCall | ToolCallResponse)] == [
-        ("call_0", "f"),
-        ("call_2", "g"),
-        ("call_3", "f"),
-        ("call_2", "g"),
-        ("call_0", "f"),
-        ("call_3", "f"),
-        (None, None),
+        ("call_2", "f"),
+        ("call_3", "g"),
+        ("call_4", "f"),
+        ("call_3", "g"),
+        ("call_2", "f"),
+        ("call_4", "f"),
+        ("call_5", None),
         ("call_1", "h"),
         ("call_1", "h"),
     ]

@@ -154,8 +154,8 @@ async def test_what_the_package_sends_of_a_chat_is_read(upstream: Upstream, clie
                     Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo="),
                 ],
             ),
-            Message(role="assistant", parts=[replace(CALL, id="call_0")]),
-            Message(role="tool", parts=[ToolCallResponse(id="call_0", name="get_weather", response="wet")]),
+            Message(role="assistant", parts=[replace(CALL, id="call_1")]),
+            Message(role="tool", parts=[ToolCallResponse(id="call_1", name="get_weather", response="wet")]),
         ],
         parameters={
             "gen_ai.request.max_tokens": 9,
