@@ -23,7 +23,8 @@ from gateway.dialects.conversation import (
     tool_answer,
 )
 from gateway.dialects.shared.media import modality_of
-from gateway.dialects.shared.opaque_state import uncarried
+from gateway.dialects.shared.messages import cache_mark
+from gateway.dialects.shared.opaque_state import decode_state, own
 from gateway.dialects.wire.json import fields, objects, text
 
 NAME = "anthropic-messages"
@@ -51,11 +52,11 @@ def _bare_block(block: dict[str, Any]) -> Part:
         case "text":
             return Text(content=text(block.get("text")) or "", citations=read_citations(block.get("citations")))
         case "thinking":
-            carries = uncarried(block.get("signature"))
-            extra = own(block, "signature") if carries is None else carries
+            carries = decode_state(block.get("signature"))
+            extra = own(NAME, block, "signature") if carries is None else carries
             return Reasoning(content=text(block.get("thinking")) or "", extra=extra)
         case "redacted_thinking":
-            return Reasoning(content="", extra=own(block, "data"))
+            return Reasoning(content="", extra=own(NAME, block, "data"))
         case "tool_use":
             called = text(block.get("name")) or ""
             return ToolCall(id=_id(block), name=called, arguments=block.get("input"), extra=_of_call(block))
@@ -76,7 +77,7 @@ def _bare_block(block: dict[str, Any]) -> Part:
         case "container_upload" if file_id := text(block.get("file_id")):
             return File(modality="document", file_id=file_id, extra={NAME: {"type": kind}})
         case "compaction":
-            return Compaction(content=text(block.get("content")), extra=own(block, "encrypted_content"))
+            return Compaction(content=text(block.get("content")), extra=own(NAME, block, "encrypted_content"))
     rest = {k: v for k, v in block.items() if k not in {"type", "cache_control"}}
     if kind.endswith("_tool_result"):  # of a tool that the provider ran
         result_of = text(rest.pop("tool_use_id", None))
@@ -88,21 +89,9 @@ def _id(block: dict[str, Any]) -> str | None:
     return text(block.get("id"))
 
 
-def own(block: dict[str, Any], *names: str) -> Extra:
-    """Return the fields that only this dialect has a word for."""
-    found = {name: block[name] for name in names if block.get(name) not in (None, "")}
-    return {NAME: found} if found else {}
-
-
-def cache_mark(block: dict[str, Any]) -> str | None:
-    """Return how long the prompt up to here is to be cached, None where nothing is said."""
-    mark = block.get("cache_control")
-    return (text(mark.get("ttl")) or "default") if isinstance(mark, dict) else None
-
-
 def _of_call(block: dict[str, Any]) -> Extra:
     """Return what a call has of its own: who called, where that is not the model, as it is unless something is said."""
-    of_call = own(block, "caller", "toolset_name")
+    of_call = own(NAME, block, "caller", "toolset_name")
     if of_call.get(NAME, {}).get("caller") == {"type": "direct"}:
         del of_call[NAME]["caller"]
     return of_call if of_call.get(NAME) else {}
@@ -141,9 +130,10 @@ def _source(modality: str, block: dict[str, Any]) -> Part | None:
     source = fields(block.get("source"))
     media_type = text(source.get("media_type"))
     data = text(source.get("data"))
-    name, extra = text(block.get("title")), own(block, "context", "citations")
+    name, extra = text(block.get("title")), own(NAME, block, "context", "citations")
     if source.get("type") == "text" and data:  # a document that is plain text
-        return Text(content=data, extra={NAME: {"document": own(block, "title", "context", "citations").get(NAME, {})}})
+        document = own(NAME, block, "title", "context", "citations").get(NAME, {})
+        return Text(content=data, extra={NAME: {"document": document}})
     if data:
         kind = modality_of(media_type, modality)
         return Blob(modality=kind, mime_type=media_type, content=data, name=name, extra=extra)

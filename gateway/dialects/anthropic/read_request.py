@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from gateway.dialects.anthropic.read_blocks import NAME, cache_mark, read_blocks
+from gateway.dialects.anthropic.read_blocks import NAME, read_blocks
 from gateway.dialects.conversation import (
     ChatRequest,
     Extra,
@@ -16,6 +16,7 @@ from gateway.dialects.conversation import (
     ToolChoice,
 )
 from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.messages import cache_mark
 from gateway.dialects.shared.parameters import output_type, parameters
 from gateway.dialects.wire.json import count, decode, definitions, fields, objects, text
 from gateway.semconv import CHAT

@@ -6,10 +6,12 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dialects import Dialect, events
-from gateway.dialects.anthropic.read_blocks import NAME, own, read_block, read_blocks
+from gateway.dialects.anthropic.read_blocks import NAME, read_block, read_blocks
 from gateway.dialects.anthropic.read_request import read_conversation, read_request
 from gateway.dialects.conversation import ChatResponse, Message, Part, ToolCall, Usage
+from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.stream_reader import EventReader
+from gateway.dialects.shared.usage import CountNames, usage_beside_cache
 from gateway.dialects.wire.json import count, decode, error_of, fields, json_value, objects, text
 from gateway.dialects.wire.sse import Event
 
@@ -49,25 +51,17 @@ def _finish_reason(reason: Any) -> tuple[str | None, str | None]:
     return (word, None) if known is None else (known, word)
 
 
+_COUNTS = CountNames(
+    input_tokens="input_tokens",
+    output_tokens="output_tokens",
+    cache_read="cache_read_input_tokens",
+    cache_write="cache_creation_input_tokens",
+)
+
+
 def _usage(reported: dict[str, Any]) -> Usage | None:
-    """Read Anthropic's usage, whose input leaves out what the cache gave and took."""
-    if not reported:
-        return None
-    input_tokens = count(reported.get("input_tokens"))
-    output_tokens = count(reported.get("output_tokens"))
-    cache_read = count(reported.get("cache_read_input_tokens"))
-    cache_write = count(reported.get("cache_creation_input_tokens"))
-    if input_tokens is not None:
-        input_tokens += (cache_read or 0) + (cache_write or 0)
-    known = input_tokens is not None and output_tokens is not None
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        total_tokens=(input_tokens or 0) + (output_tokens or 0) if known else None,
-        cache_read_tokens=cache_read,
-        cache_write_tokens=cache_write,
-        reasoning_tokens=count(fields(reported.get("output_tokens_details")).get("thinking_tokens")),
-    )
+    details = fields(reported.get("output_tokens_details"))
+    return usage_beside_cache(reported, _COUNTS, count(details.get("thinking_tokens")))
 
 
 def _read_response(body: bytes) -> ChatResponse:
@@ -95,7 +89,7 @@ def _answered(
 
 def _output(message: _Message, parts: list[Part], reason: str | None, word: str | None) -> Message:
     told = {"stop_sequence": text(message.stop_sequence), "stop_details": fields(message.stop_details) or None}
-    return Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word, extra=own(told, *told))
+    return Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word, extra=own(NAME, told, *told))
 
 
 class _Event(Struct, gc=False):

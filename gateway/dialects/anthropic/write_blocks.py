@@ -25,7 +25,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.shared.messages import word_of
+from gateway.dialects.shared.messages import cache_control
 from gateway.dialects.shared.tool_ids import IdForm
 from gateway.dialects.shared.unsupported import Dropped
 
@@ -48,7 +48,7 @@ def write_blocks(placed: Iterable[Placed], dropped: Dropped) -> list[Json]:
             continue  # the API refuses an empty one
         block = write_block(part, at, dropped)
         if block is None:
-            dropped.add(f"{at}: {word_of(part)}")
+            dropped.add_part(part, at)
             continue
         cache = getattr(part, "cache", None) or _inner_mark(part)
         if cache:
@@ -179,8 +179,3 @@ def _decoded(content: str) -> str:
         return base64.b64decode(content, validate=False).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
         return content
-
-
-def cache_control(cache: str) -> Json:
-    """Return the mark to cache the prompt up to here."""
-    return {"type": "ephemeral"} if cache == "default" else {"type": "ephemeral", "ttl": cache}

@@ -5,14 +5,15 @@ import msgspec
 from gateway.dialects.anthropic.read_blocks import NAME
 from gateway.dialects.anthropic.schema import fitted
 from gateway.dialects.anthropic.thinking import add_thinking
-from gateway.dialects.anthropic.write_blocks import ID_FORM, Json, Placed, cache_control, write_blocks
+from gateway.dialects.anthropic.write_blocks import ID_FORM, Json, Placed, write_blocks
 from gateway.dialects.conversation import ChatRequest, Message, Tool
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA
-from gateway.dialects.shared.messages import named, one_prompt, plain_text
+from gateway.dialects.shared.messages import cache_control, named, one_prompt, plain_text
 from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Written
+from gateway.dialects.wire.json import merged
 
 MAX_TOKENS = 4096
 """What is sent where the client named no limit: the dialect wants one (the seed's choice)."""
@@ -54,8 +55,7 @@ def write_request(asked: ChatRequest) -> Written:
         if said:
             dropped.add(word)
     dropped.foreign(asked.extra, NAME)
-    for key, value in asked.extra.get(NAME, {}).items():
-        body[key] = body[key] | value if isinstance(body.get(key), dict) and isinstance(value, dict) else value
+    body = merged(body, asked.extra.get(NAME, {}))
     return Written(body=msgspec.json.encode(body), path="/messages", dropped=dropped.names)
 
 
@@ -94,11 +94,7 @@ def _content(placed: list[Placed], dropped: Dropped) -> str | list[Json]:
 
 
 def _add_parameters(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
-    for attribute, value in asked.parameters.items():
-        if attribute in _PARAMETERS:
-            body[_PARAMETERS[attribute]] = value
-        elif attribute not in _ELSEWHERE:
-            dropped.add(attribute.removeprefix("gen_ai.request."))
+    body |= name.write_parameters(asked, _PARAMETERS, _ELSEWHERE, dropped)
     if body.get("temperature", 0) > 1:
         body["temperature"] = 1.0
         dropped.add("temperature: above 1")

@@ -10,8 +10,7 @@ from gateway.dialects.anthropic.write_blocks import ID_FORM, shown_citations, wr
 from gateway.dialects.anthropic.write_request import write_request
 from gateway.dialects.anthropic.write_stream import MessagesStreamWriter
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text
-from gateway.dialects.shared.messages import word_of
-from gateway.dialects.shared.opaque_state import carried, foreign
+from gateway.dialects.shared.opaque_state import encode_state, foreign
 from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Writer
@@ -54,7 +53,7 @@ def _block(part: Part, index: int, dropped: Dropped) -> Json | None:
     path = f"content[{index}]"
     if isinstance(part, Reasoning) and not part.extra.get(NAME):
         others = foreign(part.extra, NAME)
-        signature = carried(others) if others else ""
+        signature = encode_state(others) if others else ""
         thinking = {"type": "thinking", "thinking": part.content, "signature": signature}
         return thinking if part.content or others else None
     dropped.foreign(getattr(part, "extra", {}), NAME, path)
@@ -71,7 +70,7 @@ def _block(part: Part, index: int, dropped: Dropped) -> Json | None:
             return {"type": "text", "text": part.content}
     block = write_block(part, path, dropped)
     if block is None:
-        dropped.add(f"{path}: {word_of(part)}")
+        dropped.add_part(part, path)
     return block
 
 

@@ -24,8 +24,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.shared.messages import word_of
-from gateway.dialects.shared.opaque_state import carried, foreign
+from gateway.dialects.shared.opaque_state import encode_state, foreign
 from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.writer import StreamWriter
 from gateway.dialects.wire.json import UNREADABLE
@@ -137,7 +136,7 @@ class MessagesStreamWriter(StreamWriter):
             case _:
                 start = write_block(part, path, self._dropped)
         if start is None:
-            self._dropped.add(f"{path}: {word_of(part)}")
+            self._dropped.add_part(part, path)
             self._dropped.foreign(getattr(part, "extra", {}), NAME, path)
             return b""
         if "input" in start:
@@ -224,7 +223,7 @@ class MessagesStreamWriter(StreamWriter):
         told = b""
         match part:
             case Reasoning() if block.delta == "thinking" and part.extra:
-                signature = part.extra.get(NAME, {}).get("signature") or carried(foreign(part.extra, NAME))
+                signature = part.extra.get(NAME, {}).get("signature") or encode_state(foreign(part.extra, NAME))
                 told = self._delta({"type": "signature_delta", "signature": signature})
             case Text():
                 cited = shown_citations(part.citations)

@@ -121,25 +121,3 @@ def _may_think(asked: ChatRequest) -> bool:
     forced = asked.tool_choice is not None and asked.tool_choice.mode in {"required", "tool"}
     warm = asked.parameters.get(TEMPERATURE, 1.0) != 1.0
     return not forced and not warm and TOP_K not in asked.parameters
-
-
-def merged(told: Json, own: Json) -> Json:
-    """Return both, object by object; `own` wins."""
-    both = dict(told)
-    for key, value in own.items():
-        before = both.get(key)
-        both[key] = merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
-    return both
-
-
-def without(whole: Json, told: Json) -> Json:
-    """Return what `merged` has to add to `told` to make `whole`."""
-    rest: Json = {}
-    for key, value in whole.items():
-        known = told.get(key)
-        if isinstance(value, dict) and isinstance(known, dict):
-            if inner := without(value, known):
-                rest[key] = inner
-        elif key not in told or known != value:
-            rest[key] = value
-    return rest

@@ -11,7 +11,6 @@ from gateway.dialects.conversation import (
     Blob,
     Citation,
     Compaction,
-    Extra,
     Other,
     Part,
     Reasoning,
@@ -24,6 +23,7 @@ from gateway.dialects.conversation import (
     Uri,
     tool_answer,
 )
+from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.wire.json import fields, objects, text
 
 NAME = "bedrock-converse"
@@ -31,12 +31,6 @@ CLAUDE_DIALECT = "anthropic-messages"
 
 _MEDIA = frozenset({"image", "document", "video", "audio"})
 _UNMARKED = Reasoning | Refusal | Compaction | ServerToolCall | ServerToolCallResponse | Other
-
-
-def own(rest: dict[str, Any]) -> Extra:
-    """Return what only this dialect has a word for, as an `extra`."""
-    kept = {key: value for key, value in rest.items() if value is not None}
-    return {NAME: kept} if kept else {}
 
 
 def read_content(content: Any) -> list[Part]:
@@ -88,7 +82,7 @@ def _without(value: dict[str, Any], *known: str) -> dict[str, Any]:
 
 def _tool_use(use: dict[str, Any]) -> Part:
     called, number = text(use.get("name")) or "", text(use.get("toolUseId"))
-    rest = own(_without(use, "name", "toolUseId", "input"))
+    rest = own(NAME, _without(use, "name", "toolUseId", "input"))
     if use.get("type") == "server_tool_use":
         call = {"type": called, "input": use.get("input")}
         return ServerToolCall(id=number, name=called, server_tool_call=call, extra=rest)
@@ -98,14 +92,14 @@ def _tool_use(use: dict[str, Any]) -> Part:
 def _tool_result(result: dict[str, Any]) -> Part:
     number, content = text(result.get("toolUseId")), result.get("content")
     if kind := text(result.get("type")):  # of a tool that the provider ran
-        rest = own(_without(result, "toolUseId", "content"))
+        rest = own(NAME, _without(result, "toolUseId", "content"))
         answer = {"type": kind, "content": content}
         return ServerToolCallResponse(id=number, server_tool_call_response=answer, extra=rest)
     rest = _without(result, "toolUseId", "content")
     if text(rest.get("status")) in {"success", "error"}:
         del rest["status"]
     failed = result.get("status") == "error"
-    return ToolCallResponse(id=number, response=_answer(content), is_error=failed, extra=own(rest))
+    return ToolCallResponse(id=number, response=_answer(content), is_error=failed, extra=own(NAME, rest))
 
 
 def _answer(content: Any) -> Any:
@@ -128,12 +122,12 @@ def _reasoning(value: dict[str, Any]) -> Part | None:
     """
     shown = fields(value.get("reasoningText"))
     if shown:
-        extra = own(_without(shown, "text"))
+        extra = own(NAME, _without(shown, "text"))
         if signature := text(shown.get("signature")):
             extra[CLAUDE_DIALECT] = {"signature": signature}
         return Reasoning(content=text(shown.get("text")) or "", extra=extra)
     if hidden := text(value.get("redactedContent")):
-        return Reasoning(content="", extra={**own({"redactedContent": hidden}), CLAUDE_DIALECT: {"data": hidden}})
+        return Reasoning(content="", extra={**own(NAME, {"redactedContent": hidden}), CLAUDE_DIALECT: {"data": hidden}})
     return None
 
 
@@ -156,11 +150,11 @@ def _medium(kind: str, value: dict[str, Any]) -> Part | None:
     form, name = mime_type(kind, text(value.get("format"))), text(value.get("name"))
     rest = _without(value, "format", "source", "name")
     if content := text(source.get("bytes")):
-        return Blob(modality=kind, mime_type=form, content=content, name=name, extra=own(rest))
+        return Blob(modality=kind, mime_type=form, content=content, name=name, extra=own(NAME, rest))
     place = fields(source.get("s3Location"))
     if uri := text(place.get("uri")):
         rest["bucketOwner"] = place.get("bucketOwner")
-        return Uri(modality=kind, mime_type=form, uri=uri, name=name, extra=own(rest))
+        return Uri(modality=kind, mime_type=form, uri=uri, name=name, extra=own(NAME, rest))
     if content := text(source.get("text")):  # a document that is plain text
         return Text(content=content, extra={NAME: {"document": _without(value, "source")}})
     return None
@@ -181,7 +175,7 @@ def _citation(citation: dict[str, Any]) -> Citation:
         del rest["sourceContent"]
     if citation.get("location") == {"web": {"url": uri}} and source is None:
         del rest["location"]
-    return Citation(uri=uri, title=text(citation.get("title")), quote="".join(quotes) or None, extra=own(rest))
+    return Citation(uri=uri, title=text(citation.get("title")), quote="".join(quotes) or None, extra=own(NAME, rest))
 
 
 def joined(pieces: list[str]) -> str:

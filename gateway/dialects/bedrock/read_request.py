@@ -10,13 +10,14 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Raw, Struct
 
-from gateway.dialects.bedrock.models import own_fields, without
-from gateway.dialects.bedrock.read_blocks import NAME, cache_mark, own, read_content
+from gateway.dialects.bedrock.models import own_fields
+from gateway.dialects.bedrock.read_blocks import NAME, cache_mark, read_content
 from gateway.dialects.conversation import ChatRequest, Message, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.parameters import output_type, parameters
 from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.wire.json import count, decode, definitions, fields, json_value, objects, text
+from gateway.dialects.wire.json import count, decode, definitions, fields, json_value, objects, text, without
 from gateway.semconv import CHAT
 
 _PATH = re.compile(r"/model/(.+)/converse(-stream)?/?$")
@@ -100,7 +101,7 @@ def _thinking(more: dict[str, Any]) -> dict[str, Any]:
 def _messages(message: dict[str, Any]) -> list[Message]:
     """Read one turn; tool results, which stand in the user's, become turns of the role tool."""
     role = text(message.get("role")) or "user"
-    extra = own({key: value for key, value in message.items() if key not in {"role", "content"}})
+    extra = own(NAME, {key: value for key, value in message.items() if key not in {"role", "content"}})
     messages: list[Message] = []
     for part in read_content(message.get("content")):
         part_role = "tool" if isinstance(part, ToolCallResponse) else role
@@ -150,7 +151,7 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:
         "additionalModelRequestFields": without(more, told),
         "outputConfig": without(output, known),
     }
-    return msgspec.structs.replace(asked, extra=own({key: value for key, value in rest.items() if value != {}}))
+    return msgspec.structs.replace(asked, extra=own(NAME, {key: value for key, value in rest.items() if value != {}}))
 
 
 def _tools(tools: Any) -> list[Tool]:
@@ -177,7 +178,7 @@ def _tool(tool: dict[str, Any]) -> Tool:
         description=text(said.get("description")),
         parameters=fields(said.get("inputSchema")).get("json"),
         strict=strict if isinstance(strict, bool) else None,
-        extra=own({key: value for key, value in said.items() if key not in known}),
+        extra=own(NAME, {key: value for key, value in said.items() if key not in known}),
     )
 
 

@@ -5,9 +5,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.dialects.bedrock.read_blocks import own, read_content
+from gateway.dialects.bedrock.read_blocks import NAME, read_content
 from gateway.dialects.conversation import ChatResponse, Extra, Message, Part, Usage
-from gateway.dialects.wire.json import count, decode, fields, text
+from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.usage import CountNames, usage_beside_cache
+from gateway.dialects.wire.json import decode, fields, text
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -33,6 +35,7 @@ class Beside(Struct, gc=False, rename="camel"):
     def as_extra(self, usage: dict[str, Any]) -> Extra:
         """Return it as an `extra`, with what only this dialect tells of the usage."""
         return own(
+            NAME,
             {
                 "metrics": self.metrics,
                 "additionalModelResponseFields": self.additional_model_response_fields,
@@ -40,7 +43,7 @@ class Beside(Struct, gc=False, rename="camel"):
                 "performanceConfig": self.performance_config,
                 "serviceTier": self.service_tier,
                 "cacheDetails": usage.get("cacheDetails") or None,
-            }
+            },
         )
 
 
@@ -98,24 +101,18 @@ def finish(word: str | None) -> tuple[str | None, str | None]:
     return reason, None if reason == word else word
 
 
+_COUNTS = CountNames(
+    input_tokens="inputTokens",
+    output_tokens="outputTokens",
+    cache_read="cacheReadInputTokens",
+    cache_write="cacheWriteInputTokens",
+    total_tokens="totalTokens",
+)
+
+
 def usage_of(reported: dict[str, Any]) -> Usage | None:
-    """Read Converse's usage, whose input leaves out what the cache gave and took."""
-    if not reported:
-        return None
-    input_tokens = count(reported.get("inputTokens"))
-    output_tokens = count(reported.get("outputTokens"))
-    cache_read = count(reported.get("cacheReadInputTokens"))
-    cache_write = count(reported.get("cacheWriteInputTokens"))
-    if input_tokens is not None:
-        input_tokens += (cache_read or 0) + (cache_write or 0)
-    known = input_tokens is not None and output_tokens is not None
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        total_tokens=(input_tokens or 0) + (output_tokens or 0) if known else count(reported.get("totalTokens")),
-        cache_read_tokens=cache_read,
-        cache_write_tokens=cache_write,
-    )
+    """Return Converse's usage."""
+    return usage_beside_cache(reported, _COUNTS)
 
 
 def _error_type(word: Any) -> str | None:

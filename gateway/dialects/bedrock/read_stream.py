@@ -6,9 +6,10 @@ import msgspec
 
 from gateway.dialects import events
 from gateway.dialects.bedrock.media import mime_type
-from gateway.dialects.bedrock.read_blocks import joined, own, read_block, read_citations
+from gateway.dialects.bedrock.read_blocks import NAME, joined, read_block, read_citations
 from gateway.dialects.bedrock.read_response import Beside, answer, finish, usage_of
 from gateway.dialects.conversation import Blob, ChatResponse, Part, Text
+from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.wire.eventstream import EventStreamDecoder
 from gateway.dialects.wire.json import count, decode, fields, json_value, text
@@ -176,7 +177,7 @@ class ConverseReader(EventReader):
             self._end(block)
         if self.told is not None:
             reason, own_word = finish(word)
-            more = own({"additionalModelResponseFields": self._beside.additional_model_response_fields})
+            more = own(NAME, {"additionalModelResponseFields": self._beside.additional_model_response_fields})
             self.told.append(events.ChoiceDone(finish_reason=reason, finish_word=own_word, extra=more))
 
     def _take_metadata(self, read: _Event) -> None:

@@ -72,7 +72,7 @@ class Blocks:
         block = self._block(part, path)
         if block is None:
             if not isinstance(part, Text):
-                self.dropped.add(f"{path}: {_word(part)}")
+                self.dropped.add_part(part, path)
             elif part.cache:
                 self.dropped.add(f"{path}.cache")
         elif not isinstance(part, Other | Reasoning):
@@ -235,9 +235,3 @@ def write_citation(citation: Citation, path: str, dropped: Dropped) -> Json:
     if citation.uri and not own.keys() & {"source", "location"}:
         written["location"] = {"web": {"url": citation.uri}}
     return written | own
-
-
-def _word(part: Part) -> str:
-    modality = getattr(part, "modality", "")
-    kind = part.kind if isinstance(part, Other) else str(part.__struct_config__.tag).replace("_", " ")
-    return f"{modality} {kind}".strip()

@@ -7,15 +7,17 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.dialects.bedrock.messages import Placed, tools_used, turns
-from gateway.dialects.bedrock.models import merged, own_fields
+from gateway.dialects.bedrock.models import own_fields
 from gateway.dialects.bedrock.read_blocks import NAME
 from gateway.dialects.bedrock.write_blocks import Blocks
 from gateway.dialects.bedrock.write_response import error_type, write_error, write_response
 from gateway.dialects.bedrock.write_stream import ConverseStreamWriter
 from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.custom_tools import SCHEMA
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Writer, Written
+from gateway.dialects.wire.json import merged
 
 __all__ = ["CONVERSE_WRITER", "error_type"]
 
@@ -160,8 +162,7 @@ def _tool(tool: Tool, dropped: Dropped) -> Json | None:
         return own or None
     dropped.foreign(tool.extra, NAME, f"tools.{tool.name}")
     if tool.kind == "custom":  # the nearest is a function of one text
-        text = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-        return _written(tool.name, tool.description, text, own)
+        return _written(tool.name, tool.description, SCHEMA, own)
     strict = {} if tool.strict is None else {"strict": tool.strict}
     return _written(tool.name, tool.description, tool.parameters, strict | own)
 

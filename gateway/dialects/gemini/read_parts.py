@@ -19,8 +19,9 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.gemini.fields import NAME, NO_SIGNATURE, camel, pick, rest, standard_base64, uncarried
+from gateway.dialects.gemini.fields import NAME, NO_SIGNATURE, camel, pick, rest
 from gateway.dialects.shared.media import modality_of
+from gateway.dialects.shared.opaque_state import decode_state, standard_base64
 from gateway.dialects.wire.json import objects, text
 
 # The address of a file that the Gemini API keeps.
@@ -71,7 +72,7 @@ def _extra(part: dict[str, Any], known: frozenset[str]) -> Extra:
     signature = pick(own, "thoughtSignature")
     if not isinstance(signature, str):
         return {NAME: own}
-    foreign = uncarried(signature)
+    foreign = decode_state(signature)
     if foreign is not None or signature == NO_SIGNATURE:
         own = rest(own, frozenset({"thoughtSignature"}))
     return {**(foreign or {}), **({NAME: own} if own else {})}

@@ -16,7 +16,7 @@ from gateway.dialects.gemini.read_messages import read_contents, read_system
 from gateway.dialects.gemini.schema import json_schema
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import parameters
-from gateway.dialects.wire.json import UNREADABLE, count, decode, definitions, fields, objects, text
+from gateway.dialects.wire.json import UNREADABLE, count, decode, definitions, fields, flag, objects, text
 from gateway.semconv import GENERATE_CONTENT
 
 GENERATE = "generateContent"
@@ -161,8 +161,8 @@ def _full(asked: ChatRequest, request: _Request, body: bytes) -> ChatRequest:
         tool_choice=read_tool_choice(fields(pick(tool_config, "functionCallingConfig"))),
         response_format=form,
         reasoning_budget=count(pick(thinking, "thinkingBudget")),
-        show_reasoning=_flag(pick(thinking, "includeThoughts")),
-        logprobs=_flag(pick(config, "responseLogprobs")),
+        show_reasoning=flag(pick(thinking, "includeThoughts")),
+        logprobs=flag(pick(config, "responseLogprobs")),
         top_logprobs=count(config.get("logprobs")),
         extra={NAME: own} if own else {},
     )
@@ -170,10 +170,6 @@ def _full(asked: ChatRequest, request: _Request, body: bytes) -> ChatRequest:
 
 def _unknown(key: str, raw: Raw) -> Any:
     return None if camel(key) in _KNOWN else decode(bytes(raw), _ANY)
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
 
 
 def _response_format(config: dict[str, Any]) -> ResponseFormat | None:

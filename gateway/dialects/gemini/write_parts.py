@@ -21,10 +21,11 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.gemini.fields import NAME, carried
+from gateway.dialects.gemini.fields import NAME
 from gateway.dialects.gemini.read_parts import CODE_EXECUTION, KEPT_FILES
+from gateway.dialects.shared.opaque_state import encode_state, foreign
 from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.wire.json import fields, text
+from gateway.dialects.wire.json import fields, merged, text
 
 Json = dict[str, Any]
 
@@ -66,20 +67,20 @@ class Writing(Struct, frozen=True):
             self.dropped.add("cache")  # Gemini caches by itself
         extra: Extra = getattr(part, "extra", {})
         own = extra.get(NAME, {})
-        foreign = {dialect: said for dialect, said in extra.items() if dialect != NAME and said}
-        if isinstance(part, ToolCall) and not signed(part) and (signature := _by_way_of_openai(foreign)):
+        others = foreign(extra, NAME)
+        if isinstance(part, ToolCall) and not signed(part) and (signature := _by_way_of_openai(others)):
             own = {**own, "thoughtSignature": signature}
-            more = {key: value for key, value in foreign["openai-chat"].items() if key != "extra_content"}
-            self.dropped.foreign({**foreign, "openai-chat": more}, NAME, path)
-        elif foreign and self.carry and isinstance(part, Text | Reasoning | ToolCall) and not signed(part):
-            own = {**own, "thoughtSignature": carried(foreign)}
+            more = {key: value for key, value in others["openai-chat"].items() if key != "extra_content"}
+            self.dropped.foreign({**others, "openai-chat": more}, NAME, path)
+        elif others and self.carry and isinstance(part, Text | Reasoning | ToolCall) and not signed(part):
+            own = {**own, "thoughtSignature": encode_state(others)}
         else:
-            self.dropped.foreign(foreign, NAME, path)
+            self.dropped.foreign(others, NAME, path)
         if isinstance(part, Text | Reasoning | Refusal) and not part.content and not own:
             return None
         written = _written(part, path, self)
         if written is None:
-            self.dropped.add(f"{path}: {word(part)}")
+            self.dropped.add_part(part, path)
             return None
         return merged(written, own)
 
@@ -94,21 +95,6 @@ def _by_way_of_openai(foreign: Extra) -> str | None:
     """Return a call's signature as Google's API tells it in OpenAI's dialect. Source: the guide to signatures."""
     content = fields(foreign.get("openai-chat", {}).get("extra_content"))
     return text(fields(content.get("google")).get("thought_signature"))
-
-
-def merged(written: Json, own: Json) -> Json:
-    """Add fields of Gemini's own; they win, and objects are merged."""
-    result = dict(written)
-    for key, value in own.items():
-        there = result.get(key)
-        result[key] = merged(there, value) if isinstance(there, dict) and isinstance(value, dict) else value
-    return result
-
-
-def word(part: Part) -> str:
-    """Return what a part is called where it is dropped."""
-    kind = part.kind if isinstance(part, Other) else str(part.__struct_config__.tag).replace("_", " ")
-    return f"{getattr(part, 'modality', '')} {kind}".strip()
 
 
 def _written(part: Part, path: str, writing: Writing) -> Json | None:
@@ -181,7 +167,7 @@ def _result(part: ToolCallResponse, path: str, writing: Writing) -> Json:
                 if (written := writing.part(each, f"{path}.parts[{number}]")) is not None:
                     shown.append(written)
             elif not isinstance(each, Blob | Uri | File | Text | Refusal):
-                writing.dropped.add(f"{path}.parts[{number}]: {word(each)}")
+                writing.dropped.add_part(each, f"{path}.parts[{number}]")
         answer = "\n".join(said)
     if part.is_error:
         answer = {"error": answer}

@@ -20,11 +20,13 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.gemini.fields import NAME, NO_SIGNATURE
 from gateway.dialects.gemini.read_request import GENERATE, STREAM
-from gateway.dialects.gemini.write_parts import Json, Writing, merged, shown_apart
+from gateway.dialects.gemini.write_parts import Json, Writing, shown_apart
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared import reasoning
+from gateway.dialects.shared.custom_tools import SCHEMA
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Written
+from gateway.dialects.wire.json import merged
 
 _PARAMETERS = {
     name.MAX_TOKENS: "maxOutputTokens",
@@ -174,12 +176,7 @@ def _sign(parts: list[Json]) -> None:
 
 
 def _config(asked: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
-    config: Json = {}
-    for attribute, value in asked.parameters.items():
-        if attribute in _PARAMETERS:
-            config[_PARAMETERS[attribute]] = value
-        elif attribute not in _ELSEWHERE:
-            dropped.add(attribute.removeprefix("gen_ai.request."))
+    config: Json = name.write_parameters(asked, _PARAMETERS, _ELSEWHERE, dropped)
     if asked.logprobs is not None:
         config["responseLogprobs"] = asked.logprobs
     if asked.top_logprobs is not None:
@@ -251,8 +248,7 @@ def _function(tool: Tool, dropped: Dropped) -> Json:
     if tool.description is not None:
         said["description"] = tool.description
     if tool.kind == "custom":
-        text = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-        said["parametersJsonSchema"] = text
+        said["parametersJsonSchema"] = SCHEMA
     elif tool.parameters is not None:
         said["parametersJsonSchema"] = tool.parameters
     return merged(said, tool.extra.get(NAME, {}))

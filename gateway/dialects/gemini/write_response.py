@@ -22,10 +22,10 @@ from gateway.dialects.conversation import (
 from gateway.dialects.gemini.errors import error_body, error_fields
 from gateway.dialects.gemini.fields import NAME, pick
 from gateway.dialects.gemini.read_response import FINISH_WORDS
-from gateway.dialects.gemini.write_parts import Json, Writing, merged
+from gateway.dialects.gemini.write_parts import Json, Writing
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import StreamWriter
-from gateway.dialects.wire.json import count, fields
+from gateway.dialects.wire.json import count, fields, merged
 
 _FINISH = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY", "error": "OTHER"}
 

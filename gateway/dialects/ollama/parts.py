@@ -13,7 +13,6 @@ import msgspec
 from gateway.dialects.conversation import (
     Blob,
     Compaction,
-    Extra,
     Message,
     Other,
     Part,
@@ -25,7 +24,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     tool_answer,
 )
-from gateway.dialects.shared.messages import word_of
+from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.wire.json import UNREADABLE, fields, json_value, objects, text
 
@@ -48,11 +47,6 @@ _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 Said = dict[str, Any]  # fields of the wire's objects
 
 _MESSAGE = frozenset({"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id", "name"})
-
-
-def own(rest: dict[str, Any]) -> Extra:
-    """Return what only this dialect has a word for, as `extra`."""
-    return {NAME: rest} if rest else {}
 
 
 def image(content: str) -> Blob:
@@ -83,7 +77,7 @@ def tool_call(call: dict[str, Any], call_id: str | None = None) -> ToolCall:
         id=text(call.get("id")) or call_id,
         name=text(function.get("name")) or "",
         arguments={} if arguments is None else arguments,
-        extra=own(rest),
+        extra=own(NAME, rest),
     )
 
 
@@ -104,7 +98,7 @@ def message(said: dict[str, Any]) -> Message:
     elif content is not None:
         parts.append(Other(kind="content", value=content, dialect=NAME))
     parts += images(said.get("images"))
-    extra = own({k: v for k, v in said.items() if k not in _MESSAGE and v is not None})
+    extra = own(NAME, {k: v for k, v in said.items() if k not in _MESSAGE and v is not None})
     if role == "tool":
         result = ToolCallResponse(
             id=text(said.get("tool_call_id")),
@@ -164,7 +158,7 @@ def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = 
             case ToolCall():
                 calls.append(_written_call(part, calls_before + len(calls), at, dropped))
             case _:
-                dropped.add(f"{at}: {word_of(part)}")
+                dropped.add_part(part, at)
         if not isinstance(part, Other):
             dropped.foreign(part.extra, NAME, at)
     said: Said = {"content": between.join(texts)}

@@ -7,8 +7,9 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import ChatRequest, Message, Part, ResponseFormat, Text, Tool
-from gateway.dialects.ollama.parts import images, message, own
+from gateway.dialects.ollama.parts import NAME, images, message
 from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.parameters import parameters
 from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.wire.json import count, decode, definitions, fields, objects, text
@@ -146,7 +147,7 @@ def _full(asked: ChatRequest, request: dict[str, Any], known: frozenset[str]) ->
         response_format=form,
         logprobs=logprobs_asked if isinstance(logprobs_asked, bool) else None,
         top_logprobs=count(request.get("top_logprobs")),
-        extra=own(rest),
+        extra=own(NAME, rest),
     )
 
 
@@ -159,5 +160,5 @@ def _tool(tool: dict[str, Any]) -> Tool:
         name=text(function.get("name")) or "",
         description=text(function.get("description")),
         parameters=function.get("parameters"),
-        extra=own(rest),
+        extra=own(NAME, rest),
     )

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from gateway.dialects import Dialect, events
 from gateway.dialects.conversation import ChatResponse, Message, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.ollama import read_request
-from gateway.dialects.ollama.parts import NAME, arguments_text, images, logprobs, own, tool_call
+from gateway.dialects.ollama.parts import NAME, arguments_text, images, logprobs, tool_call
+from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.tool_ids import made_id
 from gateway.dialects.wire.json import count, decode, error_of, objects, text
@@ -144,7 +145,7 @@ def _answered(
         error_type=error[0],
         error_message=error[1],
         created=_created(first.created_at),
-        extra=own(rest),
+        extra=own(NAME, rest),
     )
 
 
@@ -288,7 +289,7 @@ class _LineReader(EventReader):
             self._rest["logprobs"] = self._likely
         if self.told is not None:
             reason, word = self._finish
-            self.told.append(events.ChoiceDone(finish_reason=reason, finish_word=word, extra=own(self._rest)))
+            self.told.append(events.ChoiceDone(finish_reason=reason, finish_word=word, extra=own(NAME, self._rest)))
             if self._usage is not None:
                 self.told.append(events.UsageTold(usage=self._usage))
             self.told.append(events.Ended())

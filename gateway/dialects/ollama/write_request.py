@@ -12,6 +12,7 @@ from gateway.dialects.ollama.parts import BETWEEN, NAME, Said, placed, written, 
 from gateway.dialects.ollama.read_request import OPTIONS
 from gateway.dialects.ollama.write_response import OllamaStreamWriter, error, response
 from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.custom_tools import SCHEMA
 from gateway.dialects.shared.messages import named
 from gateway.dialects.shared.reasoning import level
 from gateway.dialects.shared.unsupported import Dropped
@@ -147,10 +148,6 @@ def _messages(message: Message, path: str, called: dict[str, str], dropped: Drop
     return [*results, {"role": "system" if message.role == "developer" else message.role, **said, **own}]
 
 
-# What a custom tool, which takes any text, is written as.
-_OF_ONE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-
-
 def _tool(tool: Tool, dropped: Dropped) -> Said | None:
     path = f"tools.{tool.name}"
     if tool.kind == "server":
@@ -163,7 +160,7 @@ def _tool(tool: Tool, dropped: Dropped) -> Said | None:
     function: Said = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
-    nothing = _OF_ONE_TEXT if tool.kind == "custom" else {"type": "object", "properties": {}}
+    nothing = SCHEMA if tool.kind == "custom" else {"type": "object", "properties": {}}
     function["parameters"] = nothing if tool.parameters is None else tool.parameters
     return {"type": "function", "function": {**function, **fields(rest.pop("function", None))}, **rest}
 

@@ -19,7 +19,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.ollama.parts import NAME, Said, placed, written, written_logprobs
 from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.usage import merged
+from gateway.dialects.shared.usage import merged_usage
 from gateway.dialects.shared.writer import StreamWriter
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
@@ -116,7 +116,7 @@ class OllamaStreamWriter(StreamWriter):
                 self._reason = event.finish_reason
                 self._extras.append(event.extra)
             case events.UsageTold():
-                self._usage = merged(self._usage, event.usage)
+                self._usage = merged_usage(self._usage, event.usage)
             case events.Broken():
                 return msgspec.json.encode({"error": event.message or event.type or "the stream broke"}) + b"\n"
             case events.Ended():

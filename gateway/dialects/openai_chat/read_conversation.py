@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolChoice
-from gateway.dialects.openai_chat.read_request import NAME, cache_mark, read_chat, read_completion
-from gateway.dialects.wire.json import count, decode, fields, objects, text
+from gateway.dialects.openai_chat.read_request import NAME, read_chat, read_completion
+from gateway.dialects.shared.messages import cache_mark
+from gateway.dialects.wire.json import count, decode, fields, flag, objects, text
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -44,18 +45,14 @@ def _full(asked: ChatRequest, request: dict[str, Any]) -> ChatRequest:
         asked,
         tools=tools,
         tool_choice=read_tool_choice(request.get("tool_choice", request.get("function_call"))),
-        parallel_tool_calls=_flag(request.get("parallel_tool_calls")),
+        parallel_tool_calls=flag(request.get("parallel_tool_calls")),
         response_format=_response_format(fields(request.get("response_format"))),
-        logprobs=_flag(request.get("logprobs")),
+        logprobs=flag(request.get("logprobs")),
         top_logprobs=count(request.get("top_logprobs")),
-        include_usage=_flag(fields(request.get("stream_options")).get("include_usage")),
+        include_usage=flag(fields(request.get("stream_options")).get("include_usage")),
         metadata={k: v for k, v in fields(request.get("metadata")).items() if isinstance(v, str)},
         extra={NAME: own} if own else {},
     )
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
 
 
 def read_tool(tool: dict[str, Any]) -> Tool:
@@ -110,6 +107,6 @@ def _response_format(form: dict[str, Any]) -> ResponseFormat | None:
                 name=text(said.get("name")),
                 description=text(said.get("description")),
                 schema=said.get("schema"),
-                strict=_flag(said.get("strict")),
+                strict=flag(said.get("strict")),
             )
     return None

@@ -22,7 +22,8 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.media import attached, located, sound
-from gateway.dialects.shared.opaque_state import uncarried
+from gateway.dialects.shared.messages import cache_mark
+from gateway.dialects.shared.opaque_state import decode_state, own
 from gateway.dialects.shared.parameters import output_type, parameters
 from gateway.dialects.wire.json import count, decode, definitions, fields, json_value, objects, text
 from gateway.semconv import CHAT, EMBEDDINGS, TEXT_COMPLETION
@@ -204,8 +205,8 @@ def _bare_part(part: dict[str, Any]) -> Part:
             url = value if isinstance(value, str) else text(fields(value).get("url"))
             if url:
                 read = located(url, kind.removesuffix("_url"))
-                own = _own(fields(value), "detail") if fields(value).get("detail") != "auto" else {}
-                return msgspec.structs.replace(read, extra=own) if own else read
+                detail = own(NAME, fields(value), "detail") if fields(value).get("detail") != "auto" else {}
+                return msgspec.structs.replace(read, extra=detail) if detail else read
         case "input_audio":
             return sound(value)
         case "file":
@@ -227,14 +228,8 @@ def tool_call(call: dict[str, Any]) -> ToolCall:
         arguments=arguments if custom else json_value(arguments),
         custom=bool(custom),
         cache=cache_mark(call),
-        extra=_own(call, "extra_content"),
+        extra=own(NAME, call, "extra_content"),
     )
-
-
-def cache_mark(value: dict[str, Any]) -> str | None:
-    """Return how long the prompt up to here is to be cached, None where nothing is said (OpenRouter, as Anthropic)."""
-    mark = value.get("cache_control")
-    return (text(mark.get("ttl")) or "default") if isinstance(mark, dict) else None
 
 
 def _thoughts(thought: str, details: list[dict[str, Any]]) -> list[Part]:
@@ -245,7 +240,7 @@ def _thoughts(thought: str, details: list[dict[str, Any]]) -> list[Part]:
     parts: list[Part] = []
     at = 0
     for each in details:
-        if (found := uncarried(each.get("data"))) is not None:
+        if (found := decode_state(each.get("data"))) is not None:
             size = count(fields(found.pop(NAME, None)).get("size")) or 0
             parts.append(Reasoning(content=thought[at : at + size], extra=found))
             at += size + (len(GAP) if size else 0)
@@ -267,7 +262,7 @@ def proof_of(details: list[dict[str, Any]]) -> Extra:
     extra: Extra = {}
     kept = []
     for each in details:
-        if (found := uncarried(each.get("data"))) is not None:
+        if (found := decode_state(each.get("data"))) is not None:
             extra |= {dialect: own for dialect, own in found.items() if dialect != NAME}
         elif each.keys() - {"type", "format", "index"}:
             kept.append(each)
@@ -293,9 +288,3 @@ def read_citations(annotations: Any, before: int = 0) -> list[Citation]:
 def _place(told: Any, before: int) -> int | None:
     place = count(told)
     return None if place is None else max(0, place - before)
-
-
-def _own(value: dict[str, Any], *names: str) -> Extra:
-    """Return the fields that only this dialect has a word for."""
-    own = {name: value[name] for name in names if value.get(name) is not None}
-    return {NAME: own} if own else {}

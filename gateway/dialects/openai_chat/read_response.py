@@ -13,7 +13,7 @@ from gateway.dialects.openai_chat.read_request import message_parts, read_citati
 from gateway.dialects.openai_chat.stream_choice import Choice
 from gateway.dialects.openai_chat.stream_usage import UsageFilter, ask_for_usage
 from gateway.dialects.shared.stream_reader import EventReader
-from gateway.dialects.shared.usage import merged, usage_of
+from gateway.dialects.shared.usage import merged_usage, usage_of
 from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
 from gateway.dialects.wire.sse import Event
 
@@ -165,7 +165,7 @@ class _ChatReader(EventReader):
         for choice in chunk.choices or ():
             self._take_choice(choice)
         if chunk.usage is not None:
-            self._usage = merged(self._usage, _usage(chunk.usage))
+            self._usage = merged_usage(self._usage, _usage(chunk.usage))
             if self.told is not None and self._usage is not None:
                 self.told.append(events.UsageTold(usage=self._usage))
         if chunk.error or event.name == "error":

@@ -19,8 +19,8 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.openai_chat.read_request import GAP, NAME
-from gateway.dialects.shared.messages import word_of
-from gateway.dialects.shared.opaque_state import carried, foreign
+from gateway.dialects.shared.messages import cache_control
+from gateway.dialects.shared.opaque_state import encode_state, foreign
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.wire.json import objects
 
@@ -42,7 +42,7 @@ class Marks:
     def put(self, on: Json, cache: str | None) -> bool:
         """Mark something, if it is to be marked; say whether it was."""
         if cache and self._known:
-            on["cache_control"] = {"type": "ephemeral"} if cache == "default" else {"type": "ephemeral", "ttl": cache}
+            on["cache_control"] = cache_control(cache)
             return True
         if cache:
             self._dropped.add("cache_control")
@@ -92,7 +92,7 @@ def write_thought(part: Reasoning, onto: Json, *, carries: bool) -> None:
         told[0].setdefault("text" if told[0]["type"] == "reasoning.text" else "summary", part.content)
     if carries and (others := foreign(part.extra, NAME)):
         size = {NAME: {"size": len(part.content)}}
-        details.append({"type": "reasoning.encrypted", "data": carried(others | size)})
+        details.append({"type": "reasoning.encrypted", "data": encode_state(others | size)})
     if details:
         onto["reasoning_details"] = onto.get("reasoning_details", []) + details
 
@@ -112,7 +112,7 @@ def write_content(parts: list[Placed], role: str, dropped: Dropped, marks: Marks
     for part, at in parts:
         said = _part(part, role, at, dropped)
         if said is None:
-            dropped.add(f"{at}: {word_of(part)}")
+            dropped.add_part(part, at)
             continue
         marks.put(said, getattr(part, "cache", None))
         dropped.foreign(getattr(part, "extra", {}), NAME, at)

@@ -62,11 +62,7 @@ def write_request(asked: ChatRequest, *, marks: bool = False) -> Written:
     asked = one_prompt(asked, dropped)
     marking = Marks(dropped, known=marks)
     body: Json = {"model": asked.model, "messages": list(_messages(asked, dropped, marking))}
-    for attribute, value in asked.parameters.items():
-        if attribute in _PARAMETERS:
-            body[_PARAMETERS[attribute]] = value
-        elif attribute not in _ELSEWHERE:
-            dropped.add(attribute.removeprefix("gen_ai.request."))
+    body |= name.write_parameters(asked, _PARAMETERS, _ELSEWHERE, dropped)
     if asked.stream:
         body["stream"] = True
         if asked.include_usage is not None:

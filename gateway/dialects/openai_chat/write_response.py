@@ -23,9 +23,8 @@ from gateway.dialects.conversation import (
 from gateway.dialects.openai_chat.read_request import GAP, NAME
 from gateway.dialects.openai_chat.write_parts import Json, annotations, uncited, unsigned, write_call, write_thought
 from gateway.dialects.openai_chat.write_request import write_request
-from gateway.dialects.shared.messages import word_of
 from gateway.dialects.shared.tool_ids import ResponseIds
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.unsupported import Dropped, part_kind
 from gateway.dialects.shared.writer import StreamWriter, Writer
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
@@ -131,7 +130,7 @@ def _choice(number: int, message: Message, ids: ResponseIds, dropped: Dropped) -
             case File(modality="audio"):
                 said["audio"] = {"id": part.file_id}
             case _:
-                dropped.add(f"{path}: {word_of(part)}")
+                dropped.add_part(part, path)
                 gap = GAP
     return {
         "index": number,
@@ -150,7 +149,7 @@ def _lost(part: Part) -> Extra:
 def _older_choice(number: int, message: Message, dropped: Dropped) -> Json:
     for index, part in enumerate(message.parts):
         if not isinstance(part, Text):
-            dropped.add(f"choices[{number}].parts[{index}]: {word_of(part)}")
+            dropped.add_part(part, f"choices[{number}].parts[{index}]")
     return {
         "index": number,
         "text": "".join(part.content for part in message.parts if isinstance(part, Text)),
@@ -213,7 +212,7 @@ class ChatStreamWriter(StreamWriter):
 
     def _begin(self, event: events.PartBegun) -> bytes:
         at, part = (event.choice, event.index), event.part
-        self._kinds[at] = "custom tool call" if isinstance(part, ToolCall) and part.custom else word_of(part)
+        self._kinds[at] = "custom tool call" if isinstance(part, ToolCall) and part.custom else part_kind(part)
         if isinstance(part, ToolCall) and not self._older:
             number = self._calls[at] = sum(choice == event.choice for choice, _ in self._calls)
             self._silent.add(at)
@@ -223,7 +222,7 @@ class ChatStreamWriter(StreamWriter):
             return self._chunk(event.choice, {"tool_calls": [{"index": number, **call}]})
         said = self._kinds.get((event.choice, event.index - 1))
         if not isinstance(part, Text | Reasoning | Refusal) or (self._older and not isinstance(part, Text)):
-            self._dropped.add(f"choices[{event.choice}].parts[{event.index}]: {word_of(part)}")
+            self._dropped.add_part(part, f"choices[{event.choice}].parts[{event.index}]")
         elif (isinstance(part, Reasoning) and said == "reasoning") or (
             isinstance(part, Text) and said not in _SAID and self._said.get(event.choice)
         ):

@@ -12,7 +12,6 @@ from gateway.dialects.conversation import (
     Blob,
     Citation,
     Compaction,
-    Extra,
     File,
     Message,
     Other,
@@ -29,7 +28,7 @@ from gateway.dialects.conversation import (
     tool_answer,
 )
 from gateway.dialects.shared.media import attached, located, sound
-from gateway.dialects.shared.opaque_state import uncarried
+from gateway.dialects.shared.opaque_state import decode_state, own
 from gateway.dialects.wire.json import count, fields, json_value, objects, text
 
 NAME = "openai-responses"
@@ -71,13 +70,15 @@ def read_item(item: dict[str, Any]) -> list[Part]:
             arguments = json_value(item.get("arguments"))
             called = text(item.get("name")) or ""
             return [
-                ToolCall(id=text(item.get("call_id")), name=called, arguments=arguments, extra=own(item, "namespace"))
+                ToolCall(
+                    id=text(item.get("call_id")), name=called, arguments=arguments, extra=own(NAME, item, "namespace")
+                )
             ]
         case "custom_tool_call":
             called = text(item.get("name")) or ""
             return [ToolCall(id=text(item.get("call_id")), name=called, arguments=item.get("input"), custom=True)]
         case "compaction":
-            return [Compaction(id=text(item.get("id")), extra=own(item, "encrypted_content"))]
+            return [Compaction(id=text(item.get("id")), extra=own(NAME, item, "encrypted_content"))]
     if kind.endswith("_output"):
         usual = kind in {"function_call_output", "custom_tool_call_output"}
         return [
@@ -92,21 +93,17 @@ def read_item(item: dict[str, Any]) -> list[Part]:
     if not kind.endswith("_call"):
         return [Other(kind=kind, value={k: v for k, v in item.items() if k != "type"}, dialect=NAME)]
     if call_id := text(rest.pop("call_id", None)):
-        return [ToolCall(id=call_id, name=kind.removesuffix("_call"), arguments=rest, extra=own(item, "type", "id"))]
+        return [
+            ToolCall(id=call_id, name=kind.removesuffix("_call"), arguments=rest, extra=own(NAME, item, "type", "id"))
+        ]
     return _server_tool(kind, text(item.get("id")), rest, item)
 
 
 def _phased(parts: list[Part], item: dict[str, Any]) -> list[Part]:
     """Return a message's parts; whether it is the final answer or a comment on the way is said on the first text."""
-    if parts and isinstance(first := parts[0], Text) and (phase := own(item, "phase")):
+    if parts and isinstance(first := parts[0], Text) and (phase := own(NAME, item, "phase")):
         return [msgspec.structs.replace(first, extra=phase), *parts[1:]]
     return parts
-
-
-def own(item: dict[str, Any], *names: str) -> Extra:
-    """Return the fields that only this dialect has a word for."""
-    found = {name: item[name] for name in names if item.get(name) not in (None, "")}
-    return {NAME: found} if found else {}
 
 
 def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any], item: dict[str, Any]) -> list[Part]:
@@ -114,7 +111,7 @@ def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any], item: dic
     call = {"type": kind, **{k: v for k, v in rest.items() if k not in _RESULTS}}
     results = {k: rest[k] for k in _RESULTS if rest.get(k) is not None}
     ended = item.get("status") in (None, "completed")
-    extra = {} if ended else own(item, "status")
+    extra = {} if ended else own(NAME, item, "status")
     parts: list[Part] = [ServerToolCall(id=call_id, name=name, server_tool_call=call, extra=extra)]
     if kind == "image_generation_call" and (image := text(results.get("result"))):
         mime_type = f"image/{text(rest.get('output_format')) or 'png'}"
@@ -130,8 +127,8 @@ def _reasoning(item: dict[str, Any]) -> list[Part]:
     What proves it is told last, as in a stream.
     """
     shown = [t for key in ("summary", "content") for p in objects(item.get(key)) if (t := text(p.get("text")))]
-    carries = uncarried(item.get("encrypted_content"))
-    proof = own(item, "id", "encrypted_content") if carries is None else carries
+    carries = decode_state(item.get("encrypted_content"))
+    proof = own(NAME, item, "id", "encrypted_content") if carries is None else carries
     *before, last = shown or [""]
     return [*(Reasoning(content=each) for each in before), Reasoning(content=last, extra=proof)]
 
@@ -154,7 +151,7 @@ def _part(part: dict[str, Any]) -> Part:
         case "refusal" if isinstance(part.get("refusal"), str):
             return Refusal(content=part["refusal"])
         case "input_image" | "computer_screenshot":
-            detail = own(part, "detail") if part.get("detail") != "auto" else {}
+            detail = own(NAME, part, "detail") if part.get("detail") != "auto" else {}
             if url := text(part.get("image_url")):
                 read = located(url, "image")
                 return msgspec.structs.replace(read, extra=detail) if detail and isinstance(read, Blob | Uri) else read

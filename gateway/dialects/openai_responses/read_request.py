@@ -9,7 +9,7 @@ from gateway.dialects.conversation import ChatRequest, ResponseFormat, Text, Too
 from gateway.dialects.openai_responses.read_items import NAME, read_input
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import output_type, parameters
-from gateway.dialects.wire.json import count, decode, definitions, fields, objects, text
+from gateway.dialects.wire.json import count, decode, definitions, fields, flag, objects, text
 from gateway.semconv import CHAT
 
 
@@ -85,7 +85,7 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  t
         asked,
         tools=[_tool(tool) for tool in objects(request.get("tools"))],
         tool_choice=_tool_choice(request.get("tool_choice")),
-        parallel_tool_calls=_flag(request.get("parallel_tool_calls")),
+        parallel_tool_calls=flag(request.get("parallel_tool_calls")),
         response_format=_response_format(fields(fields(request.get("text")).get("format"))),
         show_reasoning=True if summary else None,
         logprobs=True if logprobs else None,
@@ -97,10 +97,6 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  t
 
 LOGPROBS = "message.output_text.logprobs"
 """What a request includes so that log probabilities are told."""
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
 
 
 def _own(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -131,7 +127,7 @@ def _tool(tool: dict[str, Any]) -> Tool:
             name=called,
             description=text(tool.get("description")),
             parameters=tool.get("parameters"),
-            strict=_flag(tool.get("strict")),
+            strict=flag(tool.get("strict")),
             extra={NAME: own} if own else {},
         )
     if kind == "custom" and called:
@@ -163,6 +159,6 @@ def _response_format(form: dict[str, Any]) -> ResponseFormat | None:
                 name=text(form.get("name")),
                 description=text(form.get("description")),
                 schema=form.get("schema"),
-                strict=_flag(form.get("strict")),
+                strict=flag(form.get("strict")),
             )
     return None

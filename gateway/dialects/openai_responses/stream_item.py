@@ -6,7 +6,8 @@ import msgspec
 
 from gateway.dialects.conversation import Extra, Part, Reasoning, Refusal, Text, ToolCall
 from gateway.dialects.events import Event, PartBegun, PartDone, PartGrown
-from gateway.dialects.openai_responses.read_items import own, read_item
+from gateway.dialects.openai_responses.read_items import NAME, read_item
+from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.wire.json import text
 
 Place = tuple[str, str | None, int]
@@ -63,7 +64,7 @@ class Item:
             number = self.tell_begun(told, number)
         elif place not in self._told:
             self._tell_thought(told)
-            extra = own(self.start, "phase") if place[1] == "output_text" and not self._told else {}
+            extra = own(NAME, self.start, "phase") if place[1] == "output_text" and not self._told else {}
             self._told[place] = number
             told.append(PartBegun(index=number, part=_grown(place, "", extra)))
             number += 1

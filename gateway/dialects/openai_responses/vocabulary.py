@@ -8,7 +8,7 @@ from gateway.dialects.conversation import ChatRequest, Part, Reasoning, Refusal,
 from gateway.dialects.openai_responses.read_items import NAME
 from gateway.dialects.openai_responses.write_items import Json, write_annotations, write_item, write_reasoning
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.opaque_state import carried, foreign
+from gateway.dialects.shared.opaque_state import encode_state, foreign
 from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
 
@@ -129,7 +129,7 @@ def prove(part: Reasoning) -> Json:
     own: Json = part.extra.get(NAME, {})
     others = foreign(part.extra, NAME)
     if others and not own:
-        own = {"encrypted_content": carried(others)}
+        own = {"encrypted_content": encode_state(others)}
     return own
 
 

@@ -21,7 +21,6 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.openai_responses.read_items import NAME
-from gateway.dialects.shared.messages import word_of
 from gateway.dialects.shared.unsupported import Dropped
 
 Json = dict[str, Any]
@@ -32,7 +31,7 @@ def write_content(part: Part, role: str, path: str, dropped: Dropped) -> Json | 
     forgo(part, path, dropped)
     written = _content(part, role, path, dropped)
     if written is None:
-        dropped.add(f"{path}: {word_of(part)}")
+        dropped.add_part(part, path)
     return written
 
 
@@ -87,7 +86,7 @@ def write_item(part: Part, path: str, dropped: Dropped) -> Json | None:
     forgo(part, path, dropped)
     written = _item(part, getattr(part, "extra", {}).get(NAME, {}), path, dropped)
     if written is None:
-        dropped.add(f"{path}: {word_of(part)}")
+        dropped.add_part(part, path)
     return written
 
 

@@ -34,7 +34,7 @@ from gateway.dialects.openai_responses.write_items import (
 )
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import sibling_format
-from gateway.dialects.shared.messages import named, one_prompt, plain_text, word_of
+from gateway.dialects.shared.messages import named, one_prompt, plain_text
 from gateway.dialects.shared.reasoning import level, lost
 from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
@@ -57,11 +57,7 @@ def write_request(asked: ChatRequest) -> Written:
     body: Json = {"model": asked.model, "input": list(_input(identified(asked.input_messages), dropped))}
     if asked.system_instructions:
         body["instructions"] = _joined(asked.system_instructions, dropped)
-    for attribute, value in asked.parameters.items():
-        if attribute in _PARAMETERS:
-            body[_PARAMETERS[attribute]] = value
-        elif attribute not in _ELSEWHERE:
-            dropped.add(attribute.removeprefix("gen_ai.request."))
+    body |= name.write_parameters(asked, _PARAMETERS, _ELSEWHERE, dropped)
     if asked.stream:
         body["stream"] = True
     reasoning = {"effort": level(asked), "summary": "auto" if asked.show_reasoning else None}
@@ -97,7 +93,7 @@ def _joined(parts: list[Part], dropped: Dropped) -> str:
             texts.append(part.content)
             forgo(part, path, dropped)
         else:
-            dropped.add(f"{path}: {word_of(part)}")
+            dropped.add_part(part, path)
     return "\n\n".join(texts)
 
 

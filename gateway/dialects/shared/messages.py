@@ -1,9 +1,12 @@
 """What several writers do with turns, since their dialects have no place for it. Pure."""
 
+from typing import Any
+
 import msgspec
 
-from gateway.dialects.conversation import ChatRequest, Message, Other, Part, Text
+from gateway.dialects.conversation import ChatRequest, Message, Part, Text
 from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.wire.json import text
 from gateway.semconv import TEXT_COMPLETION
 
 
@@ -23,13 +26,6 @@ def plain_text(parts: list[Part]) -> str | None:
     return only.content if isinstance(only, Text) and only == Text(content=only.content) else None
 
 
-def word_of(part: Part) -> str:
-    """Return a word for what kind of part it is: `text`, `image uri`, `tool call`."""
-    modality = getattr(part, "modality", "")
-    kind = part.kind if isinstance(part, Other) else str(part.__struct_config__.tag).replace("_", " ")
-    return f"{modality} {kind}".strip()
-
-
 def one_prompt(asked: ChatRequest, dropped: Dropped) -> ChatRequest:
     """Return a request to complete prompts with the first of them alone: a chat has one answer for all it is told."""
     if asked.operation != TEXT_COMPLETION:
@@ -40,3 +36,17 @@ def one_prompt(asked: ChatRequest, dropped: Dropped) -> ChatRequest:
             dropped.add(f"messages[{number}].parts[{index}]: prompt")
         messages.append(msgspec.structs.replace(message, parts=message.parts[:1]))
     return msgspec.structs.replace(asked, input_messages=messages)
+
+
+def cache_mark(value: dict[str, Any]) -> str | None:
+    """Return the lifetime of a `cache_control` mark, "default" if it has none; None without a mark.
+
+    Anthropic's form, which OpenRouter takes in OpenAI's dialect.
+    """
+    mark = value.get("cache_control")
+    return (text(mark.get("ttl")) or "default") if isinstance(mark, dict) else None
+
+
+def cache_control(lifetime: str) -> dict[str, str]:
+    """Return the mark to cache the prompt up to here."""
+    return {"type": "ephemeral"} if lifetime == "default" else {"type": "ephemeral", "ttl": lifetime}

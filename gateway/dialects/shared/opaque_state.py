@@ -1,11 +1,13 @@
-"""What one provider must see again in the next turn, carried by the client of another dialect. Pure.
+"""Fields that only one dialect has: read into `extra`, and carried through the clients of other dialects. Pure.
 
-Reasoning has a field that only its provider reads (a signature, an encrypted form), and that clients send back as it
-is. In a translation there is nothing to put there but what the provider of the other dialect needs.
+Reasoning and calls have a field that only their provider reads (a signature, an encrypted form), and that clients send
+back as it is. In a translation nothing else can go there, so that it carries what the provider of the other dialect
+needs in the next turn.
 """
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,22 +19,37 @@ _HEAD = b'{"gateway":{'  # whole groups of three bytes, so that its base64 does 
 _HEAD_BASE64 = base64.b64encode(_HEAD).decode()
 
 
-def foreign(extra: Extra, own: str) -> Extra:
-    """Return what belongs to other dialects than `own`."""
-    return {dialect: fields for dialect, fields in extra.items() if dialect != own and fields}
+def own(dialect: str, members: Mapping[str, Any], *names: str) -> Extra:
+    """Return the members that are not null as an `extra`; of `names`, if any, those that are not empty either."""
+    if names:
+        members = {name: members[name] for name in names if members.get(name) not in (None, "")}
+    found = {name: value for name, value in members.items() if value is not None}
+    return {dialect: found} if found else {}
 
 
-def carried(extra: Extra) -> str:
-    """Return an `extra` as a text that no provider's own can be taken for."""
+def foreign(extra: Extra, dialect: str) -> Extra:
+    """Return the fields of other dialects than this."""
+    return {each: members for each, members in extra.items() if each != dialect and members}
+
+
+def encode_state(extra: Extra) -> str:
+    """Return an `extra` as text that cannot be taken for a provider's own."""
     return base64.b64encode(_HEAD + msgspec.json.encode(extra)[1:] + b"}").decode()
 
 
-def uncarried(text: Any) -> Extra | None:
-    """Return what `carried` made a text of; None for any other text."""
+def decode_state(text: Any) -> Extra | None:
+    """Return the `extra` in a text of `encode_state`; None for any other value. Both alphabets of base64 are read."""
     if not isinstance(text, str) or not text.startswith(_HEAD_BASE64):
         return None
     try:
-        found = fields(msgspec.json.decode(base64.b64decode(text, validate=True))).get("gateway")
+        found = fields(msgspec.json.decode(base64.b64decode(standard_base64(text), validate=True))).get("gateway")
     except (binascii.Error, *UNREADABLE):
         return None
-    return found if isinstance(found, dict) and all(isinstance(own, dict) for own in found.values()) else None
+    return found if isinstance(found, dict) and all(isinstance(each, dict) for each in found.values()) else None
+
+
+def standard_base64(data: str) -> str:
+    """Return base64 in the usual alphabet, padded: Google's API takes the one for URLs too, which its SDKs write."""
+    if "-" in data or "_" in data:
+        data = data.replace("-", "+").replace("_", "/")
+    return data + "=" * (-len(data) % 4)

@@ -1,7 +1,10 @@
 """What a request asked for besides its messages, under the attributes' names, ready for a span."""
 
+from collections.abc import Container
 from typing import Any, TypeAlias
 
+from gateway.dialects.conversation import ChatRequest
+from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.wire.json import count, text
 
 Parameters: TypeAlias = dict[str, str | int | float | bool | list[str]]
@@ -53,3 +56,16 @@ def _typed(name: str, value: Any) -> str | int | float | bool | list[str] | None
 def output_type(form: Any) -> str | None:
     """Return the conventions' word for a `response_format`'s type."""
     return {"text": "text", "json_object": "json", "json_schema": "json"}.get(form) if isinstance(form, str) else None
+
+
+def write_parameters(
+    request: ChatRequest, names: dict[str, str], elsewhere: Container[str], dropped: Dropped
+) -> dict[str, Any]:
+    """Return the parameters under a dialect's `names`; those that are neither in them nor `elsewhere` are dropped."""
+    written: dict[str, Any] = {}
+    for attribute, value in request.parameters.items():
+        if attribute in names:
+            written[names[attribute]] = value
+        elif attribute not in elsewhere:
+            dropped.add(attribute.removeprefix("gen_ai.request."))
+    return written

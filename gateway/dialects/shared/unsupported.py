@@ -1,6 +1,6 @@
 """What a dialect could not say, by name: for the header `x-gateway-dropped` and the span."""
 
-from gateway.dialects.conversation import Extra
+from gateway.dialects.conversation import Extra, Other, Part
 
 
 class Dropped:
@@ -16,6 +16,10 @@ class Dropped:
         """Name something."""
         if name not in self.names:
             self.names.append(name)
+
+    def add_part(self, part: Part, path: str) -> None:
+        """Name a part by its path and its kind: `messages[0].parts[2]: image uri`."""
+        self.add(f"{path}: {part_kind(part)}")
 
     def foreign(self, extra: Extra, own: str, path: str = "") -> None:
         """Name what stands in an `extra` of other dialects than `own`; `path` is where it stands.
@@ -36,3 +40,14 @@ class Dropped:
 
 # Fields that hold settings of their own.
 _GROUPS = frozenset({"text", "reasoning", "output_config"})
+
+
+def part_kind(part: Part) -> str:
+    """Return a part's kind in words: `text`, `image uri`, `tool call`.
+
+    >>> from gateway.dialects.conversation import ToolCall
+    >>> part_kind(ToolCall(name="look"))
+    'tool call'
+    """
+    kind = part.kind if isinstance(part, Other) else str(part.__struct_config__.tag).replace("_", " ")
+    return f"{getattr(part, 'modality', '')} {kind}".strip()

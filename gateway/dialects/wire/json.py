@@ -76,6 +76,11 @@ def count(value: Any) -> int | None:
     return value if whole else None
 
 
+def flag(value: Any) -> bool | None:
+    """Return a boolean, None for anything else."""
+    return value if isinstance(value, bool) else None
+
+
 def fields(value: Any) -> dict[str, Any]:
     """Return an object, an empty one for anything else."""
     return value if isinstance(value, dict) else {}
@@ -110,3 +115,25 @@ def error_of(value: Any) -> tuple[str | None, str | None]:
     if kind is None and count(error.get("code")) is not None:
         kind = str(error["code"])
     return kind, text(error.get("message")) or text(error.get("detail"))
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return both objects as one: members that are objects in both are merged, of any other `changes` wins."""
+    both = dict(base)
+    for key, value in changes.items():
+        before = both.get(key)
+        both[key] = merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return both
+
+
+def without(whole: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes that `merged` has to make to `base` for it to be `whole`."""
+    rest: dict[str, Any] = {}
+    for key, value in whole.items():
+        known = base.get(key)
+        if isinstance(value, dict) and isinstance(known, dict):
+            if inner := without(value, known):
+                rest[key] = inner
+        elif key not in base or known != value:
+            rest[key] = value
+    return rest

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dialects.bedrock.models import family, merged, own_fields, without
+from gateway.dialects.bedrock.models import family, own_fields
 from gateway.dialects.conversation import ChatRequest, ToolChoice
 from gateway.dialects.shared.parameters import MAX_TOKENS, REASONING_LEVEL, TEMPERATURE, TOP_K
 from gateway.dialects.shared.unsupported import Dropped
@@ -131,22 +131,3 @@ def test_a_claudes_thinking_comes_over_from_its_own_dialect() -> None:
     extra = {"anthropic-messages": {"thinking": thinking}}
     assert told(NEW, "max", extra=extra) == ({"thinking": thinking}, "max", [])
     assert told(GPT, "low", extra=extra) == ({"reasoning_effort": "low"}, None, [])
-
-
-@pytest.mark.parametrize(
-    ("whole", "part", "rest"),
-    [
-        ({"a": 1, "b": 2}, {"a": 1}, {"b": 2}),
-        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, {"a": {"c": 2}}),
-        ({"a": 1}, {"a": 2}, {"a": 1}),
-        ({"a": None}, {}, {"a": None}),
-        ({"a": {"b": 1}}, {"a": 1}, {"a": {"b": 1}}),
-        ({"a": 1}, {"a": 1}, {}),
-    ],
-)
-def test_what_is_left_over_makes_it_whole_again(
-    whole: dict[str, Any], part: dict[str, Any], rest: dict[str, Any]
-) -> None:
-    """`merged` puts back what `without` left."""
-    assert without(whole, part) == rest
-    assert merged(part, rest) == whole

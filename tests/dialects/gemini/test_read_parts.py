@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.gemini import GEMINI
-from gateway.dialects.gemini.fields import carried
+from gateway.dialects.shared.opaque_state import encode_state
 
 PATH = "/v1beta/models/gemini-3-flash:generateContent"
 OWN = "gemini"
@@ -72,7 +72,11 @@ def full(body: Any, path: str = PATH) -> ChatRequest:
             ToolCall(id="x", name="f", arguments={}),
         ),
         (
-            {"text": "hm", "thought": True, "thoughtSignature": carried({"anthropic-messages": {"signature": "s"}})},
+            {
+                "text": "hm",
+                "thought": True,
+                "thoughtSignature": encode_state({"anthropic-messages": {"signature": "s"}}),
+            },
             Reasoning(content="hm", extra={"anthropic-messages": {"signature": "s"}}),
         ),
         (

@@ -22,8 +22,8 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.gemini import GEMINI
-from gateway.dialects.gemini.fields import carried
 from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER, GEMINI_WRITER
+from gateway.dialects.shared.opaque_state import encode_state
 from gateway.errors import Kind
 from tests.dialects.strategies_gemini import told_of
 
@@ -106,7 +106,7 @@ def test_finish_reasons_are_googles_words(
         (Reasoning(content=""), None, []),
         (
             Reasoning(content="", extra=SIGNED),
-            {"text": "", "thought": True, "thoughtSignature": carried(SIGNED)},
+            {"text": "", "thought": True, "thoughtSignature": encode_state(SIGNED)},
             [],
         ),
         (

@@ -1,16 +1,15 @@
+from typing import Any
+
 import pytest
 
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
-    File,
     Message,
-    Other,
     Part,
-    ServerToolCall,
     Text,
 )
-from gateway.dialects.shared.messages import named, one_prompt, plain_text, word_of
+from gateway.dialects.shared.messages import cache_control, cache_mark, named, one_prompt, plain_text
 from gateway.dialects.shared.unsupported import Dropped
 
 PNG = Blob(modality="image", mime_type="image/png", content="AA==")
@@ -51,21 +50,6 @@ def test_one_plain_text_is_told_from_others(parts: list[Part], text: str | None)
     assert plain_text(parts) == text
 
 
-@pytest.mark.parametrize(
-    ("part", "word"),
-    [
-        (Text(content=""), "text"),
-        (PNG, "image blob"),
-        (File(modality="document", file_id="f"), "document file"),
-        (ServerToolCall(name="w", server_tool_call={}), "server tool call"),
-        (Other(kind="novel"), "novel"),
-    ],
-)
-def test_every_part_has_a_word(part: Part, word: str) -> None:
-    """For the list of what could not be said."""
-    assert word_of(part) == word
-
-
 def test_only_the_first_prompt_is_a_chat() -> None:
     """Several prompts would be several answers; a chat is left as it is."""
     asked = ChatRequest(
@@ -77,3 +61,20 @@ def test_only_the_first_prompt_is_a_chat() -> None:
     assert dropped.names == ["messages[0].parts[1]: prompt", "messages[0].parts[2]: prompt"]
     chat = ChatRequest(operation="chat", input_messages=asked.input_messages)
     assert one_prompt(chat, dropped) is chat
+
+
+@pytest.mark.parametrize(
+    ("value", "lifetime"),
+    [
+        ({"cache_control": {"type": "ephemeral"}}, "default"),
+        ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "1h"),
+        ({"cache_control": {"type": "ephemeral", "ttl": 7}}, "default"),
+        ({"cache_control": None}, None),
+        ({"text": "a"}, None),
+    ],
+)
+def test_a_cache_mark_has_a_lifetime(value: dict[str, Any], lifetime: str | None) -> None:
+    """A mark is read as it is written; one without a lifetime has the provider's default."""
+    assert cache_mark(value) == lifetime
+    if lifetime is not None:
+        assert cache_mark({"cache_control": cache_control(lifetime)}) == lifetime

@@ -15,7 +15,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolCallResponse,
 )
-from gateway.dialects.shared.opaque_state import carried, foreign, uncarried
+from gateway.dialects.shared.opaque_state import decode_state, encode_state, foreign
 from tests.dialects import drawing as d
 from tests.dialects.pairs import SPOKEN
 
@@ -23,7 +23,7 @@ from tests.dialects.pairs import SPOKEN
 @given(d.OBJECTS)
 def test_what_is_carried_comes_back_as_it_was(own: dict[str, Any]) -> None:
     """Whatever a provider must see again."""
-    assert uncarried(carried({"gemini": own})) == {"gemini": own}
+    assert decode_state(encode_state({"gemini": own})) == {"gemini": own}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_is_carried_comes_back_as_it_was(own: dict[str, Any]) -> None:
 )
 def test_what_a_provider_made_is_left(text: Any) -> None:
     """A signature is none of ours, and neither is one that was cut."""
-    assert uncarried(text) is None
+    assert decode_state(text) is None
 
 
 def test_only_what_is_foreign_is_carried() -> None:

@@ -1,6 +1,11 @@
 """What is named as lost."""
 
-from gateway.dialects.shared.unsupported import Dropped
+import pytest
+
+from gateway.dialects.conversation import Blob, File, Other, Part, ServerToolCall, Text
+from gateway.dialects.shared.unsupported import Dropped, part_kind
+
+PNG = Blob(modality="image", mime_type="image/png", content="AA==")
 
 
 def test_what_other_dialects_say_is_named():
@@ -16,3 +21,21 @@ def test_what_is_said_in_two_dialects_is_not_lost():
     dropped = Dropped()
     dropped.foreign({"ours": {"data": "x"}, "theirs": {"hidden": "x", "signature": "y"}}, "ours")
     assert dropped.names == ["signature"]
+
+
+@pytest.mark.parametrize(
+    ("part", "word"),
+    [
+        (Text(content=""), "text"),
+        (PNG, "image blob"),
+        (File(modality="document", file_id="f"), "document file"),
+        (ServerToolCall(name="w", server_tool_call={}), "server tool call"),
+        (Other(kind="novel"), "novel"),
+    ],
+)
+def test_a_part_is_named_by_its_kind(part: Part, word: str) -> None:
+    """With its modality, if it has one, after the path where it stands."""
+    assert part_kind(part) == word
+    dropped = Dropped()
+    dropped.add_part(part, "messages[0].parts[1]")
+    assert dropped.names == [f"messages[0].parts[1]: {word}"]

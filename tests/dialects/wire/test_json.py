@@ -1,9 +1,11 @@
 """What every reader leans on."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
-from gateway.dialects.wire.json import definitions
+from gateway.dialects.wire.json import definitions, merged, without
 
 
 def raw(data: bytes) -> msgspec.Raw:
@@ -48,3 +50,22 @@ def test_keys_of_remote_tools_are_not_kept() -> None:
         "headers": "[redacted]",
     }
     assert found[1] == tools[1]
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "rest"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, {"b": 2}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, {"a": {"c": 2}}),
+        ({"a": 1}, {"a": 2}, {"a": 1}),
+        ({"a": None}, {}, {"a": None}),
+        ({"a": {"b": 1}}, {"a": 1}, {"a": {"b": 1}}),
+        ({"a": 1}, {"a": 1}, {}),
+    ],
+)
+def test_merging_what_is_missing_makes_an_object_whole(
+    whole: dict[str, Any], part: dict[str, Any], rest: dict[str, Any]
+) -> None:
+    """`merged` puts back what `without` left."""
+    assert without(whole, part) == rest
+    assert merged(part, rest) == whole
