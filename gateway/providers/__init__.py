@@ -1,1 +1,1 @@
-"""Where bytes go: the table of providers, and the demo provider inside the gateway."""
+"""Upstream providers: their URLs, keys, credentials and quirks, and the HTTP client that talks to them."""

@@ -1,4 +1,4 @@
-"""What is known of a provider before anything is configured, and where the environment says it is. Pure."""
+"""The form of a catalog entry, and the URLs that it has in an environment. Pure."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -19,18 +19,18 @@ class Entry(Struct, frozen=True, kw_only=True):
     """One provider.
 
     Attributes:
-        genai_name: The conventions' word for it (`gen_ai.provider.name`).
-        base_url: What all its URLs begin with. `{A|B:-c}` is what the environment has as A, else as B, else c.
-        dialects: What is spoken, and below which path of the base URL.
-        base_url_variables: Variables that name another place, and how much of all dialects' paths is in it.
-        key_variables: Variables that hold the key, the first one that is set.
-        key_sent: How the key is shown: in a header of this name; `bearer` in `authorization`; `sigv4` as a signature by
+        genai_name: Its value of `gen_ai.provider.name` in the OpenTelemetry conventions.
+        base_url: The prefix of all its URLs. `{A|B:-c}` is the environment's A, else its B, else c.
+        dialects: The path of each dialect below the base URL.
+        base_url_variables: Variables that replace the base URL, each with the part of the dialects' paths it includes.
+        key_variables: Variables that hold the key; the first one that is set counts.
+        key_sent: How a key is sent: in a header of this name; `bearer` in `authorization`; `sigv4` as a signature by
             the AWS credential chain; `google` as a bearer token of Google's application default credentials.
-        key_sent_to: The same for dialects where it is another.
-        prefixes: What a model's name begins with to be sent here; it is taken off.
-        names: What the names of its own models begin with; it stays.
-        others: What begins like its own and is none of them.
-        stream_usage: Whether `stream_options.include_usage` is taken.
+        key_sent_to: The same by dialect, if it differs.
+        prefixes: Prefixes of model names that route here; they are removed.
+        names: Prefixes of its own models' names, which are kept.
+        others: Exceptions to `names`: prefixes of other makers' models.
+        stream_usage: Whether `stream_options.include_usage` is accepted.
         quirks: How its chat completions differ from OpenAI's.
 
     """
@@ -50,12 +50,12 @@ class Entry(Struct, frozen=True, kw_only=True):
     quirks: Quirks = Quirks()
 
     def claims(self, model: str) -> bool:
-        """Say whether a model's name, as its maker calls it, is one of this provider's own."""
+        """Whether a model's name without a prefix is one of this provider's own."""
         return model.startswith(self.names) and not model.startswith(self.others)
 
 
 _VARIABLE = re.compile(r"\{([A-Z_|]+)(?::-([^}]*))?\}")
-# Google's hosts for what is no single region. Source: google-genai (_api_client.py).
+# Google's hosts of its multi-regions. Source: google-genai (_api_client.py).
 _HOSTS = {
     "//global-aiplatform.googleapis.com": "//aiplatform.googleapis.com",
     "//us-aiplatform.googleapis.com": "//aiplatform.us.rep.googleapis.com",
@@ -64,16 +64,16 @@ _HOSTS = {
 
 
 def urls(entry: Entry, environ: Mapping[str, str], ours: Collection[str] = ()) -> dict[str, str]:
-    """Return the URL below which each dialect is spoken, without a slash at its end; none where a variable is missing.
+    """Return each dialect's URL without a trailing slash; none for those whose variables are not set.
 
-    Clients of a gateway are told of it in the very variables that say where a provider is: `ours` are URLs of this
-    gateway, and a variable that names one of them is passed over. Raises ValueError for an `OLLAMA_HOST` that is none.
+    Clients find a gateway by the same variables that name a provider's base URL: one that names a URL in `ours`, this
+    gateway's own, is ignored. Raises ValueError for an invalid `OLLAMA_HOST`.
     """
-    for variable, stands_for in entry.base_url_variables:
-        told = environ.get(variable, "").strip()
-        told = (ollama_url(told) if variable == "OLLAMA_HOST" and told else told).rstrip("/")
-        if told and not any(f"{told}/".startswith(f"{our.rstrip('/')}/") for our in ours):
-            return {d: told + path.removeprefix(stands_for) for d, path in _paths(entry, environ).items()}
+    for variable, included in entry.base_url_variables:
+        base = environ.get(variable, "").strip()
+        base = (ollama_url(base) if variable == "OLLAMA_HOST" and base else base).rstrip("/")
+        if base and not any(f"{base}/".startswith(f"{our.rstrip('/')}/") for our in ours):
+            return {d: base + path.removeprefix(included) for d, path in _paths(entry, environ).items()}
     base = _filled(entry.base_url, environ).rstrip("/")
     for host, known in _HOSTS.items():
         base = base.replace(host, known)
@@ -81,13 +81,13 @@ def urls(entry: Entry, environ: Mapping[str, str], ours: Collection[str] = ()) -
 
 
 def _paths(entry: Entry, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the paths that are known: a variable of one may be missing."""
+    """Return the paths whose variables are all set."""
     filled = {dialect: _filled(path, environ) for dialect, path in entry.dialects.items()}
     return {dialect: path for dialect, path in filled.items() if path or not entry.dialects[dialect]}
 
 
 def _filled(template: str, environ: Mapping[str, str]) -> str:
-    """Return a template with its variables' values, an empty one where a value is missing."""
+    """Return a template with its variables' values, or "" if one is not set."""
     missing = False
 
     def value(match: re.Match[str]) -> str:
@@ -101,7 +101,7 @@ def _filled(template: str, environ: Mapping[str, str]) -> str:
 
 
 def ollama_url(host: str) -> str:
-    """Return the URL of what `OLLAMA_HOST` says, as Ollama's own clients read it.
+    """Return the URL of a value of `OLLAMA_HOST`, as Ollama's own clients read it.
 
     >>> ollama_url("0.0.0.0:8080")
     'http://127.0.0.1:8080'
@@ -112,7 +112,7 @@ def ollama_url(host: str) -> str:
     port = {"http": 80, "https": 443}.get(scheme, 11434) if mark else 11434
     parts = urlsplit(host if mark else f"http://{host}")
     name = parts.hostname or "127.0.0.1"
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104  where a server listens is no place to call
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104  an address to listen on, not to call
     name = f"[{name}]" if ":" in name else name
     path = parts.path.strip("/")
     return f"{parts.scheme}://{name}:{parts.port or port}" + (f"/{path}" if path else "")

@@ -1,6 +1,6 @@
-"""Groq's refusal of a tool call that it could not read, which carries the call all the same. Pure.
+"""Tool calls recovered from Groq's `tool_use_failed` errors, which contain the text of the call. Pure.
 
-Its models write calls as JSON, in a fence, in a tag or bare, and Groq answers 400 where that is not what it expects.
+Its models write calls as JSON, fenced, tagged or bare, and Groq answers 400 if the form is not the one it expects.
 """
 
 import json
@@ -18,7 +18,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _ANY = msgspec.json.Decoder()
 _DECODER = json.JSONDecoder()
 
-# What stands before a call's arguments: `<function=name>`, `<function=name`, `<function=name(`, or the mere name if all
+# The text before a call's arguments: `<function=name>`, `<function=name`, `<function=name(`, or the name alone if all
 # ends with `</function>`; and before the JSON of calls: `<tool-use>`, three backticks, or both.
 _OPENING = re.compile(
     r"<function=([\w.-]+)[\s(>]*"
@@ -31,11 +31,11 @@ _ARGUMENTS = ("arguments", "parameters", "args", "input")
 
 
 class _NoCallError(ValueError):
-    """What was generated is no call."""
+    """The generated text is no call."""
 
 
 def recovered(body: bytes) -> ChatResponse | None:
-    """Return the calls in an error's `failed_generation` as a response, None where it is no such error or has none."""
+    """Return the calls in an error's `failed_generation` as a response; None for other errors and for no calls."""
     error = fields((decode(body, _OBJECT) or {}).get("error"))
     generated = text(error.get("failed_generation"))
     if error.get("code") != "tool_use_failed" or generated is None:
@@ -48,15 +48,14 @@ def recovered(body: bytes) -> ChatResponse | None:
         return None
     mark = crc32(generated.encode("utf-8", "replace"))
     parts: list[Part] = [
-        ToolCall(id=f"call_{mark:08x}_{n}", name=called, arguments=arguments)
-        for n, (called, arguments) in enumerate(calls)
+        ToolCall(id=f"call_{mark:08x}_{n}", name=name, arguments=arguments) for n, (name, arguments) in enumerate(calls)
     ]
     message = Message(role="assistant", parts=parts, finish_reason="tool_calls")
     return ChatResponse(finish_reasons=["tool_calls"], output_messages=[message])
 
 
 def _calls(generated: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and the arguments of each call. Raises ValueError where something else stands there."""
+    """Yield the name and the arguments of each call. Raises ValueError for any other text."""
     whole = _read(generated)
     if whole is not None:
         yield from _listed(whole)
@@ -65,17 +64,17 @@ def _calls(generated: str) -> Iterator[tuple[str, dict[str, Any]]]:
     while (opening := _OPENING.search(generated, at)) is not None:
         _, at = _DECODER.raw_decode(generated, opening.end())
         value = _read(generated[opening.end() : at])
-        called = opening[1] or opening[2]
-        yield from _listed({"name": called, "arguments": value} if called and value is not None else value)
+        name = opening[1] or opening[2]
+        yield from _listed({"name": name, "arguments": value} if name and value is not None else value)
 
 
 def _read(source: str) -> Any:
-    """Return what JSON says, as it can be written again; None where it is none."""
+    """Decode JSON; None if it is invalid or cannot be encoded again."""
     return decode(source.encode("utf-8", "replace"), _ANY)
 
 
 def _listed(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield calls out of JSON: one, a list of them, or an object that has such a list."""
+    """Yield the calls in JSON: one, a list of them, or an object with such a list."""
     listed = value.get("tool_calls", [value]) if isinstance(value, dict) else value
     if not isinstance(listed, list):
         raise _NoCallError
@@ -83,9 +82,9 @@ def _listed(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         call = fields(item)
         function = call.get("function")
         inner = {**call, **function} if isinstance(function, dict) else call
-        called = text(inner.get("name")) or text(function)
-        told: Any = next((inner[key] for key in _ARGUMENTS if inner.get(key) is not None), {})
-        arguments = json_value(told)
-        if called is None or not isinstance(arguments, dict):
+        name = text(inner.get("name")) or text(function)
+        given: Any = next((inner[key] for key in _ARGUMENTS if inner.get(key) is not None), {})
+        arguments = json_value(given)
+        if name is None or not isinstance(arguments, dict):
             raise _NoCallError
-        yield called, arguments
+        yield name, arguments

@@ -1,7 +1,8 @@
-"""What an OpenAI-compatible provider does otherwise than OpenAI, as data, and what is done about it. Pure.
+"""The differences of OpenAI-compatible providers from OpenAI, as data, and the changes they require. Pure.
 
-`fitted` changes what is asked before it is written as a chat completion, and names what that loses; `renamed` changes
-the names of fields in what was written. Bodies that are relayed as they came are not touched.
+`fitted` changes a chat request before it is written and names what that loses; `renamed` renames fields of the body
+that was written. Bodies relayed in their own dialect are not changed. A provider's limits on names and ids are `names`
+and `tool_ids` here; those of a whole dialect (Bedrock's) are in its writer.
 """
 
 import re
@@ -38,23 +39,23 @@ class Quirks(Struct, frozen=True, kw_only=True):
     """How a provider's chat completions differ; the defaults are OpenAI's.
 
     Attributes:
-        refuses: Fields, by OpenAI's names, that make the provider refuse a request, or that it passes over.
-        refuses_by_model: The same for models whose names match the expression from their beginning; all that match.
-        takes: The only fields that are taken of those that `ChatRequest` has no place for; None where all are.
-        max_tokens: What the field for the most tokens is called.
-        seed: What the field for the seed is called.
-        reasoning: The field of an assistant's message in which its reasoning goes back; None where there is none.
-        developer: Whether there is a role `developer`; its messages are the system's where there is not.
-        system: Whether system messages may stand anywhere, or come first and are one.
-        alternates: Whether a user's or an assistant's turns must not follow one another.
-        names: The roles whose messages may have a `name`; elsewhere a user's is put into the text.
-        tool_ids: Whether a tool call's id may be any text, or has nine letters and digits.
-        tool_choice: The modes that are understood; `tool` is a tool by its name.
-        strict: Whether a tool may say `strict`.
-        custom: Whether a tool may be one that takes any text; else it is a function of one text.
-        marks: Whether marks of what is to be cached are taken, as OpenRouter takes them from Anthropic.
-        json_object: Whether JSON may be asked for without a schema.
-        json_schema: Whether it may be asked for with one.
+        refuses: Fields, by OpenAI's names, for which the provider refuses a request, or which it ignores.
+        refuses_by_model: The same for models whose names match the expression at their beginning; all matches count.
+        takes: The fields accepted of those without an attribute in `ChatRequest`; None if all are.
+        max_tokens: The name of the field for the maximum of output tokens.
+        seed: The name of the field for the seed.
+        reasoning: The field of an assistant's message for its reasoning; None if there is none.
+        developer: Whether there is a role `developer`; without it its messages get the role `system`.
+        system: Whether system messages are allowed anywhere, or there is one, which is first.
+        alternates: Whether consecutive messages of a user or of an assistant are refused.
+        names: The roles whose messages may have a `name`; without one a user's is prepended to the text.
+        tool_ids: Whether a tool call's id may be any text, or must be nine letters and digits.
+        tool_choice: The supported modes; `tool` is a tool by its name.
+        strict: Whether a tool may have `strict`.
+        custom: Whether a tool may take free text; else it becomes a function of one text.
+        marks: Whether cache marks are accepted, as OpenRouter accepts Anthropic's.
+        json_object: Whether JSON without a schema is supported.
+        json_schema: Whether JSON with a schema is supported.
 
     """
 
@@ -77,7 +78,7 @@ class Quirks(Struct, frozen=True, kw_only=True):
     json_schema: bool = True
 
     def refused(self, model: str | None) -> frozenset[str]:
-        """Return the fields that are refused of this model."""
+        """Return the fields that are refused for a model."""
         of_model = [fields for names, fields in self.refuses_by_model if model and re.match(names, model)]
         return self.refuses.union(*of_model)
 
@@ -94,7 +95,7 @@ _PARAMETERS = {
     "presence_penalty": name.PRESENCE_PENALTY,
     "reasoning_effort": name.REASONING_LEVEL,
 }
-# Fields of `ChatRequest`, and what they are without a word.
+# Attributes of `ChatRequest`, and their values if not set.
 _FIELDS: dict[str, tuple[str, Any]] = {
     "logprobs": ("logprobs", None),
     "top_logprobs": ("top_logprobs", None),
@@ -102,9 +103,9 @@ _FIELDS: dict[str, tuple[str, Any]] = {
     "user": ("user", None),
     "metadata": ("metadata", {}),
     "response_format": ("response_format", None),
-    "stream_options": ("include_usage", None),  # never lost: who cannot be asked for the usage tells it anyway
+    "stream_options": ("include_usage", None),  # never lost: providers that refuse it report the usage anyway
 }
-# What means the same unsaid.
+# Values that mean the same as no value.
 _DEFAULTS: dict[str, Any] = {
     "logprobs": False,
     "parallel_tool_calls": True,
@@ -115,109 +116,109 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def fitted(quirks: Quirks, asked: ChatRequest) -> tuple[ChatRequest, list[str]]:
-    """Return what is asked as the provider takes it, and the names of what that loses."""
+def fitted(quirks: Quirks, request: ChatRequest) -> tuple[ChatRequest, list[str]]:
+    """Return a request in the form that the provider accepts, and the names of what is dropped."""
     dropped = Dropped()
-    refused = quirks.refused(asked.model)
+    refused = quirks.refused(request.model)
     if quirks.takes is not None:
-        refused = refused.union(asked.extra.get(OPENAI_CHAT, {}).keys() - quirks.takes)
-    asked = _without(refused, asked, dropped)
-    asked = asked if quirks.custom else _without_custom(asked, dropped)
-    asked = _with_tools(quirks, asked, sayable="tool_choice" not in refused, dropped=dropped)
-    asked = _with_format(quirks, asked, dropped)
-    turns = identified(asked.input_messages) if quirks.tool_ids == "nine" else asked.input_messages
+        refused = refused.union(request.extra.get(OPENAI_CHAT, {}).keys() - quirks.takes)
+    request = _without(refused, request, dropped)
+    request = request if quirks.custom else _without_custom(request, dropped)
+    request = _with_tools(quirks, request, supported="tool_choice" not in refused, dropped=dropped)
+    request = _with_format(quirks, request, dropped)
+    turns = identified(request.input_messages) if quirks.tool_ids == "nine" else request.input_messages
     messages = [_message(quirks, f"messages[{n}]", each, dropped) for n, each in enumerate(turns)]
-    asked = replace(asked, input_messages=messages)
+    request = replace(request, input_messages=messages)
     if quirks.system == "first":
-        asked = _system_first(asked, dropped)
-    messages = [each for each in asked.input_messages if each.parts or each.role != "assistant"]
-    return replace(asked, input_messages=_merged(messages) if quirks.alternates else messages), dropped.names
+        request = _system_first(request, dropped)
+    messages = [each for each in request.input_messages if each.parts or each.role != "assistant"]
+    return replace(request, input_messages=_merged(messages) if quirks.alternates else messages), dropped.names
 
 
-def _without(refused: frozenset[str], asked: ChatRequest, dropped: Dropped) -> ChatRequest:
+def _without(refused: frozenset[str], request: ChatRequest, dropped: Dropped) -> ChatRequest:
     changed: dict[str, Any] = {}
-    parameters = dict(asked.parameters)
-    own = dict(asked.extra.get(OPENAI_CHAT, {}))
+    parameters = dict(request.parameters)
+    own = dict(request.extra.get(OPENAI_CHAT, {}))
     for field in sorted(refused):
         if field in _PARAMETERS:
             value = parameters.pop(_PARAMETERS[field], None)
             if field == "reasoning_effort":
-                value = value or asked.reasoning_budget
+                value = value or request.reasoning_budget
                 changed["reasoning_budget"] = None
         elif field in _FIELDS:
             attribute, changed[attribute] = _FIELDS[field]
-            value = getattr(asked, attribute)
+            value = getattr(request, attribute)
         else:
             value = own.pop(field, None)
         if field != "stream_options" and value not in (None, {}, _DEFAULTS.get(field)):
             dropped.add(field)
-    extra = {**asked.extra, OPENAI_CHAT: own} if OPENAI_CHAT in asked.extra else asked.extra
-    return replace(asked, parameters=parameters, extra=extra, **changed)
+    extra = {**request.extra, OPENAI_CHAT: own} if OPENAI_CHAT in request.extra else request.extra
+    return replace(request, parameters=parameters, extra=extra, **changed)
 
 
-def _without_custom(asked: ChatRequest, dropped: Dropped) -> ChatRequest:
-    """Make functions of custom tools; one has no place for the form of their text."""
+def _without_custom(request: ChatRequest, dropped: Dropped) -> ChatRequest:
+    """Replace custom tools by functions, which have no place for a grammar."""
     tools = []
-    for tool in asked.tools:
+    for tool in request.tools:
         own = tool.extra.get(OPENAI_CHAT)
         if tool.kind == "custom" and own:
             dropped.add(f"tools.{tool.name}.format")
             tools.append(replace(tool, extra={key: value for key, value in tool.extra.items() if key != OPENAI_CHAT}))
         else:
             tools.append(tool)
-    return as_functions(replace(asked, tools=tools))
+    return as_functions(replace(request, tools=tools))
 
 
-def _with_tools(quirks: Quirks, asked: ChatRequest, *, sayable: bool, dropped: Dropped) -> ChatRequest:
-    modes = quirks.tool_choice if sayable else frozenset()
-    tools, choice = asked.tools, asked.tool_choice
+def _with_tools(quirks: Quirks, request: ChatRequest, *, supported: bool, dropped: Dropped) -> ChatRequest:
+    modes = quirks.tool_choice if supported else frozenset()
+    tools, choice = request.tools, request.tool_choice
     if not quirks.strict:
         for tool in tools:
             if tool.strict:
                 dropped.add(f"tools.{tool.name}.strict")
         tools = [replace(tool, strict=None) for tool in tools]
     if choice is not None and choice.mode not in modes:
-        if choice.mode == "none":  # a model that is shown no tool calls none
+        if choice.mode == "none":  # without tools the model calls none
             tools, choice = [], None
-        elif choice.mode == "tool" and "required" in modes:  # and one that is shown a single tool calls that
+        elif choice.mode == "tool" and "required" in modes:  # with a single tool it calls that one
             tools = [tool for tool in tools if tool.name == choice.name]
             choice = ToolChoice(mode="required", extra=choice.extra)
         else:
             if choice.mode != "auto":
                 dropped.add("tool_choice")
             choice = None
-    return replace(asked, tools=tools, tool_choice=choice)
+    return replace(request, tools=tools, tool_choice=choice)
 
 
-def _with_format(quirks: Quirks, asked: ChatRequest, dropped: Dropped) -> ChatRequest:
-    form = asked.response_format
+def _with_format(quirks: Quirks, request: ChatRequest, dropped: Dropped) -> ChatRequest:
+    form = request.response_format
     if form is None:
-        return asked
+        return request
     if form.type == "json_schema" and not quirks.json_schema:
         dropped.add("response_format.schema")
         form = ResponseFormat(type="json")
     elif form.type == "json" and not quirks.json_object:
         form = ResponseFormat(type="json_schema", name="object", schema={"type": "object"})
-    return replace(asked, response_format=form)
+    return replace(request, response_format=form)
 
 
 def _message(quirks: Quirks, path: str, message: Message, dropped: Dropped) -> Message:
-    """Return one turn as the provider takes it; paths are those of what was asked."""
+    """Return one message in the form that the provider accepts; `path` names it in the request."""
     parts = message.parts
-    called = message.name
-    if called and message.role not in quirks.names:
+    own_name = message.name
+    if own_name and message.role not in quirks.names:
         parts = named(message)
         if message.role in {"assistant", "tool"}:
             dropped.add(f"{path}.name")
-        called = None
-    kept: list[Part] = []
+        own_name = None
+    parts_left: list[Part] = []
     for index, part in enumerate(parts):
         if isinstance(part, Reasoning) and quirks.reasoning is None and message.role == "assistant":
             dropped.add(f"{path}.parts[{index}]: reasoning")
         else:
-            kept.append(_part(quirks, part))
+            parts_left.append(_part(quirks, part))
     role = "system" if message.role == "developer" and not quirks.developer else message.role
-    return replace(message, role=role, parts=kept, name=called)
+    return replace(message, role=role, parts=parts_left, name=own_name)
 
 
 def _part(quirks: Quirks, part: Part) -> Part:
@@ -226,12 +227,12 @@ def _part(quirks: Quirks, part: Part) -> Part:
     if quirks.tool_ids == "nine" and part.id:
         part = replace(part, id=nine(part.id))
     if isinstance(part, ToolCallResponse) and "tool" not in quirks.names:
-        return replace(part, name=None)  # its call has it
+        return replace(part, name=None)  # the call has it
     return part
 
 
 def nine(tool_id: str) -> str:
-    """Return an id of nine letters and digits: the one that is given if it is such, else the same for the same."""
+    """Return an id of nine letters and digits: the given one if it is valid, else one derived from it."""
     if re.fullmatch("[a-zA-Z0-9]{9}", tool_id):
         return tool_id
     number = int.from_bytes(blake2b(tool_id.encode("utf-8", "replace"), digest_size=8).digest())
@@ -239,26 +240,28 @@ def nine(tool_id: str) -> str:
     return "".join(digits[number // 36**place % 36] for place in range(9))
 
 
-def _system_first(asked: ChatRequest, dropped: Dropped) -> ChatRequest:
-    """Make one system message of all, before the others."""
-    first = next((n for n, m in enumerate(asked.input_messages) if m.role not in _SYSTEM), len(asked.input_messages))
-    parts = list(asked.system_instructions)
+def _system_first(request: ChatRequest, dropped: Dropped) -> ChatRequest:
+    """Merge all system messages into one before the others."""
+    first = next(
+        (n for n, m in enumerate(request.input_messages) if m.role not in _SYSTEM), len(request.input_messages)
+    )
+    parts = list(request.system_instructions)
     rest: list[Message] = []
-    for number, message in enumerate(asked.input_messages):
+    for number, message in enumerate(request.input_messages):
         if message.role not in _SYSTEM:
             rest.append(message)
             continue
         parts += message.parts
         if number > first:
             dropped.add(f"messages[{number}]: place")
-    return replace(asked, system_instructions=parts, input_messages=rest)
+    return replace(request, system_instructions=parts, input_messages=rest)
 
 
 _SYSTEM = frozenset({"system", "developer"})
 
 
 def _merged(messages: list[Message]) -> list[Message]:
-    """Return turns of which no two that follow one another are the user's, or the assistant's."""
+    """Merge consecutive messages of the user, and of the assistant."""
     merged: list[Message] = []
     for message in messages:
         last = merged[-1] if merged else None
@@ -270,7 +273,7 @@ def _merged(messages: list[Message]) -> list[Message]:
 
 
 def renamed(quirks: Quirks, written: Written) -> Written:
-    """Return a written chat completion with its fields called as the provider calls them."""
+    """Return a written chat completion with the provider's names of fields."""
     body: dict[str, Any] = msgspec.json.decode(written.body)
     other = "max_tokens" if quirks.max_tokens == "max_completion_tokens" else "max_completion_tokens"
     names = {other: quirks.max_tokens, "seed": quirks.seed}

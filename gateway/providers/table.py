@@ -1,4 +1,4 @@
-"""The table of providers of one gateway: the known ones as the environment and the configuration say, and its own."""
+"""The providers of one gateway: the built-in ones in its environment and configuration, and those it configures."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -17,10 +17,10 @@ from gateway.providers.quirks import Quirks
 OPENAI = ("openai-chat", "openai-responses")
 ANTHROPIC = ("anthropic-messages",)
 
-# Headers that carry a client's key, by which we know that it brought one.
+# Headers that carry a client's key.
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
-# Where a dialect is spoken below a base URL that says no version.
+# The path of a dialect below a base URL without a version.
 _USUAL_PATHS = {
     "openai-chat": "/v1",
     "openai-responses": "/v1",
@@ -29,47 +29,47 @@ _USUAL_PATHS = {
     "ollama": "",
     "bedrock-converse": "",
 }
-# They say where clients go, which is to us: people set them in the very shell in which they start the gateway.
+# Variables of clients, which name the gateway itself: they are often set in the shell in which it is started.
 _CLIENTS_OWN = frozenset(
     {"OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL", "GROQ_BASE_URL"}
 )
-# Servers of one's own, which mostly want no key.
+# Local servers, which mostly need no key.
 _KEYLESS = frozenset({"ollama", "vllm", "llama-cpp", "lm-studio"})
-# A provider is mounted at its name.
+# A provider's name is the first segment of its path, so it cannot be that of an API's path.
 _RESERVED = {"demo": "the name is taken by the demo provider"} | dict.fromkeys(
     (
         "api assistants audio batches chat completions containers conversations embeddings evals files fine_tuning "
         "images messages model models moderations realtime responses threads uploads v1 v1alpha v1beta v1beta1 "
         "vector_stores videos"
     ).split(),
-    "requests for an API's own path begin so",
+    "paths of an API begin with it",
 )
-# What no header may have in it (RFC 9110, section 5.5), or cannot be sent as.
+# Characters that a header's value cannot have (RFC 9110, section 5.5).
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FRAMING = frozenset("connection content-length expect keep-alive te trailer transfer-encoding upgrade".split())
 
 
 class Provider(Struct, frozen=True, kw_only=True):
-    """Where bytes go and how they are signed.
+    """An upstream: its origin, its paths by dialect, its keys and its quirks.
 
     Attributes:
-        base_path: What the targets begin with of requests that are in no dialect; no trailing slash.
-        paths: Below which path each dialect is spoken; their names, in the order in which they are translated into.
-        genai_name: The conventions' word for it (`gen_ai.provider.name`).
-        prefixes: What a model's name begins with to be sent here; it is taken off.
+        base_path: The prefix of targets of requests in no dialect, without a trailing slash.
+        paths: The path of each dialect, in the order in which they are preferred for translation.
+        genai_name: Its value of `gen_ai.provider.name` in the OpenTelemetry conventions.
+        prefixes: Prefixes of model names that route here; they are removed.
         key: The configured key; it replaces the client's.
-        keys: Several of them, to be used in turn; `key` is the first.
-        key_name: What the key is called where there are several, for people.
-        environment_key: The environment's key, used where the client brought none.
-        key_sent: How a key of ours is sent, `key_sent_to` where that differs by dialect.
-        takes_client_keys: Whether a key the client brought is passed on.
+        keys: All configured keys, used in turn; `key` is the first.
+        key_name: The name of the key if there are several, for people.
+        environment_key: The environment's key, used if the client sent none.
+        key_sent: How the gateway's key is sent; `key_sent_to` by dialect if that differs.
+        takes_client_keys: Whether a client's key is forwarded.
         as_built_in: Whether it is a built-in one at its built-in address.
-        loose: Whether the configured address says no version: a request's own path says whether there is one.
+        loose: Whether the configured base URL has no version; the request's own path has it, if any.
         set_up: Whether it can be reached without a key, since the configuration names it.
-        recovers: Whether its errors may have the answer in them, as Groq's do.
+        recovers: Whether its errors may contain the response, as Groq's do.
         quirks: How its chat completions differ from OpenAI's.
-        only_target: Where a request is sent whatever its path: it has named a URL of its own.
+        only_target: The target of all requests, if a request has named an upstream URL of its own.
 
     """
 
@@ -104,7 +104,7 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     @property
     def dialects(self) -> tuple[str, ...]:
-        """What it speaks."""
+        """The names of its dialects."""
         return tuple(self.paths)
 
     @property
@@ -116,25 +116,25 @@ class Provider(Struct, frozen=True, kw_only=True):
         return f"{origin.scheme}://{host}" if usual else f"{origin.scheme}://{origin}"
 
     def claims(self, model: str) -> bool:
-        """Whether a model's name, as its maker calls it, is one of this provider's own."""
+        """Whether a model's name without a prefix is one of this provider's own."""
         return model.startswith(self.names) and not model.startswith(self.others)
 
     @property
     def authority(self) -> str:
-        """The host as requests name it: with its port where that is not the usual one."""
+        """The value of the Host header: with its port unless it is the scheme's default."""
         return self.url.partition("://")[2]
 
     def signs(self, dialect: str | None) -> bool:
-        """Whether a request of this dialect that shows no key is shown a cloud's credentials."""
+        """Whether a request in this dialect without a key is sent with a cloud's credentials."""
         return self.shown(dialect) in {"sigv4", "google"}
 
     def shown(self, dialect: str | None) -> KeySent:
-        """Return how it is shown a key by a request of this dialect."""
+        """Return how a key is sent with a request in this dialect."""
         return self.key_sent_to.get(dialect or "", self.key_sent)
 
 
 def demo(base_url: str) -> Provider:
-    """Return the provider inside the gateway, listening at `base_url`; it is shown no key."""
+    """Return the provider inside the gateway, listening at `base_url`; no key is sent to it."""
     origin, base_path = Origin.from_url(base_url)
     return Provider(
         name="demo",
@@ -149,7 +149,7 @@ def demo(base_url: str) -> Provider:
 
 
 def build(config: Config, environ: Mapping[str, str], ours: Collection[str] = ()) -> dict[str, Provider]:
-    """Return all providers by name. `ours` are this gateway's own URLs, which are nobody else's. Raises ConfigError."""
+    """Return all providers by name. `ours` are this gateway's own URLs, which name no provider. Raises ConfigError."""
     known = {name: value for name, value in environ.items() if name not in _CLIENTS_OWN}
     providers = {}
     for name, entry in CATALOG.items():
@@ -167,7 +167,7 @@ def build(config: Config, environ: Mapping[str, str], ours: Collection[str] = ()
 def _known(
     entry: Entry, configured: Settings | None, environ: Mapping[str, str], ours: Collection[str]
 ) -> Provider | None:
-    """Return a known provider; None where nobody says where it is (Azure's and Vertex's have no usual place)."""
+    """Return a built-in provider; None if its URL is unknown (Azure's and Vertex's have no default)."""
     settings = configured or Settings()
     if settings.base_url is not None:
         origin, base_path = _parsed(f"$.providers.{entry.name}.base_url", settings.base_url)
@@ -210,7 +210,7 @@ def _known(
 def _custom(name: str, settings: Settings) -> Provider:
     where = f"$.providers.{name}"
     if settings.base_url is None:
-        raise ConfigError(f"{where}: base_url is missing; say where its requests go: http://127.0.0.1:9000/v1")
+        raise ConfigError(f"{where}: base_url is missing; set the URL of its API, as in http://127.0.0.1:9000/v1")
     origin, base_path = _parsed(f"{where}.base_url", settings.base_url)
     dialects = _spoken(settings) or OPENAI[:1]
     anthropic = set(dialects) <= set(ANTHROPIC)
@@ -234,8 +234,8 @@ def _custom(name: str, settings: Settings) -> Provider:
 
 
 def _spoken(settings: Settings) -> tuple[str, ...]:
-    said = settings.dialect
-    return (said,) if isinstance(said, str) else tuple(said or ())
+    listed = settings.dialect
+    return (listed,) if isinstance(listed, str) else tuple(listed or ())
 
 
 def _parsed(where: str, base_url: str) -> tuple[Origin, str]:
@@ -248,46 +248,46 @@ def _parsed(where: str, base_url: str) -> tuple[Origin, str]:
 def _urls(entry: Entry, environ: Mapping[str, str], ours: Collection[str] = ()) -> dict[str, str]:
     try:
         return urls(entry, environ, ours)
-    except ValueError:  # its text may have a part of what was set
+    except ValueError:  # its text may repeat a secret
         raise ConfigError(f"OLLAMA_HOST, for the provider {entry.name!r}, is no host or URL") from None
 
 
 def _keys(name: str, settings: Settings) -> tuple[str, ...]:
-    """Return the configured keys, each once; empty ones are none."""
-    said = {f"$.providers.{name}.api_key": settings.api_key}
-    said |= {f"$.providers.{name}.api_keys[{index}]": key for index, key in enumerate(settings.api_keys)}
-    return tuple(dict.fromkeys(key for where, each in said.items() if (key := key_of(where, each)) is not None))
+    """Return the configured keys without duplicates and empty ones."""
+    given = {f"$.providers.{name}.api_key": settings.api_key}
+    given |= {f"$.providers.{name}.api_keys[{index}]": key for index, key in enumerate(settings.api_keys)}
+    return tuple(dict.fromkeys(key for path, each in given.items() if (key := key_of(path, each)) is not None))
 
 
-def key_of(where: str, key: str | None) -> str | None:
-    """Return a key without the white space that comes with it out of a file; None for an empty one."""
+def key_of(path: str, key: str | None) -> str | None:
+    """Return a key without surrounding white space, None for an empty one. Raises ConfigError, naming its `path`."""
     key = key.strip() if key else None
     if key and _UNSENDABLE.search(key):
-        raise ConfigError(f"{where}: a key cannot have control characters, or others than Latin-1; it was read wrong")
+        raise ConfigError(f"{path}: a key cannot have control characters, or others than Latin-1; it was read wrong")
     return key or None
 
 
 def _headers(name: str, settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Return the configured headers, which can be sent as they are."""
+    """Return the configured headers. Raises ConfigError for one that cannot be sent."""
     for header, value in settings.headers.items():
         where = f"$.providers.{name}.headers"
         if not _TOKEN.fullmatch(header):
             raise ConfigError(f"{where}: {header!r} is no name of a header")
         if header.lower() in _FRAMING:
-            raise ConfigError(f"{where}.{header}: it speaks of one connection or body, and is written for each")
+            raise ConfigError(f"{where}.{header}: it describes one connection or body, and is set for each")
         if _UNSENDABLE.search(value):
             raise ConfigError(f"{where}.{header}: a value cannot have control characters, or others than Latin-1")
     return tuple((header, value.strip()) for header, value in settings.headers.items())
 
 
 def _moved(entry: Entry, base_path: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return where a known provider's dialects are spoken below a base URL of one's own.
+    """Return the paths of a built-in provider's dialects below a configured base URL.
 
-    One that ends like one of the entry's own paths says where the others are too: Ollama's `/v1` has `/api` beside it.
+    If it ends with the path of one of them it locates the others too: Ollama's `/v1` has `/api` beside it.
     """
     own = dict(entry.dialects)
     if any("{" in path for path in own.values()):
-        if "/projects/" in base_path:  # the whole of the first one's
+        if "/projects/" in base_path:  # the whole path of the first dialect
             return {next(iter(own)): base_path}
         own = {dialect: urlsplit(url).path for dialect, url in _urls(entry, environ).items()}
         if not own:
@@ -302,7 +302,7 @@ def _moved(entry: Entry, base_path: str, environ: Mapping[str, str]) -> dict[str
 
 
 def _below(base_path: str, usual: str) -> str:
-    """Return where a dialect is spoken below a base URL's path, which says the whole of it where it has a version."""
+    """Return a dialect's path below a base URL, which is the whole path if it has a version."""
     return base_path if not usual or _versioned(base_path) else base_path.removesuffix(usual) + usual
 
 

@@ -1,6 +1,6 @@
-"""What shows who asks and is good for minutes only, so that it is added when a request is sent: AWS's and Google's.
+"""Signing requests with AWS's and Google's credentials, which are valid for minutes and thus added to each attempt.
 
-Effects are here, the signature itself is `providers.sigv4`, pure.
+I/O is here; the signature itself is pure (`providers.auth.sigv4`).
 """
 
 import re
@@ -17,12 +17,12 @@ from gateway.proxy.headers import lower
 from gateway.proxy.upstream import Request
 
 _DEFAULT_REGION = "us-east-1"
-# A host of AWS's says its region, which a signature must agree with; that of a private endpoint has one too.
+# The region in a host of AWS's, private endpoints included, which the signature must have too.
 _REGION = re.compile(r"(?:^|\.)bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.|api\.)?(?:amazonaws\.com|aws$)")
 
 
 class CloudSigner:
-    """Shows one worker's requests to the clouds. `clock` gives Unix times."""
+    """Signs the requests of one worker. `clock` returns Unix times."""
 
     def __init__(self, client: Client, environ: Mapping[str, str], clock: Callable[[], float]) -> None:
         self._aws = AwsCredentials(environ)
@@ -34,13 +34,13 @@ class CloudSigner:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What was shown last, so that no text of ours repeats it."""
-        kept = self._credential
-        of_aws = (kept.secret_key, kept.token) if isinstance(kept, Credentials) else (kept.token,) if kept else ()
+        """The secrets that were sent last, to be redacted from messages."""
+        last = self._credential
+        of_aws = (last.secret_key, last.token) if isinstance(last, Credentials) else (last.token,) if last else ()
         return tuple(each for each in (*of_aws, self._token) if each)
 
     async def signed(self, provider: Provider, dialect: str | None, request: Request) -> Request:
-        """Return the request with what shows who asks. Raises ExchangeError where nothing does."""
+        """Return the request with its authorization. Raises ExchangeError if there are no credentials."""
         if provider.shown(dialect) == "google":
             return await self._with_token(request)
         now = self._clock()
@@ -61,7 +61,7 @@ class CloudSigner:
         return structs.replace(request, headers=tuple(headers))
 
     async def _with_token(self, request: Request) -> Request:
-        """Add Google's token."""
+        """Add Google's token, and the project that is billed."""
         self._token = token = await self._google.get(self._clock())
         headers = [*request.headers, (b"Authorization", b"Bearer " + token.encode())]
         quota = self._google.quota_project
@@ -70,15 +70,15 @@ class CloudSigner:
         return structs.replace(request, headers=tuple(headers))
 
     def refused(self, request: Request, response: Response) -> None:
-        """Look for credentials anew where those that a request was sent with are not taken any more.
+        """Refresh the credentials of a refused request, if they are still the current ones.
 
-        Who may not use a model is told so by AWS with the same status: then they are good.
+        AWS answers with the same status if they may not use a model: then they are good.
         """
         shown = next((value for name, value in request.headers if name == b"Authorization"), b"").decode("latin-1")
         if response.status == 401 and self._token is not None and self._token in shown:
             self._google.forget(self._token)
-        kept = self._credential
-        if kept is None or lower(response.headers).get("x-amzn-errortype", "").startswith("AccessDenied"):
+        last = self._credential
+        if last is None or lower(response.headers).get("x-amzn-errortype", "").startswith("AccessDenied"):
             return
-        if (kept.access_key if isinstance(kept, Credentials) else kept.token) in shown:
-            self._aws.forget(kept)
+        if (last.access_key if isinstance(last, Credentials) else last.token) in shown:
+            self._aws.forget(last)

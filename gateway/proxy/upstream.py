@@ -1,4 +1,4 @@
-"""Open one upstream response: the only place that talks to a provider, and where network errors become ours."""
+"""One request to a provider: signing, sending, deadlines, and network errors translated to `ExchangeError`."""
 
 from time import monotonic
 from typing import Protocol
@@ -33,7 +33,7 @@ _KINDS: dict[type[WireError], Kind] = {
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What is sent upstream; the same for each attempt."""
+    """A request to an upstream, the same for each attempt."""
 
     method: bytes
     target: bytes
@@ -42,15 +42,15 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Waits(Protocol):
-    """Adds up the seconds spent waiting for others."""
+    """A counter of the seconds spent waiting for I/O."""
 
     waited: float
 
 
 class Deadlines(Struct, frozen=True, kw_only=True):
-    """Seconds. `total` runs from the moment the request is out to the response's last byte, and bounds the others.
+    """Seconds. `total` runs from the end of the request to the end of the response, and bounds the others.
 
-    `total_setting`: where `total` is set, for people.
+    `total_setting`: the path of the setting of `total`, for people.
     """
 
     connect: float
@@ -60,7 +60,7 @@ class Deadlines(Struct, frozen=True, kw_only=True):
     total_setting: str
 
     def fired(self, error: WireError) -> tuple[float, str] | None:
-        """Return the seconds that ran out and the setting they come from; None where it was not the time."""
+        """Return the seconds and the setting of the deadline that an error is about; None for other errors."""
         match error:
             case ConnectTimeout():
                 seconds, setting = self.connect, "$.timeouts.connect"
@@ -74,25 +74,25 @@ class Deadlines(Struct, frozen=True, kw_only=True):
 
 
 class Signer(Protocol):
-    """Signs requests to providers that want it, at the moment they are sent."""
+    """Signs requests when they are sent."""
 
     async def signed(self, provider: Provider, dialect: str | None, request: Request) -> Request:
-        """Return the request with what shows who asks. Raises ExchangeError where nothing does."""
+        """Return the request with its authorization. Raises ExchangeError if there are no credentials."""
 
     def refused(self, request: Request, response: Response) -> None:
-        """Take note that a request that was signed was refused."""
+        """Handle the refusal of a signed request."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What is signed with, so that no text of ours repeats it."""
+        """The secrets in use, to be redacted from messages."""
 
 
 async def open_response(
     client: Client, signer: Signer, route: Route, request: Request, deadlines: Deadlines
 ) -> Response:
-    """Send the request and return the response once its head is here. Raises ExchangeError."""
+    """Send a request and return the response once its head is read. Raises ExchangeError."""
     provider = route.provider
-    signs = provider.signs(route.upstream_dialect) and not _shows_a_key(request)
+    signs = provider.signs(route.upstream_dialect) and not _has_key(request)
     if signs:
         request = await signer.signed(provider, route.upstream_dialect, request)
     try:
@@ -113,32 +113,32 @@ async def open_response(
         ) from error
     if response.status == 101:
         response.abort()
-        unasked = BadResponse(f"{provider.origin}: switched protocols, which it was not asked to")
+        unasked = BadResponse(f"{provider.origin}: switched protocols without a request to")
         raise failed(unasked, provider, deadlines)
     if signs and response.status in {401, 403}:
         signer.refused(request, response)
     return response
 
 
-def _shows_a_key(request: Request) -> bool:
+def _has_key(request: Request) -> bool:
     query = request.target.decode("latin-1").partition("?")[2]
     return any(name.lower() in KEY_HEADERS for name, _ in request.headers) or bool(urls.keys_in(query))
 
 
 class Body:
-    """The body of one upstream response, read within the attempt's deadlines. Every read raises ExchangeError."""
+    """The body of one upstream response, read within the attempt's deadlines. Reads raise ExchangeError."""
 
     def __init__(self, response: Response, provider: Provider, deadlines: Deadlines, waits: Waits) -> None:
         self.response = response
         self._provider = provider
         self._deadlines = deadlines
-        # An answer may come before the whole request is out.
+        # A response may come before the end of the request.
         self._ends_at = (response.sent_at or monotonic()) + deadlines.total
         self._waits = waits
         self._read_back = b""
 
     async def read(self) -> bytes:
-        """Return what has arrived, waiting for a byte; b"" at the end."""
+        """Return the buffered bytes, waiting for one; b"" at the end."""
         if self._read_back:
             data, self._read_back = self._read_back, b""
             return data
@@ -161,7 +161,7 @@ class Body:
             self._waits.waited += monotonic() - before
 
     async def whole(self, limit: int) -> bytes | None:
-        """Return the whole body, or None where it has more than `limit` bytes: then it is still there to be read."""
+        """Return the whole body, or None if it has more than `limit` bytes: then `read` returns them."""
         data = bytearray()
         while not self.complete:
             data += await self.read()
@@ -172,7 +172,7 @@ class Body:
 
     @property
     def complete(self) -> bool:
-        """Whether the whole body has been handed out."""
+        """Whether the whole body has been read."""
         return self.response.complete and not self._read_back
 
     @property
@@ -182,11 +182,11 @@ class Body:
 
 
 def failed(error: WireError, provider: Provider, deadlines: Deadlines) -> ExchangeError:
-    """Return what an error of the wire is in our taxonomy, naming the upstream and the setting."""
-    said, setting = str(error), f"$.providers.{provider.name}.base_url"
+    """Return a network error as ExchangeError, naming the upstream and the setting."""
+    text, setting = str(error), f"$.providers.{provider.name}.base_url"
     if (fired := deadlines.fired(error)) is not None:
         seconds, setting = fired
-        if not isinstance(error, ConnectTimeout):  # which says it itself
-            said = f"{said} ({seconds:g} s)"
+        if not isinstance(error, ConnectTimeout):  # whose text has the seconds
+            text = f"{text} ({seconds:g} s)"
     kind = _KINDS.get(type(error), Kind.GENERIC)
-    return ExchangeError(kind, f"The provider {provider.name!r} failed: {said} (setting: {setting}).")
+    return ExchangeError(kind, f"The provider {provider.name!r} failed: {text} (setting: {setting}).")

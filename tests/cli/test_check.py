@@ -162,11 +162,11 @@ CANNOT = {
         "[providers.a]\nbase_url = 'http://x'\nprefix = 'p/'\n[providers.b]\nbase_url = 'http://y'\nprefix = 'p/'",
         "$.providers.b.prefix 'p/' is also the prefix of $.providers.a",
     ),
-    "no base_url": ("[providers.a]\nprefix = 'a/'", "$.providers.a: base_url is missing; say where its requests go"),
+    "no base_url": ("[providers.a]\nprefix = 'a/'", "$.providers.a: base_url is missing; set the URL of its API"),
     "a reserved name": ("[providers.demo]\nbase_url = 'http://x'", "$.providers.demo: the name is taken"),
     "a path's name": (
         "[providers.models]\nbase_url = 'http://x'",
-        "$.providers.models: requests for an API's own path",
+        "$.providers.models: paths of an API begin with it",
     ),
     "no such file": (None, ""),
 }

@@ -1,7 +1,7 @@
-"""AWS's Signature Version 4: how a request to Bedrock, or to the services that give credentials, is signed. Pure.
+"""AWS's Signature Version 4 for requests to Bedrock. Pure.
 
-Source: the Signature Version 4 pages of the IAM user guide. The signature is over the bytes that are sent, so a path or
-a query is signed with the escapes it has.
+The signature is over the bytes that are sent: a path or a query is signed with the escapes it has. It is held to
+botocore's by a test. Source: the Signature Version 4 pages of the IAM user guide.
 """
 
 import hmac
@@ -14,14 +14,14 @@ from msgspec import Struct
 
 Headers = list[tuple[bytes, bytes]]
 
-# Written anew, or of an earlier signature.
+# Replaced, or of an earlier signature.
 _REPLACED = frozenset({b"authorization", b"date", b"x-amz-content-sha256", b"x-amz-date", b"x-amz-security-token"})
-# What may change on the way is not signed.
+# Headers that proxies may change are not signed.
 _UNSIGNED = frozenset({b"connection", b"expect", b"transfer-encoding", b"user-agent", b"x-amzn-trace-id"})
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
-    """Who signs. `expires` is a Unix time, None for those that last."""
+    """An access key. `expires` is a Unix time, None if it does not expire."""
 
     access_key: str
     secret_key: str
@@ -29,7 +29,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
     expires: float | None = None
 
     def __repr__(self) -> str:
-        """Name the key's id only: the rest is secret."""
+        """Show the key's id only: the rest is secret."""
         return f"<Credentials {self.access_key}>"
 
 
@@ -48,7 +48,7 @@ def sign(
 ) -> Headers:
     """Return the headers to send: those given, with the time, the session's token and the signature.
 
-    `host` is what the Host header will be; `path` and `query` (without `?`) are as they are sent; `now` is Unix time.
+    `host` is the value of the Host header; `path` and `query` (without `?`) are as sent; `now` is a Unix time.
     """
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     sent = [(name, value) for name, value in headers if name.lower() not in _REPLACED]
@@ -82,7 +82,7 @@ def sign(
 
 
 def _signed(headers: Headers, host: str) -> dict[bytes, bytes]:
-    """Return the headers to sign by their lower-case names, in order; those of one name are one, with commas."""
+    """Return the headers to sign by lower-case name, in order; the values of one name are joined by commas."""
     values: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         if (lowered := name.lower()) not in _UNSIGNED:
@@ -93,17 +93,17 @@ def _signed(headers: Headers, host: str) -> dict[bytes, bytes]:
 
 def _normal(path: str) -> str:
     """Return a path without empty and dot segments."""
-    kept: list[str] = []
+    segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
-            del kept[-1:]
+            del segments[-1:]
         elif segment and segment != ".":
-            kept.append(segment)
-    slash = "/" if kept and path.endswith("/") else ""
-    return f"/{'/'.join(kept)}{slash}"
+            segments.append(segment)
+    slash = "/" if segments and path.endswith("/") else ""
+    return f"/{'/'.join(segments)}{slash}"
 
 
 def _sorted(query: str) -> str:
-    """Return a query with its pairs in order; what has no `=` gets one."""
+    """Return a query with its pairs sorted, each with a `=`."""
     pairs = [pair.partition("=") for pair in query.split("&")] if query else []
     return "&".join(f"{name}={value}" for name, value in sorted((name, value) for name, _, value in pairs))

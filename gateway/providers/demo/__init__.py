@@ -1,1 +1,1 @@
-"""TODO gateway/providers/demo."""
+"""The demo provider: an upstream inside the gateway, which works offline and without a key."""

@@ -1,4 +1,4 @@
-"""What the demo provider says, in the shapes of both APIs. Pure: the same request gives the same reply."""
+"""The demo provider's responses, in the shapes of OpenAI's and Anthropic's APIs. Pure and deterministic."""
 
 import base64
 import random
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """One answer, in no API's shape yet. `tool`: a call of (name, arguments as JSON) instead of text."""
+    """One response, in no API's shape yet. `tool`: a call (name, arguments as JSON) instead of text."""
 
     ident: str
     model: str
@@ -32,19 +32,19 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     @property
     def pieces(self) -> list[str]:
-        """The text as a stream brings it, a word at a time."""
+        """The text in pieces for a stream, one word each."""
         words = self.text.split(" ")
         return [word + " " for word in words[:-1]] + words[-1:]
 
 
-def reply_to(body: Json, model: str) -> Reply:
-    """Make up the answer to a request of any of the APIs."""
+def generate(body: Json, model: str) -> Reply:
+    """Return the reply to a request of any of the APIs."""
     messages = _messages(body)
-    asked = _text(messages[-1].get("content")) if messages else ""
+    prompt = _text(messages[-1].get("content")) if messages else ""
     rng = random.Random(repr(messages))
-    tool = _tool_call(body, messages, asked)
+    tool = _tool_call(body, messages, prompt)
     if model == "echo":
-        text = asked or "(nothing to repeat)"
+        text = prompt or "(nothing to repeat)"
     else:
         text = " ".join(rng.choice(_WORDS) for _ in range(rng.randint(8, 24))).capitalize() + "."
     thinks = model == "reasoning"
@@ -75,24 +75,24 @@ def _text(content: Any) -> str:
     return ""
 
 
-def _tool_call(body: Json, messages: list[Json], asked: str) -> tuple[str, str] | None:
-    """Call an offered tool when the last user message speaks of one; after its result, answer."""
+def _tool_call(body: Json, messages: list[Json], prompt: str) -> tuple[str, str] | None:
+    """Return a call of an offered tool if the last user message names one or "tool"; None after its result."""
     if not messages or messages[-1].get("role") != "user" or "tool_result" in str(messages[-1].get("content")):
         return None
     for tool in body.get("tools") or ():
         function = tool.get("function") or tool
         name = function.get("name", "")
-        if name and ("tool" in asked.lower() or name in asked):
+        if name and ("tool" in prompt.lower() or name in prompt):
             schema = function.get("parameters") or function.get("input_schema") or {}
-            made_up = {"integer": 7, "number": 2.5, "boolean": True, "array": [], "object": {}}
+            values = {"integer": 7, "number": 2.5, "boolean": True, "array": [], "object": {}}
             properties = schema.get("properties") or {}
-            arguments = {key: made_up.get(value.get("type"), "Lisbon") for key, value in properties.items()}
+            arguments = {key: values.get(value.get("type"), "Lisbon") for key, value in properties.items()}
             return name, msgspec.json.encode(arguments).decode()
     return None
 
 
 def chat(reply: Reply) -> Json:
-    """Return a whole chat completion."""
+    """Return a chat completion."""
     message: Json = {"role": "assistant", "content": None if reply.tool else reply.text, "refusal": None}
     if reply.tool:
         message["tool_calls"] = [_chat_call(reply)]
@@ -124,7 +124,7 @@ def _chat_usage(reply: Reply) -> Json:
 
 
 def chat_events(reply: Reply, *, usage: bool) -> Iterator[Json | str]:
-    """Give the chunks of a streamed chat completion, and the word that ends it."""
+    """Yield the chunks of a streamed chat completion, then `[DONE]`."""
 
     def chunk(delta: Json, finish_reason: str | None = None) -> Json:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -156,7 +156,7 @@ def _halves(text: str) -> tuple[str, str]:
 
 
 def completion(reply: Reply) -> Json:
-    """Return an older text completion."""
+    """Return a text completion of the legacy API."""
     return {
         "id": f"cmpl-{reply.ident}",
         "object": "text_completion",
@@ -219,14 +219,14 @@ def _item(reply: Reply) -> Json:
 
 
 def response_events(reply: Reply) -> Iterator[Json]:
-    """Give the events of a streamed response; each is named by its `type`."""
+    """Yield the events of a streamed response."""
     item = _item(reply)
-    begun: Json = {**item, "status": "in_progress"}
-    begun["arguments" if reply.tool else "content"] = "" if reply.tool else []
+    started: Json = {**item, "status": "in_progress"}
+    started["arguments" if reply.tool else "content"] = "" if reply.tool else []
     at: Json = {"item_id": item["id"], "output_index": 0}
     yield {"type": "response.created", "response": response(reply, "in_progress")}
     yield {"type": "response.in_progress", "response": response(reply, "in_progress")}
-    yield {"type": "response.output_item.added", "output_index": 0, "item": begun}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": started}
     if reply.tool:
         for piece in _halves(reply.tool[1]):
             yield {"type": "response.function_call_arguments.delta", **at, "delta": piece}
@@ -244,7 +244,7 @@ def response_events(reply: Reply) -> Iterator[Json]:
 
 
 def message(reply: Reply) -> Json:
-    """Return a whole message of Anthropic's API."""
+    """Return a message of Anthropic's API."""
     return {
         "id": f"msg_{reply.ident}",
         "type": "message",
@@ -274,13 +274,13 @@ def _message_usage(reply: Reply) -> Json:
 
 
 def message_events(reply: Reply) -> Iterator[Json]:
-    """Give the events of a streamed message; each is named by its `type`."""
-    begun = message(reply) | {
+    """Yield the events of a streamed message."""
+    started = message(reply) | {
         "content": [],
         "stop_reason": None,
         "usage": {**_message_usage(reply), "output_tokens": 1},
     }
-    yield {"type": "message_start", "message": begun}
+    yield {"type": "message_start", "message": started}
     if reply.tool:
         yield {"type": "content_block_start", "index": 0, "content_block": {**_block(reply), "input": {}}}
         deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in _halves(reply.tool[1])]
@@ -297,7 +297,7 @@ def message_events(reply: Reply) -> Iterator[Json]:
 
 
 def embeddings(body: Json, model: str) -> Json:
-    """Return small embeddings, as floats or base64 as asked."""
+    """Return embeddings of eight numbers, as floats or base64 by `encoding_format`."""
     given = body.get("input", "")
     texts = given if isinstance(given, list) else [given]
     data = []
@@ -305,8 +305,8 @@ def embeddings(body: Json, model: str) -> Json:
         rng = random.Random(repr(text))
         vector = [round(rng.uniform(-1, 1), 6) for _ in range(8)]
         as_text = base64.b64encode(struct.pack("<8f", *vector)).decode()
-        wanted = as_text if body.get("encoding_format") == "base64" else vector
-        data.append({"object": "embedding", "index": index, "embedding": wanted})
+        embedding = as_text if body.get("encoding_format") == "base64" else vector
+        data.append({"object": "embedding", "index": index, "embedding": embedding})
     tokens = max(1, sum(len(str(text)) for text in texts) // 4)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": f"demo-{model}-1", "usage": usage}

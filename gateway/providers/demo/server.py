@@ -1,7 +1,6 @@
-"""A provider inside the gateway, so that the first request works offline and with no key.
+"""The demo provider's HTTP server, on a port of its own, so that a request takes the whole path to it.
 
-It is an HTTP server like any other, on a port of its own, so that the whole path is used to reach it. What it does is
-said by the model's name; MODELS has them.
+The model's name selects its behaviour: see MODELS.
 """
 
 import asyncio
@@ -19,13 +18,13 @@ MODELS = {
     "chat": "a made-up answer, a word every few milliseconds when streamed; calls a tool when asked for one",
     "echo": "repeats the last message",
     "reasoning": "an answer with reasoning tokens",
-    "slow": "takes 1.5 s to its first byte",
-    "flaky": "answers 500 at first, then as chat",
+    "slow": "waits 1.5 s before the first byte",
+    "flaky": "answers 500 at first, then like chat",
     "error-500": "always answers 500",
-    "rate-limited": "answers 429 with Retry-After: 1 at first, then as chat",
+    "rate-limited": "answers 429 with Retry-After: 1 at first, then like chat",
     "rate-limited-always": "always answers 429, with Retry-After: 30",
-    "broken-stream": "breaks off in the middle of a stream",
-    "no-usage": "never says how many tokens it took",
+    "broken-stream": "closes the connection in the middle of a stream",
+    "no-usage": "never reports token usage",
     "embed": "embeddings of eight numbers",
 }
 _FAIL_FIRST = {"flaky", "rate-limited"}
@@ -57,7 +56,7 @@ class DemoProvider:
             await self._server.wait_closed()
 
     def connected(self, connection: "_Connection") -> None:
-        """Keep a connection in mind, so that it can be closed."""
+        """Remember a connection, to close it on stop."""
         self._connections.add(connection)
 
     def disconnected(self, connection: "_Connection") -> None:
@@ -65,7 +64,7 @@ class DemoProvider:
         self._connections.discard(connection)
 
     def fails_now(self, model: str, body: bytes) -> bool:
-        """Whether this request fails: every other time the same one comes, so that a retry succeeds."""
+        """Whether this request fails: every other time it is sent, so that a retry succeeds."""
         if model not in _FAIL_FIRST:
             return False
         if body in self._failed:
@@ -77,12 +76,12 @@ class DemoProvider:
         return True
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, at this server's pace."""
+        """Wait for `seconds`, scaled by the pace."""
         await asyncio.sleep(seconds * self._pace)
 
 
 class _Connection(asyncio.Protocol):
-    """One client connection; requests on it are answered one after the other."""
+    """One client connection; its requests are answered in order."""
 
     def __init__(self, provider: DemoProvider) -> None:
         self._provider = provider
@@ -145,7 +144,7 @@ class _Connection(asyncio.Protocol):
             known = ", ".join(f"demo/{name}" for name in MODELS)
             self._send(404, _error(path, "not_found_error", f"there is no model demo/{model}; there are {known}"))
         elif model == "error-500" or (failing and model == "flaky"):
-            self._send(500, _error(path, "api_error", "the demo provider fails, as it was asked to"))
+            self._send(500, _error(path, "api_error", "the demo provider fails, as this model does"))
         elif model == "rate-limited-always":
             self._send(429, _error(path, "rate_limit_error", "wait 30 seconds"), "Retry-After: 30\r\n")
         elif failing:
@@ -156,7 +155,7 @@ class _Connection(asyncio.Protocol):
             await self._succeed(path, body, model)
 
     async def _succeed(self, path: str, body: Json, model: str) -> None:
-        reply = replies.reply_to(body, model)
+        reply = replies.generate(body, model)
         usage = bool((body.get("stream_options") or {}).get("include_usage")) and model != "no-usage"
         whole: dict[str, Callable[[Reply], Json]] = {
             "/v1/chat/completions": replies.chat,
@@ -186,7 +185,7 @@ class _Connection(asyncio.Protocol):
         self._write(_head(status, f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n{headers}") + data)
 
     async def _stream(self, events: Iterable[Json | str], model: str) -> None:
-        """Send events a few milliseconds apart; those of a type are named by it, as both APIs do."""
+        """Send events a few milliseconds apart, each named by its type if it has one."""
         self._write(_head(200, "Content-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n"))
         for number, event in enumerate(events):
             if model == "broken-stream" and number == 5:
@@ -229,7 +228,7 @@ def _models() -> Json:
 
 
 def _error(path: str, kind: str, text: str) -> Json:
-    """Return an error as the API of this path says it."""
+    """Return an error in the shape of this path's API."""
     if path.startswith("/v1/messages"):
         return {"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_demo"}
     return {"error": {"message": text, "type": kind, "param": None, "code": kind}}

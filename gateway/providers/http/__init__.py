@@ -1,1 +1,1 @@
-"""TODO gateway/providers/http."""
+"""The upstream HTTP/1.1 client: connections, responses and errors."""

@@ -1,8 +1,12 @@
-"""The upstream client: one call sends a request on a kept or a new connection and returns the response.
+"""The upstream client: one call sends a request on an idle or a new connection and returns the response.
 
-`upstream` talks to providers through this and nothing else does. It keeps idle connections per origin, opens
-new ones and turns what the network says into the `WireError` tree; `connection` speaks HTTP on them. Bytes
-are as the caller gave them: headers keep order, case and duplicates, nothing is decompressed or followed.
+It pools idle connections by origin, opens new ones and raises the network's errors as `WireError`; `connection` speaks
+HTTP on them. Bytes are sent as given: headers keep order, case and duplicates, nothing is decompressed or followed.
+
+It exists because the client is the largest cost of a relay. Per request, on the reference machine and with aiohttp's
+server in front: 600 us of CPU with aiohttp's `ClientSession` (467 to 516 with every option that makes it faster),
+152 us with this client on raw transports and a C parser. It also gives the times that a span needs (sent, first byte,
+head) and bytes that are never changed.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ __all__ = [
 ]
 
 STALE_SECONDS: Final = 1.0
-"""How soon after a request a kept connection must end to be taken for one that had been closed before it."""
+"""Seconds after a request within which the end of a reused connection means that it was closed before it."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _FRAMING_LENGTHS: Final = frozenset(map(len, ("host", "content-length", "transfer-encoding")))
@@ -53,7 +57,7 @@ _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJK
 
 
 class Origin(NamedTuple):
-    """Where connections go: kept connections are shared within an origin."""
+    """The scheme, host and port of an upstream: idle connections are pooled by it."""
 
     scheme: Literal["http", "https"]
     host: str
@@ -63,14 +67,14 @@ class Origin(NamedTuple):
     def from_url(cls, url: str) -> tuple[Self, str]:
         """Split a base URL into its origin and its path, which has no slash at the end ("" for the root).
 
-        Raises ValueError, which repeats no more of it than the scheme and the host: it may have a password.
+        Raises ValueError, whose text has its scheme and host only: the URL may have a password.
         """
         try:
             parts = urlsplit(url)
             name, port = parts.hostname, parts.port
             host = "" if not name else name if name.isascii() else name.encode("idna").decode()
-        except ValueError:  # its text may have a part of the password
-            raise ValueError("not a URL: its host or its port is none") from None
+        except ValueError:  # its text may repeat the password
+            raise ValueError("not a URL: its host or its port is invalid") from None
         if parts.scheme not in ("http", "https") or not host:
             raise ValueError("not an http:// or https:// URL" + (f": {parts.scheme}://{host}" if host else ""))
         if parts.username is not None or parts.query or parts.fragment:
@@ -83,7 +87,7 @@ class Origin(NamedTuple):
 
 
 class Client:
-    """Every upstream connection of one event loop: unbounded in use, bounded when idle, newest used first."""
+    """The upstream connections of one event loop: unbounded in use, bounded when idle, the newest used first."""
 
     def __init__(
         self,
@@ -112,22 +116,22 @@ class Client:
     ) -> Response:
         """Send one request and return its response as soon as the final head is in.
 
-        Host and Content-Length are added when missing. ValueError, before anything is sent, when the parts
-        would not make one well-formed head. A cancelled call drops its connection.
+        Host and Content-Length are added if missing. Raises WireError, and ValueError before anything is sent if
+        the parts do not make one well-formed head. A cancelled call drops its connection.
         """
         head = request_head(origin, method, target, headers, len(body))
         head_only = method == b"HEAD"
-        connection = self._kept(origin)
+        connection = self._take_idle(origin)
         if connection is not None:
             began = time.monotonic()
             response = Response(connection, reused=True, connect_seconds=0.0)
             try:
                 await connection.exchange(response, head, body, head_only, first_byte_timeout)
             except ConnectionClosed:
-                # The upstream closed a kept connection while we wrote to it and did not take the request:
-                # sending it on a new one is no retry (browsers and proxies do the same). Once a byte came
-                # back, or when the end came too late to be that race, it may have been worked on: then the
-                # attempt has failed, and whether to try again is the retry policy's to say.
+                # The upstream closed an idle connection while the request was written, and did not read it: sending
+                # it on a new connection is no retry (browsers and proxies do the same). After a byte of response,
+                # or if the end came too late for that race, the request may have been processed: then the attempt
+                # has failed, and the retry policy decides.
                 if response.first_byte_at or time.monotonic() - began > STALE_SECONDS or self._closed:
                     raise
             else:
@@ -139,7 +143,7 @@ class Client:
         return response
 
     async def close(self) -> None:
-        """Drop every connection, those in use included, and return when the sockets are closed."""
+        """Drop every connection, including those in use, and return once the sockets are closed."""
         self._closed = True
         for connection in list(self._connections):
             connection.fail(ConnectionClosed, "the client was closed")
@@ -147,10 +151,10 @@ class Client:
 
     @property
     def connections(self) -> tuple[int, int]:
-        """How many connections there are, and how many of these are idle."""
+        """The number of connections, and how many of them are idle."""
         return len(self._connections), sum(map(len, self._idle.values()))
 
-    def _kept(self, origin: Origin) -> Connection | None:
+    def _take_idle(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
         return idle.pop() if idle else None
 
@@ -179,7 +183,7 @@ class Client:
                     ssl=tls,
                 )
         except TimeoutError as error:
-            # The kernel's own ETIMEDOUT is a TimeoutError too: to a reader of the error it is the same thing.
+            # The kernel's ETIMEDOUT is a TimeoutError too, and means the same.
             raise ConnectTimeout(f"{origin}: no connection within {seconds:g} s") from error
         except (OSError, UnicodeError) as error:
             raise ConnectFailed(f"{origin}: {error}", _connect_reason(error)) from error
@@ -207,11 +211,11 @@ def request_head(
     headers: Sequence[tuple[bytes, bytes]],
     length: int,
 ) -> bytes:
-    """Write the request line and headers; ValueError when they would not be one head with one framing."""
+    """Return the request line and headers. Raises ValueError if they are not one head with one framing."""
     host = declared = None
     for name, value in headers:
         if len(name) not in _FRAMING_LENGTHS:
-            continue  # most are none of the three, and this runs for every header of every request
+            continue  # this runs for every header of every request
         lowered = name.lower()
         if lowered == b"host":
             host = value
@@ -250,7 +254,7 @@ def _connect_reason(error: OSError | UnicodeError) -> Literal["dns", "refused", 
         return "dns"
     if isinstance(error, ssl.SSLError):
         return "tls"
-    # With several addresses asyncio joins their errors into one text.
+    # asyncio joins the errors of several addresses into one text.
     if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return "refused"
     return "network"

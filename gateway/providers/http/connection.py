@@ -1,9 +1,9 @@
 # ruff: noqa: D102 - the callbacks are documented by asyncio.Protocol and httptools
-"""One HTTP/1.1 connection to an upstream: bytes out, a response in, bounded both ways.
+"""One HTTP/1.1 connection to an upstream: bytes out, a response in, with back pressure both ways.
 
-The middle of the upstream client: `wire` chooses a connection, this module speaks on it and fills the
-`Response` that the caller reads. One exchange at a time; raw transports and a C parser, because this runs for
-every call and every chunk; bodies are never looked into.
+`client` chooses the connection, this module speaks on it and fills the `Response` that the caller reads: one exchange
+at a time. It uses raw transports and a C parser because it runs for every call and every chunk (the figures are in
+`client`); bodies are not parsed.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_FRAMING: Final = 64 * 1024
-"""Bytes of a response head, or of trailers and chunk extensions, accepted in one go."""
+"""The most bytes of a response head, or of trailers and chunk extensions between body bytes."""
 MAX_UNREAD: Final = 256 * 1024
-"""Body bytes held for a consumer that does not read, before the socket is left alone."""
+"""Body bytes buffered for a consumer that does not read, before reading from the socket pauses."""
 PIECE: Final = 64 * 1024
-"""Up to here head and body leave in one write; a larger body leaves in slices of this size."""
+"""Head and a body up to this size are written at once; a larger body in slices of this size."""
 _TOO_MUCH_FRAMING: Final = f"more than {MAX_FRAMING} bytes of head, trailers or chunk extensions"
 
 
 class Connection(asyncio.Protocol):
     """The asyncio protocol and the parser's callbacks for one socket.
 
-    `on_free` gets the connection when it may carry the next exchange, `on_gone` when it is of no more use.
+    `on_free` is called with the connection when it can carry the next exchange, `on_gone` when it is closed.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
     # the caller's side
 
     async def exchange(self, response: Response, head: bytes, body: bytes, head_only: bool, seconds: float) -> None:
-        """Send one request and return when the head of its response is in `response`."""
+        """Send one request and return once the head of its response is in `response`. Raises WireError."""
         self._response = response
         self.exchanges += 1
         self._headers = []
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._framing = 0
         self._first_byte_seconds = seconds
         if self._head_only:
-            # After a HEAD the parser still waits for the body that never comes: take a new one.
+            # After a HEAD the parser still waits for a body: use a new one.
             self._parser = httptools.HttpResponseParser(self)
         self._head_only = head_only
         transport = self._transport
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
             raise response.error
 
     def taken(self, response: Response) -> None:
-        """Go on after the consumer emptied the buffer: read more, or be free when that was all."""
+        """Continue after the consumer emptied the buffer: resume reading, or free the connection after the end."""
         if self._read_paused and self.usable:
             self._read_paused = False
             cast("asyncio.Transport", self._transport).resume_reading()
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
             self._release(response)
 
     def fail(self, kind: type[WireError], what: str) -> None:
-        """End the exchange with an error, if it has not ended, and the connection with it."""
+        """End an unfinished exchange with an error, and close the connection."""
         response, self._response = self._response, None
         if response is not None:
             response.connection = None
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
         self.drop()
 
     def drop(self) -> None:
-        """Close the socket without waiting for anything."""
+        """Close the socket without waiting."""
         self._unsent = None
         if self._timer is not None:
             self._timer.cancel()
@@ -138,10 +138,9 @@ class Connection(asyncio.Protocol):
         self._on_gone(self)
 
     def arm(self, seconds: float | None) -> None:
-        """Set the deadline of the present wait.
+        """Set the deadline of the current wait.
 
-        A timer is only made when none would fire before it: one then serves thousands of waits, which cost an
-        assignment each.
+        A timer is created only if none fires before it: one serves thousands of waits, at the cost of an assignment.
         """
         if seconds is None:
             self._deadline = inf
@@ -160,7 +159,7 @@ class Connection(asyncio.Protocol):
         self._timer = None
         response = self._response
         if self._deadline == inf or (response is not None and response.waiter is None):
-            return  # nobody waits; the next wait makes a timer
+            return  # no wait; the next one creates a timer
         left = self._deadline - time.monotonic()
         if left > 0.001:  # event loops round to milliseconds
             self._set_timer(self._deadline, left)
@@ -174,7 +173,7 @@ class Connection(asyncio.Protocol):
     def _release(self, response: Response) -> None:
         response.connection = None
         self._response = None
-        # An upload cut short by an early response leaves the stream in the middle of a request.
+        # After an early response to an unfinished upload the stream is in the middle of a request.
         if self._keep_alive and self._unsent is None and not self._write_paused and self.usable:
             self.arm(self._idle_seconds)
             self._on_free(self)
@@ -189,7 +188,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         response = self._response
         if response is None:
-            self.drop()  # an answer nobody asked for must not become the next one's
+            self.drop()  # an unsolicited response must not become that of the next request
             return
         if not response.first_byte_at:
             response.first_byte_at = time.monotonic()
@@ -222,9 +221,9 @@ class Connection(asyncio.Protocol):
         self._input_ended(exc)
 
     def _read_the_rest(self) -> None:
-        # An upstream that refuses an upload answers and resets. When a write meets the reset first, the loop closes
-        # the transport with the answer unread; until this callback returns the socket is still open. (Under TLS the
-        # bytes cannot be decrypted any more; there only reading before writing helps.)
+        # An upstream that refuses an upload responds and resets. If a write meets the reset first, the loop closes the
+        # transport with the response unread; until this callback returns the socket is still open. (With TLS the bytes
+        # can no longer be decrypted; there only reading before writing helps.)
         transport = cast("asyncio.Transport", self._transport)
         if transport.get_extra_info("ssl_object") is None:
             with suppress(OSError):
@@ -257,7 +256,7 @@ class Connection(asyncio.Protocol):
         if self._unsent is not None:
             response = self._response
             if response is not None and not response.head_at:
-                self.arm(self._first_byte_seconds)  # the upload moves: the upstream is not due yet
+                self.arm(self._first_byte_seconds)  # the upload progresses: no response is due yet
             self._send_more()
 
     def _send_more(self) -> None:
@@ -267,7 +266,7 @@ class Connection(asyncio.Protocol):
         transport.write(unsent[:PIECE])
         self._unsent = unsent = unsent[PIECE:] or None
         if unsent is not None:
-            # One slice per turn: an upstream that refuses the body is heard between two of them.
+            # One slice per turn of the loop: an early response is read between two of them.
             self.loop.call_soon(self._send_more)
         elif self._response is not None:
             self._response.sent_at = time.monotonic()
@@ -330,7 +329,7 @@ class Connection(asyncio.Protocol):
 
 
 def ends_with_the_connection(headers: Headers) -> bool:
-    """Whether only the end of the connection ends a body under these headers (RFC 9112, 6.3)."""
+    """Whether a body with these headers ends with the connection (RFC 9112, section 6.3)."""
     framing = {name.lower(): value.lower() for name, value in headers}
     codings = framing.get(b"transfer-encoding")
     if codings is not None:

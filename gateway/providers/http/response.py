@@ -1,7 +1,6 @@
-"""One upstream response as its reader sees it, and the errors that can end it.
+"""One upstream response, and the errors that can end it.
 
-The lowest third of the upstream client: `connection` fills a `Response` from the socket, the caller of `wire`
-reads it. Nothing here touches a socket.
+`connection` fills a `Response` from the socket, the caller of `client` reads it. No I/O.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class WireError(Exception):
-    """The upstream could not be reached or did not answer in whole; says the peer and what happened.
+    """The upstream could not be reached or its response is incomplete; the text names the peer and the cause.
 
     WireError
-    ├── ConnectFailed       nobody there: reason is dns, refused, tls or network
+    ├── ConnectFailed       no connection: reason is dns, refused, tls or network
     ├── ConnectTimeout
-    ├── FirstByteTimeout    the request went out, the response head did not come
-    ├── IdleTimeout         the body stopped coming
-    ├── ConnectionClosed    closed or reset before the response was whole
-    └── BadResponse         not HTTP, or not framed as it said
+    ├── FirstByteTimeout    the request was sent, no response head came
+    ├── IdleTimeout         no more of the body came
+    ├── ConnectionClosed    closed or reset before the end of the response
+    └── BadResponse         not HTTP, or with invalid framing
     """
 
 
-class ConnectFailed(WireError):  # noqa: N818 - read as outcomes, and all of one tree
-    """No connection: the name, the port, the certificate or the network is wrong."""
+class ConnectFailed(WireError):  # noqa: N818 - named for outcomes
+    """No connection: `reason` is about the name, the port, the certificate or the network."""
 
     def __init__(self, message: str, reason: Literal["dns", "refused", "tls", "network"]) -> None:
         super().__init__(message)
@@ -36,35 +35,35 @@ class ConnectFailed(WireError):  # noqa: N818 - read as outcomes, and all of one
 
 
 class ConnectTimeout(WireError):  # noqa: N818
-    """No connection within the time given, TLS included."""
+    """No connection in time, including TLS."""
 
 
 class FirstByteTimeout(WireError):  # noqa: N818
-    """No response head within the time given after the last request byte that could be sent."""
+    """No response head in time after the last request byte that could be sent."""
 
 
 class IdleTimeout(WireError):  # noqa: N818
-    """No body byte within the time given."""
+    """No body byte in time."""
 
 
 class ConnectionClosed(WireError):  # noqa: N818
-    """The connection ended before the response was whole."""
+    """The connection ended before the response did."""
 
 
 class BadResponse(WireError):  # noqa: N818
-    """What came back is not an HTTP/1.1 response."""
+    """The upstream sent something other than an HTTP/1.1 response."""
 
 
 class Source(Protocol):
-    """What a response needs of the connection under it."""
+    """The part of a connection that a response uses."""
 
     loop: asyncio.AbstractEventLoop
 
     def arm(self, seconds: float | None) -> None:
-        """Set the deadline of the present wait."""
+        """Set the deadline of the current wait."""
 
     def taken(self, response: Response) -> None:
-        """Go on after the reader emptied the buffer."""
+        """Continue after the reader emptied the buffer."""
 
     def fail(self, kind: type[WireError], what: str) -> None:
         """End the exchange with an error and drop the connection."""
@@ -73,9 +72,9 @@ class Source(Protocol):
 class Response:
     """One upstream response: the head at once, the body as it arrives.
 
-    Read it until `complete`, or `abort` it: until one of the two it holds its connection. Times are
-    `time.monotonic()`: the clock of `loop.time()`, which uvloop rounds to milliseconds; 0.0 is "not yet".
-    From `connection` on the attributes are the connection's side of the body, not the reader's.
+    Read it until `complete`, or `abort` it: until then it holds its connection. Times are `time.monotonic()` (the clock
+    of `loop.time()`, which uvloop rounds to milliseconds), 0.0 for "not yet". The attributes from `connection` on are
+    the connection's, not the reader's.
     """
 
     def __init__(self, connection: Source, *, reused: bool, connect_seconds: float) -> None:
@@ -96,11 +95,11 @@ class Response:
 
     @property
     def complete(self) -> bool:
-        """Whether the whole body has come and been handed out, so that nothing is left to read."""
+        """Whether the whole body has been read."""
         return self.ended and not self.chunks
 
     async def read(self, timeout: float | None) -> bytes:  # noqa: ASYNC109 - asyncio.timeout costs more than the read
-        """Return everything that has arrived, waiting for a byte when there is none; b"" at the end."""
+        """Return all buffered bytes, waiting for one if there is none; b"" at the end. Raises WireError."""
         if not self.chunks and not self.ended and self.connection is not None:
             await self.wait(self.connection, timeout)
         chunks = self.chunks
@@ -116,13 +115,13 @@ class Response:
         return data
 
     def abort(self) -> None:
-        """Drop the connection now, and what was not read; nothing happens when the response is complete."""
+        """Drop the connection and all unread bytes; a complete response is left as it is."""
         if self.connection is not None:
             self.chunks = []
             self.connection.fail(ConnectionClosed, "dropped before the response was whole")
 
     async def wait(self, connection: Source, seconds: float | None) -> None:
-        """Sleep until the connection has news for this response; a cancelled sleeper drops the connection."""
+        """Wait until the connection wakes this response; a cancelled wait drops the connection."""
         waiter = self.waiter = connection.loop.create_future()
         connection.arm(seconds)
         try:
@@ -133,7 +132,7 @@ class Response:
             raise
 
     def wake(self) -> None:
-        """Tell whoever waits that there is news."""
+        """Wake the reader."""
         waiter, self.waiter = self.waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -1,4 +1,4 @@
-"""Providers of models of their own. Data, with its source beside it."""
+"""Providers of models of their own: data, each with its source."""
 
 from gateway.providers.entry import CHAT, GENERATE_CONTENT, MESSAGES, RESPONSES, Entry
 from gateway.providers.quirks import MODES, Quirks
@@ -6,7 +6,7 @@ from gateway.providers.quirks import MODES, Quirks
 _SAMPLING = frozenset(
     {"temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs"}
 )
-# OpenAI, "Reasoning models": those that reason unless told not to refuse sampling; by pydantic-ai's table of them
+# OpenAI, "Reasoning models": those that reason by default refuse sampling parameters; by pydantic-ai's table of them
 # (profiles/openai.py), checked there against the API. openai 3.57 (types/chat) for `stop`, and
 # evalstate/fast-agent#279 for parallel calls.
 _REASONING = r"o\d|gpt-5(-(?!chat)|$)|gpt-5\.[56]|gpt-5\.[1-4]-(pro|chat)|gpt-5\.1-codex"
@@ -47,7 +47,7 @@ ANTHROPIC = Entry(
     names=("claude",),
 )
 
-# mistralai 3.7 (client/models): all fields that it does not name are refused (mistralai/platform-docs-public#7);
+# mistralai 3.7 (client/models): all fields that are not in them are refused (mistralai/platform-docs-public#7);
 # ids of tool calls (anomalyco/opencode#1680)
 MISTRAL = Entry(
     name="mistral",
@@ -95,8 +95,8 @@ GEMINI = Entry(
     quirks=Quirks(custom=False, max_tokens="max_tokens", developer=False),
 )
 
-# DeepSeek, "Create chat completion", "Anthropic API", "Responses API": no schema here (llm-exe/llm-exe#662), no role
-# developer (earendil-works/pi#1048), strict tools at another path; models that think take no forced tool
+# DeepSeek, "Create chat completion", "Anthropic API", "Responses API": no JSON schema (llm-exe/llm-exe#662), no role
+# developer (earendil-works/pi#1048), strict tools at another path; reasoning models take no forced tool
 # (pydantic-ai providers/deepseek.py)
 DEEPSEEK = Entry(
     name="deepseek",

@@ -1,11 +1,10 @@
-"""The table of all providers that are known, by name.
+"""The built-in providers by name, as data.
 
-Each has its source beside it: the provider's documentation, its own SDK where that says more, else a project that has
-met it. What none of them says is taken as the cautious reading: a role `system`, the older `max_tokens`.
+Each has its source beside it: the provider's documentation, its own SDK if that is more precise, else a project that
+uses it. If none of them documents a field the cautious reading is taken: a role `system`, the older `max_tokens`.
 """
 
-from gateway.providers import catalog_hosts as hosts
-from gateway.providers import catalog_makers as makers
+from gateway.providers.catalog import hosts, makers
 from gateway.providers.entry import Entry
 
 CATALOG: dict[str, Entry] = {

@@ -1,13 +1,13 @@
-"""Providers that host the models of others, or run them on this machine. Data, with its source beside it."""
+"""Providers that host models of other makers, or serve them on this machine: data, each with its source."""
 
-from gateway.providers.catalog_makers import OPENAI_QUIRKS
+from gateway.providers.catalog.makers import OPENAI_QUIRKS
 from gateway.providers.entry import CHAT, CONVERSE, GENERATE_CONTENT, MESSAGES, OLLAMA_CHAT, RESPONSES, Entry
 from gateway.providers.quirks import MODES, Quirks
 
-# The documentation says no more than that the API is OpenAI's: the cautious reading.
+# Documented as OpenAI's API and no more: the cautious reading.
 _PLAIN = Quirks(custom=False, max_tokens="max_tokens", developer=False)
-# vLLM, llama.cpp and LM Studio put messages into the model's own template; Qwen's and others refuse a second system
-# message, or one that is not the first (vllm-project/vllm#41114, ggml-org/llama.cpp#27367).
+# vLLM, llama.cpp and LM Studio fill the model's own chat template; Qwen's and others refuse a second system message,
+# or one that is not the first (vllm-project/vllm#41114, ggml-org/llama.cpp#27367).
 _TEMPLATED = Quirks(
     custom=False, max_tokens="max_tokens", developer=False, system="first", reasoning="reasoning_content"
 )
@@ -17,7 +17,7 @@ _UNFORCED = Quirks(
     developer=False,
     system="first",
     reasoning="reasoning_content",
-    tool_choice=MODES - {"tool"},  # by name none can be forced
+    tool_choice=MODES - {"tool"},  # none can be forced by its name
 )
 
 # botocore 1.44 (endpoint variables); AWS, "Amazon Bedrock endpoints", "Converse"
@@ -62,8 +62,8 @@ AZURE_OPENAI = Entry(
     quirks=OPENAI_QUIRKS,
 )
 
-# Groq, "OpenAI compatibility": 400 for these fields and for a message's name; groq 1.7 (types/chat). Reasoning is
-# taken back from some models' turns only (vercel/ai#8057).
+# Groq, "OpenAI compatibility": 400 for these fields and for a message's `name`; groq 1.7 (types/chat). Reasoning is
+# accepted in some models' turns only (vercel/ai#8057).
 GROQ = Entry(
     name="groq",
     genai_name="groq",
@@ -133,7 +133,7 @@ DEEPINFRA = Entry(
     quirks=Quirks(custom=False, max_tokens="max_tokens", developer=False, tool_choice=frozenset({"auto", "none"})),
 )
 
-# Anyscale, "Query a model": shared access ended in August 2024; the URL remains for who has an endpoint of their own
+# Anyscale, "Query a model": shared access ended in August 2024; the URL remains for private endpoints
 ANYSCALE = Entry(
     name="anyscale",
     genai_name="anyscale",
@@ -187,7 +187,7 @@ CEREBRAS = Entry(
     ),
 )
 
-# NVIDIA, "NIM API reference"; max_tokens, the role and strict by pi's table; a stream whose usage is asked for hangs
+# NVIDIA, "NIM API reference"; max_tokens, the role and strict by pi's table; a stream with include_usage hangs
 # (HKUDS/DeepTutor#420)
 NVIDIA = Entry(
     name="nvidia",
