@@ -36,7 +36,7 @@ MODES = frozenset({"auto", "none", "required", "tool"})
 
 
 class Quirks(Struct, frozen=True, kw_only=True):
-    """How a provider's chat completions differ; the defaults are OpenAI's.
+    """Differences of a provider's chat completions; the defaults are OpenAI's.
 
     Attributes:
         refuses: Fields, by OpenAI's names, for which the provider refuses a request, or which it ignores.

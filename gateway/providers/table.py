@@ -208,10 +208,10 @@ def _known(
 
 
 def _custom(name: str, settings: Settings) -> Provider:
-    where = f"$.providers.{name}"
+    path = f"$.providers.{name}"
     if settings.base_url is None:
-        raise ConfigError(f"{where}: base_url is missing; set the URL of its API, as in http://127.0.0.1:9000/v1")
-    origin, base_path = _parsed(f"{where}.base_url", settings.base_url)
+        raise ConfigError(f"{path}: base_url is missing; set the URL of its API, as in http://127.0.0.1:9000/v1")
+    origin, base_path = _parsed(f"{path}.base_url", settings.base_url)
     dialects = _spoken(settings) or OPENAI[:1]
     anthropic = set(dialects) <= set(ANTHROPIC)
     return Provider(
@@ -238,11 +238,11 @@ def _spoken(settings: Settings) -> tuple[str, ...]:
     return (listed,) if isinstance(listed, str) else tuple(listed or ())
 
 
-def _parsed(where: str, base_url: str) -> tuple[Origin, str]:
+def _parsed(path: str, base_url: str) -> tuple[Origin, str]:
     try:
         return Origin.from_url(base_url.strip())
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _urls(entry: Entry, environ: Mapping[str, str], ours: Collection[str] = ()) -> dict[str, str]:
@@ -270,13 +270,13 @@ def key_of(path: str, key: str | None) -> str | None:
 def _headers(name: str, settings: Settings) -> tuple[tuple[str, str], ...]:
     """Return the configured headers. Raises ConfigError for one that cannot be sent."""
     for header, value in settings.headers.items():
-        where = f"$.providers.{name}.headers"
+        path = f"$.providers.{name}.headers"
         if not _TOKEN.fullmatch(header):
-            raise ConfigError(f"{where}: {header!r} is no name of a header")
+            raise ConfigError(f"{path}: {header!r} is no name of a header")
         if header.lower() in _FRAMING:
-            raise ConfigError(f"{where}.{header}: it describes one connection or body, and is set for each")
+            raise ConfigError(f"{path}.{header}: it describes one connection or body, and is set for each")
         if _UNSENDABLE.search(value):
-            raise ConfigError(f"{where}.{header}: a value cannot have control characters, or others than Latin-1")
+            raise ConfigError(f"{path}.{header}: a value cannot have control characters, or others than Latin-1")
     return tuple((header, value.strip()) for header, value in settings.headers.items())
 
 

@@ -72,10 +72,10 @@ VERTEX = "https://aiplatform.googleapis.com/v1/projects/p/locations/global"
         *(
             (
                 "azure-openai",
-                {"AZURE_OPENAI_ENDPOINT": told},
+                {"AZURE_OPENAI_ENDPOINT": value},
                 {"openai-chat": f"{AZURE}/openai/v1", "openai-responses": f"{AZURE}/openai/v1"},
             )
-            for told in (AZURE, f"{AZURE}/", f"{AZURE}/openai/v1", f"{AZURE}/openai/v1/")
+            for value in (AZURE, f"{AZURE}/", f"{AZURE}/openai/v1", f"{AZURE}/openai/v1/")
         ),
         ("azure-openai", {}, {}),
         (
@@ -133,14 +133,14 @@ def test_every_base_url_variable_counts(entry: Entry) -> None:
     """Every variable of an entry replaces its base URL, and the dialects' paths stay the same."""
     needed = {"GOOGLE_CLOUD_PROJECT": "p", "AWS_REGION": "us-east-1"}
     for variable, stands_for in entry.base_url_variables:
-        told = f"http://127.0.0.1:99{urlsplit(entry.base_url).path}{stands_for}"
-        found = urls(entry, {**needed, variable: told})
+        value = f"http://127.0.0.1:99{urlsplit(entry.base_url).path}{stands_for}"
+        found = urls(entry, {**needed, variable: value})
         paths = {dialect: urlsplit(url).path for dialect, url in urls(entry, needed).items()}
         assert found == {dialect: f"http://127.0.0.1:99{path}" for dialect, path in paths.items()}
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("value", "expected"),
     [
         ("http://127.0.0.1:8080", "https://api.openai.com/v1"),
         ("http://127.0.0.1:8080/v1", "https://api.openai.com/v1"),
@@ -148,9 +148,9 @@ def test_every_base_url_variable_counts(entry: Entry) -> None:
         ("http://127.0.0.1:80801/v1", "http://127.0.0.1:80801/v1"),
     ],
 )
-def test_a_variable_that_names_the_gateway_is_ignored(told: str, expected: str) -> None:
+def test_a_variable_that_names_the_gateway_is_ignored(value: str, expected: str) -> None:
     """The variable that brings clients to the gateway does not make it its own provider."""
-    found = urls(CATALOG["openai"], {"OPENAI_BASE_URL": told}, ours=["http://127.0.0.1:8080/"])
+    found = urls(CATALOG["openai"], {"OPENAI_BASE_URL": value}, ours=["http://127.0.0.1:8080/"])
     assert found["openai-chat"] == expected
 
 
@@ -166,28 +166,28 @@ PORTS = st.one_of(st.just(""), st.integers(1, 65535).map(":{}".format))
 def test_ollamas_host_is_read_as_its_own_client_reads_it(scheme: str, host: str, port: str, path: str) -> None:
     """A host with or without a scheme, a port and a path gives the URL that Ollama's client makes of it."""
     assume(host or not scheme)
-    told = f"{scheme}{host}{port}{path}"
-    assert ollama_url(told) == _parse_host(told)
+    value = f"{scheme}{host}{port}{path}"
+    assert ollama_url(value) == _parse_host(value)
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("value", "expected"),
     [
         ("0.0.0.0", "http://127.0.0.1:11434"),
         ("http://0.0.0.0:8080", "http://127.0.0.1:8080"),
         ("[::]:8080", "http://[::1]:8080"),
     ],
 )
-def test_a_listening_address_of_ollama_is_called_at_this_machine(told: str, expected: str) -> None:
+def test_a_listening_address_of_ollama_is_called_at_this_machine(value: str, expected: str) -> None:
     """`OLLAMA_HOST` may tell the server to listen on all interfaces, which is no address to call."""
-    assert ollama_url(told) == expected
+    assert ollama_url(value) == expected
 
 
-@pytest.mark.parametrize("told", ["host:port", "http://[::1", "1.2.3.4:99999"])
-def test_an_invalid_host_is_an_error(told: str) -> None:
+@pytest.mark.parametrize("value", ["host:port", "http://[::1", "1.2.3.4:99999"])
+def test_an_invalid_host_is_an_error(value: str) -> None:
     """A value that names no host raises ValueError."""
     with pytest.raises(ValueError, match=r"."):
-        urls(CATALOG["ollama"], {"OLLAMA_HOST": told})
+        urls(CATALOG["ollama"], {"OLLAMA_HOST": value})
 
 
 @pytest.mark.parametrize(

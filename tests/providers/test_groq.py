@@ -93,7 +93,7 @@ def calls(answered: ChatResponse | None) -> list[tuple[str, Any]] | None:
     ],
 )
 def test_a_call_is_recovered(generated: str, expected: list[tuple[str, Any]]) -> None:
-    """What the model wrote as JSON, fenced, tagged or bare, is the call that it meant."""
+    """A call written as JSON, fenced, tagged or bare, is recovered."""
     assert calls(recovered(refusal(generated))) == expected
 
 
@@ -186,13 +186,13 @@ def test_a_recovered_call_is_what_the_client_awaits() -> None:
     ],
 )
 def test_a_recovered_call_can_be_written(generated: str, expected: Any) -> None:
-    """What is JSON to lenient decoders alone is mended, since it is written again, or is no call."""
+    """JSON that only lenient decoders accept is repaired when written again, or is no call."""
     assert calls(recovered(refusal(generated))) == (None if expected is None else [("add", expected)])
 
 
 @given(st.text() | st.text(alphabet='<>{}[]"`=/:,functiooladd-_ \n'))
 def test_nothing_that_is_generated_breaks_it(generated: str) -> None:
-    """Whatever a model wrote is a call that can be written, or none."""
+    """Any generated text is a call that can be written, or none."""
     answered = recovered(refusal(generated))
     assert calls(answered) != []
     msgspec.json.encode(answered)
@@ -200,5 +200,5 @@ def test_nothing_that_is_generated_breaks_it(generated: str) -> None:
 
 @given(st.binary())
 def test_no_bytes_break_it(body: bytes) -> None:
-    """Whatever came as the body is a call or none."""
+    """Any body is a call or none."""
     assert recovered(body) is None

@@ -98,7 +98,7 @@ EVERYTHING = ChatRequest(
 
 
 def test_openais_own_ways_change_nothing() -> None:
-    """Where a provider does all as OpenAI does, what is asked stays as it is."""
+    """For a provider without quirks a request stays as it is."""
     assert fitted(TAKES_REASONING, EVERYTHING) == (EVERYTHING, [])
 
 
@@ -133,7 +133,7 @@ def test_openais_own_ways_change_nothing() -> None:
     ],
 )
 def test_a_refused_field_is_not_said(field: str, asked: ChatRequest, *, lost: bool) -> None:
-    """What the provider refuses is taken out, and is named where it meant something."""
+    """Refused fields are dropped, and named unless they had their default value."""
     assert field in json.loads(written(Quirks(max_tokens="max_tokens"), asked))
     quirks = Quirks(refuses=frozenset({field}), max_tokens="max_tokens")
     fit, dropped = fitted(quirks, asked)
@@ -159,7 +159,7 @@ def test_what_is_not_refused_stays() -> None:
 
 
 def test_only_fields_that_are_known_are_taken() -> None:
-    """Of a provider's own and newer fields, one that names what it takes is told no others."""
+    """A provider that lists its fields gets no others of those that OpenAI or another provider added."""
     fit, dropped = fitted(replace(TAKES_REASONING, takes=frozenset({"service_tier", "documents"})), EVERYTHING)
     assert dropped == ["logit_bias", "store"]
     assert fit == replace(EVERYTHING, extra={CHAT: {"service_tier": "flex"}})
@@ -167,13 +167,13 @@ def test_only_fields_that_are_known_are_taken() -> None:
 
 @pytest.mark.parametrize(("model", "lost"), [("o3-mini", ["top_p"]), ("gpt-o3", []), (None, [])])
 def test_a_models_refusals_are_added(model: str | None, lost: list[str]) -> None:
-    """What some models refuse is left out for them, by what their names begin with."""
+    """Fields refused by some models are dropped for those whose names match."""
     quirks = Quirks(refuses_by_model=((r"o\d", frozenset({"top_p"})),))
     assert fitted(quirks, replace(ASKED, model=model, parameters={name.TOP_P: 0.5}))[1] == lost
 
 
 def test_a_developers_message_is_the_systems() -> None:
-    """Where there is no role developer its messages are the system's, and nothing is lost."""
+    """Without a role `developer` its messages get the role `system`, and nothing is lost."""
     asked = replace(ASKED, input_messages=[says("developer", "Be kind."), says("user", "Hi")])
     fit, dropped = fitted(Quirks(developer=False), asked)
     assert turns(fit) == [("system", ["Be kind."]), ("user", ["Hi"])]
@@ -181,7 +181,7 @@ def test_a_developers_message_is_the_systems() -> None:
 
 
 def test_a_users_name_is_put_into_the_text() -> None:
-    """Where a user's message has no name, its text begins with it."""
+    """If a user's message cannot have a `name`, its text begins with it."""
     fit, dropped = fitted(Quirks(names=frozenset()), replace(ASKED, input_messages=[NAMED, says("user", "Yes")]))
     assert turns(fit) == [("user", ["ada: Hi"]), ("user", ["Yes"])]
     assert [m.name for m in fit.input_messages] == [None, None]
@@ -189,7 +189,7 @@ def test_a_users_name_is_put_into_the_text() -> None:
 
 
 def test_an_assistants_name_is_named_as_lost() -> None:
-    """A name in the model's own words would be said by it again; it is left out instead."""
+    """An assistant's name is dropped: in the text the model would repeat it."""
     turn = says("assistant", "Hello", name="bob")
     fit, dropped = fitted(Quirks(names=frozenset({"user"})), replace(ASKED, input_messages=[NAMED, turn]))
     assert fit.input_messages == [NAMED, says("assistant", "Hello")]
@@ -197,7 +197,7 @@ def test_an_assistants_name_is_named_as_lost() -> None:
 
 
 def test_a_results_tool_is_known_by_its_call() -> None:
-    """Where a tool's message has no name it is left out without a word: the call has it."""
+    """If a tool's message cannot have a `name` it is dropped without being named: the call has it."""
     result = ToolCallResponse(id="1", name="add", response="3")
     asked = replace(ASKED, input_messages=[Message(role="tool", parts=[result])])
     fit, dropped = fitted(Quirks(names=frozenset({"user"})), asked)
@@ -298,7 +298,7 @@ def test_a_choice_of_tools_is_said_in_words_that_are_understood(
 
 
 def test_a_model_that_takes_no_forced_tool_is_left_its_choice() -> None:
-    """Where `tool_choice` is refused a forced tool is named as lost, no tools are shown for none, auto is unsaid."""
+    """If `tool_choice` is refused, a forced tool is named as dropped, `none` removes the tools, `auto` is omitted."""
     quirks = Quirks(refuses=frozenset({"tool_choice"}))
     asked = replace(ASKED, tools=[ADD], tool_choice=FORCED)
     assert fitted(quirks, asked) == (replace(asked, tool_choice=None), ["tool_choice"])
@@ -408,7 +408,7 @@ def test_fields_are_called_as_the_provider_calls_them() -> None:
 
 
 def test_a_body_that_needs_no_other_names_is_not_written_again() -> None:
-    """Where nothing is called otherwise the very bytes stay."""
+    """Without renamed fields the bytes stay the same."""
     asked = Written(body=b'{ "model": "m", "max_completion_tokens": 5 }', path="/chat/completions")
     assert renamed(Quirks(), asked) is asked
     assert json.loads(renamed(Quirks(), replace(asked, body=b'{"max_tokens": 5}')).body) == {"max_completion_tokens": 5}

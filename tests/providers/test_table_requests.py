@@ -1,4 +1,4 @@
-"""Where requests go and what they are signed with: keys, headers, names of models, dialects and timeouts."""
+"""The requests that a provider of the table receives: keys, headers, names of models, paths and timeouts."""
 
 import gzip
 import json
@@ -223,7 +223,7 @@ ASKED = b'{"model":"local/m","stream":true,"messages":[]}'
     [("", False), ("stream_usage = true\n", True), ("stream_usage = true\n[usage]\nask = false\n", False)],
 )
 async def test_usage_is_asked_for_where_a_provider_is_known_to_tell_it(upstream: Upstream, tmp_path, read, more, asks):
-    """Of a provider of the user's own that has to be said; the client sees no chunk that it did not ask for."""
+    """For a configured provider that is a setting; the client gets no chunk that it did not request."""
     upstream.answers(stream(events(read("chat_text.sse"))))
     async with InProcess(tmp_path / "data", local(upstream, more)) as gateway:
         answer = await post(gateway, "/v1/chat/completions", ASKED)
@@ -233,7 +233,7 @@ async def test_usage_is_asked_for_where_a_provider_is_known_to_tell_it(upstream:
 
 
 def test_a_built_in_provider_keeps_what_is_not_said():
-    """A base URL of one's own for `openai` leaves its dialects, prefix and usage; nothing is said of others."""
+    """A configured base URL for `openai` keeps its dialects, prefix and usage, and changes no other provider."""
     config = parse('[providers.openai]\nbase_url = "http://127.0.0.1:1/x"\n', {}, "t")
     changed, plain = build(config, {})["openai"], build(Config(), {})["openai"]
     assert (changed.origin.port, changed.base_path) == (1, "/x")

@@ -32,17 +32,17 @@ def _made(size: int) -> RSAPrivateKey:
 
 
 def key(size: int = 2048) -> RSAPrivateKey:
-    """Make a key, the same one for all tests."""
+    """Return a key, the same one for all tests."""
     return _made(size)
 
 
 def pem(size: int = 2048, form: PrivateFormat = PrivateFormat.PKCS8) -> str:
-    """Write it as Google's key files have it."""
+    """Return the key in PEM, as in Google's key files."""
     return key(size).private_bytes(Encoding.PEM, form, NoEncryption()).decode()
 
 
 def user(url: str, **more: Any) -> Json:
-    """Make what gcloud's login leaves."""
+    """Return the file of gcloud's login."""
     return {
         "type": "authorized_user",
         "client_id": "id.apps.googleusercontent.com",
@@ -53,7 +53,7 @@ def user(url: str, **more: Any) -> Json:
 
 
 def account(url: str, **more: Any) -> Json:
-    """Make a service account's key file."""
+    """Return a service account's key file."""
     return {
         "type": "service_account",
         "project_id": "p",
@@ -65,7 +65,7 @@ def account(url: str, **more: Any) -> Json:
 
 
 def external(url: str, source: Json, **more: Any) -> Json:
-    """Make a workload identity's file."""
+    """Return a workload identity's file."""
     pool = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/w/providers/i"
     return {
         "type": "external_account",
@@ -77,7 +77,7 @@ def external(url: str, source: Json, **more: Any) -> Json:
 
 
 def federated(url: str) -> Json:
-    """Make what gcloud's login by another identity provider leaves."""
+    """Return the file of gcloud's login by another identity provider."""
     return {
         "type": "external_account_authorized_user",
         "audience": "//iam.googleapis.com/locations/global/workforcePools/w/providers/i",
@@ -89,7 +89,7 @@ def federated(url: str) -> Json:
 
 
 def granted(name: str = "1", seconds: Any = 3600, **more: Any) -> list[Step]:
-    """Say what a token service says."""
+    """Return the response of a token service."""
     return reply({"access_token": f"hidden.{name}", "expires_in": seconds, "token_type": "Bearer"}, **more)
 
 
@@ -101,7 +101,7 @@ def form(asked: Asked) -> dict[str, str]:
 
 
 def maker(client: Client, home: Path) -> Made:
-    """Return a maker of chains that look for files in `home`, and for no metadata server unless told."""
+    """Return a maker of credentials that read the files in `home`, without a metadata server unless enabled."""
 
     def make(environ: dict[str, str] | None = None, *, named: Any = None, gcloud: Any = None) -> GoogleCredentials:
         folder = home / ".config" / "gcloud"
@@ -121,7 +121,7 @@ def maker(client: Client, home: Path) -> Made:
 
 
 async def failure(chain: GoogleCredentials, now: float = NOW) -> ExchangeError:
-    """Return why there is no token; no secret is in it."""
+    """Return the error of credentials without a token; no secret is in it."""
     with pytest.raises(ExchangeError) as raised:
         await chain.get(now)
     assert "hidden" not in f"{raised.value} {chain!r}"

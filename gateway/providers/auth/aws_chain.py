@@ -74,14 +74,15 @@ class _Session(Session):  # type: ignore[misc]  # botocore has no types
         config, shared = config_paths(environ)
         self.set_config_variable("config_file", str(config))
         self.set_config_variable("credentials_file", str(shared))
-        # The gateway's own retries, and what it remembers of a failure, stand in for botocore's.
+        # AWS's other SDKs read AWS_REGION first; STS needs a region, too.
+        region = environ.get("AWS_REGION") or self.get_config_variable("region") or _DEFAULT_REGION
+        self.set_config_variable("region", region)
+        # The gateway's own retries, and its memory of failures, replace botocore's.
         retries = {"total_max_attempts": 1}
         self.set_default_client_config(Config(retries=retries, connect_timeout=_SECONDS, read_timeout=_SECONDS))
 
     def create_client(self, service_name: str, *args: Any, **options: Any) -> Any:
         """Return a client of a service, at the URL that the environment names if it names one."""
-        if not options.get("region_name") and not self.get_config_variable("region"):
-            options["region_name"] = _DEFAULT_REGION
         if self._environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
             variable = f"AWS_ENDPOINT_URL_{service_name.replace('-', '_').upper()}"
             named = self._environ.get(variable) or self._environ.get("AWS_ENDPOINT_URL")
@@ -105,7 +106,7 @@ class _Process(subprocess.Popen[bytes]):
     """A `credential_process`, killed after a minute."""
 
     def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:  # noqa: A002
-        """Return what the process wrote. Raises CredentialError."""
+        """Return the output of the process. Raises CredentialError."""
         try:
             return super().communicate(input, timeout or _PROCESS_SECONDS)
         except subprocess.TimeoutExpired:

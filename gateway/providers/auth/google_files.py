@@ -23,6 +23,7 @@ from gateway.providers.auth.token_request import TokenResponse, json_object, req
 from gateway.providers.http.client import Client
 from gateway.redaction import without_secrets
 
+_LOOP_SECONDS = 15.0
 _LOGIN = "run `gcloud auth application-default login`"
 _RETRYABLE = frozenset({"internal_failure", "server_error", "temporarily_unavailable"})
 _SECRET = frozenset({"assertion", "client_secret", "private_key", "refresh_token", "subject_token"})
@@ -122,7 +123,10 @@ class _Transport(transport.Request):
             raise CredentialError(f"{_host(url)} is neither https:// nor on this machine, and would get secrets")
         data = body.encode() if isinstance(body, str) else body or b""
         sent = request(self._client, method, url, list((headers or {}).items()), data)
-        response = asyncio.run_coroutine_threadsafe(sent, self._loop).result()
+        try:
+            response = asyncio.run_coroutine_threadsafe(sent, self._loop).result(_LOOP_SECONDS)
+        except TimeoutError:  # the loop has stopped: a request has a shorter limit of its own
+            raise CredentialError(f"{_host(url)} gave no answer", retryable=True) from None
         if response.status == 200:
             return response
         raise _refused(response, _host(url), _secrets(self._info, data, headers or {}))

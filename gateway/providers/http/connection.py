@@ -117,13 +117,13 @@ class Connection(asyncio.Protocol):
         if response.ended:
             self._release(response)
 
-    def fail(self, kind: type[WireError], what: str) -> None:
+    def fail(self, kind: type[WireError], reason: str) -> None:
         """End an unfinished exchange with an error, and close the connection."""
         response, self._response = self._response, None
         if response is not None:
             response.connection = None
             if not response.ended:
-                response.error = kind(f"{self.peer}: {what}")
+                response.error = kind(f"{self.peer}: {reason}")
             response.wake()
         self.drop()
 
@@ -245,8 +245,8 @@ class Connection(asyncio.Protocol):
             if not response.chunks:
                 self._release(response)
         else:
-            where = "the body" if response.head_at else "the head" if response.first_byte_at else "any response"
-            self.fail(ConnectionClosed, f"closed before the end of {where}" + (f" ({exc})" if exc else ""))
+            part = "the body" if response.head_at else "the head" if response.first_byte_at else "any response"
+            self.fail(ConnectionClosed, f"closed before the end of {part}" + (f" ({exc})" if exc else ""))
 
     def pause_writing(self) -> None:
         self._write_paused = True

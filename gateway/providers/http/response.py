@@ -65,7 +65,7 @@ class Source(Protocol):
     def taken(self, response: Response) -> None:
         """Continue after the reader emptied the buffer."""
 
-    def fail(self, kind: type[WireError], what: str) -> None:
+    def fail(self, kind: type[WireError], reason: str) -> None:
         """End the exchange with an error and drop the connection."""
 
 

@@ -22,7 +22,7 @@ def _made(tmp_path: Path) -> Made:
 
 
 async def test_a_bedrock_key_is_sent_as_it_is(made: Made) -> None:
-    """AWS_BEARER_TOKEN_BEDROCK stands before all else, and nothing is signed."""
+    """AWS_BEARER_TOKEN_BEDROCK precedes all other sources, and nothing is signed."""
     chain = made({"AWS_BEARER_TOKEN_BEDROCK": "s3cr3t", "AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "x"})
     found = await chain.get(NOW)
     assert found == Bearer("s3cr3t")
@@ -32,7 +32,7 @@ async def test_a_bedrock_key_is_sent_as_it_is(made: Made) -> None:
 
 
 async def test_keys_are_signed_with(made: Made) -> None:
-    """Other credentials sign for Bedrock."""
+    """An access key signs requests to Bedrock."""
     chain = made({"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "x", "AWS_SESSION_TOKEN": "t"})
     found = await chain.get(NOW)
     sent = dict(authorized(found, "POST", "h", "/", "", [], b"", region="eu-west-1", now=1_790_000_000.0))
@@ -86,7 +86,7 @@ aws_secret_access_key = hidden both
 async def test_environment_and_files_are_read_as_botocore_reads_them(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], config: str, credentials: str
 ) -> None:
-    """The same profile gives the same key and region here and there."""
+    """A profile has the same key and region for botocore and for the gateway."""
     chain = made(environ, config=config, credentials=credentials)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -135,7 +135,7 @@ def process(tmp_path: Path, code: str) -> str:
 
 
 async def test_a_process_gives_credentials(made: Made, tmp_path: Path) -> None:
-    """A profile's credential_process is run with its arguments, and what it prints is read."""
+    """A profile's credential_process is run with its arguments, and its output is read."""
     given = {"Version": 1, **keys("process", at(3600))}
     given["SessionToken"] = given.pop("Token")
     code = f"import sys; assert sys.argv[1:] == ['one argument']; print({json.dumps(given)!r})"
@@ -165,20 +165,20 @@ async def test_a_process_gives_credentials(made: Made, tmp_path: Path) -> None:
     ],
 )
 async def test_a_process_that_gives_none_is_named(made: Made, tmp_path: Path, code: str, said: str) -> None:
-    """The error names the profile and what was wrong, and nothing of what was printed."""
+    """The error names the credential_process or botocore's error, and does not repeat the output."""
     error = await failure(made({"AWS_PROFILE": "p"}, config=process(tmp_path, code)))
     assert said in error.message
     assert error.kind is Kind.AUTH
 
 
 async def test_a_process_that_is_not_there_is_named(made: Made) -> None:
-    """A command that cannot be run is told apart from one that fails."""
+    """A command that cannot be run has another error than one that fails."""
     error = await failure(made(config="[default]\ncredential_process = /no/such/program\n"))
     assert "/no/such/program cannot be read: No such file or directory" in error.message
 
 
-async def test_where_nothing_is_all_that_was_tried_is_named(made: Made) -> None:
-    """Without any credentials the error lists each place."""
+async def test_without_credentials_every_source_is_named(made: Made) -> None:
+    """Without any credentials the error lists every source."""
     error = await failure(made(config="[default]\nregion = r\n"))
     assert error.message.startswith("No AWS credentials were found: AWS_ACCESS_KEY_ID is not set")
     for place in ("web identity", "profile 'default'", "container", "instance metadata", ".aws/credentials"):
@@ -187,7 +187,7 @@ async def test_where_nothing_is_all_that_was_tried_is_named(made: Made) -> None:
 
 @pytest.mark.parametrize("text", ["no = section", "[default\nx", "[default]\nhidden"])
 async def test_a_file_that_is_none_is_named(made: Made, text: str) -> None:
-    """A broken file is named, with its line, and nothing of what stands in it."""
+    """A broken file is named without its content."""
     error = await failure(made(config=text))
     assert ".aws/config is no AWS configuration" in error.message
 
@@ -200,7 +200,7 @@ async def test_a_file_that_is_no_text_is_named(made: Made, tmp_path: Path) -> No
 
 
 async def test_credentials_are_kept_until_they_have_to_be_refreshed(made: Made, upstream: Upstream) -> None:
-    """One request serves all exchanges until ten minutes before the end."""
+    """One request serves all exchanges until ten minutes before the expiry."""
     upstream.answers(reply(keys("1", at(3600))), reply(keys("2", at(7200))))
     chain = made({"AWS_CONTAINER_CREDENTIALS_FULL_URI": upstream.url})
     assert {await chain.get(NOW + s) for s in (0, 1, 2999)} == {key("1", 3600)}
@@ -209,14 +209,14 @@ async def test_credentials_are_kept_until_they_have_to_be_refreshed(made: Made, 
 
 
 async def test_short_credentials_are_refreshed_at_half_their_life(made: Made, upstream: Upstream) -> None:
-    """Credentials that live shorter than twenty minutes are not asked for all the time."""
+    """Credentials valid for less than twenty minutes are refreshed at half of their life."""
     upstream.answers(reply(keys("1", at(300))), reply(keys("2", at(600))))
     chain = made({"AWS_CONTAINER_CREDENTIALS_FULL_URI": upstream.url})
     assert [await chain.get(NOW + s) for s in (0, 149, 150)] == [key("1", 300), key("1", 300), key("2", 600)]
 
 
 async def test_one_refresh_serves_all_that_wait(made: Made, upstream: Upstream) -> None:
-    """Exchanges that begin together ask once; those that have good credentials do not wait for the new ones."""
+    """Concurrent exchanges share one request; those with good credentials do not wait for the new ones."""
     upstream.answers([0.05, *reply(keys("1", at(3600)))])
     chain = made({"AWS_CONTAINER_CREDENTIALS_FULL_URI": upstream.url})
     assert set(await asyncio.gather(*[chain.get(NOW) for _ in range(5)])) == {key("1", 3600)}
@@ -240,7 +240,7 @@ async def test_one_refresh_serves_all_that_wait(made: Made, upstream: Upstream) 
 
 
 async def test_a_failed_refresh_is_no_failure_while_the_old_are_good(made: Made, upstream: Upstream) -> None:
-    """Credentials are used to their end, and asked for again some seconds after a failure."""
+    """Credentials are used until they expire; a failed refresh is repeated after five seconds."""
     upstream.answers(reply(keys("1", at(3600))), reply(b"", status="500 Broken"))
     chain = made({"AWS_CONTAINER_CREDENTIALS_FULL_URI": upstream.url})
     assert [await chain.get(NOW + s) for s in (0, 3100, 3104, 3106, 3599)] == [key("1", 3600)] * 5
@@ -249,7 +249,7 @@ async def test_a_failed_refresh_is_no_failure_while_the_old_are_good(made: Made,
 
 
 async def test_a_failure_is_remembered_for_some_seconds(made: Made, upstream: Upstream) -> None:
-    """Exchanges that come together do not each wait for a service that does not answer."""
+    """Concurrent exchanges do not each wait for a service that fails."""
     upstream.answers(reply(b"", status="500 Broken"), reply(keys("1", at(3600))))
     chain = made({"AWS_CONTAINER_CREDENTIALS_FULL_URI": upstream.url})
     errors = [await failure(chain, NOW + s) for s in (0, 1, 4.9)]
@@ -259,7 +259,7 @@ async def test_a_failure_is_remembered_for_some_seconds(made: Made, upstream: Up
 
 
 async def test_refused_credentials_are_looked_for_again(made: Made, tmp_path: Path) -> None:
-    """What a tool wrote anew into the file is used at once after a refusal, and soon without one."""
+    """A changed credentials file is used at once after a refusal, and after five minutes without one."""
     chain = made(credentials=SHARED)
     first = await chain.get(NOW)
     (tmp_path / ".aws" / "credentials").write_text(SHARED.replace("AKIAshared", "AKIAnew"))

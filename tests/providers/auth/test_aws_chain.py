@@ -5,6 +5,8 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 
 from gateway.errors import Kind
 from gateway.providers.auth import aws_chain
@@ -19,7 +21,7 @@ def _made(tmp_path: Path) -> Made:
 
 
 async def test_a_web_identity_is_traded_for_a_role(made: Made, upstream: Upstream, tmp_path: Path) -> None:
-    """EKS's token is read from its file, anew each time, and STS gives a role for it; nothing is signed."""
+    """EKS's token is read from its file and exchanged for a role by STS; nothing is signed."""
     (tmp_path / "token").write_text("s3cr3t token")
     upstream.answers(of_sts("web", action="AssumeRoleWithWebIdentity"))
     chain = made(
@@ -86,7 +88,7 @@ mfa_serial = arn:aws:iam::123456789012:mfa/me
 
 
 async def test_roles_are_assumed_one_by_another(made: Made, upstream: Upstream) -> None:
-    """A profile's role is asked for with its source's credentials, which may be a role's too."""
+    """A profile's role is assumed with its source's credentials, which may be those of another role."""
     upstream.answers(of_sts("b"), of_sts("a"))
     chain = made({"AWS_PROFILE": "a", "AWS_ENDPOINT_URL": upstream.url + "/"}, config=ROLES)
     assert await chain.get(NOW) == key("a", 3600)
@@ -120,7 +122,7 @@ async def test_a_roles_source_may_be_its_profile_or_the_environment(
 
 
 async def test_a_profile_may_have_a_web_identity(made: Made, upstream: Upstream, tmp_path: Path) -> None:
-    """A profile's own token file stands for its role."""
+    """A profile's own token file is exchanged for its role."""
     (tmp_path / "token").write_text("token")
     upstream.answers(of_sts("web", action="AssumeRoleWithWebIdentity"))
     config = ROLES.format(token=tmp_path / "token")
@@ -147,7 +149,7 @@ async def test_a_profile_may_have_a_web_identity(made: Made, upstream: Upstream,
     ],
 )
 async def test_what_cannot_work_is_named(made: Made, environ: dict[str, str], said: str) -> None:
-    """The error says what is wrong, and what to set."""
+    """The error has botocore's reason and the remedy."""
     error = await failure(made(environ, config=ROLES))
     assert said in error.message
     assert "Set AWS_BEARER_TOKEN_BEDROCK" in error.message
@@ -176,7 +178,7 @@ sso_account_id = 1
 async def test_a_login_is_traded_for_a_role(
     made: Made, upstream: Upstream, tmp_path: Path, profile: str, of: str
 ) -> None:
-    """The token that `aws sso login` left gives the profile's role, until it expires."""
+    """The token of `aws sso login` is exchanged for the profile's role until it expires."""
     given = {"accessKeyId": "AKIAsso", "secretAccessKey": "hidden sso", "sessionToken": "token sso"}
     given["expiration"] = int((NOW + 3600) * 1000)
     upstream.answers(reply({"roleCredentials": given}))
@@ -196,14 +198,14 @@ async def test_a_login_is_traded_for_a_role(
 
 
 async def test_a_login_that_lacks_settings_is_named(made: Made) -> None:
-    """What is missing in the profile is listed."""
+    """The missing settings of an SSO profile are listed."""
     error = await failure(made({"AWS_PROFILE": "half"}, config=SSO))
     assert "missing required configuration: sso_role_name, sso_start_url, sso_region" in error.message
 
 
 @pytest.mark.parametrize("by_file", [False, True])
 async def test_a_containers_agent_is_asked(made: Made, upstream: Upstream, tmp_path: Path, by_file: bool) -> None:
-    """ECS and EKS give credentials for the container's token, which may stand in a file."""
+    """ECS and EKS give credentials for the container's token, which may be in a file."""
     upstream.answers(reply(keys("pod", at(3600))))
     environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{upstream.url}/v1/credentials?x=1"}
     (tmp_path / "token").write_text("s3cr3t")
@@ -250,7 +252,7 @@ async def test_an_instances_metadata_is_asked(made: Made, upstream: Upstream) ->
 async def test_an_instance_without_a_role_has_no_credentials(
     made: Made, upstream: Upstream, answers: list[list[Step]]
 ) -> None:
-    """Whatever the metadata service lacks, the error names it among the sources that gave nothing."""
+    """If the metadata service fails, the error names it among the sources without credentials."""
     upstream.answers(*answers)
     chain = made({"AWS_EC2_METADATA_DISABLED": "", "AWS_EC2_METADATA_SERVICE_ENDPOINT": upstream.url})
     error = await failure(chain)
@@ -285,8 +287,35 @@ async def test_a_refusal_of_sts_is_reported(made: Made, upstream: Upstream, stat
 
 
 async def test_a_service_that_is_away_may_be_asked_again(made: Made) -> None:
-    """Nobody there is a failure that passes."""
+    """A refused connection is a retryable failure."""
     chain = made({"AWS_PROFILE": "b", "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}, config=ROLES)
     error = await failure(chain)
     assert 'Could not connect to the endpoint URL: "http://127.0.0.1:9/"' in error.message
     assert error.kind is Kind.SENDING
+
+
+@pytest.mark.parametrize(
+    ("service", "region", "environ", "url"),
+    [
+        ("sts", None, {}, "https://sts.us-east-1.amazonaws.com"),
+        ("sts", None, {"AWS_DEFAULT_REGION": "cn-north-1"}, "https://sts.cn-north-1.amazonaws.com.cn"),
+        ("sts", None, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "r"}, "https://sts.eu-west-1.amazonaws.com"),
+        ("sso", "eu-west-1", {"AWS_REGION": "us-west-2"}, "https://portal.sso.eu-west-1.amazonaws.com"),
+        ("sts", None, {"AWS_ENDPOINT_URL_STS": "http://a", "AWS_ENDPOINT_URL": "http://b"}, "http://a"),
+        ("sts", None, {"AWS_ENDPOINT_URL": "http://b"}, "http://b"),
+        (
+            "sts",
+            None,
+            {"AWS_ENDPOINT_URL": "http://b", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+            "https://sts.us-east-1.amazonaws.com",
+        ),
+    ],
+)
+def test_services_are_called_at_the_environments_url(
+    tmp_path: Path, service: str, region: str | None, environ: dict[str, str], url: str
+) -> None:
+    """A service's URL is AWS's own of the region, or the environment's; IAM Identity Center has its own region."""
+    session = aws_chain._Session({"HOME": str(tmp_path)} | environ)
+    client = session.create_client(service, config=Config(region_name=region, signature_version=UNSIGNED))
+    assert client.meta.endpoint_url == url
+    client.close()

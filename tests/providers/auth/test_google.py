@@ -40,12 +40,12 @@ async def _made(tmp_path: Path) -> AsyncIterator[Made]:
 
 
 def at(upstream: Upstream) -> dict[str, str]:
-    """Say that the metadata server is there."""
+    """Return an environment whose metadata server is `upstream`."""
     return {"NO_GCE_CHECK": "", "GCE_METADATA_HOST": urlsplit(upstream.url).netloc}
 
 
 async def test_the_environments_token_stands_first(made: Made, upstream: Upstream) -> None:
-    """A token in the environment is sent as it is, before any file is looked at."""
+    """A token of the environment precedes all files."""
     chain = made(
         {"GOOGLE_OAUTH_ACCESS_TOKEN": " hidden.env\n", "CLOUDSDK_AUTH_ACCESS_TOKEN": "hidden.sdk"},
         named="hidden, and no JSON",
@@ -57,8 +57,8 @@ async def test_the_environments_token_stands_first(made: Made, upstream: Upstrea
 
 
 @pytest.mark.parametrize("token", ["hidden token", "hidden\ntoken", "hiddenü"])
-async def test_what_is_no_token_is_named(made: Made, token: str) -> None:
-    """What cannot stand in a header is told, and which variable holds it."""
+async def test_an_invalid_token_is_refused(made: Made, token: str) -> None:
+    """A value that cannot be sent in a header is refused, naming its variable."""
     error = await failure(made({"CLOUDSDK_AUTH_ACCESS_TOKEN": token}))
     assert "the value of CLOUDSDK_AUTH_ACCESS_TOKEN is no access token" in error.message
 
@@ -75,7 +75,7 @@ async def test_files_are_found_as_google_auth_finds_them(
     gcloud: bool,
     elsewhere: bool,
 ) -> None:
-    """The same environment and folder give the same account here and there, or none."""
+    """The same environment and folder give google-auth and the gateway the same account, or none."""
     upstream.answers(granted())
     environ = {"CLOUDSDK_CONFIG": str(tmp_path / "sdk")} if elsewhere else {}
     if elsewhere:
@@ -106,7 +106,7 @@ async def test_files_are_found_as_google_auth_finds_them(
 
 
 async def test_a_file_that_is_named_has_to_be_there(made: Made, tmp_path: Path) -> None:
-    """GOOGLE_APPLICATION_CREDENTIALS is not passed over where its file is missing or cannot be read."""
+    """If the file of GOOGLE_APPLICATION_CREDENTIALS is missing or unreadable there is no fallback to other sources."""
     for path, said in (("/no/such.json", "does not exist"), (str(tmp_path), "cannot be read: Is a directory")):
         error = await failure(made({"GOOGLE_APPLICATION_CREDENTIALS": path}, gcloud=user("https://example.com")))
         assert said in error.message
@@ -114,8 +114,8 @@ async def test_a_file_that_is_named_has_to_be_there(made: Made, tmp_path: Path) 
         assert error.message.startswith("Google credentials could not be obtained: ")
 
 
-async def test_where_nothing_is_all_that_was_tried_is_named(made: Made) -> None:
-    """Without any credentials the error lists each place, and what to set."""
+async def test_without_credentials_every_source_is_named(made: Made) -> None:
+    """Without any credentials the error lists every source and the remedy."""
     error = await failure(made())
     assert error.message.startswith(
         "There are no Google credentials. Looked at environment: neither GOOGLE_OAUTH_ACCESS_TOKEN nor "
@@ -127,7 +127,7 @@ async def test_where_nothing_is_all_that_was_tried_is_named(made: Made) -> None:
 
 
 async def test_the_metadata_server_is_asked(made: Made, upstream: Upstream) -> None:
-    """A machine at Google gives its service account's token, kept until shortly before its end."""
+    """A machine at Google gives its service account's token, which is cached until shortly before its expiry."""
     upstream.answers(granted("1", headers=GOOGLES), granted("2", headers=GOOGLES))
     chain = made(at(upstream))
     assert [await chain.get(NOW + s) for s in (0, 3374, 3375)] == ["hidden.1", "hidden.1", "hidden.2"]
@@ -152,15 +152,15 @@ async def test_the_metadata_server_is_asked(made: Made, upstream: Upstream) -> N
 async def test_a_machine_without_an_account_is_named(
     made: Made, upstream: Upstream, answer: list[Step], said: str, kind: Kind
 ) -> None:
-    """What the metadata server lacks is told; what may pass may be tried again."""
+    """The metadata server's refusal is in the error, whose kind says if a retry may help."""
     upstream.answers(answer)
     error = await failure(made(at(upstream)))
     assert said in error.message
     assert error.kind is kind
 
 
-async def test_a_metadata_server_of_others_is_not_asked_all_the_time(made: Made, upstream: Upstream) -> None:
-    """What does not say that it is Google's is not believed, and is left alone for a minute."""
+async def test_a_foreign_metadata_server_is_ignored(made: Made, upstream: Upstream) -> None:
+    """A response without Google's header is ignored, and the server is not asked again for a minute."""
     upstream.answers(granted("1"), granted("2", headers=GOOGLES))
     chain = made(at(upstream))
     assert "metadata server: the server at 127.0.0.1:" in (await failure(chain)).message
@@ -169,8 +169,8 @@ async def test_a_metadata_server_of_others_is_not_asked_all_the_time(made: Made,
     assert await chain.get(NOW + 64) == "hidden.2"
 
 
-async def test_nobody_waits_often_for_a_metadata_server_that_is_not_there(made: Made) -> None:
-    """A machine elsewhere, where nothing answers, waits for a second once in a minute."""
+async def test_an_absent_metadata_server_is_remembered(made: Made) -> None:
+    """On a machine elsewhere the connection attempt takes a second, once a minute."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, socket.create_connection(deaf.getsockname()):
         # the one that is not accepted fills the queue; the kernel answers no further one
         host = f"127.0.0.1:{deaf.getsockname()[1]}"
@@ -182,14 +182,14 @@ async def test_nobody_waits_often_for_a_metadata_server_that_is_not_there(made: 
 
 @pytest.mark.parametrize(("host", "again"), [("127.0.0.1:9", "cannot be reached"), ("a..b", "a moment ago")])
 async def test_a_metadata_server_that_is_not_up_yet_is_asked_again_soon(made: Made, host: str, again: str) -> None:
-    """Being refused costs no time, and may be over in a moment; a name that nobody knows will not be."""
+    """A refused connection is retried soon, since it costs no time; an unknown name is not."""
     chain = made({"NO_GCE_CHECK": "", "GCE_METADATA_HOST": host})
     assert f"{host} cannot be reached" in (await failure(chain)).message
     assert again in (await failure(chain, NOW + 5)).message
 
 
-async def test_a_metadata_server_that_was_there_is_missed(made: Made) -> None:
-    """On a machine that has a metadata server its absence is a failure that passes."""
+async def test_a_known_metadata_server_may_be_retried(made: Made) -> None:
+    """If the metadata server has answered before, its absence is a retryable failure."""
     async with Upstream() as upstream:
         upstream.answers(granted("1", 60, headers=[*GOOGLES, ("Connection", "close")]))
         chain = made(at(upstream))
@@ -199,14 +199,14 @@ async def test_a_metadata_server_that_was_there_is_missed(made: Made) -> None:
     assert error.kind is Kind.SENDING
 
 
-async def test_a_host_that_is_none_is_named(made: Made) -> None:
-    """What GCE_METADATA_HOST holds is told to be wrong."""
+async def test_an_invalid_metadata_host_is_named(made: Made) -> None:
+    """An invalid GCE_METADATA_HOST is named in the error."""
     error = await failure(made({"NO_GCE_CHECK": "", "GCE_METADATA_HOST": "[::1"}))
     assert "the value of GCE_METADATA_HOST is no host" in error.message
 
 
 async def test_a_token_is_kept_until_it_has_to_be_refreshed(made: Made, upstream: Upstream) -> None:
-    """One request serves all exchanges until shortly before the end; one of a short life is used for half of it."""
+    """One request serves all exchanges until shortly before the expiry, or until half of a short life."""
     upstream.answers(granted("1"), granted("2", "300"), granted("3", None))
     chain = made(gcloud=user(upstream.url))
     assert {await chain.get(NOW + s) for s in (0, 1, 3374)} == {"hidden.1"}
@@ -217,7 +217,7 @@ async def test_a_token_is_kept_until_it_has_to_be_refreshed(made: Made, upstream
 
 
 async def test_one_refresh_serves_all_that_wait(made: Made, upstream: Upstream) -> None:
-    """Exchanges that begin together ask once; those that have a good token do not wait for the new one."""
+    """Concurrent exchanges share one request; those with a good token do not wait for the new one."""
     upstream.answers([0.05, *granted("1")])
     chain = made(gcloud=user(upstream.url))
     assert set(await asyncio.gather(*[chain.get(NOW) for _ in range(5)])) == {"hidden.1"}
@@ -263,7 +263,7 @@ async def test_a_cancelled_request_does_not_cancel_the_refresh(made: Made, upstr
 
 
 async def test_a_failed_refresh_is_no_failure_while_the_old_is_good(made: Made, upstream: Upstream) -> None:
-    """A token is used to its end, and asked for again some seconds after a failure."""
+    """A token is used until it expires; a failed refresh is repeated after five seconds."""
     upstream.answers(granted("1"), reply(b"", "500 Broken"))
     chain = made(gcloud=user(upstream.url))
     assert [await chain.get(NOW + s) for s in (0, 3400, 3404, 3406, 3599)] == ["hidden.1"] * 5
@@ -272,7 +272,7 @@ async def test_a_failed_refresh_is_no_failure_while_the_old_is_good(made: Made, 
 
 
 async def test_a_failure_is_remembered_for_some_seconds(made: Made, upstream: Upstream) -> None:
-    """Exchanges that come together do not each wait for a service that does not answer."""
+    """Concurrent exchanges do not each wait for a service that fails."""
     upstream.answers(reply(b"", "500 Broken"), granted())
     chain = made(gcloud=user(upstream.url))
     errors = [await failure(chain, NOW + s) for s in (0, 1, 4.9)]
@@ -282,7 +282,7 @@ async def test_a_failure_is_remembered_for_some_seconds(made: Made, upstream: Up
 
 
 async def test_a_refused_token_is_asked_for_again(made: Made, upstream: Upstream) -> None:
-    """A refusal by the provider asks for a new token; one of an old token does not."""
+    """A refusal of the current token causes a refresh; that of an older one does not."""
     upstream.answers(granted("1"), granted("2"))
     chain = made(gcloud=user(upstream.url))
     assert await chain.get(NOW) == "hidden.1"
@@ -293,8 +293,8 @@ async def test_a_refused_token_is_asked_for_again(made: Made, upstream: Upstream
     assert len(upstream.asked) == 2
 
 
-async def test_a_new_login_is_seen(made: Made, upstream: Upstream, tmp_path: Path) -> None:
-    """The file is read anew for each token, so that a login needs no restart."""
+async def test_a_new_login_is_used(made: Made, upstream: Upstream, tmp_path: Path) -> None:
+    """The file is read at each refresh, so that a login needs no restart."""
     upstream.answers(reply({"error": "invalid_grant"}, "400 Bad Request"), granted())
     chain = made(gcloud=user(upstream.url))
     await failure(chain)
@@ -315,10 +315,10 @@ async def test_a_new_login_is_seen(made: Made, upstream: Upstream, tmp_path: Pat
         ({}, {"quota_project_id": "x\r\ny: z"}, None),
     ],
 )
-async def test_the_project_that_pays_is_known(
+async def test_the_billed_project(
     made: Made, upstream: Upstream, environ: dict[str, str], more: Json, project: str | None
 ) -> None:
-    """The environment, else the file, names the project that pays; one that cannot stand in a header is none."""
+    """The environment, else the file, names the billed project; one that cannot be sent in a header is ignored."""
     upstream.answers(granted())
     chain = made(environ, gcloud=user(upstream.url, **more))
     await chain.get(NOW)
@@ -328,7 +328,7 @@ async def test_the_project_that_pays_is_known(
 async def test_no_secret_is_shown_anywhere(
     made: Made, upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whether a trade works or fails, no log line, error or printed object holds a secret."""
+    """No log line, error or repr has a secret, whether an exchange succeeds or fails."""
     caplog.set_level(logging.DEBUG)
     (tmp_path / "token").write_text("hidden.subject")
     source = {"file": str(tmp_path / "token")}

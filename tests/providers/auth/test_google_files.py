@@ -53,7 +53,7 @@ async def _made(tmp_path: Path) -> AsyncIterator[Made]:
 
 
 def claims(assertion: str) -> Json:
-    """Return what a service account says; its key has signed it."""
+    """Return the claims of an assertion, after verifying its signature."""
     header, said, signed, mark = jwt._unverified_decode(assertion)
     key().public_key().verify(mark, signed, PKCS1v15(), SHA256())
     assert header == {"alg": "RS256", "typ": "JWT", "kid": "k1"}
@@ -62,7 +62,7 @@ def claims(assertion: str) -> Json:
 
 
 def heard(asked: Asked) -> Any:
-    """Return what matters of a request to a token service."""
+    """Return the method, target, form and authorization of a request."""
     if asked.header("Content-Type") == "application/json":
         sent = {name: value for name, value in asked.json.items() if value is not None}
     else:
@@ -73,7 +73,7 @@ def heard(asked: Asked) -> Any:
 
 
 async def test_a_users_refresh_token_is_traded(made: Made, upstream: Upstream) -> None:
-    """What gcloud's login left gives a token, asked for as google-auth does."""
+    """The file of gcloud's login gives a token, by the request of google-auth alone."""
     upstream.answers(granted())
     info = user(f"{upstream.url}/token?a=b")
     assert await made(gcloud=info).get(NOW) == "hidden.1"
@@ -85,7 +85,7 @@ async def test_a_users_refresh_token_is_traded(made: Made, upstream: Upstream) -
 
 
 async def test_a_service_accounts_key_signs(made: Made, upstream: Upstream) -> None:
-    """A key file gives a token for what the key has signed, asked for as google-auth does."""
+    """A key file gives a token for a signed assertion, by the request of google-auth alone."""
     upstream.answers(granted())
     info = account(f"{upstream.url}/token")
     assert await made(named=info).get(NOW) == "hidden.1"
@@ -107,7 +107,7 @@ async def test_a_service_accounts_key_signs(made: Made, upstream: Upstream) -> N
 async def test_another_platforms_token_is_traded(
     made: Made, upstream: Upstream, tmp_path: Path, more: Json, as_json: bool, acting: bool
 ) -> None:
-    """A token in a file gives one of Google's, or of the account it may act for, asked for as google-auth does."""
+    """A token in a file is exchanged for Google's, or for that of an impersonated account, as by google-auth alone."""
     upstream.answers(granted(), *([TO_ACT, granted(), TO_ACT] if acting else []))
     token = tmp_path / "token"
     token.write_text(json.dumps({"t": "hidden.subject"}) if as_json else "hidden.subject")
@@ -135,7 +135,7 @@ async def test_another_platforms_token_is_traded(
 
 
 async def test_another_platforms_service_is_asked(made: Made, upstream: Upstream) -> None:
-    """A token may come from a service, asked with the headers that the file has; it is asked anew each time."""
+    """A token may come from a service, requested anew for each refresh with the headers of the file."""
     upstream.answers(reply({"value": "hidden.a"}), granted("1", 60), reply({"value": "hidden.b"}), granted("2"))
     source = {
         "url": f"{upstream.url}/identity?audience=x",
@@ -151,7 +151,7 @@ async def test_another_platforms_service_is_asked(made: Made, upstream: Upstream
 
 
 async def test_a_federated_users_refresh_token_is_traded(made: Made, upstream: Upstream) -> None:
-    """What gcloud's login by another identity provider left gives a token, asked for as google-auth does."""
+    """The file of gcloud's login by another identity provider gives a token, by the request of google-auth alone."""
     upstream.answers(granted())
     info = federated(f"{upstream.url}/v1/oauthtoken")
     assert await made(gcloud=info).get(NOW) == "hidden.1"
@@ -163,7 +163,7 @@ async def test_a_federated_users_refresh_token_is_traded(made: Made, upstream: U
 
 @pytest.mark.parametrize("delegates", [None, ["between@p.iam.gserviceaccount.com"]])
 async def test_an_account_is_acted_for(made: Made, upstream: Upstream, delegates: list[str] | None) -> None:
-    """A file that holds another gives a token of the account to act for, asked for as google-auth does."""
+    """A file with source credentials gives a token of the impersonated account, as by google-auth alone."""
     upstream.answers(granted(), TO_ACT, granted(), TO_ACT)
     info: Json = {
         "type": "impersonated_service_account",

@@ -94,7 +94,7 @@ def test_a_signature_is_botocores(
 
 
 def test_an_earlier_signature_is_replaced() -> None:
-    """What is sent has one date, one token and one signature, and all else as it was."""
+    """A signed request has one date, one token and one signature, and all other headers unchanged."""
     replaced = [b"authorization", b"X-AMZ-DATE", b"date", b"x-amz-security-token", b"X-Amz-Content-Sha256"]
     old = [(name, b"old") for name in replaced]
     kept = [(b"Content-Type", b"application/json"), (b"X-B", b"1"), (b"X-B", b"2")]

@@ -217,7 +217,7 @@ def test_byte_by_byte(name: str, new_loop: Callable[[], asyncio.AbstractEventLoo
 @given(name=st.sampled_from(sorted(RESPONSES)), places=st.sets(st.floats(0, 1), max_size=6))
 @settings(max_examples=60, deadline=None)
 def test_any_split(name: str, places: set[float]) -> None:
-    """Where the network cuts a response changes nothing that is read from it."""
+    """The same bytes are read from a response however the network splits it."""
     raw, status, body = RESPONSES[name]
     cuts = sorted({round(place * len(raw)) for place in places})
     run(uvloop.new_event_loop, comes_back(raw, cuts, status, body))
@@ -293,7 +293,7 @@ BROKEN: dict[str, tuple[bytes, type[wire.WireError]]] = {
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS.keys())
 def test_a_broken_response_is_an_error(name: str, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """What is not a whole HTTP response raises and names the peer, after what came before was given out."""
+    """An incomplete or invalid response raises an error with the peer's name, after the bytes before it were read."""
     raw, error = BROKEN[name]
 
     async def test() -> None:
@@ -442,7 +442,7 @@ UNREUSABLE = {
 @pytest.mark.parametrize("name", UNREUSABLE)
 @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS.keys())
 def test_a_doubtful_connection_is_not_kept(name: str, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """The body is the announced one, and a connection with more on it, or told to close, is dropped."""
+    """The body has the declared length; a connection with more bytes, or with `Connection: close`, is dropped."""
 
     async def test() -> None:
         async with serving(answering(UNREUSABLE[name])) as (client, origin):
@@ -457,7 +457,7 @@ def test_a_doubtful_connection_is_not_kept(name: str, new_loop: Callable[[], asy
 
 @on_both_loops
 async def test_bytes_on_an_idle_connection_end_it() -> None:
-    """An answer nobody asked for does not become the answer to the next request."""
+    """An unsolicited response does not become that of the next request."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -474,7 +474,7 @@ async def test_bytes_on_an_idle_connection_end_it() -> None:
 
 @on_both_loops
 async def test_idle_connections_are_bounded_in_number_and_time() -> None:
-    """No more than the limit are kept, and none for longer than told."""
+    """Idle connections are limited in number and in time."""
     async with serving(answering(OK), max_idle_per_origin=2, idle_seconds=0.1) as (client, origin):
         responses = await asyncio.gather(*(request_of(client, origin) for _ in range(5)))
         assert repr(client) == "<Client 5 connections, 0 idle>"
@@ -863,7 +863,7 @@ def test_origin_of_a_url(url: str, origin: tuple[str, str, int], path: str, auth
     ["ftp://a", "a", "http://", "http://u:p@a", "http://a?b=c", "http://a#b", "http://a:x", "http://a:99999"],
 )
 def test_not_a_base_url(url: str) -> None:
-    """What cannot be a base URL is refused, and a password in it is not repeated."""
+    """An invalid base URL is refused, and a password in it is not repeated."""
     with pytest.raises(ValueError, match=r".") as refused:
         wire.Origin.from_url(url)
     assert "u:p" not in str(refused.value)
@@ -875,7 +875,7 @@ def test_not_a_base_url(url: str) -> None:
 @pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "refused"), ("a..b", "dns"), ("x" * 70 + ".a", "dns")])
 @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS.keys())
 def test_nobody_there(host: str, reason: str, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """A closed port and an impossible name are told apart, and the error names the peer."""
+    """A closed port and an impossible name have different reasons, and the error names the peer."""
 
     async def test() -> None:
         client = wire.Client()
