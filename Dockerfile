@@ -3,7 +3,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
-RUN python -m venv /opt/gateway && /opt/gateway/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/gateway && /opt/gateway/bin/pip install --no-cache-dir '.[bedrock,vertex]'
 
 FROM python:3.13-slim
 RUN useradd --create-home --uid 10001 gateway && install -d -o gateway -g gateway -m 700 /data
