@@ -63,9 +63,9 @@ def test_vertex_is_where_its_project_is():
     assert made("vertex", environ=environ).paths["gemini"] == PROJECT
     moved = made("vertex", "[providers.vertex]\nbase_url = 'https://proxy/x'", environ)
     assert (moved.paths["gemini"], moved.origin.host) == (f"/x{PROJECT}", "proxy")
-    said = refusal("[providers.vertex]\nbase_url = 'https://proxy'")
-    assert "$.providers.vertex.base_url" in said
-    assert "GOOGLE_CLOUD_PROJECT" in said
+    reason = refusal("[providers.vertex]\nbase_url = 'https://proxy'")
+    assert "$.providers.vertex.base_url" in reason
+    assert "GOOGLE_CLOUD_PROJECT" in reason
 
 
 @pytest.mark.parametrize("name", ["azure-openai", "aws-bedrock", "vertex"])
@@ -137,9 +137,9 @@ def test_a_server_of_ones_own_is_set_up_by_naming_it(toml, listed):
 @pytest.mark.parametrize("name", ["openai", "mine"])
 def test_a_url_that_is_none_is_not_repeated(url, name):
     """The error names the setting, and at most the scheme and the host: what is wrong may be a password."""
-    said = refusal(f'[providers.{name}]\nbase_url = "{url}"')
-    assert f"$.providers.{name}.base_url: " in said
-    assert SECRET not in said
+    reason = refusal(f'[providers.{name}]\nbase_url = "{url}"')
+    assert f"$.providers.{name}.base_url: " in reason
+    assert SECRET not in reason
     with pytest.raises(ValueError, match="URL") as caught:
         Origin.from_url(url)
     assert SECRET not in repr(caught.value)
@@ -158,13 +158,13 @@ def test_a_url_that_is_none_is_not_repeated(url, name):
 )
 def test_a_variable_that_names_no_place_is_named(variable, value):
     """And not what it holds."""
-    said = refusal(environ={variable: value, "AWS_REGION": "us-east-1"})
-    assert variable in said
-    assert SECRET not in said
+    reason = refusal(environ={variable: value, "AWS_REGION": "us-east-1"})
+    assert variable in reason
+    assert SECRET not in reason
 
 
 @pytest.mark.parametrize(
-    ("header", "value", "said"),
+    ("header", "value", "reason"),
     [
         ("X-A", "caf\u00e9 \u20ac", "$.providers.a.headers.X-A: "),
         ("X-A", "one\ntwo", "$.providers.a.headers.X-A: "),
@@ -176,12 +176,12 @@ def test_a_variable_that_names_no_place_is_named(variable, value):
         ("transfer-encoding", "chunked", "$.providers.a.headers.transfer-encoding: "),
     ],
 )
-def test_a_header_that_cannot_be_sent_is_named(header, value, said):
+def test_a_header_that_cannot_be_sent_is_named(header, value, reason):
     """Its name, and not its value."""
     text = value.encode("unicode_escape").decode().replace("\\x", "\\u00")
     name = header.encode("unicode_escape").decode().replace("\\x", "\\u00")
     got = refusal(f'[providers.a]\nbase_url = "http://h"\nheaders = {{"{name}" = "{text}"}}')
-    assert said in got
+    assert reason in got
     assert value == "x" or value not in got
 
 
@@ -209,12 +209,12 @@ def test_a_key_of_the_environment_is_the_first_that_is_there():
 def test_a_key_that_cannot_be_sent_is_named_by_its_place(key):
     """The setting or the variable, and not the key."""
     text = key.encode("unicode_escape").decode().replace("\\x", "\\u00")
-    said = [
+    reason = [
         (refusal(f'[providers.openai]\napi_key = "{text}"'), "$.providers.openai.api_key"),
         (refusal(f'[providers.a]\nbase_url = "http://h"\napi_key = "{text}"'), "$.providers.a.api_key"),
         (refusal(environ={"OPENAI_API_KEY": key}), "OPENAI_API_KEY"),
     ]
-    for message, place in said:
+    for message, place in reason:
         assert place in message
         assert SECRET not in message
 

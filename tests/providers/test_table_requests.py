@@ -152,14 +152,14 @@ MISMATCHES = {
 }
 
 
-@pytest.mark.parametrize(("path", "body", "said"), MISMATCHES.values(), ids=MISMATCHES.keys())
-async def test_what_cannot_be_translated_is_refused(upstream: Upstream, tmp_path, path, body, said):
+@pytest.mark.parametrize(("path", "body", "reason"), MISMATCHES.values(), ids=MISMATCHES.keys())
+async def test_what_cannot_be_translated_is_refused(upstream: Upstream, tmp_path, path, body, reason):
     """The error is in the client's dialect, and names the provider, what it speaks and the setting."""
     async with InProcess(tmp_path / "data", local(upstream)) as gateway:
         answer = await post(gateway, path, body)
         error = json.loads(answer.body)
         assert answer.status == 400
-        assert said in error["error"]["message"]
+        assert reason in error["error"]["message"]
         assert "$.providers.anthropic.dialect" in error["error"]["message"]
         assert upstream.asked == []
         assert gateway.exchange()["outcome"] == "bad_input"

@@ -144,7 +144,7 @@ async def test_a_process_gives_credentials(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "reason"),
     [
         ("raise SystemExit('hidden')", "credential_process failed, or its output has no credentials"),
         ("print('hidden {')", "botocore failed on the configuration (JSONDecodeError)"),
@@ -164,10 +164,10 @@ async def test_a_process_gives_credentials(made: Made, tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_a_process_that_gives_none_is_named(made: Made, tmp_path: Path, code: str, said: str) -> None:
+async def test_a_process_that_gives_none_is_named(made: Made, tmp_path: Path, code: str, reason: str) -> None:
     """The error names the credential_process or botocore's error, and does not repeat the output."""
     error = await failure(made({"AWS_PROFILE": "p"}, config=process(tmp_path, code)))
-    assert said in error.message
+    assert reason in error.message
     assert error.kind is Kind.AUTH
 
 

@@ -132,7 +132,7 @@ async def test_a_profile_may_have_a_web_identity(made: Made, upstream: Upstream,
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "reason"),
     [
         ({"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
         ({"AWS_PROFILE": "round"}, "Infinite loop in credential configuration detected"),
@@ -148,10 +148,10 @@ async def test_a_profile_may_have_a_web_identity(made: Made, upstream: Upstream,
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://[::1/x"}, "botocore failed on the configuration (ValueError)"),
     ],
 )
-async def test_what_cannot_work_is_named(made: Made, environ: dict[str, str], said: str) -> None:
+async def test_what_cannot_work_is_named(made: Made, environ: dict[str, str], reason: str) -> None:
     """The error has botocore's reason and the remedy."""
     error = await failure(made(environ, config=ROLES))
-    assert said in error.message
+    assert reason in error.message
     assert "Set AWS_BEARER_TOKEN_BEDROCK" in error.message
     assert (error.kind, error.status) == (Kind.AUTH, 401)
 
@@ -186,7 +186,7 @@ async def test_a_login_is_traded_for_a_role(
     chain = made({"AWS_PROFILE": profile, "AWS_ENDPOINT_URL_SSO": upstream.url}, config=SSO)
     assert f"run `aws sso login --profile {profile}`" in (await failure(chain)).message
     cache.parent.mkdir(parents=True)
-    cache.write_text(json.dumps({"accessToken": "s3cr3t", "expiresAt": at(-1)}))
+    cache.write_text(json.dumps({"accessToken": "s3cr3t", "expiresAt": "2020-01-01T00:00:00Z"}))
     error = await failure(chain, NOW + 10)
     assert "has expired" in error.message
     assert f"run `aws sso login --profile {profile}`" in error.message

@@ -107,9 +107,9 @@ async def test_files_are_found_as_google_auth_finds_them(
 
 async def test_a_file_that_is_named_has_to_be_there(made: Made, tmp_path: Path) -> None:
     """If the file of GOOGLE_APPLICATION_CREDENTIALS is missing or unreadable there is no fallback to other sources."""
-    for path, said in (("/no/such.json", "does not exist"), (str(tmp_path), "cannot be read: Is a directory")):
+    for path, reason in (("/no/such.json", "does not exist"), (str(tmp_path), "cannot be read: Is a directory")):
         error = await failure(made({"GOOGLE_APPLICATION_CREDENTIALS": path}, gcloud=user("https://example.com")))
-        assert said in error.message
+        assert reason in error.message
         assert path in error.message
         assert error.message.startswith("Google credentials could not be obtained: ")
 
@@ -139,7 +139,7 @@ async def test_the_metadata_server_is_asked(made: Made, upstream: Upstream) -> N
 
 
 @pytest.mark.parametrize(
-    ("answer", "said", "kind"),
+    ("answer", "reason", "kind"),
     [
         (reply(b"", "404 Not Found", GOOGLES), "this machine has no service account", Kind.AUTH),
         (reply(b"hidden", "403 Forbidden", GOOGLES), "the metadata server answered 403", Kind.AUTH),
@@ -150,12 +150,12 @@ async def test_the_metadata_server_is_asked(made: Made, upstream: Upstream) -> N
     ],
 )
 async def test_a_machine_without_an_account_is_named(
-    made: Made, upstream: Upstream, answer: list[Step], said: str, kind: Kind
+    made: Made, upstream: Upstream, answer: list[Step], reason: str, kind: Kind
 ) -> None:
     """The metadata server's refusal is in the error, whose kind says if a retry may help."""
     upstream.answers(answer)
     error = await failure(made(at(upstream)))
-    assert said in error.message
+    assert reason in error.message
     assert error.kind is kind
 
 

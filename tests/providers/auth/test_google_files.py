@@ -1,8 +1,9 @@
 import asyncio
 import json
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,7 @@ from tests.support.google import (
 )
 from tests.support.upstream import Asked, Step, Upstream, reply
 
-ENDS = datetime.fromtimestamp(NOW + 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 ACT = "/v1/projects/-/serviceAccounts/other@p.iam.gserviceaccount.com:generateAccessToken"
-TO_ACT = reply({"accessToken": "hidden.other", "expireTime": ENDS})
 
 
 @pytest.fixture(name="made")
@@ -52,13 +51,19 @@ async def _made(tmp_path: Path) -> AsyncIterator[Made]:
     await client.close()
 
 
+def to_act() -> list[Step]:
+    """Return a token of an impersonated account, which expires in an hour by the real clock."""
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    return reply({"accessToken": "hidden.other", "expireTime": ends.strftime("%Y-%m-%dT%H:%M:%SZ")})
+
+
 def claims(assertion: str) -> Json:
     """Return the claims of an assertion, after verifying its signature."""
-    header, said, signed, mark = jwt._unverified_decode(assertion)
+    header, claimed, signed, mark = jwt._unverified_decode(assertion)
     key().public_key().verify(mark, signed, PKCS1v15(), SHA256())
     assert header == {"alg": "RS256", "typ": "JWT", "kid": "k1"}
-    assert said.pop("exp") - said.pop("iat") == 3600
-    return said
+    assert claimed.pop("exp") - claimed.pop("iat") == 3600
+    return claimed
 
 
 def heard(asked: Asked) -> Any:
@@ -98,7 +103,8 @@ async def test_a_service_accounts_key_signs(made: Made, upstream: Upstream) -> N
         "aud": "https://oauth2.googleapis.com/token",
         "scope": SCOPE,
     }
-    assert jwt._unverified_decode(form(upstream.asked[0])["assertion"])[1]["iat"] >= int(NOW)
+    issued = jwt._unverified_decode(form(upstream.asked[0])["assertion"])[1]["iat"]
+    assert abs(issued - time.time()) < 60
 
 
 @pytest.mark.parametrize("more", [{}, {"client_id": "c", "client_secret": "hidden"}, {"workforce": "9"}])
@@ -108,7 +114,7 @@ async def test_another_platforms_token_is_traded(
     made: Made, upstream: Upstream, tmp_path: Path, more: Json, as_json: bool, acting: bool
 ) -> None:
     """A token in a file is exchanged for Google's, or for that of an impersonated account, as by google-auth alone."""
-    upstream.answers(granted(), *([TO_ACT, granted(), TO_ACT] if acting else []))
+    upstream.answers(granted(), *([to_act(), granted(), to_act()] if acting else []))
     token = tmp_path / "token"
     token.write_text(json.dumps({"t": "hidden.subject"}) if as_json else "hidden.subject")
     source: Json = {"file": str(token)}
@@ -164,7 +170,7 @@ async def test_a_federated_users_refresh_token_is_traded(made: Made, upstream: U
 @pytest.mark.parametrize("delegates", [None, ["between@p.iam.gserviceaccount.com"]])
 async def test_an_account_is_acted_for(made: Made, upstream: Upstream, delegates: list[str] | None) -> None:
     """A file with source credentials gives a token of the impersonated account, as by google-auth alone."""
-    upstream.answers(granted(), TO_ACT, granted(), TO_ACT)
+    upstream.answers(granted(), to_act(), granted(), to_act())
     info: Json = {
         "type": "impersonated_service_account",
         "source_credentials": account(f"{upstream.url}/token"),
@@ -181,7 +187,7 @@ async def test_an_account_is_acted_for(made: Made, upstream: Upstream, delegates
     assert heard(ours[1])[2] == {"scope": [SCOPE], "lifetime": "3600s"} | (
         {"delegates": delegates} if delegates else {}
     )
-    upstream.answers(granted("2"), TO_ACT)
+    upstream.answers(granted("2"), to_act())
     assert await chain.get(NOW + 3600 - 225 - 60) == "hidden.other"  # less the real time that this test takes
     assert len(upstream.asked) == 4
     assert await chain.get(NOW + 3600 - 225) == "hidden.other"
@@ -193,7 +199,7 @@ OTHER = "https://example.com/x"
 
 
 @pytest.mark.parametrize(
-    ("info", "said"),
+    ("info", "reason"),
     [
         ([], "holds no JSON object"),
         ("{hidden", "holds no JSON object"),
@@ -247,16 +253,16 @@ OTHER = "https://example.com/x"
         ),
     ],
 )
-async def test_what_cannot_work_is_named(made: Made, tmp_path: Path, info: Any, said: str) -> None:
+async def test_what_cannot_work_is_named(made: Made, tmp_path: Path, info: Any, reason: str) -> None:
     """The error names the file and its fault, nothing is sent, and no secret is in it."""
     error = await failure(made(named=info))
-    assert said in error.message
+    assert reason in error.message
     assert f"{tmp_path}/key.json" in error.message
     assert (error.kind, error.status) == (Kind.AUTH, 401)
 
 
 @pytest.mark.parametrize(
-    ("answer", "said", "kind"),
+    ("answer", "reason", "kind"),
     [
         (
             reply({"error": "invalid_grant", "error_description": "Token has been\n revoked."}, "400 Bad Request"),
@@ -296,11 +302,11 @@ async def test_what_cannot_work_is_named(made: Made, tmp_path: Path, info: Any, 
         ),
     ],
 )
-async def test_a_refusal_is_reported(made: Made, upstream: Upstream, answer: Any, said: str, kind: Kind) -> None:
+async def test_a_refusal_is_reported(made: Made, upstream: Upstream, answer: Any, reason: str, kind: Kind) -> None:
     """The service's own reason is in the error, without the secrets it was sent; its kind says if a retry may help."""
     upstream.answers(answer)
     error = await failure(made(gcloud=user(upstream.url)))
-    assert said in error.message
+    assert reason in error.message
     assert error.kind is kind
 
 
@@ -324,7 +330,7 @@ async def test_secrets_that_were_sent_are_in_no_error(made: Made, upstream: Upst
 
 
 @pytest.mark.parametrize(
-    ("answers", "said", "kind"),
+    ("answers", "reason", "kind"),
     [
         ([reply(b"hidden", "404 Not Found")], "127.0.0.1 answered 404", Kind.AUTH),
         ([reply(b"hidden", "500 Broken")], "127.0.0.1 answered 500", Kind.SENDING),
@@ -354,18 +360,18 @@ async def test_secrets_that_were_sent_are_in_no_error(made: Made, upstream: Upst
             "gave a token that has expired",
             Kind.AUTH,
         ),
-        ([reply({"t": "t"}), granted(), reply({"expireTime": ENDS})], "No access token", Kind.AUTH),
+        ([reply({"t": "t"}), granted(), reply({"expireTime": "2096-10-02T07:06:40Z"})], "No access token", Kind.AUTH),
     ],
 )
 async def test_each_step_of_an_exchange_may_be_refused(
-    made: Made, upstream: Upstream, answers: list[Any], said: str, kind: Kind
+    made: Made, upstream: Upstream, answers: list[Any], reason: str, kind: Kind
 ) -> None:
     """The step that failed is named, without the token of an earlier one."""
     upstream.answers(*answers)
     source = {"url": upstream.url, "format": {"type": "json", "subject_token_field_name": "t"}}
     acting = {"service_account_impersonation_url": upstream.url + ACT}
     error = await failure(made(named=external(upstream.url, source, **acting)))
-    assert said in error.message
+    assert reason in error.message
     assert error.kind is kind
     assert len(upstream.asked) == len(answers)
 
