@@ -135,11 +135,12 @@ def process(tmp_path: Path, code: str) -> str:
 
 
 async def test_a_process_gives_credentials(made: Made, tmp_path: Path) -> None:
-    """A profile's credential_process is run with its arguments, and its output is read."""
+    """A profile's credential_process is run with its arguments in the gateway's environment, and its output is read."""
     given = {"Version": 1, **keys("process", at(3600))}
     given["SessionToken"] = given.pop("Token")
-    code = f"import sys; assert sys.argv[1:] == ['one argument']; print({json.dumps(given)!r})"
-    chain = made({"AWS_PROFILE": "p"}, config=process(tmp_path, code))
+    code = "import os, sys; assert (sys.argv[1:], os.environ['MINE']) == (['one argument'], 'x')\n"
+    code += f"print({json.dumps(given)!r})"
+    chain = made({"AWS_PROFILE": "p", "MINE": "x"}, config=process(tmp_path, code))
     assert await chain.get(NOW) == key("process", 3600)
 
 
