@@ -122,7 +122,7 @@ class StreamReply:
 
     def feed(self, data: bytes) -> bytes:  # noqa: ARG002  the tee has read it
         """Return what the client is told of the bytes that the tee has just read."""
-        told = self._tee.told()
+        told = self._tee.drain_events()
         if not told:
             return b""
         return b"".join([self._writer.write(event) for event in self._restoring.restore(told)])

@@ -117,7 +117,7 @@ class Attempt:
             content_type=content_type,
             coding=coding,
             started=self.started,
-            tells=translated,
+            collects_events=translated,
             streams=self._route.stream and status < 400 and heard is not None and heard.name == "gemini",
         )
         return self._tee

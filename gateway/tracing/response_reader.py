@@ -1,4 +1,4 @@
-"""A copy of a response as it passes: decoded, and read by its dialect. What fails here is logged, never raised."""
+"""Reader of a relayed response: decodes a copy of its bytes and reads it in its dialect. Failures are logged only."""
 
 import logging
 from time import perf_counter
@@ -8,31 +8,32 @@ from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.events import Event
 from gateway.dialects.wire.content_coding import MAX_DECODED, decoder
 
-log = logging.getLogger("gateway.tee")
+log = logging.getLogger("gateway.tracing")
 
-# Content types of streams: server-sent events, lines of JSON, AWS's event stream.
+# Media types of streams: server-sent events, JSON lines, AWS's event stream.
 _STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 
-# Of a whole body no more than this is kept to be read; one beyond it is relayed and not read.
 KEPT_MAX = MAX_DECODED
-# A coded stream is decoded piece by piece, over a longer time.
+"""Bytes of a whole body, decoded, up to which it is read; a longer one is relayed unread."""
+
 STREAM_MAX = 8 * MAX_DECODED
-# The timeline keeps at most this many chunks: when it is full, every other one goes, then every 2nd, 4th .. is kept.
+"""Bytes of a stream, decoded, up to which it is read: it is decoded piece by piece."""
+
 TIMELINE_MAX = 256
+"""Chunks in the timeline: whenever it is full, every other one is dropped and half as many are added from then on."""
 
 
 class ResponseReader:
-    """Feeds one response to the reader of its dialect, and notes when its chunks came.
+    """Feeds one response to the reader of its dialect, and records when its chunks arrived.
 
-    `tells`: the reader keeps what happens, to be taken by `told`. `streams`: a stream was asked for, which may come as
-    JSON.
+    `collects_events`: events are collected for `drain_events`. `streams`: the request asked for a stream, which may
+    arrive as JSON.
 
     Attributes:
         streamed: Whether the response is a stream.
-        events: Whether it is one of server-sent events.
-        chunks: How many chunks came.
-        first_output_at: `perf_counter()` of the first content of a stream.
+        chunks: The number of chunks that arrived.
+        first_output_at: `perf_counter()` at the first content of a stream.
 
     """
 
@@ -43,13 +44,13 @@ class ResponseReader:
         content_type: str,
         coding: str,
         started: float,
-        tells: bool = False,
+        collects_events: bool = False,
         streams: bool = False,
     ) -> None:
         kind = content_type.lower()
         self.streamed = kind.startswith(_STREAMS) or (streams and kind.startswith("application/json"))
-        self.events = kind.startswith(_STREAMS[0])
-        self._frames = kind.startswith(_STREAMS[2])
+        self._is_sse = kind.startswith(_STREAMS[0])
+        self._is_eventstream = kind.startswith(_STREAMS[2])
         self.chunks = 0
         self.first_output_at: float | None = None
         self._dialect = dialect
@@ -64,35 +65,35 @@ class ResponseReader:
             self._dialect = None
         elif self.streamed and dialect is not None:
             self._reader = dialect.stream_reader()
-            if tells:
+            if collects_events:
                 self._reader.told = []
 
     @property
     def ended(self) -> bool:
-        """Whether a stream's own last event has passed."""
+        """Whether the stream's terminal event has passed."""
         return self._reader is not None and self._reader.ended
 
     def between_events(self, data: bytes) -> bool:
-        """Whether an event of ours can follow. `data`: the last that was passed on."""
-        if self._frames:
+        """Return whether another event may follow `data`, the last bytes relayed: they end at an event's boundary."""
+        if self._is_eventstream:
             return self._reader is not None and self._reader.between
-        return data.endswith(_EVENT_ENDS if self.events else b"\n")
+        return data.endswith(_EVENT_ENDS if self._is_sse else b"\n")
 
-    def told(self) -> list[Event]:
-        """Return what happened in the stream since the last call, for a translation."""
+    def drain_events(self) -> list[Event]:
+        """Return the stream's events since the last call, for a translation."""
         reader = self._reader
         if reader is None or not reader.told:
             return []
-        told, reader.told = reader.told, []
-        return told
+        events, reader.told = reader.told, []
+        return events
 
     @property
     def times_ms(self) -> list[float]:
-        """When chunks came, in milliseconds after the attempt began; thinned out evenly where they were many."""
+        """When chunks arrived, in milliseconds after the attempt's start; thinned out evenly if there are many."""
         return self._times
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes, as they came from upstream."""
+        """Read the next bytes from upstream."""
         now = perf_counter()
         if self.streamed:
             if self.chunks % self._stride == 0:
@@ -117,10 +118,10 @@ class ResponseReader:
         except Exception as error:
             self._dialect = self._reader = None
             self._whole.clear()
-            log.warning("a response is relayed unread from here on: %s", error)
+            log.warning("a response is relayed without being read any further: %s", error)
 
     def answered(self) -> ChatResponse | None:
-        """Return what was read, None where nothing could be."""
+        """Return the response as read so far, None if it cannot be read."""
         try:
             if self._reader is not None:
                 return self._reader.answered()

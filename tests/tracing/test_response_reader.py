@@ -1,4 +1,4 @@
-"""The copy of a response: what it says is read in any coding and any pieces, and what cannot be read costs nothing."""
+"""A relayed response is read in any content coding and any pieces; one that cannot be read is relayed all the same."""
 
 import gzip
 import itertools
@@ -32,34 +32,34 @@ CODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def tee_of(content_type: str, coding: str = "", dialect: Dialect | None = CHAT) -> ResponseReader:
-    """Return a tee that starts at 0."""
+def reader_of(content_type: str, coding: str = "", dialect: Dialect | None = CHAT) -> ResponseReader:
+    """Return a reader that starts at 0."""
     return ResponseReader(dialect, content_type=content_type, coding=coding, started=0.0)
 
 
 @pytest.mark.parametrize("coding", CODERS)
 def test_a_whole_body_is_read_in_its_coding(coding, read):
-    """A body that came in two pieces is read as one."""
-    tee, data = tee_of("application/json", coding), CODERS[coding](read("chat_whole.json"))
-    tee.feed(data[:100])
-    assert not tee.ended
-    tee.feed(data[100:])
-    assert not tee.streamed
-    assert tee.answered() == CHAT.read_response(read("chat_whole.json"))
-    assert tee.times_ms == []
+    """A body that arrives in two pieces is read as one."""
+    reader, data = reader_of("application/json", coding), CODERS[coding](read("chat_whole.json"))
+    reader.feed(data[:100])
+    assert not reader.ended
+    reader.feed(data[100:])
+    assert not reader.streamed
+    assert reader.answered() == CHAT.read_response(read("chat_whole.json"))
+    assert reader.times_ms == []
 
 
 @pytest.mark.parametrize("content_type", ["text/event-stream", "text/event-stream; charset=utf-8", "Text/Event-Stream"])
 @pytest.mark.parametrize("coding", CODERS)
 def test_a_stream_is_read_in_its_coding(content_type, coding, read):
-    """A stream of any coding is read up to its last event."""
-    tee, data = tee_of(content_type, coding), CODERS[coding](read("chat_text.sse"))
+    """A stream in any content coding is read up to its terminal event."""
+    reader, data = reader_of(content_type, coding), CODERS[coding](read("chat_text.sse"))
     for at in range(0, len(data), 50):
-        tee.feed(data[at : at + 50])
-    assert tee.streamed
-    assert tee.ended
-    assert tee.first_output_at is not None
-    answered = tee.answered()
+        reader.feed(data[at : at + 50])
+    assert reader.streamed
+    assert reader.ended
+    assert reader.first_output_at is not None
+    answered = reader.answered()
     assert answered is not None
     assert answered.finish_reasons == ["stop"]
 
@@ -73,38 +73,38 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_what_cannot_be_decoded_is_not_read(name, content_type):
-    """From the first byte that cannot be decoded on nothing is known of a response, and nothing is guessed."""
+def test_an_undecodable_response_is_not_read(name, content_type):
+    """Nothing is read after the first byte that cannot be decoded, and nothing before it is reported."""
     coding, data = UNREADABLE[name]
-    tee = tee_of(content_type, coding)
+    reader = reader_of(content_type, coding)
     for _ in range(3):
-        tee.feed(data)
-    assert tee.answered() is None
-    assert not tee.ended
+        reader.feed(data)
+    assert reader.answered() is None
+    assert not reader.ended
 
 
-def test_a_body_beyond_the_bound_is_not_kept():
-    """A whole body that is larger than what is kept is let go of."""
-    tee = tee_of("application/json")
+def test_a_body_beyond_the_limit_is_not_held():
+    """The memory of a whole body is freed once it exceeds the limit."""
+    reader = reader_of("application/json")
     for _ in range(KEPT_MAX // 2**20):
-        tee.feed(b"a" * 2**20)
-    assert tee.answered() is not None
-    tee.feed(b"a")
-    assert tee.answered() is None
-    tee.feed(b"a" * 100)
-    assert tee.answered() is None
-    assert tee._whole == []
+        reader.feed(b"a" * 2**20)
+    assert reader.answered() is not None
+    reader.feed(b"a")
+    assert reader.answered() is None
+    reader.feed(b"a" * 100)
+    assert reader.answered() is None
+    assert reader._whole == []
 
 
-def test_a_bomb_is_not_unpacked():
-    """A coded body is decoded up to the same bound."""
-    tee = tee_of("application/json", "gzip")
-    tee.feed(gzip.compress(bytes(2 * KEPT_MAX)))
-    assert tee.answered() is None
+def test_a_compression_bomb_is_not_decoded():
+    """The limit holds for the decoded size."""
+    reader = reader_of("application/json", "gzip")
+    reader.feed(gzip.compress(bytes(2 * KEPT_MAX)))
+    assert reader.answered() is None
 
 
 class _Raising:
-    """A reader that has a bug."""
+    """A stream reader with a bug."""
 
     ended = first_output = False
     unread = 0
@@ -127,44 +127,93 @@ BROKEN = Dialect(
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
 def test_a_reader_with_a_bug_breaks_nothing(content_type):
-    """What a reader raises is logged, and the response is relayed as if there were none."""
-    tee = tee_of(content_type, dialect=BROKEN)
-    tee.feed(b"{}")
-    tee.feed(b"{}")
-    assert tee.answered() is None
-    assert not tee.ended
+    """An exception of a reader is logged, and the response is relayed as if there were none."""
+    reader = reader_of(content_type, dialect=BROKEN)
+    reader.feed(b"{}")
+    reader.feed(b"{}")
+    assert reader.answered() is None
+    assert not reader.ended
 
 
-def test_without_a_dialect_only_the_times_are_known():
-    """A stream that is not ours to read has a timeline and nothing else."""
-    tee = tee_of("text/event-stream", "gzip", None)
-    tee.feed(b"garbage")
-    assert tee.chunks == len(tee.times_ms) == 1
-    assert tee.answered() is None
+def test_a_stream_without_a_dialect_has_a_timeline_only():
+    """A response of an unknown API is not decoded."""
+    reader = reader_of("text/event-stream", "gzip", None)
+    reader.feed(b"garbage")
+    assert reader.chunks == len(reader.times_ms) == 1
+    assert reader.answered() is None
 
 
 @given(st.integers(1, 3 * TIMELINE_MAX))
 def test_a_timeline_is_thinned_out_evenly(count):
-    """However many chunks come, a bounded number of times is kept, the first among them and the rest evenly spread."""
+    """A timeline has a bounded number of chunks, the first among them and the rest evenly spread."""
     ticks = itertools.count()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "perf_counter", lambda: float(next(ticks)))
-        tee = tee_of("text/event-stream", dialect=None)
+        reader = reader_of("text/event-stream", dialect=None)
         for _ in range(count):
-            tee.feed(b"x")
-    times = [round(time / 1000) for time in tee.times_ms]
+            reader.feed(b"x")
+    times = [round(time / 1000) for time in reader.times_ms]
     stride = times[1] - times[0] if len(times) > 1 else 1
     assert times == list(range(0, times[-1] + 1, stride))
     assert len(times) <= TIMELINE_MAX
     assert count - times[-1] <= stride
-    assert tee.chunks == count
+    assert reader.chunks == count
 
 
-# The bounds of what is read on the loop.
+def test_events_are_drained_once(read):
+    """A translation takes the events of a stream as they arrive; without one none are collected."""
+    reader = ResponseReader(CHAT, content_type="text/event-stream", coding="", started=0.0, collects_events=True)
+    data = read("chat_text.sse")
+    reader.feed(data[: len(data) // 2])
+    first = reader.drain_events()
+    assert first != []
+    assert reader.drain_events() == []
+    reader.feed(data[len(data) // 2 :])
+    last = reader.drain_events()
+    whole = ResponseReader(CHAT, content_type="text/event-stream", coding="", started=0.0, collects_events=True)
+    whole.feed(data)
+    assert whole.drain_events() == first + last
+    untranslated = reader_of("text/event-stream")
+    untranslated.feed(data)
+    assert untranslated.drain_events() == []
+    assert reader_of("text/event-stream", dialect=None).drain_events() == []
 
 
-def test_what_is_worth_reading():
-    """A body is read where it holds up the loop for a moment only: by its size, and by the strings in it."""
+@pytest.mark.parametrize(
+    ("content_type", "data", "between"),
+    [
+        ("text/event-stream", b"data: 1\n\n", True),
+        ("text/event-stream", b"data: 1\r\n\r\n", True),
+        ("text/event-stream", b"data: 1\n", False),
+        ("application/x-ndjson", b"{}\n", True),
+        ("application/x-ndjson", b"{}", False),
+        ("application/vnd.amazon.eventstream", b"\n\n", False),
+    ],
+)
+def test_an_event_can_be_inserted_at_a_boundary_only(content_type, data, between):
+    """Inside an event of the provider another one would break both."""
+    assert reader_of(content_type, dialect=None).between_events(data) is between
+
+
+@pytest.mark.parametrize(
+    ("content_type", "streams", "streamed"),
+    [
+        ("application/json", False, False),
+        ("application/json", True, True),
+        ("text/event-stream", False, True),
+        ("application/x-ndjson", False, True),
+        ("application/vnd.amazon.eventstream", False, True),
+        ("text/html", True, False),
+    ],
+)
+def test_a_stream_is_known_by_its_media_type(content_type, streams, streamed):
+    """JSON is a stream if the request asked for one in an API that streams an array."""
+    reader = ResponseReader(None, content_type=content_type, coding="", started=0.0, streams=streams)
+    assert reader.streamed is streamed
+
+
+def test_small_bodies_are_worth_reading():
+    """A body is read if that blocks the event loop for a moment only: by its size, and by the number of strings."""
     text = b'{"content": "%b"}'
     assert worth_reading(b"")
     assert worth_reading(text % (b"a" * (READ_MAX_OF_FEW - 100)))
@@ -180,7 +229,7 @@ def test_what_is_worth_reading():
 
 @given(st.sampled_from(["gzip", "zstd"]), st.integers(1, 2**20), st.integers(1, 300), st.integers(1, 60_000))
 def test_large_bodies_are_decoded_in_full(coding, size, period, piece):
-    """Beyond every step of the decoders not a byte is missing, in one piece or in many."""
+    """No byte is missing beyond any step of the decoders, in one piece or in many."""
     body = (bytes(range(256)) * 2)[:period] * (size // period + 1)
     coded = CODERS[coding](body)
     assert decode(coded, coding) == body
