@@ -219,8 +219,8 @@ class Attempt:
     def _response_attributes(self, answered: ChatResponse, outcome: str) -> dict[str, Any]:
         exchange = self._exchange
         if outcome != OK:
-            answered = seen.broken_off(answered)
-        attributes = seen.of_answered(answered, exchange.capture_policy) if exchange.capture_policy.reads else {}
+            answered = seen.interrupted(answered)
+        attributes = seen.of_response(answered, exchange.capture_policy) if exchange.capture_policy.reads else {}
         self.response_model = answered.model
         usage = answered.usage
         partly = usage is None or usage.input_tokens is None or usage.output_tokens is None

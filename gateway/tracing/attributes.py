@@ -1,4 +1,4 @@
-"""What was seen, as span attributes. Pure: values in, a dict of attributes out."""
+"""Span attributes of requests, attempts, responses and usage, as pure functions of values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from gateway.tracing.metadata import FIELDS, INTEGERS, Metadata, whole_number
 from gateway.tracing.secrets import ExchangeSecrets
 from gateway.tracing.truncate import as_utf8, bounded
 
-# What a request belongs to, by the field of `options.Metadata`.
+# Attributes by the field of `Metadata`.
 _FIELDS = {
     "application": "gateway.application",
     "environment": "gateway.environment",
@@ -32,17 +32,17 @@ _FIELDS = {
     "prompt_version": "gateway.prompt.version",
     "extra": "gateway.extra",
 }
-# The same by the option that says it (`options.said_in`), and what only headers say.
-_BELONGING = {option: _FIELDS[field] for option, field in FIELDS.items()} | {
+# Attributes by the request option that sets them, and those that only headers set.
+_OPTIONS = {option: _FIELDS[field] for option, field in FIELDS.items()} | {
     "session": "session.id",
     "session-id": "session.id",
     "tags": "gateway.tags",
 }
 _INTEGERS = frozenset(_FIELDS[field] for field in INTEGERS)
-# Written as what was told of the run and the step is.
+# Normalized as the ids in events of runs and steps are.
 _IDS = frozenset({"gateway.run.id", "gateway.step.id"})
-# Headers that agents already send.
-_OTHERS = (
+# Attributes by a header that agents and SDKs already send.
+_CLIENT_HEADERS = (
     ("x-claude-code-session-id", "session.id"),
     ("helicone-session-id", "session.id"),
     ("helicone-user-id", "user.id"),
@@ -50,10 +50,10 @@ _OTHERS = (
     ("user-agent", "user_agent.original"),
 )
 
-# How many characters are kept of the body of a provider's error.
-ERROR_BODY_KEPT = 4096
+ERROR_BODY_MAX = 4096
+"""Characters of a provider's error body that are recorded."""
 
-_NOTHING: Mapping[str, tuple[str, str]] = {}
+_NO_OPTIONS: Mapping[str, tuple[str, str]] = {}
 
 Attributes = dict[str, Any]
 
@@ -74,21 +74,21 @@ def client_of(user_agent: str) -> str:
 
 
 def of_client(
-    method: str, target: str, headers: Mapping[str, str], said: Mapping[str, tuple[str, str]] = _NOTHING
+    method: str, target: str, headers: Mapping[str, str], options: Mapping[str, tuple[str, str]] = _NO_OPTIONS
 ) -> Attributes:
-    """Return what the request's head says. The query is left out, and a user: they may carry keys.
+    """Return the attributes of a request's head, without the query and a URL's user, which may hold keys.
 
-    `said`: the options among its headers; a number that is none is left out.
+    `options`: (header, value) by option; an invalid number is ignored.
     """
     path = bare_url(target)
     attributes: Attributes = {"http.request.method": method, "url.path": as_utf8(path)}
-    for option, (_, text) in said.items():
-        belonging = _BELONGING.get(option)
-        if belonging is not None and belonging not in attributes:
-            value = whole_number(text) if belonging in _INTEGERS else known(text) if belonging in _IDS else text
+    for option, (_, text) in options.items():
+        name = _OPTIONS.get(option)
+        if name is not None and name not in attributes:
+            value = whole_number(text) if name in _INTEGERS else known(text) if name in _IDS else text
             if value is not None:
-                attributes[belonging] = value
-    for header, attribute in _OTHERS:
+                attributes[name] = value
+    for header, attribute in _CLIENT_HEADERS:
         value = headers.get(header)
         if value and attribute not in attributes:
             attributes[attribute] = as_utf8(value)
@@ -99,9 +99,8 @@ def of_client(
 
 
 def of_metadata(metadata: Metadata) -> Attributes:
-    """Return what a request's body says that it belongs to."""
-    said = structs.asdict(metadata)
-    attributes = {_FIELDS[name]: value for name, value in said.items() if value is not None}
+    """Return the attributes of the metadata in a request's body."""
+    attributes = {_FIELDS[name]: value for name, value in structs.asdict(metadata).items() if value is not None}
     for name in _IDS & attributes.keys():
         if (own_id := known(attributes[name])) is None:
             del attributes[name]
@@ -113,12 +112,12 @@ def of_metadata(metadata: Metadata) -> Attributes:
 
 
 def is_retry(reason: str) -> bool:
-    """Whether an attempt that is made for this reason sends again what was sent before."""
+    """Return whether an attempt made for this reason resends a request that failed."""
     return reason not in {"first", "listing", "probe"} and not reason.startswith("hedge")
 
 
 def of_attempt(route: Route, method: str, index: int, reason: str, backoff: float) -> Attributes:
-    """Return what is known of an attempt before it is made. `backoff`: seconds waited for it."""
+    """Return the attributes of an attempt that are known before it is made. `backoff`: seconds waited before it."""
     provider = route.provider
     attributes: Attributes = {
         "http.request.method": method,
@@ -143,29 +142,29 @@ def of_attempt(route: Route, method: str, index: int, reason: str, backoff: floa
     return attributes
 
 
-def of_asked(asked: ChatRequest, capture_policy: CapturePolicy) -> Attributes:
-    """Return what was asked: parameters, and as much content as is kept."""
-    attributes: Attributes = dict(asked.parameters)
-    if asked.conversation_id:
-        attributes["gen_ai.conversation.id"] = asked.conversation_id
-    attributes |= _content("gen_ai.system_instructions", asked.system_instructions, capture_policy)
-    attributes |= _content("gen_ai.input.messages", asked.input_messages, capture_policy)
-    attributes |= _content("gen_ai.tool.definitions", asked.tool_definitions, capture_policy)
+def of_request(request: ChatRequest, capture_policy: CapturePolicy) -> Attributes:
+    """Return a request's parameters, and its content as far as the policy captures it."""
+    attributes: Attributes = dict(request.parameters)
+    if request.conversation_id:
+        attributes["gen_ai.conversation.id"] = request.conversation_id
+    attributes |= _content("gen_ai.system_instructions", request.system_instructions, capture_policy)
+    attributes |= _content("gen_ai.input.messages", request.input_messages, capture_policy)
+    attributes |= _content("gen_ai.tool.definitions", request.tool_definitions, capture_policy)
     return attributes
 
 
-def of_answered(answered: ChatResponse, capture_policy: CapturePolicy) -> Attributes:
-    """Return what came back, but for its usage."""
+def of_response(response: ChatResponse, capture_policy: CapturePolicy) -> Attributes:
+    """Return the attributes of a response except its usage, and its content as far as the policy captures it."""
     attributes: Attributes = {}
-    if answered.id:
-        attributes["gen_ai.response.id"] = answered.id
-    if answered.model:
-        attributes["gen_ai.response.model"] = answered.model
-    if answered.conversation_id:
-        attributes["gen_ai.conversation.id"] = answered.conversation_id
-    if answered.finish_reasons:
-        attributes["gen_ai.response.finish_reasons"] = answered.finish_reasons
-    attributes |= _content("gen_ai.output.messages", answered.output_messages, capture_policy)
+    if response.id:
+        attributes["gen_ai.response.id"] = response.id
+    if response.model:
+        attributes["gen_ai.response.model"] = response.model
+    if response.conversation_id:
+        attributes["gen_ai.conversation.id"] = response.conversation_id
+    if response.finish_reasons:
+        attributes["gen_ai.response.finish_reasons"] = response.finish_reasons
+    attributes |= _content("gen_ai.output.messages", response.output_messages, capture_policy)
     return attributes
 
 
@@ -174,27 +173,24 @@ def of_error_body(body: bytes, secrets: ExchangeSecrets, capture_policy: Capture
     if not body or not capture_policy.content:
         return {}
     # Redaction shortens the text: more than the limit is read, so that as much as the limit may be left.
-    text = secrets.scrub(body[: 4 * ERROR_BODY_KEPT].decode("utf-8", "replace"))
+    text = secrets.scrub(body[: 4 * ERROR_BODY_MAX].decode("utf-8", "replace"))
     text = capture_policy.redaction.text(text)
-    limit = min(ERROR_BODY_KEPT, capture_policy.limit)
+    limit = min(ERROR_BODY_MAX, capture_policy.limit)
     cut: Attributes = {"gateway.content.truncated": True} if len(text) > limit else {}
     return {ERROR_BODY: text[:limit], **cut}
 
 
-def broken_off(answered: ChatResponse) -> ChatResponse:
-    """Return what came of a response that broke off, with the conventions' finish reason for that.
-
-    Some consumers drop output messages without one.
-    """
+def interrupted(response: ChatResponse) -> ChatResponse:
+    """Return an incomplete response with the finish reason `error`; some consumers drop messages without a reason."""
     messages = [
         message if message.finish_reason else structs.replace(message, finish_reason="error")
-        for message in answered.output_messages
+        for message in response.output_messages
     ]
-    return structs.replace(answered, output_messages=messages, finish_reasons=answered.finish_reasons or ["error"])
+    return structs.replace(response, output_messages=messages, finish_reasons=response.finish_reasons or ["error"])
 
 
 def of_usage(usage: Usage) -> Attributes:
-    """Return the tokens that are known, and where that is known from."""
+    """Return the token counts that are known, and their source."""
     tokens = {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
@@ -203,12 +199,12 @@ def of_usage(usage: Usage) -> Attributes:
         "cache_write.input_tokens": usage.cache_write_tokens,
         "reasoning.output_tokens": usage.reasoning_tokens,
     }
-    known = {f"gen_ai.usage.{name}": count for name, count in tokens.items() if count is not None}
-    return {"gateway.usage.source": usage.source, **known}
+    counts = {f"gen_ai.usage.{name}": count for name, count in tokens.items() if count is not None}
+    return {"gateway.usage.source": usage.source, **counts}
 
 
 def of_route(route: Route) -> Attributes:
-    """Return what the root span repeats of where the exchange went, under our own names."""
+    """Return the attributes of the last attempt's route that the root span repeats, under names of our own."""
     attributes: Attributes = {"gateway.provider": route.provider.name}
     if route.client_dialect is not None:
         attributes["gateway.dialect"] = route.client_dialect
@@ -221,10 +217,10 @@ def _content(key: str, value: Any, capture_policy: CapturePolicy) -> Attributes:
     if not value or not capture_policy.content:
         return {}
     encoded = _encoder.encode(value)
-    if capture_policy.redaction:  # before it is cut: a half of a secret is still one
-        said = msgspec.json.decode(encoded)
-        if (kept := capture_policy.redaction.value(said)) is not said:
-            encoded = _encoder.encode(kept)
+    if capture_policy.redaction:  # before truncation, which could leave half a secret
+        decoded = msgspec.json.decode(encoded)
+        if (redacted := capture_policy.redaction.value(decoded)) is not decoded:
+            encoded = _encoder.encode(redacted)
     if len(encoded) <= capture_policy.limit:
         return {key: encoded.decode()}
     return {key: bounded(encoded, capture_policy.limit), "gateway.content.truncated": True}

@@ -198,7 +198,7 @@ class Exchange:
         """Return the attributes that say what was asked; the same for each attempt."""
         if self._request is None:
             asked = self.asked
-            self._request = {} if asked is None else seen.of_asked(asked, self.capture_policy)
+            self._request = {} if asked is None else seen.of_request(asked, self.capture_policy)
         return self._request
 
     async def waiting(self, awaitable: Awaitable[T]) -> T:

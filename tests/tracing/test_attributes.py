@@ -1,4 +1,4 @@
-"""What a request and a response say becomes attributes: pure, and without secrets."""
+"""Requests, attempts, responses and usage become span attributes."""
 
 import json
 
@@ -12,8 +12,11 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Te
 from gateway.dialects.registry import DIALECTS
 from gateway.providers.route import Route
 from gateway.providers.table import build
+from gateway.redaction import REDACTED
 from gateway.tracing import attributes as seen
 from gateway.tracing.capture import CapturePolicy
+from gateway.tracing.metadata import FIELDS, INTEGERS, Metadata
+from gateway.tracing.secrets import ExchangeSecrets
 
 KEY = "sk-planted-0123456789abcdef"
 ASKED = ChatRequest(
@@ -41,12 +44,12 @@ ASKED = ChatRequest(
     ],
 )
 def test_a_client_has_a_short_name(agent, client):
-    """The first product of a User-Agent, without its version."""
+    """It is the first product of the User-Agent, without its version."""
     assert seen.client_of(agent) == client
 
 
-def test_of_several_grouping_headers_ours_counts():
-    """Where an agent's own header and ours name a session, ours does."""
+def test_our_session_header_wins_over_an_agents():
+    """A session is grouped by the gateway's header if both name one."""
     headers = {"helicone-session-id": "theirs", "x-claude-code-session-id": "theirs too"}
     said = {"session": ("x-gateway-session", "ours")}
     assert seen.of_client("GET", "/", headers, said)["session.id"] == "ours"
@@ -65,12 +68,12 @@ def test_of_several_grouping_headers_ours_counts():
     ],
 )
 def test_a_path_is_stored_without_query_and_user(target, path):
-    """Both may carry keys; all else is kept, as far as it is text."""
+    """Both may hold keys; bytes that are no UTF-8 become question marks."""
     assert seen.of_client("GET", target, {})["url.path"] == path
 
 
 def test_an_attempts_url_has_no_query():
-    """url.full names the provider and the path, and none of the client's parameters."""
+    """url.full has the provider and the path, and none of the client's parameters."""
     route = Route(
         provider=build(Config(), {})["openai"],
         target=f"/v1/chat/completions?api_key={KEY}",
@@ -88,8 +91,8 @@ def test_an_attempts_url_has_no_query():
     assert seen.of_route(route)["gateway.request.model"] == "openai/gpt-5"
 
 
-def test_usage_says_where_it_is_from():
-    """Counts that are known, under the conventions' names, and no others."""
+def test_usage_has_a_source():
+    """Known counts have attributes of the conventions, unknown ones have none."""
     usage = Usage(input_tokens=3, cache_read_tokens=0, source="estimated")
     assert seen.of_usage(usage) == {
         "gateway.usage.source": "estimated",
@@ -101,9 +104,9 @@ def test_usage_says_where_it_is_from():
 @pytest.mark.parametrize(
     ("mode", "content"), [("full", True), ("truncated", True), ("metadata", False), ("off", False)]
 )
-def test_content_is_as_the_setting_says(mode: CaptureMode, content):
-    """Messages, instructions and tools are JSON strings where they are kept; parameters are there in any case."""
-    said = seen.of_asked(ASKED, CapturePolicy(Capture(store=mode)))
+def test_content_is_captured_as_configured(mode: CaptureMode, content):
+    """Messages, instructions and tools are JSON strings if captured; parameters are recorded in any case."""
+    said = seen.of_request(ASKED, CapturePolicy(Capture(store=mode)))
     names = {"gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.tool.definitions"}
     assert said.keys() & names == (names if content else set())
     assert (said["gen_ai.request.temperature"], said["gen_ai.conversation.id"]) == (0.5, "conv-1")
@@ -111,10 +114,10 @@ def test_content_is_as_the_setting_says(mode: CaptureMode, content):
         assert isinstance(json.loads(said[name]), list)
 
 
-def test_nothing_is_invented():
-    """A response that tells nothing gives no attributes, and no conversation id or finish reasons."""
-    assert seen.of_answered(ChatResponse(), CapturePolicy()) == {}
-    assert seen.of_asked(ChatRequest(operation="chat"), CapturePolicy()) == {}
+def test_unknown_values_have_no_attributes():
+    """An empty request or response gives no attributes."""
+    assert seen.of_response(ChatResponse(), CapturePolicy()) == {}
+    assert seen.of_request(ChatRequest(operation="chat"), CapturePolicy()) == {}
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=400)
@@ -130,8 +133,8 @@ messages = st.lists(
 
 @given(messages, st.integers(2, 3000))
 def test_content_always_fits_and_is_always_json(said, limit):
-    """Whatever was said, each attribute is a JSON list within its bound, marked where something is missing."""
-    made = seen.of_answered(ChatResponse(output_messages=said), CapturePolicy(Capture(store_bytes=limit)))
+    """Each content attribute is a JSON list within its limit, and marked if it was truncated."""
+    made = seen.of_response(ChatResponse(output_messages=said), CapturePolicy(Capture(store_bytes=limit)))
     if not said:
         assert made == {}
         return
@@ -140,3 +143,68 @@ def test_content_always_fits_and_is_always_json(said, limit):
     assert isinstance(json.loads(text), list)
     whole = msgspec.json.encode(said).decode()
     assert (text == whole) != made.get("gateway.content.truncated", False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "limit", "attributes"),
+    [
+        ("full", 200, {"gateway.error.body": f"bad key {REDACTED} of {REDACTED}"}),
+        ("full", 12, {"gateway.error.body": "bad key [red", "gateway.content.truncated": True}),
+        ("metadata", 200, {}),
+        ("off", 200, {}),
+    ],
+)
+def test_an_error_body_is_recorded_without_secrets(mode: CaptureMode, limit, attributes):
+    """It may repeat content, so that it is recorded only if content is; the body is redacted before it is cut."""
+    policy = CapturePolicy(Capture(store=mode, store_bytes=limit))
+    secrets = ExchangeSecrets({"x-api-key": KEY}, "/")
+    assert seen.of_error_body(f"bad key {KEY} of {KEY}".encode(), secrets, policy) == attributes
+    assert seen.of_error_body(b"", secrets, policy) == {}
+
+
+def test_an_error_body_is_cut_to_a_limit_of_its_own():
+    """Neither a large limit for content nor an invalid character makes it longer."""
+    recorded = seen.of_error_body(b"\xff" * 10_000, ExchangeSecrets({}, "/"), CapturePolicy())
+    assert recorded == {"gateway.error.body": "\ufffd" * seen.ERROR_BODY_MAX, "gateway.content.truncated": True}
+
+
+@pytest.mark.parametrize(
+    ("reason", "resent"),
+    [
+        ("first", False),
+        ("listing", False),
+        ("probe", False),
+        ("hedge after 2 s", False),
+        ("retry after server", True),
+        ("fallback after rate_limit", True),
+    ],
+)
+def test_a_resend_is_an_attempt_after_a_failure(reason, resent):
+    """Hedges, probes and listings are sent whatever became of other attempts."""
+    assert seen.is_retry(reason) is resent
+
+
+def test_an_interrupted_response_has_the_finish_reason_error():
+    """A message that has a reason keeps it, and the response gets one of its own."""
+    done, cut = Message(role="assistant", parts=[], finish_reason="stop"), Message(role="assistant", parts=[])
+    response = seen.interrupted(ChatResponse(output_messages=[done, cut]))
+    assert [message.finish_reason for message in response.output_messages] == ["stop", "error"]
+    assert response.finish_reasons == ["error"]
+    assert seen.interrupted(ChatResponse(finish_reasons=["length"])).finish_reasons == ["length"]
+
+
+@pytest.mark.parametrize(("option", "field"), FIELDS.items())
+def test_every_option_of_a_request_has_its_attribute(option, field):
+    """An option in a header and the same field in a body are one attribute."""
+    value = 7 if field in INTEGERS else {"a": 1} if field == "extra" else "some-id"
+    text = json.dumps(value, separators=(",", ":")) if field == "extra" else str(value)
+    in_header = seen.of_client("GET", "/", {}, {option: (f"x-gateway-{option}", text)})
+    in_body = seen.of_metadata(Metadata(**{field: value}))
+    assert len(in_body) == 1
+    assert in_body.items() <= in_header.items()
+
+
+@pytest.mark.parametrize("option", ["step-index", "prompt-version"])
+def test_an_invalid_number_has_no_attribute(option):
+    """A column of whole numbers could not hold it."""
+    assert seen.of_client("GET", "/", {}, {option: ("h", "1.5")}) == seen.of_client("GET", "/", {})
