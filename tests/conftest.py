@@ -32,7 +32,16 @@ _CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", "HTTP_PROXY", "HT
 # What may block: the journal's appends and what comes with them, a look at the store before it is asked, which the
 # recorder's loop has time for, and a test that itself asks the store.
 _MAY_BLOCK = {
-    "gateway/tracing/journal.py": {"__init__", "_append", "_create", "_close", "close", "_append_batch", "rotate", "tick"},
+    "gateway/tracing/journal.py": {
+        "__init__",
+        "_append",
+        "_create",
+        "_close",
+        "close",
+        "_append_batch",
+        "rotate",
+        "tick",
+    },
     "gateway/store/query.py": {"_question"},
     "tests/support/running.py": {"__init__", "_lines", "ask", "sealed"},
 }

@@ -14,7 +14,7 @@ from gateway.semconv import ERROR_BODY
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.metadata import FIELDS, INTEGERS, Metadata, whole_number
 from gateway.tracing.secrets import ExchangeSecrets
-from gateway.tracing.truncate import as_utf8, bounded
+from gateway.tracing.truncate import as_utf8, truncate_messages
 
 # Attributes by the field of `Metadata`.
 _FIELDS = {
@@ -223,4 +223,4 @@ def _content(key: str, value: Any, capture_policy: CapturePolicy) -> Attributes:
             encoded = _encoder.encode(redacted)
     if len(encoded) <= capture_policy.limit:
         return {key: encoded.decode()}
-    return {key: bounded(encoded, capture_policy.limit), "gateway.content.truncated": True}
+    return {key: truncate_messages(encoded, capture_policy.limit), "gateway.content.truncated": True}

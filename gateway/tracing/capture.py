@@ -1,6 +1,6 @@
-"""What is kept of what was said: how much each sink gets of it, and what is taken out before. Pure.
+"""The capture policy: how much content each sink gets, and its redaction. Pure.
 
-The configuration is the bound. A request may ask for less in `x-gateway-capture`, never for more:
+The configuration is the upper bound. A request may ask for less in `x-gateway-capture`, never for more:
 
     x-gateway-capture: metadata
     x-gateway-capture: store=truncated, otlp=off
@@ -15,64 +15,63 @@ from gateway.redaction import NOTHING, Redaction
 
 Sink = Literal["store", "otlp"]
 
-# From the most to the least.
+# From the most to the least_capture.
 _MODES: tuple[CaptureMode, ...] = get_args(CaptureMode)
 _SINKS: tuple[Sink, ...] = get_args(Sink)
 
 
 class CapturePolicy(Struct, frozen=True):
-    """What the store keeps: as much as `capture.store` says, without what `redaction` finds."""
+    """The content that the store gets: as much as `capture.store` allows, redacted."""
 
     capture: Capture = Capture()
     redaction: Redaction = NOTHING
 
     @property
     def reads(self) -> bool:
-        """Whether bodies are read at all."""
+        """Whether bodies are read for the trace at all."""
         return self.capture.store != "off"
 
     @property
     def content(self) -> bool:
-        """Whether content is kept."""
+        """Whether content is stored."""
         return self.capture.store in {"full", "truncated"}
 
     @property
     def limit(self) -> int:
-        """How many bytes of each content attribute are kept."""
+        """Bytes up to which each content attribute is stored."""
         return self.capture.store_bytes if self.capture.store == "full" else self.capture.otlp_bytes
 
     def within(self, text: str) -> "CapturePolicy":
-        """Return what is kept where a request asks for less. Raises ValueError."""
-        said = wanted(text)
-        modes = {sink: least(getattr(self.capture, sink), said.get(sink, "full")) for sink in _SINKS}
+        """Return the policy of a request with this `x-gateway-capture` header. Raises ValueError."""
+        requested = parse_capture(text)
+        modes = {sink: least_capture(getattr(self.capture, sink), requested.get(sink, "full")) for sink in _SINKS}
         return structs.replace(self, capture=structs.replace(self.capture, **modes))
 
     def within_all(self, text: str) -> "CapturePolicy":
-        """Return the same for what is stored without a word on what a collector may get: the least of all holds."""
-        said = wanted(text)
-        mode = least(self.capture.store, *said.values())
+        """Return the policy of events and spans with this header: the least of their modes holds."""
+        mode = least_capture(self.capture.store, *parse_capture(text).values())
         return structs.replace(self, capture=structs.replace(self.capture, store=mode))
 
 
 def policy_of(config: Config) -> CapturePolicy:
-    """Return what a configuration keeps."""
+    """Return the policy of a configuration."""
     redaction = config.redaction
     return CapturePolicy(config.capture, Redaction(redaction.builtin, redaction.patterns))
 
 
-def wanted(text: str) -> dict[Sink, CaptureMode]:
-    """Return what a request asks for, by sink. Raises ValueError that says what is expected."""
-    asked: dict[Sink, CaptureMode] = {}
+def parse_capture(text: str) -> dict[Sink, CaptureMode]:
+    """Return the modes of an `x-gateway-capture` header, by sink. Raises ValueError with the expected form."""
+    requested: dict[Sink, CaptureMode] = {}
     for part in text.lower().split(","):
         left, equals, right = (each.strip() for each in part.partition("="))
         mode = next((mode for mode in _MODES if mode == (right if equals else left)), None)
         sinks = [sink for sink in _SINKS if not equals or sink == left]
         if mode is None or not sinks:
             raise ValueError(f"expected one of {', '.join(_MODES)}, for all or by sink: store=..., otlp=...")
-        asked |= dict.fromkeys(sinks, mode)
-    return asked
+        requested |= dict.fromkeys(sinks, mode)
+    return requested
 
 
-def least(*modes: CaptureMode) -> CaptureMode:
-    """Return the mode that keeps least."""
+def least_capture(*modes: CaptureMode) -> CaptureMode:
+    """Return the mode that keeps least_capture."""
     return max(modes, key=_MODES.index)

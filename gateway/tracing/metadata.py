@@ -1,4 +1,4 @@
-"""TODO gateway/tracing/metadata.py."""
+"""Metadata of requests: the application, user, run, step and prompt to which a request belongs."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from gateway.errors import ExchangeError, Kind
 
 
 class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a request belongs to. `extra` is a JSON object."""
+    """Metadata of a request; absent fields are None. `extra` is a JSON object."""
 
     application: str | None = None
     environment: str | None = None
@@ -48,51 +48,50 @@ FIELDS = {
     "prompt-version": "prompt_version",
     "extra-meta": "extra",
 }
-"""What a request belongs to: the field of `Metadata` that an option sets."""
-
+"""The field of `Metadata` by the request option that sets it."""
 
 INTEGERS = frozenset({"step_index", "prompt_version"})
-
+"""Fields with whole numbers."""
 
 # The seed's are UUIDs; ours are any text.
 _IDS = frozenset({"run-id", "step-id"})
 
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-
-
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 
 
-def metadata_of(said: Mapping[str, tuple[str, str]]) -> Metadata:
-    """Return what headers say a request belongs to. Raises ExchangeError that names the header."""
+def metadata_of(options: Mapping[str, tuple[str, str]]) -> Metadata:
+    """Return the metadata in a request's options, (header, value) by name. Raises ExchangeError with the header."""
     metadata: dict[str, Any] = {}
-    for name, (header, value) in said.items():
+    for name, (header, value) in options.items():
         field = FIELDS.get(name)
         if field == "extra":
-            metadata[field] = _json(header, value, dict[str, Any], "a JSON object")
+            metadata[field] = json_option(header, value, dict[str, Any], "a JSON object")
         elif field in INTEGERS:
             if (number := whole_number(value)) is None:
-                _refuse(header, "expected a whole number")
+                refuse_option(header, "expected a whole number")
             metadata[field] = number
         elif field is not None:
             if name in _IDS and header.startswith("x-chronicle-") and not UUID.fullmatch(value):
-                _refuse(header, "expected a UUID")
+                refuse_option(header, "expected a UUID")
             metadata.setdefault(field, value)
     return Metadata(**metadata)
 
 
 def whole_number(text: str) -> int | None:
-    """Return a number as a column of whole numbers holds it; None for what is none."""
+    """Return a whole number of at most nine digits, None for any other text."""
     return int(text) if _WHOLE.fullmatch(text) else None
 
 
-def _json(header: str, value: str, kind: Any, expected: str) -> Any:
+def json_option(header: str, value: str, kind: Any, expected: str) -> Any:
+    """Return a header's value decoded as JSON of a type. Raises ExchangeError with the header and `expected`."""
     try:
         return msgspec.json.decode(value, type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        _refuse(header, f"expected {expected}: {error}")
+        refuse_option(header, f"expected {expected}: {error}")
 
 
-def _refuse(where: str, why: str) -> NoReturn:
-    raise ExchangeError(Kind.BAD_INPUT, f"{where}: {why}", code="bad_option") from None
+def refuse_option(header: str, reason: str) -> NoReturn:
+    """Raise the ExchangeError of an invalid option."""
+    raise ExchangeError(Kind.BAD_INPUT, f"{header}: {reason}", code="bad_option") from None

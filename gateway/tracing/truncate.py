@@ -1,19 +1,19 @@
-"""Content made to fit: JSON that is too long for a sink is cut inside its texts, so that it stays valid JSON. Pure."""
+"""Truncation of content for a sink: JSON is truncated inside its texts, so that it stays valid. Pure."""
 
 from typing import Any
 
 import msgspec
 
 _SHORTEST = 16
-# What a cut text has more than its characters, at least: the word on what is missing.
-_WORD = 23
+# Bytes of the note on missing characters at the end of a truncated text, at least.
+_NOTE = 23
 
 
-def bounded(encoded: bytes, limit: int) -> str:
+def truncate_messages(encoded: bytes, limit: int) -> str:
     """Return a JSON list of messages (or parts, or tools) in at most `limit` bytes, valid and of the same schema.
 
-    Texts are cut first, each saying how much is missing; where that is not enough, items from the middle go, since the
-    first and the last say most.
+    Texts are truncated first, each with a note on how much is missing. If that is not enough, items are dropped from
+    the middle, since the first and the last ones are the most informative.
     """
     if len(encoded) <= limit:
         return encoded.decode()
@@ -21,8 +21,8 @@ def bounded(encoded: bytes, limit: int) -> str:
     sizes: list[int] = []
     bare = len(msgspec.json.encode(_emptied(items, sizes)))
     length = limit // 2
-    # By arithmetic first, with as little as each text may take: a pass over everything for each length costs seconds.
-    while length >= _SHORTEST and bare + sum(size if size <= length else length + _WORD for size in sizes) > limit:
+    # The length is estimated first, by lower bounds: encoding everything for each length would take seconds.
+    while length >= _SHORTEST and bare + sum(size if size <= length else length + _NOTE for size in sizes) > limit:
         length //= 2
     while length >= _SHORTEST:
         cut = msgspec.json.encode(_cut(items, length))
@@ -31,7 +31,7 @@ def bounded(encoded: bytes, limit: int) -> str:
         length //= 2
     if not isinstance(items, list):
         return "[]"
-    half = limit // 2 + 1  # an item and its comma have two bytes at least: no more than this can stay at either end
+    half = limit // 2 + 1  # an item and its comma have at least two bytes: no more can stay at either end
     kept = _cut(items if len(items) <= 2 * half else items[:half] + items[-half:], _SHORTEST)
     while kept:
         middle = len(kept) // 2
@@ -42,17 +42,17 @@ def bounded(encoded: bytes, limit: int) -> str:
     return "[]"
 
 
-def fitted(encoded: bytes, limit: int) -> bytes:
-    """Return any JSON value in about `limit` bytes: its texts are cut, and where that is not enough it becomes one."""
+def truncate_json(encoded: bytes, limit: int) -> bytes:
+    """Return any JSON value in about `limit` bytes: with truncated texts, or else as a text itself."""
     if len(encoded) <= limit:
         return encoded
-    cut = bounded(encoded, limit).encode()
-    return cut if cut != b"[]" else text_of(encoded, limit // 2)
+    cut = truncate_messages(encoded, limit).encode()
+    return cut if cut != b"[]" else truncated_text(encoded, limit // 2)
 
 
-def text_of(encoded: bytes, kept: int) -> bytes:
-    """Return the first `kept` bytes of a JSON value as a string of JSON, which says how much is missing."""
-    return msgspec.json.encode(f"{encoded[:kept].decode(errors='ignore')}… [{len(encoded) - kept} more bytes]")
+def truncated_text(encoded: bytes, size: int) -> bytes:
+    """Return the first `size` bytes of a JSON value as a JSON string, with a note on how much is missing."""
+    return msgspec.json.encode(f"{encoded[:size].decode(errors='ignore')}… [{len(encoded) - size} more bytes]")
 
 
 def as_utf8(text: str) -> str:
@@ -73,7 +73,7 @@ def _emptied(value: Any, sizes: list[int]) -> Any:
 
 
 def _cut(value: Any, length: int) -> Any:
-    """Return a JSON value whose strings have at most `length` characters, and a word on what is missing."""
+    """Return a JSON value whose strings have at most `length` characters, and a note on how much is missing."""
     if isinstance(value, str):
         return value if len(value) <= length else f"{value[:length]}… [{len(value) - length} more characters]"
     if isinstance(value, list):

@@ -16,7 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from gateway.tracing.ingest.otlp.content import captured
+from gateway.tracing.ingest.otlp.content import capture_attributes
 from tests.support.raw import Answer, exchange, request
 
 TRACE, APP_SPAN = bytes.fromhex("0199f0000000000000000000000000aa"), bytes.fromhex("00000000000000a1")
@@ -26,7 +26,7 @@ JSON = ("Content-Type", "application/json")
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 # What `[capture]` looks at has tests of its own.
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
-    lambda name: captured({name: 1}, "off", 1) == {name: 1}
+    lambda name: capture_attributes({name: 1}, "off", 1) == {name: 1}
 )
 plain = st.one_of(
     st.just(AnyValue()),

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from gateway.config.model import Capture
 from gateway.tracing.capture import CapturePolicy
-from gateway.tracing.ingest.event_rows import Arrival, line_of
+from gateway.tracing.ingest.event_rows import BatchContext, event_line
 from tests.support.raw import Answer, exchange, request
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -47,13 +47,15 @@ def whole_run() -> list[Event]:
     ]  # fmt: skip
 
 
-def lines_of(events: Sequence[Event], capture: Capture | None = None, arrival: Arrival | None = None) -> list[Event]:
+def lines_of(
+    events: Sequence[Event], capture: Capture | None = None, arrival: BatchContext | None = None
+) -> list[Event]:
     """Return events as a journal's lines."""
-    arrival = arrival or Arrival(received_ns=1_800_000_000_000_000_000, service_name="gateway")
+    arrival = arrival or BatchContext(received_ns=1_800_000_000_000_000_000, service_name="gateway")
     return [
         {
             "t": "event",
-            **line_of(
+            **event_line(
                 Raw(json.dumps(event).encode()), f"$[{index}]", index, arrival, CapturePolicy(capture or Capture())
             ),
         }

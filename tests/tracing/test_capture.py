@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.model import Capture, CaptureMode, parse
-from gateway.tracing.capture import CapturePolicy, least, policy_of, wanted
+from gateway.tracing.capture import CapturePolicy, least_capture, parse_capture, policy_of
 
 MODES = get_args(CaptureMode)
 modes = st.sampled_from(MODES)
@@ -15,30 +15,30 @@ modes = st.sampled_from(MODES)
 
 @given(store=modes, otlp=modes, asked=modes, sink=st.sampled_from(["", "store=", "otlp=", "STORE = "]))
 def test_no_request_gets_more_than_the_configuration_gives(store, otlp, asked, sink):
-    """For each sink the least of both holds; a sink that is not named is as it was."""
+    """For each sink the least_capture of both holds; a sink that is not named is as it was."""
     made = CapturePolicy(Capture(store=store, otlp=otlp)).within(f"{sink}{asked}").capture
     for name, configured in (("store", store), ("otlp", otlp)):
         spoken_of = not sink or name in sink.lower()
-        assert getattr(made, name) == (least(configured, asked) if spoken_of else configured)
+        assert getattr(made, name) == (least_capture(configured, asked) if spoken_of else configured)
         assert MODES.index(getattr(made, name)) >= MODES.index(configured)
 
 
 def test_both_sinks_have_their_own_word():
     """In any order, with spaces; the last of two words on one sink counts."""
-    assert wanted("store=truncated, otlp=off") == {"store": "truncated", "otlp": "off"}
-    assert wanted(" Metadata ") == {"store": "metadata", "otlp": "metadata"}
-    assert wanted("metadata, store=full") == {"store": "full", "otlp": "metadata"}
+    assert parse_capture("store=truncated, otlp=off") == {"store": "truncated", "otlp": "off"}
+    assert parse_capture(" Metadata ") == {"store": "metadata", "otlp": "metadata"}
+    assert parse_capture("metadata, store=full") == {"store": "full", "otlp": "metadata"}
 
 
 @pytest.mark.parametrize("text", ["", "none", "store", "log=off", "store=", "=off", "full off", "store=off;otlp=off"])
 def test_a_word_that_is_none_says_what_is_expected(text):
     """By name."""
     with pytest.raises(ValueError, match="expected one of full, truncated, metadata, off, for all or by sink"):
-        wanted(text)
+        parse_capture(text)
 
 
 def test_what_is_told_has_one_measure_for_all_sinks():
-    """Of events and spans that are sent to the gateway the least of all that is asked for is stored."""
+    """Of events and spans that are sent to the gateway the least_capture of all that is asked for is stored."""
     assert CapturePolicy().within_all("otlp=off").capture.store == "off"
     assert CapturePolicy(Capture(store="metadata")).within_all("full").capture.store == "metadata"
 

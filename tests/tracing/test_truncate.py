@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.tracing.truncate import as_utf8, bounded
+from gateway.tracing.truncate import as_utf8, truncate_messages
 
 parts = st.fixed_dictionaries({"type": st.just("text"), "content": st.text(max_size=300)})
 messages = st.lists(
@@ -18,7 +18,7 @@ messages = st.lists(
 def test_what_is_cut_is_valid_and_fits(value, limit):
     """Whatever the limit, the result is a JSON list of messages of at most that many bytes."""
     encoded = json.dumps(value, ensure_ascii=False).encode()
-    text = bounded(encoded, limit)
+    text = truncate_messages(encoded, limit)
     assert len(text.encode()) <= limit
     for message in json.loads(text):
         assert message["role"] in {"user", "assistant"}
@@ -29,7 +29,9 @@ def test_what_is_cut_is_valid_and_fits(value, limit):
 
 def test_a_long_text_says_how_much_is_missing():
     """The reader of a cut text knows that it is one."""
-    text = bounded(json.dumps([{"role": "user", "parts": [{"type": "text", "content": "x" * 1000}]}]).encode(), 400)
+    text = truncate_messages(
+        json.dumps([{"role": "user", "parts": [{"type": "text", "content": "x" * 1000}]}]).encode(), 400
+    )
     content = json.loads(text)[0]["parts"][0]["content"]
     assert content.startswith("xxx")
     assert content.endswith("[800 more characters]")

@@ -19,7 +19,7 @@ from gateway.providers.catalog import CATALOG
 from gateway.providers.table import Provider
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.store.otlp.exporter import content_wanted, wanted
-from gateway.tracing.capture import least
+from gateway.tracing.capture import least_capture
 
 DIALECTS: dict[DialectName, str] = {
     "openai-chat": "doctor-chat",
@@ -114,7 +114,7 @@ def on_loopback(
     tables["limits"]["drain_seconds"] = min(2.0, config.limits.drain_seconds)
     capture = config.capture
     if not content_wanted(child):
-        capture = structs.replace(capture, otlp=least(capture.otlp, "metadata"))
+        capture = structs.replace(capture, otlp=least_capture(capture.otlp, "metadata"))
     return Setting(
         toml=toml.write(tables),
         environ=child,

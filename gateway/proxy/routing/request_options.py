@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from gateway.config.retry import RetryPolicy, policy_problem
-from gateway.tracing.capture import wanted
-from gateway.tracing.metadata import Metadata, _json, _refuse, metadata_of
+from gateway.tracing.capture import parse_capture
+from gateway.tracing.metadata import Metadata, json_option, metadata_of, refuse_option
 
 PREFIXES = (b"x-gateway-", b"x-chronicle-")
 _SHORTEST = min(map(len, PREFIXES))
@@ -104,13 +104,13 @@ def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
     for name, (header, value) in said.items():
         match name:
             case "models":
-                options["models"] = _json(header, value, tuple[Named, ...], "a JSON list of {model, provider}")
+                options["models"] = json_option(header, value, tuple[Named, ...], "a JSON list of {model, provider}")
             case "retry":
-                options["retry"] = _json(header, value, dict[str, Any], "a JSON object like [retry]")
+                options["retry"] = json_option(header, value, dict[str, Any], "a JSON object like [retry]")
                 _policy(header, options["retry"], RetryPolicy())
             case "random-choice":
                 if value.lower() not in _BOOLEANS:
-                    _refuse(header, "expected true or false")
+                    refuse_option(header, "expected true or false")
                 options["random_choice"] = _BOOLEANS[value.lower()]
             case "timeout":
                 options["timeout"] = _milliseconds(header, value)
@@ -123,9 +123,9 @@ def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
 def capture_of(header: str, value: str) -> None:
     """Check what a request asks to be kept of it. Raises ExchangeError that names the header."""
     try:
-        wanted(value)
+        parse_capture(value)
     except ValueError as error:
-        _refuse(header, str(error))
+        refuse_option(header, str(error))
 
 
 def merged(first: Options, second: Options) -> Options:
@@ -145,9 +145,9 @@ def _policy(where: str, said: Mapping[str, Any], configured: RetryPolicy) -> Ret
     try:
         policy = msgspec.convert({**msgspec.to_builtins(configured), **said}, RetryPolicy)
     except msgspec.ValidationError as error:
-        _refuse(where, str(error))
+        refuse_option(where, str(error))
     if wrong := policy_problem(policy):
-        _refuse(where, wrong)
+        refuse_option(where, wrong)
     return policy
 
 
@@ -157,5 +157,5 @@ def _milliseconds(header: str, value: str) -> float:
     except ValueError:
         said = math.nan
     if not 0 < said < math.inf:
-        _refuse(header, "expected a number of milliseconds above 0")
+        refuse_option(header, "expected a number of milliseconds above 0")
     return said

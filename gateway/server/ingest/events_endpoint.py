@@ -16,8 +16,8 @@ from gateway.proxy.auth import Token
 from gateway.proxy.routing.request_options import said_in
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.server.ingest.common import TURN, body_of, kept_of, let_in, secrets_of
-from gateway.tracing.ingest.event_rows import Arrival, Line, line_of
-from gateway.tracing.ingest.event_schema import EventError, events_in
+from gateway.tracing.ingest.event_rows import BatchContext, Line, event_line
+from gateway.tracing.ingest.event_schema import EventError, split_events
 from gateway.tracing.journal import Journal
 from gateway.tracing.metadata import metadata_of
 from gateway.tracing.secrets import scrub_json
@@ -79,11 +79,11 @@ class Intake:
         metadata = metadata_of(said_in(headers))
         capture_policy = kept_of(headers, self._capture_policy)
         body = await body_of(request, config, "events")
-        arrival = Arrival(received_ns, self._service_name, metadata)
+        arrival = BatchContext(received_ns, self._service_name, metadata)
         secrets = secrets_of(request, self._token)
         lines, turn = [], perf_counter()
-        for index, (path, raw) in enumerate(events_in(body)):
-            line = line_of(raw, path, index, arrival, capture_policy)
+        for index, (path, raw) in enumerate(split_events(body)):
+            line = event_line(raw, path, index, arrival, capture_policy)
             lines.append(_scrubbed(line, secrets) if secrets else line)
             if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)

@@ -14,17 +14,20 @@ from gateway.proxy.auth import Token
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.server.ingest.common import body_of, kept_of, let_in, offload, secrets_of
 from gateway.tracing.capture import CapturePolicy
-from gateway.tracing.ingest.otlp import replies
-from gateway.tracing.ingest.otlp.lines import Line, encoded, line_of, whose
-from gateway.tracing.ingest.otlp.reading import (
+from gateway.tracing.ingest.otlp.lines import Line, encode, source_fields, span_line
+from gateway.tracing.ingest.otlp.protocol import (
+    CONTENT_TYPES,
+    Encoding,
     Malformed,
     Source,
     TooManyError,
     UnreadableError,
+    encoding_of,
+    error_response,
     spans_in_json,
     spans_in_protobuf,
+    success_response,
 )
-from gateway.tracing.ingest.otlp.replies import CONTENT_TYPES, Encoding
 from gateway.tracing.journal import LINE_BYTES, Journal
 from gateway.tracing.secrets import scrub_json
 from gateway.tracing.tracer import INSTANCE, SCOPE
@@ -63,7 +66,7 @@ class Receiving:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer as OTLP has it: 200 once all is stored but what is malformed; 503 where it should come again."""
-        encoding = replies.encoding_of(request.headers.get("Content-Type", ""))
+        encoding = encoding_of(request.headers.get("Content-Type", ""))
         try:
             if encoding is None:
                 raise ExchangeError(
@@ -80,7 +83,7 @@ class Receiving:
             return _refusal(encoding, 400, f"{error}; no span of this request was stored.")
         except web.RequestPayloadError:
             return _refusal(encoding, 400, "The request's body broke off; no span of it was stored.")
-        body = replies.taken(encoding, rejected.total(), _told(rejected))
+        body = success_response(encoding, rejected.total(), _told(rejected))
         return web.Response(body=body, content_type=CONTENT_TYPES[encoding])
 
     async def _take(self, request: web.Request, encoding: Encoding) -> Counter[str]:
@@ -130,12 +133,12 @@ def _taken(
     ids: set[tuple[str, str]] = set()
     for source, span in (spans_in_json if encoding == "json" else spans_in_protobuf)(body):
         if source is not last:
-            last, of = source, whose(source, capture_policy)
+            last, of = source, source_fields(source, capture_policy)
             is_own = _is_own(source, own)
-        line = span if isinstance(span, Malformed) else line_of(span, of, capture_policy, received_ns)
+        line = span if isinstance(span, Malformed) else span_line(span, of, capture_policy, received_ns)
         reason = "malformed"
         if not isinstance(line, Malformed):
-            of_span, made = (line["trace_id"], line["span_id"]), scrub_json(encoded(line), secrets)
+            of_span, made = (line["trace_id"], line["span_id"]), scrub_json(encode(line), secrets)
             if is_own:
                 reason, line = "own", Malformed("it is this gateway's own, which a collector has sent back")
             elif of_span in ids:
@@ -146,7 +149,7 @@ def _taken(
                 ids.add(of_span)
                 took.lines.append(made)
                 continue
-        took.rejected[line.why] += 1
+        took.rejected[line.reason] += 1
         took.dropped[reason] += 1
     return took
 
@@ -166,7 +169,7 @@ def _refusal(encoding: Encoding | None, status: int, why: str) -> web.Response:
     encoding = encoding or "json"
     headers = {"Retry-After": str(_AGAIN_SECONDS)} if status == 503 else {}
     return web.Response(
-        body=replies.refused(encoding, status, why),
+        body=error_response(encoding, status, why),
         status=status,
         headers=headers,
         content_type=CONTENT_TYPES[encoding],

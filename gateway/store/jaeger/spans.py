@@ -15,7 +15,7 @@ from gateway.store.jaeger.sql import WITHHELD
 from gateway.store.ledger import INTERRUPTED
 from gateway.store.otlp.rows import attributes_of
 from gateway.store.views import OF_OTHERS
-from gateway.tracing.ingest.otlp.content import captured
+from gateway.tracing.ingest.otlp.content import capture_attributes
 from gateway.tracing.tracer import SCOPE
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ def rows(columns: Sequence[str], values: Iterable[Sequence[Any]]) -> Iterator[Js
                 row[name] = msgspec.json.decode(row[name])
         row |= {name: row[name].encode() for name in CONTENT_COLUMNS if name in row}
         if "otlp" in row:
-            attributes = captured(row.get("attributes") or {}, "truncated", VALUE_BYTES)
+            attributes = capture_attributes(row.get("attributes") or {}, "truncated", VALUE_BYTES)
         else:
             attributes = attributes_of(row, _CAPTURE)
         row["attributes"] = _cut(attributes)

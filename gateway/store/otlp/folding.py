@@ -13,7 +13,7 @@ from msgspec import Raw, Struct, structs
 
 from gateway import ids
 from gateway.config.model import Capture
-from gateway.tracing.truncate import fitted
+from gateway.tracing.truncate import truncate_json
 
 OPEN_MAX = 10_000
 """So many runs and steps may be open at once; beyond that the oldest are given up."""
@@ -269,7 +269,7 @@ def _held(name: str, value: Any, capture: Capture) -> Any:
     if not encoded or encoded == b"null" or capture.otlp not in {"full", "truncated"}:
         return None
     limit = _HELD_BYTES if capture.otlp == "full" else min(_HELD_BYTES, 2 * capture.otlp_bytes)
-    return fitted(encoded, limit).decode()
+    return truncate_json(encoded, limit).decode()
 
 
 def _message_of(error: str | None) -> str | None:

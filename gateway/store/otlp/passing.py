@@ -13,8 +13,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from gateway.config.model import Capture
 from gateway.store.views import RECEIVED
-from gateway.tracing.ingest.otlp.content import captured
-from gateway.tracing.ingest.otlp.values import attributes_of
+from gateway.tracing.ingest.otlp.content import capture_attributes
+from gateway.tracing.ingest.otlp.values import encode_attributes
 
 _JSON = frozenset(name for name, kind in RECEIVED.items() if kind == "JSON")
 
@@ -70,12 +70,13 @@ def span_of(row: Row, capture: Capture) -> Passed:
         ),
     )
     resource = Resource(
-        attributes=attributes_of(row.get("resource") or {}), dropped_attributes_count=rest.get("resource_dropped", 0)
+        attributes=encode_attributes(row.get("resource") or {}),
+        dropped_attributes_count=rest.get("resource_dropped", 0),
     )
     scope = InstrumentationScope(
         name=said.get("name", ""),
         version=said.get("version", ""),
-        attributes=attributes_of(said.get("attributes") or {}),
+        attributes=encode_attributes(said.get("attributes") or {}),
         dropped_attributes_count=said.get("dropped", 0),
     )
     return Passed(span, resource, scope, rest.get("resource_schema_url", ""), rest.get("scope_schema_url", ""))
@@ -84,7 +85,7 @@ def span_of(row: Row, capture: Capture) -> Passed:
 def _attributes(of: Row, capture: Capture) -> list[KeyValue]:
     """Return attributes as the collector may have them."""
     limit = capture.store_bytes if capture.otlp == "full" else capture.otlp_bytes
-    return attributes_of(captured(of.get("attributes") or {}, capture.otlp, limit))
+    return encode_attributes(capture_attributes(of.get("attributes") or {}, capture.otlp, limit))
 
 
 def _event(event: Row, capture: Capture) -> Span.Event:

@@ -18,8 +18,8 @@ from gateway.semconv import CAPTURE_OTLP, COLUMNS, CONTENT_COLUMNS, ERROR_BODY, 
 from gateway.store.otlp.naming import Facts, listed
 from gateway.store.otlp.tool_definitions import flat
 from gateway.store.otlp.vocabularies import attributes_in
-from gateway.tracing.capture import least
-from gateway.tracing.truncate import bounded, fitted
+from gateway.tracing.capture import least_capture
+from gateway.tracing.truncate import truncate_json, truncate_messages
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 # What is known by reading bodies.
@@ -116,7 +116,7 @@ def attributes_of(row: dict[str, Any], capture: Capture, vocabulary: VocabularyN
 def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
     attributes: dict[str, Any] = dict(row.get("attributes") or {})
     if CAPTURE_OTLP in attributes:
-        capture = structs.replace(capture, otlp=least(capture.otlp, attributes[CAPTURE_OTLP]))
+        capture = structs.replace(capture, otlp=least_capture(capture.otlp, attributes[CAPTURE_OTLP]))
     for attribute, column in promoted(row["kind"]).items():
         value = row.get(column)
         if value is not None and column not in CONTENT_COLUMNS:
@@ -147,7 +147,9 @@ def _add_content(attributes: dict[str, Any], row: dict[str, Any], limit: int | N
         if limit is None or len(encoded) <= limit:
             attributes[attribute] = encoded.decode()
             continue
-        attributes[attribute] = bounded(encoded, limit) if attribute in content else fitted(encoded, limit).decode()
+        attributes[attribute] = (
+            truncate_messages(encoded, limit) if attribute in content else truncate_json(encoded, limit).decode()
+        )
         attributes["gateway.content.truncated"] = True
         attributes["gateway.content.full"] = f"SELECT * FROM spans WHERE span_id = '{row['span_id']}'"
 

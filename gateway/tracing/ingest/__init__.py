@@ -1,1 +1,1 @@
-"""TODO gateway/tracing/ingest."""
+"""Data that clients send about themselves, as journal lines: events of their runs and steps, OpenTelemetry spans."""

@@ -1,7 +1,7 @@
-"""What clients tell of their runs and steps, as the lines that a journal keeps. Pure.
+"""Journal lines of the events of runs and steps. Pure.
 
-A run is an application's own unit of work, a step a part of it; both are folded from their events where those are read
-(`schema.sql`, `otlp.folding`), since events come in any order, repeated, by way of several workers.
+A run is an application's own unit of work, a step a part of it. Both are folded from their events when they are read
+(`store/schema.sql`, `store.otlp.folding`), since events arrive in any order, repeated, and by several workers.
 """
 
 import hashlib
@@ -23,41 +23,41 @@ from gateway.tracing.ingest.event_schema import (
     StepError,
     StepStart,
     StepState,
-    event_in,
     nanoseconds,
+    parse_event,
 )
 from gateway.tracing.metadata import Metadata
-from gateway.tracing.truncate import fitted
+from gateway.tracing.truncate import truncate_json
 
-# A status that a run is updated to while it goes on; any other ends it.
-_GOING_ON = frozenset({"started", "running", "pending", "queued", "waiting", "paused", "suspended", "resumed"})
+# Statuses of a run that goes on; an update to any other one ends it.
+_RUNNING = frozenset({"started", "running", "pending", "queued", "waiting", "paused", "suspended", "resumed"})
 
 _encoder = msgspec.json.Encoder()
 
 Line = dict[str, Any]
 
 
-class Arrival(NamedTuple):
-    """How a batch came: when (Unix nanoseconds), at which gateway (`service.name`), with what its headers say."""
+class BatchContext(NamedTuple):
+    """The context of a batch of events: its arrival (Unix nanoseconds), the gateway's `service.name`, its headers."""
 
     received_ns: int
     service_name: str | None = None
     metadata: Metadata = Metadata()
 
 
-def line_of(raw: Raw, path: str, index: int, arrival: Arrival, capture_policy: CapturePolicy) -> Line:
-    """Return an event as a journal's line; what is unknown is not in it. Raises EventError, which names the field."""
-    kind, event = event_in(raw, path, index)
-    time_ns = arrival.received_ns if event.time is None else nanoseconds(event.time, f"{path}.time", index)
+def event_line(raw: Raw, path: str, index: int, batch: BatchContext, capture_policy: CapturePolicy) -> Line:
+    """Return an event's line, without absent fields. Raises EventError with the path of the invalid field."""
+    kind, event = parse_event(raw, path, index)
+    time_ns = batch.received_ns if event.time is None else nanoseconds(event.time, f"{path}.time", index)
     line = {
         "event_id": event.event_id or _identity(kind, event, time_ns),
         "type": kind,
         "time_ns": time_ns,
-        "received_ns": arrival.received_ns,
-        "service_name": arrival.service_name,
-        **_TOLD[type(event)](event, arrival.metadata),
+        "received_ns": batch.received_ns,
+        "service_name": batch.service_name,
+        **_LINES[type(event)](event, batch.metadata),
     }
-    return {name: value for name, value in _kept(line, capture_policy).items() if value is not None}
+    return {name: value for name, value in _captured(line, capture_policy).items() if value is not None}
 
 
 def _run_start(event: RunStart, metadata: Metadata) -> Line:
@@ -65,8 +65,8 @@ def _run_start(event: RunStart, metadata: Metadata) -> Line:
     trace_id, span_id = ids.valid_trace_id(event.trace_id), ids.valid_span_id(event.span_id)
     unusable = {
         name: given
-        for name, given, taken in (("trace_id", event.trace_id, trace_id), ("span_id", event.span_id, span_id))
-        if given and taken is None
+        for name, given, valid in (("trace_id", event.trace_id, trace_id), ("span_id", event.span_id, span_id))
+        if given and valid is None
     }
     return {
         "phase": 0,
@@ -89,7 +89,7 @@ def _run_update(event: RunUpdate, _: Metadata) -> Line:
     run_id = ids.known(event.id)
     status = event.status or "finished"
     return {
-        "phase": 1 if status.lower() in _GOING_ON else 2,
+        "phase": 1 if status.lower() in _RUNNING else 2,
         "run_id": run_id,
         "trace_id": run_id and ids.trace_id(run_id),
         "span_id": run_id and ids.run_span_id(run_id),
@@ -146,20 +146,20 @@ def _plain(event: Plain, _: Metadata) -> Line:
 
 
 def _of_step(event: Step | Plain) -> Line:
-    """Return where a step is: its ids, and those of its spans as far as it says them itself."""
+    """Return the ids of a step, and those of its spans."""
     run_id, step_id = ids.known(event.run_id), ids.known(event.step_id)
-    own = run_id or step_id
+    traced = run_id or step_id
     run_span = run_id and ids.run_span_id(run_id)
     return {
         "run_id": run_id,
         "step_id": step_id,
-        "trace_id": own and ids.trace_id(own),
+        "trace_id": traced and ids.trace_id(traced),
         "span_id": ids.step_span_id(step_id, run_id) if step_id else run_span,
         "parent_span_id": run_span,
     }
 
 
-_TOLD: dict[type[Event], Callable[[Any, Metadata], Line]] = {
+_LINES: dict[type[Event], Callable[[Any, Metadata], Line]] = {
     RunStart: _run_start,
     RunUpdate: _run_update,
     StepStart: _step_start,
@@ -171,12 +171,12 @@ _TOLD: dict[type[Event], Callable[[Any, Metadata], Line]] = {
 
 
 def _info_of(metadata: Metadata) -> dict[str, Any]:
-    """Return what headers say of a run beyond its application and environment.
+    """Return the metadata of a run's headers except application and environment.
 
-    They go before what the event itself says under the same name. Source: the seed.
+    It takes precedence over the event's own info, as in the LLM proxy whose events these are (`event_schema`).
     """
-    told = {name: getattr(metadata, name) for name in _INFO if getattr(metadata, name) is not None}
-    return {**told, **(metadata.extra or {})}
+    info = {name: getattr(metadata, name) for name in _INFO if getattr(metadata, name) is not None}
+    return {**info, **(metadata.extra or {})}
 
 
 _INFO = (
@@ -195,28 +195,30 @@ _CONTENT = ("input", "output", "error", "data")
 _WORDS = ("name", "description", "status", "step_type", "application", "environment", "tags", "info")
 
 
-def _kept(line: Line, capture_policy: CapturePolicy) -> Line:
-    """Take out, or cut, what is not kept, and let nothing stand for JSON's null."""
+def _captured(line: Line, capture_policy: CapturePolicy) -> Line:
+    """Redact a line, and capture its content as the policy sets."""
     for name in _CONTENT:
         value = line.get(name)
         if value is not None:
-            value = _without(value, capture_policy)
-            line[name] = Raw(fitted(_encoder.encode(value), capture_policy.limit)) if capture_policy.content else None
+            value = _redacted(value, capture_policy)
+            line[name] = (
+                Raw(truncate_json(_encoder.encode(value), capture_policy.limit)) if capture_policy.content else None
+            )
     for name in _WORDS:
         if line.get(name) is not None:
-            line[name] = _without(line[name], capture_policy)
+            line[name] = _redacted(line[name], capture_policy)
     if not capture_policy.reads:
         line["info"] = None
     return line
 
 
-def _without(value: Any, capture_policy: CapturePolicy) -> Any:
-    """Return a value without what is to be taken out of it; it may be JSON as it came."""
+def _redacted(value: Any, capture_policy: CapturePolicy) -> Any:
+    """Return a redacted value, which may hold raw JSON."""
     if not capture_policy.redaction:
         return value
     return capture_policy.redaction.value(msgspec.json.decode(_encoder.encode(value)))
 
 
 def _identity(kind: str, event: Event, time_ns: int) -> str:
-    """Return an id that a repeated event has again: the same type, run, step, time and content."""
+    """Return an id of an event without one: a digest of its type, time and content, the same if it is repeated."""
     return hashlib.blake2b(_encoder.encode([kind, time_ns, event]), digest_size=16).hexdigest()

@@ -1,6 +1,7 @@
-"""What clients may tell of their runs and steps: the seed's events, read out of a request's body and checked. Pure.
+"""Schema of the events of runs and steps, and their validation. Pure.
 
-A batch is read in steps, an event at a time, so that a large one holds up nobody else.
+A batch is split first and its events are parsed one at a time, so that a large one does not block the event loop.
+Source of the events and their fields: the event API of the Rust LLM proxy whose clients the gateway supports.
 """
 
 import re
@@ -13,13 +14,13 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from gateway.dialects.wire.content_coding import mended, worth_reading
 from gateway.errors import GatewayError
-from gateway.tracing.truncate import text_of
+from gateway.tracing.truncate import truncated_text
 
 MAX_EVENTS = 20_000
-"""In one batch: each is a line in memory until all are known to be good."""
+"""Events in a batch: each is a line in memory until all of them are valid."""
 
-# Of a value that is too large to be read, this much is kept as text.
-_UNREAD_KEPT = 1024 * 1024
+# Bytes of a value that is too large to be parsed, which are stored as text.
+_UNPARSED_MAX = 1024 * 1024
 _AT = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)
 _FIELD = re.compile(r"Object missing required field `(.+)`")
 
@@ -33,7 +34,7 @@ _Info = dict[str, Any] | None
 
 
 class EventError(GatewayError):
-    """What was sent is no event. `path` is where in the body, `index` which event, `status` the HTTP status."""
+    """An event is invalid: `path` is its JSON path in the body, `index` its position, `status` the HTTP status."""
 
     def __init__(self, path: str, why: str, *, index: int | None = None, status: int = 422) -> None:
         super().__init__(f"{path}: {why}")
@@ -43,7 +44,7 @@ class EventError(GatewayError):
 
 
 class RunStart(Struct, frozen=True, kw_only=True):
-    """A run begins, or begins again."""
+    """The start of a run, or a restart."""
 
     id: _Id
     name: str
@@ -61,7 +62,7 @@ class RunStart(Struct, frozen=True, kw_only=True):
 
 
 class RunUpdate(Struct, frozen=True, kw_only=True):
-    """A run goes on, or ends."""
+    """A change of a run's status, or its end."""
 
     id: _Id
     status: str | None = None
@@ -72,7 +73,7 @@ class RunUpdate(Struct, frozen=True, kw_only=True):
 
 
 class StartData(Struct, frozen=True, kw_only=True):
-    """What is known of a step when it begins."""
+    """The data of a step's start."""
 
     type: str
     name: str | None = None
@@ -84,27 +85,27 @@ class StartData(Struct, frozen=True, kw_only=True):
 
 
 class EndData(Struct, frozen=True, kw_only=True):
-    """What came of it."""
+    """The data of a step's end."""
 
-    # Not there where the step returned nothing: the seed's own client leaves out what is undefined.
+    # JavaScript clients omit `undefined`, the output of a step that returns nothing.
     output: Any = None
     info: _Info = None
 
 
 class ErrorData(Struct, frozen=True, kw_only=True):
-    """What went wrong."""
+    """The data of a step's failure."""
 
     error: Any
 
 
 class StateData(Struct, frozen=True, kw_only=True):
-    """How it stands."""
+    """The data of a step's change of state."""
 
     state: str
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """What all events of a step say."""
+    """Fields of all events of a step."""
 
     run_id: _Id
     step_id: _Id
@@ -113,31 +114,31 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class StepStart(Step, frozen=True, kw_only=True):
-    """A step begins."""
+    """The start of a step."""
 
     data: StartData
 
 
 class StepEnd(Step, frozen=True, kw_only=True):
-    """A step ended."""
+    """The end of a step."""
 
     data: EndData
 
 
 class StepError(Step, frozen=True, kw_only=True):
-    """A step failed."""
+    """The failure of a step."""
 
     data: ErrorData
 
 
 class StepState(Step, frozen=True, kw_only=True):
-    """A step goes on."""
+    """A change of a step's state."""
 
     data: StateData
 
 
 class Plain(Struct, frozen=True, kw_only=True):
-    """Any other event."""
+    """Any other event, of a type of the client's own."""
 
     run_id: _Id | None = None
     step_id: _Id | None = None
@@ -168,13 +169,13 @@ _FORMS: dict[str, type[Event]] = {
 }
 
 
-def events_in(body: bytes) -> list[tuple[str, Raw]]:
-    """Return the events of a body, one or a batch, each with its path. Raises EventError.
+def split_events(body: bytes) -> list[tuple[str, Raw]]:
+    """Return the raw events of a body, each with its JSON path. Raises EventError.
 
-    Taken are an event, a list of them, and `{"events": [...]}`.
+    The body is an event, a list of events, or `{"events": [...]}`.
     """
     try:
-        body.decode()  # of what it passes over, the decoder sees no more than where it ends
+        body.decode()  # the decoder does not validate the raw values that it skips
         try:
             prefix, listed = _listed(body)
         except msgspec.ValidationError:
@@ -191,7 +192,7 @@ def events_in(body: bytes) -> list[tuple[str, Raw]]:
 
 
 def _listed(body: bytes) -> tuple[str, list[Raw]]:
-    """Return the path of the list that a body is, or has, and what is in it; no path for an event alone."""
+    """Return the JSON path of a body's list of events, and its items; an empty path for a single event."""
     if body.lstrip()[:1] == b"[":
         return "$", msgspec.json.decode(body, type=list[Raw])
     batch = msgspec.json.decode(body, type=_Batch)
@@ -200,9 +201,9 @@ def _listed(body: bytes) -> tuple[str, list[Raw]]:
     return "$.events", batch.events
 
 
-def event_in(raw: Raw, path: str, index: int) -> tuple[str, Event]:
-    """Return an event and its type. Raises EventError, which names the field."""
-    value = _read(bytes(raw), path, index)
+def parse_event(raw: Raw, path: str, index: int) -> tuple[str, Event]:
+    """Return an event's type and the event. Raises EventError with the path of the invalid field."""
+    value = _decoded(bytes(raw), path, index)
     try:
         kind = msgspec.convert(value, _Typed).type
         event: Event = msgspec.convert(value, _FORMS.get(kind, Plain))
@@ -211,8 +212,8 @@ def event_in(raw: Raw, path: str, index: int) -> tuple[str, Event]:
     return kind, event
 
 
-def _read(raw: bytes, path: str, index: int) -> Any:
-    """Return an event as a Python value. What no event may be read of is there as text."""
+def _decoded(raw: bytes, path: str, index: int) -> Any:
+    """Return an event as a Python value. Values that are too large to be parsed are texts."""
     try:
         return msgspec.json.decode(raw if worth_reading(raw) else _lightened(raw))
     except (msgspec.DecodeError, RecursionError) as error:
@@ -220,10 +221,10 @@ def _read(raw: bytes, path: str, index: int) -> Any:
 
 
 def _lightened(raw: bytes) -> bytes:
-    """Return an event with its largest values as text: to read them would hold up everybody else."""
+    """Return an event with its largest values as texts: to parse them would block the event loop."""
     try:
         fields: Mapping[str, Raw] = _shallow.decode(raw)
-    except msgspec.ValidationError:  # it is no object, which the caller says better
+    except msgspec.ValidationError:  # no object, which validation reports
         return b"null"
     light: dict[str, Any] = {}
     for name, value in fields.items():
@@ -235,7 +236,7 @@ def _lightened(raw: bytes) -> bytes:
         elif name == "info":
             light[name] = {"gateway.content.truncated": True}
         else:
-            light[name] = Raw(text_of(encoded, _UNREAD_KEPT))
+            light[name] = Raw(truncated_text(encoded, _UNPARSED_MAX))
     return _encoder.encode(light)
 
 
@@ -250,7 +251,7 @@ def nanoseconds(time: datetime, path: str, index: int) -> int:
 
 
 def _bad(path: str, error: msgspec.ValidationError, index: int | None) -> EventError:
-    """Return msgspec's error with the path in the whole body, and the missing field in that."""
+    """Return msgspec's error with its path in the whole body, including a missing field."""
     found = _AT.fullmatch(str(error))
     why, below = (found[1], found[2] or "") if found else (str(error), "")
     if missing := _FIELD.fullmatch(why):

@@ -1,8 +1,7 @@
-"""What an application's spans say of what was said: by which names, and what of it a sink gets.
+"""Content in the attributes of applications' spans, known by its names, and captured as `[capture]` sets.
 
-Each instrumentation has its own: OpenTelemetry's names of today and before, OpenInference's, Traceloop's, Langfuse's.
-What `[capture]` keeps out of our own spans is kept out of theirs by these names. Of other names nothing is known, and
-what an application says under them is kept.
+Instrumentations have names of their own: OpenTelemetry's of today and before, OpenInference's, Traceloop's and
+Langfuse's. Attributes with other names are recorded, except secrets.
 """
 
 import re
@@ -10,7 +9,7 @@ from typing import Any
 
 from gateway.config.model import CaptureMode
 from gateway.tracing.secrets import scrub_named
-from gateway.tracing.truncate import fitted
+from gateway.tracing.truncate import truncate_json
 
 _NAMES = re.compile(
     r"""
@@ -31,26 +30,26 @@ _NAMES = re.compile(
 
 
 def is_content(name: str) -> bool:
-    """Whether an attribute of this name has what was said in it."""
+    """Return whether an attribute of this name holds content: prompts, completions, tool arguments or documents."""
     return _NAMES.fullmatch(name) is not None
 
 
-def captured(attributes: dict[str, Any], mode: CaptureMode, limit: int) -> dict[str, Any]:
-    """Return attributes (JSON) as a sink may have them: without content, or with as much of each as `limit` bytes.
+def capture_attributes(attributes: dict[str, Any], mode: CaptureMode, limit: int) -> dict[str, Any]:
+    """Return attributes (JSON) for a sink: without secrets, and with content only if `mode` captures it.
 
-    Keys by name go always.
+    `limit`: bytes up to which each content attribute is captured.
     """
-    made: dict[str, Any] = {}
+    captured: dict[str, Any] = {}
     for name, value in attributes.items():
         if not is_content(name):
-            made[name] = scrub_named(name, value)
+            captured[name] = scrub_named(name, value)
         elif mode in {"full", "truncated"}:
-            made[name] = _within(value, limit)
-    return made
+            captured[name] = _truncated(value, limit)
+    return captured
 
 
-def _within(value: Any, limit: int) -> Any:
-    """Return a value in about `limit` bytes; text that is JSON stays JSON."""
+def _truncated(value: Any, limit: int) -> Any:
+    """Return a value in about `limit` bytes; a text that is JSON stays JSON."""
     if not isinstance(value, str) or len(value) <= limit // 4:
         return value
     encoded = value.encode()
@@ -58,7 +57,7 @@ def _within(value: Any, limit: int) -> Any:
         return value
     if value.startswith(("[", "{")):
         try:
-            return fitted(encoded, limit).decode()
-        except ValueError:  # it only looked like it
+            return truncate_json(encoded, limit).decode()
+        except ValueError:  # it merely began like JSON
             pass
     return f"{encoded[:limit].decode(errors='ignore')}… [{len(encoded) - limit} more bytes]"

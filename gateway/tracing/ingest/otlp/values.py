@@ -1,10 +1,10 @@
-"""OTLP's values as JSON values, and back. What JSON has no form for stands in an object of one key that begins `otlp.`.
+"""OTLP's attribute values as JSON, and back. A value without a form in JSON becomes an object with one key.
 
     {"otlp.bytes": "AAE="}            bytes, in base64
     {"otlp.double": "NaN"}            or Infinity, or -Infinity
-    {"otlp.entries": [["k", 1], ..]}  keys and values that can be no object: one comes twice, or looks like ours
+    {"otlp.entries": [["k", 1], ..]}  a list of keys and values with a repeated key, or one that begins with `otlp.`
 
-A value that says nothing is null.
+An empty value is null.
 """
 
 import base64
@@ -14,16 +14,16 @@ from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
-_OURS = "otlp."
+_PREFIX = "otlp."
 _BYTES, _DOUBLE, _ENTRIES = "otlp.bytes", "otlp.double", "otlp.entries"
 
 
-def attributes_in(pairs: Iterable[KeyValue]) -> dict[str, Any]:
-    """Return attributes as a JSON object. OTLP forbids a key to come twice; where one does, the last one stands."""
-    return {pair.key: value_in(pair.value) for pair in pairs}
+def decode_attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    """Return attributes as a JSON object. OTLP forbids repeated keys; of several the last one counts."""
+    return {pair.key: decode_value(pair.value) for pair in pairs}
 
 
-def value_in(value: AnyValue) -> Any:
+def decode_value(value: AnyValue) -> Any:
     """Return a value as JSON."""
     kind = value.WhichOneof("value")
     match kind:
@@ -35,18 +35,18 @@ def value_in(value: AnyValue) -> Any:
         case "bytes_value":
             return {_BYTES: base64.b64encode(value.bytes_value).decode()}
         case "array_value":
-            return [value_in(each) for each in value.array_value.values]
+            return [decode_value(each) for each in value.array_value.values]
         case "kvlist_value":
-            pairs = [(pair.key, value_in(pair.value)) for pair in value.kvlist_value.values]
-            made = dict(pairs)
-            plain = len(made) == len(pairs) and not any(key.startswith(_OURS) for key in made)
-            return made if plain else {_ENTRIES: [list(pair) for pair in pairs]}
+            pairs = [(pair.key, decode_value(pair.value)) for pair in value.kvlist_value.values]
+            entries = dict(pairs)
+            plain = len(entries) == len(pairs) and not any(key.startswith(_PREFIX) for key in entries)
+            return entries if plain else {_ENTRIES: [list(pair) for pair in pairs]}
         case _:
             return getattr(value, kind)
 
 
-def value_of(value: Any) -> AnyValue:
-    """Return what a JSON value stands for: `value_in` undone."""
+def encode_value(value: Any) -> AnyValue:
+    """Return the OTLP value of a JSON value: the inverse of `decode_value`."""
     match value:
         case None:
             return AnyValue()
@@ -59,7 +59,7 @@ def value_of(value: Any) -> AnyValue:
         case str():
             return AnyValue(string_value=value)
         case list():
-            return AnyValue(array_value=ArrayValue(values=[value_of(each) for each in value]))
+            return AnyValue(array_value=ArrayValue(values=[encode_value(each) for each in value]))
         case {"otlp.bytes": str(text)}:
             return AnyValue(bytes_value=base64.b64decode(text))
         case {"otlp.double": str(text)}:
@@ -70,13 +70,13 @@ def value_of(value: Any) -> AnyValue:
             return AnyValue(kvlist_value=KeyValueList(values=_pairs(value.items())))
 
 
-def attributes_of(values: Mapping[str, Any]) -> list[KeyValue]:
-    """Return attributes as OTLP has them, of those in JSON."""
+def encode_attributes(values: Mapping[str, Any]) -> list[KeyValue]:
+    """Return the OTLP attributes of a JSON object: the inverse of `decode_attributes`."""
     return _pairs(values.items())
 
 
 def _pairs(items: Iterable[Sequence[Any]]) -> list[KeyValue]:
-    return [KeyValue(key=key, value=value_of(value)) for key, value in items]
+    return [KeyValue(key=key, value=encode_value(value)) for key, value in items]
 
 
 def _name(number: float) -> str:

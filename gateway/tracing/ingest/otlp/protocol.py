@@ -1,16 +1,21 @@
-"""A request of OTLP, taken apart: spans one at a time, each with its resource and its scope.
+"""OTLP's trace export: requests are split into spans, each with its resource and scope, and responses are encoded.
 
-A batch may have thousands of spans. The outer messages are walked through here, and only a span is ever decoded at
-once: what is wrong with one does not concern the others, and a thread that reads is at no time long within protobuf.
+A batch may have thousands of spans. Only the outer messages are walked here, and spans are decoded one at a time, so
+that an invalid span costs no other one, and that protobuf never holds the interpreter's lock for long.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from msgspec import Raw, Struct
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -18,17 +23,25 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from gateway.dialects.wire.content_coding import mended
 from gateway.errors import GatewayError
 
+Encoding = Literal["protobuf", "json"]
+
+CONTENT_TYPES: dict[Encoding, str] = {"protobuf": "application/x-protobuf", "json": "application/json"}
+
+# Codes of google.rpc by HTTP status.
+_CODES = {400: 3, 401: 16, 403: 7, 408: 4, 413: 8, 415: 3, 429: 8, 500: 13, 503: 14}
+_UNKNOWN = 2
+
 
 class UnreadableError(GatewayError):
-    """The request is no OTLP; the message says where it stops to be."""
+    """The request is no valid OTLP; the message names the first error."""
 
 
 class TooManyError(GatewayError):
-    """The request has more in it than is read at once."""
+    """The request has more spans than are accepted at once."""
 
 
 class Source(NamedTuple):
-    """Whose spans those that follow are."""
+    """The resource and the scope of the spans that follow."""
 
     resource: Resource
     scope: InstrumentationScope
@@ -37,22 +50,21 @@ class Source(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """What stands where a span should; `why` is for who sent it."""
+    """A span that cannot be stored; `reason` is for its sender."""
 
-    why: str
+    reason: str
 
 
-Read = tuple[Source, Span | Malformed]
+SourcedSpan = tuple[Source, Span | Malformed]
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
-# Where each is, is held in memory: 20 MB. A Collector's batch is of 8,192 where it is not told otherwise, or of more
-# where one request takes it beyond that.
+# Their positions take 20 MB of memory. A Collector's default batch has 8,192 spans, or more if a single request does.
 _PARTS_MAX = 100_000
 
 
-def spans_in_protobuf(body: bytes) -> Iterator[Read]:
-    """Give the spans of a request in protobuf. Raises UnreadableError and TooManyError, where it is met."""
+def spans_in_protobuf(body: bytes) -> Iterator[SourcedSpan]:
+    """Yield the spans of a request in protobuf. Raises UnreadableError and TooManyError, after the spans before it."""
     for number, resource_spans in _fields(memoryview(body)):
         if number != 1:
             continue
@@ -64,15 +76,15 @@ def spans_in_protobuf(body: bytes) -> Iterator[Read]:
                 yield source, _decoded(span)
 
 
-def _outer(message: memoryview, of: Any) -> tuple[Any, list[memoryview], str]:
-    """Take a ResourceSpans or a ScopeSpans apart: what it is of, decoded into `of`, its parts, its schema's URL."""
+def _outer(message: memoryview, owner: Any) -> tuple[Any, list[memoryview], str]:
+    """Split a ResourceSpans or a ScopeSpans into its owner (resource or scope), its parts and its schema URL."""
     parts: list[memoryview] = []
     url = ""
     for number, value in _fields(message):
         try:
             match number:
                 case 1:
-                    of.MergeFromString(bytes(value))
+                    owner.MergeFromString(bytes(value))
                 case 2:
                     if len(parts) == _PARTS_MAX:
                         raise TooManyError(f"there are more than {_PARTS_MAX} spans of one scope; send fewer at once")
@@ -80,20 +92,20 @@ def _outer(message: memoryview, of: Any) -> tuple[Any, list[memoryview], str]:
                 case 3:
                     url = bytes(value).decode()
         except (DecodeError, UnicodeDecodeError) as error:
-            raise UnreadableError(f"a {type(of).__name__} cannot be read: {error}") from None
-    return of, parts, url
+            raise UnreadableError(f"a {type(owner).__name__} cannot be read: {error}") from None
+    return owner, parts, url
 
 
 def _decoded(span: memoryview) -> Span | Malformed:
     try:
-        read: Span = Span.FromString(bytes(span))
+        decoded: Span = Span.FromString(bytes(span))
     except DecodeError as error:
         return Malformed(f"it cannot be read ({error})")
-    return read
+    return decoded
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Give the fields of a message that have a length, in order, by number."""
+    """Yield number and value of a message's length-delimited fields, in order."""
     at, end = 0, len(message)
     while at < end:
         tag, at = _varint(message, at)
@@ -149,8 +161,8 @@ _decoder = msgspec.json.Decoder(_Request)
 _ID_BYTES = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
 
 
-def spans_in_json(body: bytes) -> Iterator[Read]:
-    """Give the spans of a request in OTLP's JSON: ids are hexadecimal there. Raises UnreadableError."""
+def spans_in_json(body: bytes) -> Iterator[SourcedSpan]:
+    """Yield the spans of a request in OTLP's JSON, which has hexadecimal ids. Raises UnreadableError."""
     try:
         try:
             request = _decoder.decode(body)
@@ -179,8 +191,8 @@ def _parsed(value: dict[str, Any], into: Message) -> Any:
 def _span(raw: Raw) -> Span | Malformed:
     try:
         value = msgspec.json.decode(raw, type=dict[str, Any])
-        ids = _taken(value)
-        links = [_taken(link) for link in value.get("links") or ()]
+        ids = _pop_ids(value)
+        links = [_pop_ids(link) for link in value.get("links") or ()]
         span: Span = json_format.ParseDict(value, Span(), ignore_unknown_fields=True)
         for message, own in ((span, ids), *zip(span.links, links, strict=True)):
             message.trace_id, message.span_id = own.get("traceId", b""), own.get("spanId", b"")
@@ -190,6 +202,36 @@ def _span(raw: Raw) -> Span | Malformed:
     return span
 
 
-def _taken(value: dict[str, Any]) -> dict[str, bytes]:
-    """Take the ids out of a span or a link."""
+def _pop_ids(value: dict[str, Any]) -> dict[str, bytes]:
+    """Remove the ids of a span or a link, and return them as bytes."""
     return {name: bytes.fromhex(value.pop(name)) for name in _ID_BYTES if value.get(name)}
+
+
+def encoding_of(content_type: str) -> Encoding | None:
+    """Return the encoding of a Content-Type; None if OTLP has no such encoding."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    for encoding, name in CONTENT_TYPES.items():
+        if media_type in {name, name.replace("x-", "")}:
+            return encoding
+    return None
+
+
+def success_response(encoding: Encoding, rejected: int = 0, reason: str = "") -> bytes:
+    """Return the body of a response to a request that was stored, except for `rejected` spans (partial success)."""
+    if encoding == "json":
+        partial = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": reason}} if rejected else {}
+        return msgspec.json.encode(partial)
+    response = ExportTraceServiceResponse()
+    if rejected:
+        response.partial_success.CopyFrom(ExportTracePartialSuccess(rejected_spans=rejected, error_message=reason))
+    encoded: bytes = response.SerializeToString()
+    return encoded
+
+
+def error_response(encoding: Encoding, status: int, message: str) -> bytes:
+    """Return the body of a response with an HTTP error status, a google.rpc.Status."""
+    code = _CODES.get(status, _UNKNOWN)
+    if encoding == "json":
+        return msgspec.json.encode({"code": code, "message": message})
+    encoded: bytes = Status(code=code, message=message).SerializeToString()
+    return encoded

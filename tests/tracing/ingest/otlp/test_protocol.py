@@ -16,17 +16,17 @@ from gateway.redaction import REDACTED
 from gateway.store.otlp import passing
 from gateway.store.otlp.encoding import request_of, weight
 from gateway.tracing.capture import CapturePolicy
-from gateway.tracing.ingest.otlp import replies
-from gateway.tracing.ingest.otlp.content import captured, is_content
-from gateway.tracing.ingest.otlp.lines import encoded, line_of, whose
-from gateway.tracing.ingest.otlp.reading import (
+from gateway.tracing.ingest.otlp.content import capture_attributes, is_content
+from gateway.tracing.ingest.otlp.lines import encode, source_fields, span_line
+from gateway.tracing.ingest.otlp.protocol import (
     Malformed,
     TooManyError,
     UnreadableError,
+    encoding_of,
     spans_in_json,
     spans_in_protobuf,
 )
-from gateway.tracing.ingest.otlp.values import value_in, value_of
+from gateway.tracing.ingest.otlp.values import decode_value, encode_value
 from tests.support.receiver import attributes_of
 from tests.support.sent import as_json, pairs, requests, said, span, values, wrapped
 
@@ -38,8 +38,12 @@ def lines_of(body, read=spans_in_protobuf, capture_policy=KEPT):
     """Return what becomes of a request's spans: lines, and what is wrong with others."""
     made = []
     for source, each in read(body):
-        line = each if isinstance(each, Malformed) else line_of(each, whose(source, capture_policy), capture_policy, 1)
-        made.append(line if isinstance(line, Malformed) else json.loads(encoded(line)))
+        line = (
+            each
+            if isinstance(each, Malformed)
+            else span_line(each, source_fields(source, capture_policy), capture_policy, 1)
+        )
+        made.append(line if isinstance(line, Malformed) else json.loads(encode(line)))
     return made
 
 
@@ -77,20 +81,20 @@ def test_json_says_the_same_as_protobuf(body):
 @given(values)
 def test_a_value_can_be_undone(value):
     """Any value of OTLP is JSON, and comes back out of it."""
-    assert value_of(json.loads(json.dumps(value_in(value), allow_nan=False))) == value
+    assert encode_value(json.loads(json.dumps(decode_value(value), allow_nan=False))) == value
 
 
 def test_what_json_has_no_form_for():
     """Bytes, numbers that are none, a key that comes twice or looks like ours, and a value that says nothing."""
-    nan = value_of(value_in(AnyValue(double_value=math.nan)))
+    nan = encode_value(decode_value(AnyValue(double_value=math.nan)))
     assert math.isnan(nan.double_value)
-    assert value_in(AnyValue(bytes_value=b"\0\1")) == {"otlp.bytes": "AAE="}
-    assert value_in(AnyValue()) is None
+    assert decode_value(AnyValue(bytes_value=b"\0\1")) == {"otlp.bytes": "AAE="}
+    assert decode_value(AnyValue()) is None
     twice = AnyValue(kvlist_value=KeyValueList(values=[KeyValue(key="a", value=AnyValue(int_value=n)) for n in (1, 2)]))
-    assert value_in(twice) == {"otlp.entries": [["a", 1], ["a", 2]]}
+    assert decode_value(twice) == {"otlp.entries": [["a", 1], ["a", 2]]}
     ours = AnyValue(kvlist_value=pairs({"otlp.bytes": AnyValue(string_value="AAE=")}))
     for value in (twice, ours):
-        assert value_of(value_in(value)) == value
+        assert encode_value(decode_value(value)) == value
 
 
 @given(requests(), st.data())
@@ -145,7 +149,7 @@ def test_a_span_of_json_that_is_none_says_why():
     part["spans"][1]["attributes"] = 7
     part["spans"][2]["startTimeUnixNano"] = "soon"
     *wrong, right = lines_of(json.dumps(body).encode(), spans_in_json)
-    assert all(isinstance(each, Malformed) and each.why.startswith("it cannot be read (") for each in wrong)
+    assert all(isinstance(each, Malformed) and each.reason.startswith("it cannot be read (") for each in wrong)
     assert right["name"] == "work 4"
 
 
@@ -195,8 +199,8 @@ def test_content_is_known_by_the_names_of_many(name):
     said = {name: "what was said", "gen_ai.usage.input_tokens": 3, "gen_ai.request.model": "m"}
     assert is_content(name)
     for mode in ("metadata", "off"):
-        assert captured(said, mode, 100) == {"gen_ai.usage.input_tokens": 3, "gen_ai.request.model": "m"}
-    assert captured(said, "full", 100) == said
+        assert capture_attributes(said, mode, 100) == {"gen_ai.usage.input_tokens": 3, "gen_ai.request.model": "m"}
+    assert capture_attributes(said, "full", 100) == said
 
 
 @pytest.mark.parametrize(
@@ -205,18 +209,18 @@ def test_content_is_known_by_the_names_of_many(name):
 def test_other_names_are_kept(name):
     """What is not known to be content is the application's own business."""
     assert not is_content(name)
-    assert captured({name: "x" * 500}, "off", 10) == {name: "x" * 500}
+    assert capture_attributes({name: "x" * 500}, "off", 10) == {name: "x" * 500}
 
 
 def test_content_that_is_too_long_is_cut():
     """JSON stays JSON; other text says how much is missing."""
     messages = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "x" * 5000}]}])
-    made = captured({"gen_ai.input.messages": messages, "input.value": "é" * 5000}, "truncated", 300)
+    made = capture_attributes({"gen_ai.input.messages": messages, "input.value": "é" * 5000}, "truncated", 300)
     assert len(made["gen_ai.input.messages"]) <= 300
     (message,) = json.loads(made["gen_ai.input.messages"])
     assert message["parts"][0]["content"].endswith("more characters]")
     assert made["input.value"] == "é" * 150 + "… [9700 more bytes]"
-    assert captured({"input.value": "[" + "x" * 500}, "truncated", 100)["input.value"].startswith("[xxx")
+    assert capture_attributes({"input.value": "[" + "x" * 500}, "truncated", 100)["input.value"].startswith("[xxx")
 
 
 def test_keys_by_name_are_never_kept():
@@ -227,7 +231,9 @@ def test_keys_by_name_are_never_kept():
         "http.response.header.set-cookie",
         "api_key",
     )
-    made = captured({name: ["Bearer sk-1"] for name in names} | {"http.request.header.accept": ["x"]}, "full", 100)
+    made = capture_attributes(
+        {name: ["Bearer sk-1"] for name in names} | {"http.request.header.accept": ["x"]}, "full", 100
+    )
     assert made == dict.fromkeys(names, REDACTED) | {"http.request.header.accept": ["x"]}
 
 
@@ -242,7 +248,7 @@ def test_keys_by_name_are_never_kept():
 )
 def test_keys_in_a_url_are_never_kept(url, kept):
     """By the names of its parameters; all else of it stays."""
-    assert captured({"url.full": url, "http.target": url, "note": url}, "full", 100) == {
+    assert capture_attributes({"url.full": url, "http.target": url, "note": url}, "full", 100) == {
         "url.full": kept, "http.target": kept, "note": url,
     }  # fmt: skip
 
@@ -260,7 +266,7 @@ def test_the_collector_gets_no_content_where_it_is_to_get_none():
 
 def test_encodings_are_those_of_otlp():
     """By Content-Type, whatever parameters it has."""
-    assert replies.encoding_of("application/x-protobuf") == "protobuf"
-    assert replies.encoding_of("application/json; charset=utf-8") == "json"
-    assert replies.encoding_of("text/plain") is None
-    assert replies.encoding_of("") is None
+    assert encoding_of("application/x-protobuf") == "protobuf"
+    assert encoding_of("application/json; charset=utf-8") == "json"
+    assert encoding_of("text/plain") is None
+    assert encoding_of("") is None
