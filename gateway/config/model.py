@@ -7,7 +7,7 @@ No file is needed. Values may say `${env:NAME}` or `${env:NAME:-default}`. Secre
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -16,7 +16,9 @@ from gateway.config.validation import convert
 from gateway.errors import ConfigError
 from gateway.redaction import Builtin, PatternError, compiled
 
-DialectName = Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini", "ollama", "bedrock-converse"]
+DialectName: TypeAlias = str
+"""A dialect of `dialects.registry`; `providers.table` refuses any other."""
+
 CaptureMode = Literal["full", "truncated", "metadata", "off"]
 VocabularyName = Literal["gen-ai", "gen-ai-1.37", "openinference", "llm"]
 Order = Literal["listed", "random", "weighted", "fastest"]

@@ -1,4 +1,4 @@
-"""What the bytes mean: one module per wire format, pure functions of bytes."""
+"""Wire formats: one folder per dialect, and one `Endpoint` for all that a client API is to the rest. Pure."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.events import Event
+from gateway.semconv import CHAT
 
 
 class StreamReader(Protocol):
@@ -38,20 +39,31 @@ class StreamReader(Protocol):
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """A wire format: how the requests and responses of one operation are read. None of its functions raises.
+    """The readers of one operation of a wire format. None of its functions raises.
 
     Attributes:
         name: As in `registry.DIALECTS`.
+        part_of: The name of the dialect that the operation is part of, if that is another one.
+        operation: The conventions' word for it (`gen_ai.operation.name`).
+        json_streams: Whether a streamed response may come as one JSON array.
         read_request: Reads a request body.
         read_response: Reads a whole response body, an error body too.
         stream_reader: Makes a new reader for one streamed response.
         read_conversation: Reads all that a translation needs of a request's body and its path (without the query), in
-            which some dialects tell the model; None where the dialect is not translated.
+            which some dialects name the model; None if the dialect is not translated.
 
     """
 
     name: str
+    part_of: str | None = None
+    operation: str = CHAT
+    json_streams: bool = False
     read_request: Callable[[bytes], ChatRequest]
     read_response: Callable[[bytes], ChatResponse]
     stream_reader: Callable[[], StreamReader]
     read_conversation: Callable[[bytes, str], ChatRequest] | None = None
+
+    @property
+    def spoken(self) -> str:
+        """The dialect's name in configurations."""
+        return self.part_of or self.name

@@ -1,111 +1,161 @@
-"""Which dialect is spoken where: by name, by the path of a request, and by the shape of its body."""
+"""All client APIs, one line each, and the lookups that are made from them."""
 
-import re
-
-from msgspec import Struct
-
-from gateway.dialects import Dialect, bedrock, gemini
+from gateway.dialects import (
+    Dialect,
+    anthropic,
+    azure_openai,
+    bedrock,
+    chronicle,
+    gemini,
+    ollama,
+    openai_chat,
+    openai_responses,
+)
 from gateway.dialects.anthropic.read_response import MESSAGES
-from gateway.dialects.anthropic.write_response import MESSAGES_WRITER
-from gateway.dialects.bedrock import CONVERSE
-from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
-from gateway.dialects.gemini import GEMINI
-from gateway.dialects.gemini.writer import GEMINI_WRITER
-from gateway.dialects.ollama.read_response import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
-from gateway.dialects.ollama.write_request import OLLAMA_WRITER
-from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
-from gateway.dialects.openai_chat.write_response import CHAT_WRITER
+from gateway.dialects.endpoint import OPTION_PREFIX, Endpoint, Headers, PathOperation, PathPrefix, TokenCount
+from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS
 from gateway.dialects.openai_responses.read_response import RESPONSES
-from gateway.dialects.openai_responses.write_response import RESPONSES_WRITER
+from gateway.dialects.shared.rate_limits import RateLimit
 from gateway.dialects.shared.writer import Writer
 from gateway.dialects.wire.edit import Peek
 
-DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect
-    for dialect in (
-        CHAT_COMPLETIONS,
-        COMPLETIONS,
-        EMBEDDINGS,
-        RESPONSES,
-        MESSAGES,
-        GEMINI,
-        OLLAMA_CHAT,
-        OLLAMA_GENERATE,
-        OLLAMA_EMBED,
-        CONVERSE,
-    )
-}
-WRITERS: dict[str, Writer] = {
-    writer.name: writer
-    for writer in (CHAT_WRITER, RESPONSES_WRITER, MESSAGES_WRITER, GEMINI_WRITER, OLLAMA_WRITER, CONVERSE_WRITER)
-}
+BUILT_IN = (
+    openai_chat.ENDPOINT,  # the first one is the default
+    openai_responses.ENDPOINT,
+    anthropic.ENDPOINT,
+    gemini.ENDPOINT,
+    ollama.ENDPOINT,
+    bedrock.ENDPOINT,
+    azure_openai.ENDPOINT,
+    chronicle.ENDPOINT,
+)
 
-# Several operations are part of what a provider of one dialect speaks, and are written by its writer.
-SPOKEN_AS = {
-    COMPLETIONS.name: CHAT_COMPLETIONS.name,
-    EMBEDDINGS.name: CHAT_COMPLETIONS.name,
-    OLLAMA_CHAT.name: OLLAMA_WRITER.name,
-    OLLAMA_GENERATE.name: OLLAMA_WRITER.name,
-    OLLAMA_EMBED.name: OLLAMA_WRITER.name,
-}
+ENDPOINTS: dict[str, Endpoint] = {}
+"""The endpoints by name."""
 
-_BY_TAIL = {
-    ("chat", "completions"): CHAT_COMPLETIONS,
-    ("completions",): COMPLETIONS,
-    ("embeddings",): EMBEDDINGS,
-    ("responses",): RESPONSES,
-    ("messages",): MESSAGES,
-    ("api", "chat"): OLLAMA_CHAT,
-    ("api", "generate"): OLLAMA_GENERATE,
-    ("api", "embed"): OLLAMA_EMBED,
-    ("api", "embeddings"): OLLAMA_EMBED,
-}
+DIALECTS: dict[str, Dialect] = {}
+"""The operations that are read, by name."""
+
+WRITERS: dict[str, Writer] = {}
+"""The writers of the dialects that providers speak, by name."""
 
 
-# What can be done with a model of Google's: in OpenAI's and Ollama's paths a colon is part of the name.
-_ACTIONS = re.compile(r"\w*([gG]enerateContent|[cC]ountTokens|[cC]omputeTokens|[eE]mbedContents?|[pP]redict\w*)")
+class _Tables:
+    """The registered endpoints, by each kind of lookup; rebuilt if an endpoint is added or removed."""
+
+    default: Endpoint
+    tails: dict[tuple[str, ...], Dialect]
+    path_readers: tuple[Endpoint, ...]
+    reserved: tuple[Endpoint, ...]
+    claiming: tuple[Endpoint, ...]
+    versioned: tuple[Endpoint, ...]
+    rooted: tuple[Endpoint, ...]
+    below_v1: tuple[Endpoint, ...]
+    known: tuple[Endpoint, ...]
+    prefixes: tuple[tuple[PathPrefix, Endpoint], ...]
+    marked: dict[bytes, Endpoint]
+    token_counts: tuple[TokenCount, ...]
+    header_prefixes: tuple[bytes, ...]
+    option_prefixes: tuple[bytes, ...]
+    uuid_headers: frozenset[str]
+    query_keys: frozenset[str]
+    health_paths: frozenset[str]
+    statuses: dict[int, int]
+    rate_limits: tuple[RateLimit, ...]
+
+    def build(self) -> None:
+        """Join the tables of all endpoints, in the order in which they were registered."""
+        every = tuple(ENDPOINTS.values())
+        self.default = every[0]
+        self.tails = {tail: dialect for each in every for tail, dialect in each.operations.items()}
+        self.path_readers = tuple(each for each in every if each.read_path is not None)
+        self.reserved = tuple(each for each in self.path_readers if each.reserved)
+        self.claiming = tuple(each for each in every if each.claims is not None)
+        self.versioned = tuple(each for each in every if each.version is not None)
+        own = tuple(each for each in every if each.paths is not None)
+        self.rooted = tuple(each for each in own if not (each.below_v1 or each.operations_only))
+        self.known = tuple(each for each in own if each.below_v1)
+        self.below_v1 = tuple(each for each in self.known if each is not self.default)
+        self.prefixes = tuple((prefix, each) for each in every for prefix in each.prefixes)
+        self.marked = {each.headers[0][0]: each for each in reversed(every) if each.headers}
+        self.token_counts = tuple(each.token_count for each in every if each.token_count is not None)
+        self.header_prefixes = tuple(prefix for each in every for prefix in each.header_prefixes)
+        others = (each.option_prefix for each in every if each.option_prefix is not None)
+        self.option_prefixes = (OPTION_PREFIX, *others)
+        self.uuid_headers = frozenset(name for each in every for name in each.uuid_headers)
+        self.query_keys = frozenset(name for each in every for name in each.query_keys)
+        self.health_paths = frozenset(path for each in every for path in each.health_paths)
+        self.statuses = {status: other for each in every for status, other in each.statuses.items()}
+        self.rate_limits = tuple(limit for each in every for limit in each.rate_limits)
+        DIALECTS.clear()
+        for endpoint in every:
+            read = (*endpoint.operations.values(), *endpoint.path_operations)
+            DIALECTS.update((each.name, each) for each in read)
+        WRITERS.clear()
+        WRITERS.update((each.name, each.writer) for each in every if each.name == each.dialect)
 
 
-class InPath(Struct, frozen=True):
-    """What the path of a request says that other dialects say in the body.
+TABLES = _Tables()
 
-    `spoken` is the dialect of such paths; `dialect` is None where what is asked is only relayed.
-    """
 
-    spoken: str
-    dialect: Dialect | None
-    model: str
-    stream: bool = False
+def register(*endpoints: Endpoint) -> None:
+    """Add endpoints. Raises ValueError for a name that is taken."""
+    for each in endpoints:
+        if each.name in ENDPOINTS:
+            raise ValueError(f"there is an endpoint {each.name!r} already")
+        ENDPOINTS[each.name] = each
+    TABLES.build()
+
+
+def unregister(name: str) -> None:
+    """Remove an endpoint. Raises KeyError if there is none of that name."""
+    del ENDPOINTS[name]
+    TABLES.build()
+
+
+register(*BUILT_IN)
 
 
 def classify(method: str, path: str) -> Dialect | None:
-    """Return how a request and its response are read; None where only their HTTP facts are.
+    """Return the reader of a request and its response by the last segments of its path; None if it is only relayed.
 
-    What stands before the operation's own words (a mount, `/v1`, `/v1/v1`, a deployment) does not matter.
+    A mount, a version or a deployment before the operation's own segments makes no difference.
     """
     if method.upper() != "POST":
         return None
     segments = tuple(s for s in path.partition("?")[0].split("/") if s)
     if "threads" in segments:  # the Assistants API's messages are none of Anthropic's
         return None
-    return _BY_TAIL.get(segments[-2:]) or _BY_TAIL.get(segments[-1:])
+    tails = TABLES.tails
+    return tails.get(segments[-2:]) or tails.get(segments[-1:])
 
 
-def in_path(method: str, path: str) -> InPath | None:
-    """Return what Gemini's and Bedrock's paths say; None for a path of another API."""
-    if ":" in path and (named := gemini.model_in(path)) is not None and _ACTIONS.fullmatch(named[1]):
-        model, action = named
-        read = method == "POST" and action in {"generateContent", "streamGenerateContent"}
-        return InPath(GEMINI.name, GEMINI if read else None, model, action == "streamGenerateContent")
-    if "/converse" in path and (called := bedrock.model_in(path)) is not None:
-        return InPath(CONVERSE.name, CONVERSE if method == "POST" else None, *called)
+def in_path(method: str, path: str) -> PathOperation | None:
+    """Return the operation on a model that a path names; None for a path of another API."""
+    for each in TABLES.path_readers:
+        if each.read_path is not None and (operation := each.read_path(method, path)) is not None:
+            return operation
     return None
 
 
-def by_shape(dialect: Dialect, seen: Peek) -> Dialect:
-    """Return the dialect a body is in, where it is not the path's: some clients post one's body to another's path.
+def by_headers(headers: Headers) -> Endpoint:
+    """Return the endpoint whose clients send one of these headers, else the default one."""
+    marked = TABLES.marked
+    return next((found for name, _ in headers if (found := marked.get(name.lower())) is not None), TABLES.default)
 
-    Cursor sends bodies of the Responses API to `/chat/completions`, and is answered as that path answers.
+
+def token_count(method: str, path: str) -> TokenCount | None:
+    """Return the counting operation of a path, if it is one."""
+    if method != "POST":
+        return None
+    path = path.rstrip("/")
+    return next((each for each in TABLES.token_counts if path.endswith(each.tail)), None)
+
+
+def by_shape(dialect: Dialect, seen: Peek) -> Dialect:
+    """Return the dialect of a body, if it is not the path's: some clients post one's body to another's path.
+
+    Cursor sends bodies of the Responses API to `/chat/completions`, and expects a chat completion.
     """
     fields = seen.fields
     if dialect in (CHAT_COMPLETIONS, MESSAGES) and "input" in fields and "messages" not in fields:
@@ -115,7 +165,7 @@ def by_shape(dialect: Dialect, seen: Peek) -> Dialect:
         and "contents" in fields
         and not fields & {"messages", "input"}
     ):
-        return GEMINI
+        return gemini.GEMINI
     if dialect is RESPONSES and "messages" in fields and "input" not in fields:
         return MESSAGES if "system" in fields else CHAT_COMPLETIONS
     if dialect is MESSAGES and fields & {"max_completion_tokens", "response_format"}:

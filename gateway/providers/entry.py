@@ -32,6 +32,8 @@ class Entry(Struct, frozen=True, kw_only=True):
         others: Exceptions to `names`: prefixes of other makers' models.
         stream_usage: Whether `stream_options.include_usage` is accepted.
         quirks: How its chat completions differ from OpenAI's.
+        root: A path that begins so is below the host, not below a dialect's path, unless a version follows.
+        located_by: The variable without which it has no address.
 
     """
 
@@ -48,6 +50,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     others: tuple[str, ...] = ()
     stream_usage: bool = False
     quirks: Quirks = Quirks()
+    root: str | None = None
+    located_by: str | None = None
 
     def claims(self, model: str) -> bool:
         """Whether a model's name without a prefix is one of this provider's own."""

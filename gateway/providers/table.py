@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gateway.config.model import Config
 from gateway.config.model import Provider as Settings
+from gateway.dialects.registry import ENDPOINTS, WRITERS
 from gateway.errors import ConfigError
 from gateway.providers.catalog import CATALOG
 from gateway.providers.entry import Entry, KeySent, urls
@@ -20,15 +21,6 @@ ANTHROPIC = ("anthropic-messages",)
 # Headers that carry a client's key.
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
-# The path of a dialect below a base URL without a version.
-_USUAL_PATHS = {
-    "openai-chat": "/v1",
-    "openai-responses": "/v1",
-    "anthropic-messages": "/v1",
-    "gemini": "/v1beta",
-    "ollama": "",
-    "bedrock-converse": "",
-}
 # Variables of clients, which name the gateway itself: they are often set in the shell in which it is started.
 _CLIENTS_OWN = frozenset(
     {"OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL", "GROQ_BASE_URL"}
@@ -69,6 +61,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         set_up: Whether it can be reached without a key, since the configuration names it.
         recovers: Whether its errors may contain the response, as Groq's do.
         quirks: How its chat completions differ from OpenAI's.
+        root: A path that begins so is below the host, not below a dialect's path, unless a version follows.
         only_target: The target of all requests, if a request has named an upstream URL of its own.
 
     """
@@ -96,6 +89,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     quirks: Quirks = Quirks()
     names: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    root: str | None = None
     only_target: str | None = None
 
     def __repr__(self) -> str:
@@ -181,7 +175,7 @@ def _known(
         paths = {dialect: urlsplit(url).path.rstrip("/") for dialect, url in found.items()}
         base_path = next(iter(paths.values()))
     if settings.dialect:
-        paths = {d: paths.get(d, _below(base_path, _USUAL_PATHS[d])) for d in _spoken(settings)}
+        paths = {d: paths.get(d, _below(base_path, ENDPOINTS[d].base_path)) for d in _spoken(entry.name, settings)}
     return Provider(
         name=entry.name,
         origin=origin,
@@ -204,6 +198,7 @@ def _known(
         quirks=entry.quirks,
         names=entry.names,
         others=entry.others,
+        root=entry.root,
     )
 
 
@@ -212,18 +207,17 @@ def _custom(name: str, settings: Settings) -> Provider:
     if settings.base_url is None:
         raise ConfigError(f"{path}: base_url is missing; set the URL of its API, as in http://127.0.0.1:9000/v1")
     origin, base_path = _parsed(f"{path}.base_url", settings.base_url)
-    dialects = _spoken(settings) or OPENAI[:1]
-    anthropic = set(dialects) <= set(ANTHROPIC)
+    dialects = _spoken(name, settings) or OPENAI[:1]
     return Provider(
         name=name,
         origin=origin,
         base_path=base_path,
-        paths={dialect: _below(base_path, _USUAL_PATHS[dialect]) for dialect in dialects},
+        paths={dialect: _below(base_path, ENDPOINTS[dialect].base_path) for dialect in dialects},
         genai_name=name,
         prefixes=(settings.prefix or f"{name}/",),
         key=next(iter(_keys(name, settings)), None),
         keys=_keys(name, settings),
-        key_sent="x-api-key" if anthropic else "x-goog-api-key" if dialects == ("gemini",) else "bearer",
+        key_sent=ENDPOINTS[dialects[0]].key_header if len(set(dialects)) == 1 else "bearer",
         headers=_headers(name, settings),
         timeout=settings.timeout,
         stream_usage=bool(settings.stream_usage),
@@ -233,9 +227,15 @@ def _custom(name: str, settings: Settings) -> Provider:
     )
 
 
-def _spoken(settings: Settings) -> tuple[str, ...]:
-    listed = settings.dialect
-    return (listed,) if isinstance(listed, str) else tuple(listed or ())
+def _spoken(name: str, settings: Settings) -> tuple[str, ...]:
+    """Return the configured dialects. Raises ConfigError for one that no endpoint has."""
+    configured = settings.dialect
+    dialects = (configured,) if isinstance(configured, str) else tuple(configured or ())
+    for index, dialect in enumerate(dialects):
+        if dialect not in WRITERS:
+            where = f"$.providers.{name}.dialect" + ("" if isinstance(configured, str) else f"[{index}]")
+            raise ConfigError(f"{where}: not a value that this can have; there are {', '.join(WRITERS)}")
+    return dialects
 
 
 def _parsed(path: str, base_url: str) -> tuple[Origin, str]:

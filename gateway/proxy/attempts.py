@@ -14,17 +14,16 @@ from aiohttp import web
 from msgspec import Struct, structs
 
 from gateway.dialects.conversation import ChatResponse
-from gateway.dialects.openai_chat.read_response import UsageFilter
+from gateway.dialects.endpoint import ResponseRewriter
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.providers.groq import recovered
 from gateway.providers.http.client import Client, Response
-from gateway.proxy.chronicle import responses
 from gateway.proxy.error_response import Failed, relay_failure, send_recovered
 from gateway.proxy.headers import lower
-from gateway.proxy.relay import Reply, relay
+from gateway.proxy.relay import relay
 from gateway.proxy.routing.retry import Ended, Stop, retry_after
 from gateway.proxy.routing.schedule import AttemptSchedule, ScheduledAttempt
-from gateway.proxy.translation import plain
+from gateway.proxy.translation import plain, rewritten
 from gateway.proxy.upstream import Body, Signer, open_response
 from gateway.proxy.upstream_request import Plan, Planner
 from gateway.tracing import attributes as seen
@@ -101,7 +100,7 @@ class Attempts:
                 then = course.failed(outcome.step, _ended(outcome.failed), monotonic(), rng.random())
                 if isinstance(then, Stop):
                     return await relay_failure(
-                        self._request, outcome.failed, outcome.plan, self._planner.family, exchange
+                        self._request, outcome.failed, outcome.plan, self._planner.endpoint, exchange
                     )
                 step = then
         finally:
@@ -205,13 +204,14 @@ class Attempts:
             return await send_recovered(
                 self._request, plan, self._exchange, opened.attempt, opened.response, opened.recovered
             )
-        usage_filter = UsageFilter() if plan.asked_usage and tee.streamed and not opened.coding else None
-        reply: Reply | None = None
+        withhold = plan.withhold_usage if tee.streamed and not opened.coding else None
+        reply: ResponseRewriter | None = None
         if plan.translation is not None:
             opened.attempt.dropped(plan.translation.dropped)
             reply = plan.translation.reply(tee, opened.coding, time())
-        if plan.route.family == "chronicle" and 200 <= opened.response.status < 300:
-            reply = responses.reply(plan.route, self._exchange, tee, opened.coding, reply, time())
+        if 200 <= opened.response.status < 300:
+            reply = rewritten(plan.route, self._exchange, tee, opened.coding, reply, time())
+        usage_filter = None if withhold is None else withhold()
         return await relay(self._request, opened.body, plan.route, self._exchange, opened.attempt, usage_filter, reply)
 
     def _missed(self, step: ScheduledAttempt, plan: Plan | None, attempt: Attempt, failed: Failed) -> _Missed:

@@ -54,9 +54,9 @@ def authorize(headers: Headers, where: ParsedPath | None, token: Token | None) -
         if name.lower() not in KEY_HEADERS or not _is(without_scheme(value), token)
     )
     query = shown = where.query if where is not None else ""
-    googles = where is not None and where.family == "gemini"
-    if googles and any(_is(key.encode(), token) for key in urls.keys_in(query)):
-        query = urls.without_keys(query)
+    names = where.endpoint.query_keys if where is not None else frozenset()
+    if any(_is(key.encode(), token) for key in urls.keys_in(query, names)):
+        query = urls.without_keys(query, names)
     given = any(_is(value, token) for name, value in headers if name.lower() == b"x-gateway-token")
     proven = given or len(kept) < len(headers) or query != shown
     if token.required and not proven:

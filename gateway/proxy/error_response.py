@@ -6,15 +6,14 @@ from aiohttp import web
 from msgspec import Struct, structs
 
 from gateway.dialects.conversation import ChatRequest, ChatResponse
-from gateway.dialects.registry import WRITERS
+from gateway.dialects.endpoint import Endpoint, ErrorWrapper
+from gateway.dialects.registry import TABLES, WRITERS
+from gateway.dialects.shared.synthesize_stream import write_whole
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Response
-from gateway.providers.route import Family
-from gateway.proxy import error_bodies
-from gateway.proxy.chronicle import errors, responses
 from gateway.proxy.headers import lower
 from gateway.proxy.relay import Relayed, dropped_header, extra_headers
-from gateway.proxy.translation import Translation, plain, told, translate_error
+from gateway.proxy.translation import Translation, facts, plain, translate_error
 from gateway.proxy.upstream_request import Plan
 from gateway.semconv import CHAT
 from gateway.tracing.attempt import OK, Attempt
@@ -37,10 +36,10 @@ async def send_recovered(
     translation, route = plan.translation, plan.route
     asked = translation.asked if translation is not None else exchange.asked or ChatRequest(operation=CHAT)
     asked = structs.replace(asked, model=asked.model or route.model, stream=route.stream or asked.stream)
-    client = translation.client if translation is not None else WRITERS[route.client_dialect or "openai-chat"]
-    content_type, body = told(client, asked, answered, time())
-    if route.family == "chronicle":
-        body = responses.finished(body, responses.meta_of(exchange, route), streamed=asked.stream)
+    client = translation.client if translation is not None else WRITERS[route.client_dialect or TABLES.default.dialect]
+    content_type, body = write_whole(client, asked, answered, time())
+    if route.endpoint.rewrite_whole is not None:
+        body = route.endpoint.rewrite_whole(body, facts(exchange, route), asked.stream)
     attempt.recovered = answered
     extra = extra_headers(exchange, streamed=asked.stream)
     if translation is not None:
@@ -51,7 +50,7 @@ async def send_recovered(
 
 
 async def relay_failure(
-    request: web.Request, failure: Failed, plan: Plan | None, family: Family, exchange: Exchange
+    request: web.Request, failure: Failed, plan: Plan | None, endpoint: Endpoint, exchange: Exchange
 ) -> web.StreamResponse:
     """Give the client the last failure: the provider's own bytes where it answered, else an error of ours.
 
@@ -62,8 +61,9 @@ async def relay_failure(
         extra |= dropped_header(plan.translation.dropped)
     if exchange.attempts > 1:
         extra["x-should-retry"] = "false"
-    if failure.response is not None and plan is not None and plan.route.family == "chronicle":
-        return await _tell_chronicle(request, failure, failure.response, plan, exchange, extra)
+    wrap = plan.route.endpoint.wrap_error if plan is not None else None
+    if failure.response is not None and plan is not None and wrap is not None:
+        return await _send_wrapped(request, failure, failure.response, plan, wrap, exchange, extra)
     if failure.response is not None and plan is not None and plan.translation is not None:
         return await _tell(request, failure, failure.response, plan, plan.translation, exchange, extra)
     if failure.response is not None:
@@ -71,7 +71,7 @@ async def relay_failure(
         return await _sent(request, Relayed(failure.response, extra), failure.body)
     error = failure.error or ExchangeError(failure.kind, "The attempt failed.")
     exchange.end(error.kind.value, error.status, error.message)
-    return await send_error(request, error, family, exchange, extra)
+    return await send_error(request, error, endpoint, exchange, extra)
 
 
 async def _tell(
@@ -89,24 +89,25 @@ async def _tell(
         translation, failure.kind, answered.status, failure.body, coding, exchange.trace_id, exchange.scrub
     )
     exchange.end(failure.kind.value, status)
-    extra |= error_bodies.headers(failure.kind, status, plan.route.family)
+    extra |= plan.route.endpoint.error_headers(failure.kind, status)
     return await _sent(request, Relayed(answered, extra, content_type="application/json", status=status), body)
 
 
-async def _tell_chronicle(
+async def _send_wrapped(
     request: web.Request,
     failure: Failed,
     answered: Response,
     plan: Plan,
+    wrap: ErrorWrapper,
     exchange: Exchange,
     extra: dict[str, str],
 ) -> web.StreamResponse:
-    """Tell a client of chronicle's of the provider's error, whose body it gets within ours."""
+    """Answer with the provider's error inside an error of the endpoint's."""
     text = plain(failure.body, lower(answered.headers).get("content-encoding", ""))
     heard = plan.route.upstream_reader
     said = heard.read_response(text).error_message if heard is not None else None
     message = f"The provider {plan.route.provider.name!r} answered {answered.status}" + (f": {said}" if said else ".")
-    body = errors.providers(failure.kind, exchange.scrub(message), exchange.scrub(text.decode("utf-8", "replace")))
+    body = wrap(failure.kind, exchange.scrub(message), exchange.scrub(text.decode("utf-8", "replace")))
     exchange.end(failure.kind.value, answered.status)
     return await _sent(request, Relayed(answered, extra, content_type="application/json"), body)
 
@@ -120,18 +121,18 @@ async def _sent(request: web.Request, response: Relayed, body: bytes) -> web.Str
 async def send_error(
     request: web.Request,
     error: ExchangeError,
-    family: Family,
+    endpoint: Endpoint,
     exchange: Exchange,
     extra: dict[str, str] | None = None,
 ) -> web.StreamResponse:
     """Answer with an error of our own, in the client's dialect. The exchange has ended before."""
     exchange.end(error.kind.value, error.status, error.message)
     headers = extra or extra_headers(exchange, streamed=False)
-    headers |= error_bodies.headers(error.kind, error.status, family)
+    headers |= endpoint.error_headers(error.kind, error.status)
     text = ExchangeError(error.kind, exchange.scrub(error.message), status=error.status, code=error.code)
     response = web.Response(
         status=error.status,
-        body=error_bodies.body(text, family, exchange.trace_id),
+        body=endpoint.error_body(text, exchange.trace_id),
         content_type="application/json",
         headers=headers,
     )

@@ -13,25 +13,26 @@ from msgspec import structs
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.dialects.endpoint import Endpoint, TokenCount
+from gateway.dialects.registry import by_headers
 from gateway.dialects.wire.content_coding import decode, worth_reading
 from gateway.dialects.wire.edit import Peek, peek
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Client
-from gateway.providers.route import Family, Route
-from gateway.proxy import count_tokens
+from gateway.providers.route import Route
 from gateway.proxy.attempts import Attempts
 from gateway.proxy.auth import Authorized, Token, authorize, refuse_pages
-from gateway.proxy.chronicle import requests
 from gateway.proxy.error_response import send_error
 from gateway.proxy.list_models import Lister
 from gateway.proxy.relay import extra_headers
 from gateway.proxy.request_body import read_body
 from gateway.proxy.routing.health import Health
-from gateway.proxy.routing.request_options import Options, from_headers, said_in
-from gateway.proxy.routing.routes import ParsedPath, asked_model, place
+from gateway.proxy.routing.request_options import Options, from_headers, said_in, with_body
+from gateway.proxy.routing.routes import ParsedPath, asked_model, names_a_model, parse_path
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.routing.schedule import AttemptSchedule
 from gateway.proxy.routing.select import candidates
+from gateway.proxy.translation import estimated_count
 from gateway.proxy.upstream import Signer
 from gateway.proxy.upstream_request import Planner
 from gateway.tracing.attempt import CLIENT_ABORT, OK
@@ -97,18 +98,15 @@ class Proxy:
             headers=_readable(request),
             said=said,
         )
-        anthropic = "anthropic-version" in request.headers
-        family: Family = "anthropic" if anthropic else "openai"
+        endpoint: Endpoint | None = None
         try:
             try:
-                where = self._placed(
-                    request, anthropic, setup, chronicles=bool(said) and requests.speaks(request.raw_headers)
-                )
-                family = where.family
+                where = self._placed(request, setup)
+                endpoint = where.endpoint
                 let_in = authorize(request.raw_headers, where, self._token)
                 where = structs.replace(where, query=let_in.query)
                 if request.headers.get("Upgrade", "").lower() == "websocket":
-                    return await _no_websocket(request, family, exchange)
+                    return await _no_websocket(request, endpoint, exchange)
                 if asked := self._lister.asked(request.method, where, setup):
                     return await self._lister.answer(request, asked, let_in, where, setup, exchange)
                 config = setup.config
@@ -116,7 +114,7 @@ class Proxy:
                 options = from_headers(said)
                 return await self._answer(request, where, let_in, body, options, setup, exchange)
             except ExchangeError as error:
-                return await send_error(request, error, family, exchange)
+                return await send_error(request, error, endpoint or by_headers(request.raw_headers), exchange)
         except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
             if self.stopping:
                 exchange.abandon("shutdown", "the gateway stopped before the response was whole")
@@ -131,7 +129,7 @@ class Proxy:
                 raise
             log.exception("an exchange failed in the gateway")
             failure = ExchangeError(Kind.GENERIC, "The gateway itself failed; its log says how.", code="gateway_failed")
-            return await send_error(request, failure, family, exchange)
+            return await send_error(request, failure, endpoint or by_headers(request.raw_headers), exchange)
         finally:
             if not exchange.ended:
                 exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
@@ -149,12 +147,14 @@ class Proxy:
         """Answer a request that has been read. Raises ExchangeError where it can be sent to nobody."""
         config = setup.config
         decoded, headers = _decoded(request, body, where), let_in.headers
-        if where.family == "chronicle":
-            exchange.called(requests.uuid7(time(), self._rng))
-            chat = requests.read(decoded, headers, request.raw_path, options)
-            body = decoded = chat.body
-            headers, options = chat.headers, chat.options
-            if chat.metadata:
+        if where.endpoint.exchange_id is not None:
+            exchange.called(where.endpoint.exchange_id(time(), self._rng))
+        if where.endpoint.read_options is not None:
+            split, of_headers = where.endpoint.read_options(decoded, request.raw_path), options
+            options, body = with_body(split, of_headers)
+            decoded = body
+            headers = tuple(each for each in headers if each[0].lower() not in split.private_headers)
+            if options.metadata != of_headers.metadata:
                 exchange.told(options.metadata)
         seen = peek(decoded) if decoded else NOTHING
         asked = options.model or asked_model(where, seen)
@@ -176,20 +176,20 @@ class Proxy:
             decoded=decoded,
             admit=admit,
         )
-        if count_tokens.counts(request.method, where):
-            first = course.candidates[0]
-            if count_tokens.asked_for(request.method, where, planner.route(first.provider, first.model)):
-                return await _counted(request, decoded, exchange)
+        if where.counts is not None:
+            first = course.candidates[0].provider
+            if where.counts.dialect not in first.dialects:
+                return await _counted(request, where.counts, decoded, exchange)
         if decoded and not worth_reading(decoded):
             exchange.span.set_attribute("gateway.request.unread", "too large")
             decoded = None
         attempts = Attempts(request, self._client, self._signer, planner, course, exchange, decoded)
         return await attempts.answer(self._rng)
 
-    def _placed(self, request: web.Request, anthropic: bool, setup: RuntimeConfig, *, chronicles: bool) -> ParsedPath:
-        """Read the path. Raises ExchangeError, which tells nothing of what there is to who may not ask."""
+    def _placed(self, request: web.Request, setup: RuntimeConfig) -> ParsedPath:
+        """Read the path. Raises ExchangeError, which reveals nothing to a client that may not ask."""
         try:
-            return place(request.method, request.raw_path, anthropic, setup.providers, chronicles=chronicles)
+            return parse_path(request.method, request.raw_path, request.raw_headers, setup.providers)
         except ExchangeError:
             authorize(request.raw_headers, None, self._token)
             raise
@@ -209,18 +209,20 @@ def _readable(request: web.Request) -> Mapping[str, str]:
     return CIMultiDict((name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in raw)
 
 
-async def _counted(request: web.Request, decoded: bytes | None, exchange: Exchange) -> web.StreamResponse:
-    """Answer with an estimate, since nobody can be asked."""
-    body = count_tokens.count(decoded)
+async def _counted(
+    request: web.Request, counts: TokenCount, decoded: bytes | None, exchange: Exchange
+) -> web.StreamResponse:
+    """Answer with an estimate, since the provider does not count."""
+    body = estimated_count(counts, decoded)
     exchange.end(OK, 200)
-    headers = extra_headers(exchange, streamed=False) | count_tokens.HEADER
+    headers = extra_headers(exchange, streamed=False) | {"x-gateway-usage": "estimated"}
     response = web.Response(body=body, content_type="application/json", headers=headers)
     await response.prepare(request)
     await response.write_eof()
     return response
 
 
-async def _no_websocket(request: web.Request, family: Family, exchange: Exchange) -> web.StreamResponse:
+async def _no_websocket(request: web.Request, endpoint: Endpoint, exchange: Exchange) -> web.StreamResponse:
     """Refuse an upgrade at once. Codex goes on by HTTP without a pause after this status, and after no other."""
     error = ExchangeError(
         Kind.BAD_INPUT,
@@ -230,15 +232,15 @@ async def _no_websocket(request: web.Request, family: Family, exchange: Exchange
     )
     # RFC 9110, section 15.5.22: the status comes with the protocol to use.
     upgrade = {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
-    return await send_error(request, error, family, exchange, extra_headers(exchange, streamed=False) | upgrade)
+    return await send_error(request, error, endpoint, exchange, extra_headers(exchange, streamed=False) | upgrade)
 
 
 def _decoded(request: web.Request, body: bytes, where: ParsedPath) -> bytes | None:
     """Return a JSON body without its content coding, None where it is none, cannot be read or says nothing to us.
 
-    Where a dialect is spoken it is JSON whatever its type says: Ollama's own examples send curl's default.
+    The body of an operation is JSON whatever its type says: many examples send curl's default.
     """
-    reads = where.dialect is not None or count_tokens.counts(request.method, where)
+    reads = names_a_model(where)
     if not body or not (reads or where.provider is None):
         return None
     if not reads and "json" not in request.headers.get("Content-Type", "json"):

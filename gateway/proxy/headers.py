@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from gateway.dialects.registry import ENDPOINTS, TABLES
 from gateway.providers.entry import KeySent
 from gateway.providers.route import Route
 from gateway.providers.table import KEY_HEADERS
 from gateway.proxy.routing import urls
-from gateway.proxy.routing.request_options import PREFIXES
 from gateway.tracing.secrets import SECRET_HEADERS
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -30,10 +30,6 @@ _REWRITTEN = frozenset({b"host", b"content-length", b"expect"})
 
 # What says how the client wrote its body, and how it wants the answer: nothing of a body that we write.
 _OF_THE_BODY = frozenset({b"content-type", b"content-encoding", b"accept", b"accept-encoding"})
-# Headers that belong to one provider's API, or its SDKs.
-_OF_A_DIALECT = (b"anthropic-", b"openai-", b"x-stainless-", b"x-goog-api-client", b"x-goog-user", b"x-amz-", b"amz-")
-# What a provider's API wants beside the body.
-_OF_DIALECT = {"anthropic-messages": [(b"anthropic-version", b"2023-06-01")]}
 # A client's credentials, and headers that belong to its signature: never sent together with a key of ours, or to a
 # provider that the client did not name by its path.
 _CREDENTIALS = frozenset(name.encode() for name in SECRET_HEADERS) | {b"x-amz-content-sha256", b"x-amz-date"}
@@ -78,11 +74,11 @@ def translated(raw_headers: Headers, route: Route) -> Headers:
     kept = [
         (name, value)
         for name, value in raw_headers
-        if (lowered := name.lower()) not in dropped and not lowered.startswith(_OF_A_DIALECT)
+        if (lowered := name.lower()) not in dropped and not lowered.startswith(TABLES.header_prefixes)
     ]
     kept += [(b"Content-Type", b"application/json"), (b"Accept-Encoding", b"identity")]
     if route.translated_to is not None:
-        kept += _OF_DIALECT.get(route.translated_to.name, [])
+        kept += ENDPOINTS[route.translated_to.spoken].headers
     return _with_key(kept, route, in_place=False)
 
 
@@ -98,7 +94,7 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
     kept = [
         (name, value)
         for name, value in headers
-        if (lowered := name.lower()) not in dropped and not lowered.startswith(PREFIXES)
+        if (lowered := name.lower()) not in dropped and not lowered.startswith(TABLES.option_prefixes)
     ]
     kept += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
     if key is not None:
@@ -137,7 +133,7 @@ def _brought(headers: Iterable[tuple[bytes, bytes]], route: Route, *, bearer: bo
             continue
         if not bearer or (lowered == b"authorization" and key != value):
             return key.decode("latin-1")
-    return next(iter(urls.keys_in(route.target.partition("?")[2])), None) if route.family == "gemini" else None
+    return next(iter(urls.keys_in(route.target.partition("?")[2], route.endpoint.query_keys)), None)
 
 
 def without_scheme(value: bytes) -> bytes:
@@ -146,14 +142,14 @@ def without_scheme(value: bytes) -> bytes:
 
 
 def target(headers: Headers, route: Route) -> bytes:
-    """Return the target to send: a key in Google's query stays where the client's own is good for the provider."""
+    """Return the target to send: a key in its query stays if the client's own is good for the provider."""
     path, mark, query = route.target.partition("?")
-    said = route.target
-    if mark and route.family == "gemini" and "=" in query:
+    sent, keys = route.target, route.endpoint.query_keys
+    if mark and keys and "=" in query:
         _, ours = payer(headers, route)
         if ours or not (route.provider.takes_client_keys and route.addressed):
-            said = path + urls.without_keys(mark + query)
-    return said.encode("utf-8", "surrogateescape")
+            sent = path + urls.without_keys(mark + query, keys)
+    return sent.encode("utf-8", "surrogateescape")
 
 
 def lower(headers: Headers) -> Mapping[str, str]:

@@ -10,7 +10,8 @@ from time import perf_counter, time
 from aiohttp import web
 from msgspec import structs
 
-from gateway.dialects.registry import DIALECTS
+from gateway.dialects.endpoint import bare
+from gateway.dialects.registry import DIALECTS, ENDPOINTS
 from gateway.dialects.shared import model_list
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.demo.server import MODELS as DEMO_MODELS
@@ -20,8 +21,7 @@ from gateway.providers.table import Provider
 from gateway.proxy.auth import Authorized, refuse_pages
 from gateway.proxy.headers import Headers, forwarded, lower
 from gateway.proxy.relay import extra_headers
-from gateway.proxy.routing import urls
-from gateway.proxy.routing.routes import SPOKEN_TO, ParsedPath, found
+from gateway.proxy.routing.routes import ParsedPath, found
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.upstream import Body, Deadlines, Request, Signer, open_response
 from gateway.tracing.attempt import CLIENT_ABORT, OK, Attempt
@@ -36,7 +36,8 @@ _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 
 def asked_for(method: str, where: ParsedPath) -> bool:
     """Whether a request asks for the models of all providers: it has no mount."""
-    return method == "GET" and where.provider is None and urls.bare(where.path).rstrip("/") == "/models"
+    listing = where.endpoint.write_models is not None and where.provider is None
+    return method == "GET" and listing and bare(where.path).rstrip("/") == "/models"
 
 
 def listed(providers: Mapping[str, Provider], usual: str) -> list[Provider]:
@@ -50,15 +51,16 @@ def routes(asked: Iterable[Provider], where: ParsedPath) -> list[Route]:
     """Return how each provider is asked for its models; it has none where it has no list."""
     made = []
     for provider in asked:
-        dialect = next((each for each in provider.dialects if each in model_list.PATHS), None)
-        if dialect is not None:
+        listing = ((path, ENDPOINTS[each].models_path) for each, path in provider.paths.items())
+        target = next((path + below for path, below in listing if below is not None), None)
+        if target is not None:
             made.append(
                 Route(
                     provider=provider,
-                    target=provider.paths[dialect] + model_list.PATHS[dialect],
-                    family=where.family,
+                    target=target,
+                    endpoint=where.endpoint,
                     dialect=None,
-                    addressed=provider.name == where.usual,
+                    addressed=provider.name == where.default_provider,
                 )
             )
     return made
@@ -68,7 +70,7 @@ def names(
     provider: Provider, listed: list[model_list.Model], where: ParsedPath, providers: Mapping[str, Provider]
 ) -> Iterator[model_list.Listed]:
     """Give the names that lead to a provider's models: without and with its prefix, where that is not another's."""
-    generating = structs.replace(where, dialect=DIALECTS[SPOKEN_TO[where.family]])
+    generating = structs.replace(where, dialect=DIALECTS[where.endpoint.dialect])
     for model in listed:
         for name in (model.name, *(f"{prefix}{model.name}" for prefix in provider.prefixes[:1])):
             leads, rename = found(name, generating, providers)
@@ -85,7 +87,7 @@ class Lister:
 
     def asked(self, method: str, where: ParsedPath, setup: RuntimeConfig) -> list[Provider]:
         """Return whom to ask for their models; none where it is one provider, whose list passes as it is."""
-        known = listed(setup.providers, where.usual) if asked_for(method, where) else []
+        known = listed(setup.providers, where.default_provider) if asked_for(method, where) else []
         return known if len(known) > 1 or setup.aliases else []
 
     async def answer(
@@ -120,7 +122,8 @@ class Lister:
             each for each in told if each.name not in setup.aliases
         ]
         unlisted = [each.name for each in asked if came.get(each.name) is None]
-        body = model_list.write_models(told, anthropic=where.family == "anthropic", now=time())
+        write = where.endpoint.write_models or model_list.write_models
+        body = write(told, time())
         extra = extra_headers(exchange, streamed=False)
         if unlisted:
             extra["x-gateway-unlisted"] = ", ".join(unlisted)
@@ -173,9 +176,9 @@ class Lister:
 def _request(route: Route, headers: Headers) -> Request:
     """Return the request for a provider's list; a client's headers are for the provider that it asked."""
     own = [each for each in headers if each[0].lower() not in _CONDITIONS] if route.addressed else []
-    versioned = any(name.lower() == b"anthropic-version" for name, _ in own)
-    if "anthropic-messages" in route.provider.dialects[:1] and not versioned:
-        own.append((b"anthropic-version", b"2023-06-01"))
+    sent = {name.lower() for name, _ in own}
+    for dialect in route.provider.dialects[:1]:
+        own += [each for each in ENDPOINTS[dialect].headers if each[0] not in sent]
     return Request(
         method=b"GET",
         target=route.target.encode(),

@@ -8,17 +8,17 @@ import asyncio
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import cast
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_writer import StreamWriter
 from multidict import CIMultiDict
 
+from gateway.dialects.endpoint import ResponseRewriter, StreamFilter
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Response
 from gateway.providers.http.connection import ends_with_the_connection
 from gateway.providers.route import Route
-from gateway.proxy import error_bodies
 from gateway.proxy.headers import hop_by_hop
 from gateway.proxy.upstream import Body
 from gateway.tracing.attempt import Attempt
@@ -36,31 +36,6 @@ _NO_LINGERING = struct.pack("ii", 1, 0)
 # Seconds that a client has to read the last it is told: Node's fetch throws away what was not read when it breaks off.
 _READING = 0.05
 _CUT_OFF = "its connection ended before the stream's last event"
-
-
-class Filter(Protocol):
-    """Takes something out of a stream on its way to the client."""
-
-    def feed(self, data: bytes) -> bytes:
-        """Return what of `data`, and of what was held back, may go on."""
-
-    def flush(self) -> bytes:
-        """Return what is still held back at the end."""
-
-
-class Reply(Filter, Protocol):
-    """Makes another response of a provider's: in the client's dialect."""
-
-    @property
-    def content_type(self) -> str:
-        """What it is then."""
-
-    @property
-    def dropped(self) -> list[str]:
-        """What could not be said to the client, by name."""
-
-    def broken(self, message: str) -> bytes:
-        """Return what tells the client that no more will come."""
 
 
 class Relayed(web.StreamResponse):
@@ -141,14 +116,14 @@ def dropped_header(names: Sequence[str]) -> dict[str, str]:
     return {"x-gateway-dropped": ", ".join(kept)}
 
 
-def _head(upstream: Response, exchange: Exchange, tee: ResponseReader, reply: Reply | None) -> Relayed:
+def _head(upstream: Response, exchange: Exchange, tee: ResponseReader, reply: ResponseRewriter | None) -> Relayed:
     extra = extra_headers(exchange, streamed=tee.streamed)
     if reply is None:
         return Relayed(upstream, extra)
     return Relayed(upstream, extra | dropped_header(reply.dropped), content_type=reply.content_type)
 
 
-def _tell_dropped(reply: Reply, response: Relayed, attempt: Attempt) -> None:
+def _tell_dropped(reply: ResponseRewriter, response: Relayed, attempt: Attempt) -> None:
     """Say what could not be told: on the span, and to a client that has not got the head yet."""
     attempt.dropped(reply.dropped)
     if not response.prepared:
@@ -161,8 +136,8 @@ async def relay(
     route: Route,
     exchange: Exchange,
     attempt: Attempt,
-    stream_filter: Filter | None,
-    reply: Reply | None,
+    stream_filter: StreamFilter | None,
+    reply: ResponseRewriter | None,
 ) -> web.StreamResponse:
     """Pass a response on, from its head to its last byte, and end both spans before that byte.
 
@@ -218,7 +193,7 @@ async def relay(
             if reply is not None:
                 told = reply.broken(exchange.scrub(failure.message))
             elif between_events and _takes_events(tee, response):
-                told = error_bodies.event(failure, route.family, exchange.trace_id)
+                told = route.endpoint.broken_stream(failure, exchange.trace_id)
         await _break_off(request, response, told)
         return response
 
@@ -231,7 +206,7 @@ async def _break_off(request: web.Request, response: Relayed, told: bytes) -> No
     response.break_off(request)
 
 
-def _ends_anywhere(upstream: Response, reply: Reply | None) -> bool:
+def _ends_anywhere(upstream: Response, reply: ResponseRewriter | None) -> bool:
     """Whether the end of a body does not show that it is whole: such a one ends wherever its connection does.
 
     A translation that was not told of an end has none to tell.

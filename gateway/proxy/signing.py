@@ -3,22 +3,19 @@
 I/O is here; the signature itself is pure (`providers.auth.sigv4`).
 """
 
-import re
 from collections.abc import Callable, Mapping
 
 from msgspec import structs
 
 from gateway.providers.auth.aws import AwsCredentials, Credential, authorized
 from gateway.providers.auth.google import GoogleCredentials
-from gateway.providers.auth.sigv4 import Credentials
+from gateway.providers.auth.sigv4 import Credentials, host_region
 from gateway.providers.http.client import Client, Response
 from gateway.providers.table import Provider
 from gateway.proxy.headers import lower
 from gateway.proxy.upstream import Request
 
 _DEFAULT_REGION = "us-east-1"
-# The region in a host of AWS's, private endpoints included, which the signature must have too.
-_REGION = re.compile(r"(?:^|\.)bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.|api\.)?(?:amazonaws\.com|aws$)")
 
 
 class CloudSigner:
@@ -46,7 +43,6 @@ class CloudSigner:
         now = self._clock()
         self._credential = credential = await self._aws.get(now)
         path, _, query = request.target.decode("latin-1").partition("?")
-        named = _REGION.search(provider.origin.host)
         headers = authorized(
             credential,
             request.method.decode(),
@@ -55,7 +51,7 @@ class CloudSigner:
             query,
             list(request.headers),
             request.body,
-            region=named[1] if named is not None else self._region,
+            region=host_region(provider.origin.host) or self._region,
             now=now,
         )
         return structs.replace(request, headers=tuple(headers))

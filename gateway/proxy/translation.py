@@ -11,28 +11,28 @@ from msgspec import Struct
 
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatRequest, ChatResponse
+from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, TokenCount
 from gateway.dialects.events import Broken, Ended
-from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER, GEMINI_WRITER
-from gateway.dialects.openai_chat.write_response import MARKING_CHAT_WRITER
-from gateway.dialects.registry import WRITERS
+from gateway.dialects.registry import ENDPOINTS, TABLES
 from gateway.dialects.shared.custom_tools import Restoring, names_of, restored
 from gateway.dialects.shared.parameters import PREVIOUS_RESPONSE_ID
 from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.token_estimate import estimate
 from gateway.dialects.shared.writer import Writer, Written
 from gateway.dialects.wire.content_coding import decode
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.quirks import fitted, renamed
 from gateway.providers.route import Route
-from gateway.tracing.response_reader import ResponseReader
-
-_OVERLOADED = 529
-"""Anthropic's own status, which other clients have no class for."""
+from gateway.semconv import CHAT
+from gateway.tracing.exchange import Exchange
+from gateway.tracing.response_reader import KEPT_MAX, STREAM_MAX, ResponseReader
 
 
 class Translation(Struct, frozen=True, kw_only=True):
     """One exchange's translation: what was asked, how it is sent (`written`), and who writes the client's answer.
 
-    `dropped` names all that the provider's dialect, or the provider, cannot be told.
+    `dropped` names all that the provider's dialect, or the provider, cannot be sent; `client_statuses` are the HTTP
+    statuses that only the client's dialect has.
     """
 
     asked: ChatRequest
@@ -40,6 +40,7 @@ class Translation(Struct, frozen=True, kw_only=True):
     dropped: tuple[str, ...]
     provider: Dialect
     client: Writer
+    client_statuses: frozenset[int]
 
     def reply(self, tee: ResponseReader, coding: str, now: float) -> "StreamReply | WholeReply":
         """Return what turns the response that `tee` reads into the client's."""
@@ -53,7 +54,7 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
         raise RuntimeError("only a route with another dialect is translated")
     asked = dialect.read_conversation(body, path)
     asked = msgspec.structs.replace(asked, model=route.model, stream=route.stream or asked.stream)
-    if route.family == "chronicle":  # whose streams always tell the usage
+    if route.endpoint.reports_usage:
         asked = msgspec.structs.replace(asked, include_usage=True)
     if not asked.input_messages and not asked.system_instructions:
         raise ExchangeError(
@@ -62,11 +63,12 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
             f"{route.provider.name!r}: it has no messages.",
             status=400,
         )
-    kept_elsewhere = asked.conversation_id or asked.parameters.get(PREVIOUS_RESPONSE_ID)
-    if kept_elsewhere and sent.name != "openai-responses":
+    stored = asked.conversation_id or asked.parameters.get(PREVIOUS_RESPONSE_ID)
+    target = ENDPOINTS[sent.spoken]
+    if stored and not target.stores_conversations:
         raise ExchangeError(
             Kind.BAD_INPUT,
-            f"The request goes on from {kept_elsewhere!r}, which only a provider that speaks openai-responses has; "
+            f"The request goes on from {stored!r}, which only a provider that speaks openai-responses has; "
             f"send the whole conversation to {route.provider.name!r}.",
             status=400,
             code="conversation_unavailable",
@@ -77,31 +79,70 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
         include_usage=True if asked.stream and route.provider.stream_usage else None,
     )
     given_up: list[str] = []
-    if sent.name == "openai-chat":
-        told, given_up = fitted(route.provider.quirks, told)
-    marking = sent.name == "openai-chat" and route.provider.quirks.marks
-    written = (MARKING_CHAT_WRITER if marking else WRITERS[sent.name]).request(told)
-    if sent.name == "openai-chat":
-        written = renamed(route.provider.quirks, written)
-    client = WRITERS[reply]
-    if client is GEMINI_WRITER and "alt=sse" not in route.target:
-        client = GEMINI_ARRAY_WRITER
+    quirks = route.provider.quirks
+    if target.has_quirks:
+        told, given_up = fitted(quirks, told)
+    writer = target.cache_writer if quirks.marks and target.cache_writer is not None else target.writer
+    written = writer.request(told)
+    if target.has_quirks:
+        written = renamed(quirks, written)
+    client = ENDPOINTS[reply]
     return Translation(
         asked=asked,
         written=written,
         dropped=tuple(dict.fromkeys([*given_up, *written.dropped])),
         provider=sent,
-        client=client,
+        client=client.client_writer(route.target),
+        client_statuses=frozenset(client.statuses),
     )
 
 
-def told(client: Writer, asked: ChatRequest, answered: ChatResponse, now: float) -> tuple[str, bytes]:
-    """Return a whole response as the client asked for it, as a stream or not: its content type, and its body."""
-    answered = restored(answered, names_of(asked))
-    if not asked.stream:
-        return "application/json", client.response(answered, asked, now)[0]
-    stream = client.stream(asked, now)
-    return stream.content_type, b"".join([stream.write(event) for event in replay(answered)])
+def facts(exchange: Exchange, route: Route) -> ResponseFacts:
+    """Return the facts of an exchange so far, for an API that adds them to its responses."""
+    return ResponseFacts(
+        id=exchange.chat_id,
+        provider=route.provider.name,
+        model=route.rename or route.model or "",
+        retries=exchange.retries,
+        rate_limited=exchange.rate_limited,
+    )
+
+
+def rewritten(
+    route: Route,
+    exchange: Exchange,
+    received: ResponseReader,
+    coding: str,
+    inner: ResponseRewriter | None,
+    now: float,
+) -> ResponseRewriter | None:
+    """Return the rewriter of a successful response, if the client's API has one; else `inner`, the translation."""
+    if route.endpoint.rewrite is None:
+        return inner
+    request = exchange.asked or ChatRequest(operation=CHAT)
+    return route.endpoint.rewrite(
+        Rewriting(
+            facts=facts(exchange, route),
+            request=msgspec.structs.replace(request, model=route.model, stream=route.stream),
+            received=received,
+            coding=coding,
+            limit=STREAM_MAX if received.streamed else KEPT_MAX,
+            inner=inner,
+            now=now,
+        )
+    )
+
+
+def estimated_count(counts: TokenCount, body: bytes | None) -> bytes:
+    """Return the response to a request to count tokens, as an estimate. Raises ExchangeError if there is none."""
+    usage = estimate(counts.read(body or b""), ChatResponse())
+    if usage.input_tokens is None:
+        raise ExchangeError(
+            Kind.BAD_INPUT,
+            "The tokens of this request cannot be estimated: it has no messages, or parts that are no text.",
+            status=400,
+        )
+    return counts.write(usage.input_tokens)
 
 
 class StreamReply:
@@ -191,7 +232,7 @@ def translate_error(
     body = plain(body, coding)
     answered = translation.provider.read_response(body)
     message = scrub(answered.error_message or _shown(body)) or f"the provider answered {status}"
-    told = 503 if status == _OVERLOADED and translation.client.name != "anthropic-messages" else status
+    told = status if status in translation.client_statuses else TABLES.statuses.get(status, status)
     return told, translation.client.error(kind, told, message, answered.error_type, request_id)
 
 

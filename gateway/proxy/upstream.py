@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from gateway.dialects.registry import TABLES
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import (
     BadResponse,
@@ -122,7 +123,8 @@ async def open_response(
 
 def _has_key(request: Request) -> bool:
     query = request.target.decode("latin-1").partition("?")[2]
-    return any(name.lower() in KEY_HEADERS for name, _ in request.headers) or bool(urls.keys_in(query))
+    in_query = urls.keys_in(query, TABLES.query_keys)
+    return bool(in_query) or any(name.lower() in KEY_HEADERS for name, _ in request.headers)
 
 
 class Body:

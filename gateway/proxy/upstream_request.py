@@ -9,8 +9,8 @@ from collections.abc import Callable
 from msgspec import Struct, structs
 
 from gateway.config.model import Config
-from gateway.dialects.openai_chat.read_response import ask_for_usage
-from gateway.dialects.registry import by_shape
+from gateway.dialects.endpoint import StreamFilter
+from gateway.dialects.registry import ENDPOINTS, by_shape
 from gateway.dialects.wire.edit import Peek, rename_model
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.route import Route
@@ -26,12 +26,12 @@ _TRANSLATED_MAX = 64 * 1024 * 1024
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """All that one attempt needs. `asked_usage`: the usage chunk is ours, and kept from the client."""
+    """All that one attempt needs. `withhold_usage` makes the filter of a usage that the client did not ask for."""
 
     route: Route
     request: Request
     deadlines: Deadlines
-    asked_usage: bool = False
+    withhold_usage: Callable[[], StreamFilter] | None = None
     translation: Translation | None = None
 
 
@@ -64,7 +64,7 @@ class Planner:
         self._body = body
         self._decoded = decoded
         self._admit = admit
-        self.family = where.family
+        self.endpoint = where.endpoint
         self._last: tuple[Provider, str | None, Plan] | None = None
 
     def route(self, provider: Provider, model: str | None) -> Route:
@@ -77,7 +77,7 @@ class Planner:
         return Route(
             provider=provider,
             target=where.path,
-            family=where.family,
+            endpoint=where.endpoint,
             dialect=None if where.dialect is None else by_shape(where.dialect, self._seen),
             model=asked_model(where, self._seen),
             rename=model,
@@ -121,7 +121,7 @@ def plan(
     """
     if route.translated_to is not None:
         return _translated(config, route, method, path, headers, decoded, timeout)
-    sent, changed, asked_usage = body, False, False
+    sent, changed = body, False
     if decoded is not None and route.rename is not None and not _names_model(route):
         renamed = rename_model(decoded, route.rename)
         if renamed is None and not route.by_path:
@@ -133,29 +133,36 @@ def plan(
             )
         if renamed is not None:
             sent, changed = renamed, True
-    asks = config.usage.ask and route.provider.stream_usage and route.stream and route.client_dialect == "openai-chat"
-    if asks and decoded is not None:
-        asking = ask_for_usage(sent if changed else decoded)
+    spoken = ENDPOINTS[route.client_dialect] if route.client_dialect is not None else None
+    withhold_usage = None
+    asks = config.usage.ask and route.provider.stream_usage and route.stream
+    if asks and decoded is not None and spoken is not None and spoken.ask_for_usage is not None:
+        asking = spoken.ask_for_usage(sent if changed else decoded)
         if asking is not None:
-            sent, changed, asked_usage = asking, True, True
+            sent, changed, withhold_usage = asking, True, spoken.usage_filter
     request = Request(
         method=method.encode(),
         target=target(headers, route),
         # A response that is changed on its way to the client must come in no coding.
-        headers=forwarded(headers, route, decoded=changed, identity=asked_usage or route.family == "chronicle"),
+        headers=forwarded(
+            headers,
+            route,
+            decoded=changed,
+            identity=withhold_usage is not None or route.endpoint.rewrite is not None,
+        ),
         body=sent,
     )
     return Plan(
         route=route,
         request=request,
         deadlines=_deadlines(config, route, timeout),
-        asked_usage=asked_usage,
+        withhold_usage=withhold_usage,
     )
 
 
 def _names_model(route: Route) -> bool:
-    """Whether the dialect has the model in its path alone, where it has been renamed already."""
-    return route.by_path and route.family != "azure-openai"
+    """Whether the model is in the path alone, in which it has been renamed already."""
+    return route.by_path and not route.endpoint.model_in_body
 
 
 def _translated(

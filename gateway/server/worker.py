@@ -12,10 +12,10 @@ from typing import Any
 from aiohttp import web
 
 from gateway.config.model import Config
+from gateway.dialects.registry import TABLES
 from gateway.providers.demo.server import DemoProvider
 from gateway.providers.http.client import Client
 from gateway.proxy.auth import Token
-from gateway.proxy.chronicle import requests
 from gateway.proxy.handler import Proxy, in_origin_form
 from gateway.proxy.routing import runtime
 from gateway.proxy.signing import CloudSigner
@@ -32,6 +32,7 @@ from gateway.tracing.journal import Journal
 # Larger than aiohttp's 8 KiB: beta headers and cookies of real clients go beyond it.
 _HEADER_BYTES = 64 * 1024
 _LONGEST_DRAIN = 86_400.0
+_HEALTHY = b'{"status":"ok"}'
 
 
 _http_log = logging.getLogger(HTTP_LOG)
@@ -196,8 +197,8 @@ class Worker:
             return await self._intake.handle(request)
         if self._receiving.takes(request):
             return await self._receiving.handle(request)
-        if requests.healthy(request.method, request.raw_path):
-            return web.Response(body=requests.HEALTHY, content_type="application/json")
+        if request.method in {"GET", "HEAD"} and request.raw_path.partition("?")[0] in TABLES.health_paths:
+            return web.Response(body=_HEALTHY, content_type="application/json")
         if not request.raw_path.startswith("/-/"):
             return await self._proxy.handle(request)
         task = asyncio.current_task()

@@ -106,9 +106,9 @@ class Attempt:
         self.status = status
         if status == 429:
             self._exchange.rate_limited = True
-        # A translation hears what the reader reads, kept or not; chronicle's clients hear whether a stream is whole.
+        # A translation, or an endpoint that rewrites responses, needs the reader even if no content is captured.
         translated = self._route.translated_to is not None
-        read = translated or self._route.family == "chronicle" or self._exchange.capture_policy.reads
+        read = translated or self._route.endpoint.rewrite is not None or self._exchange.capture_policy.reads
         heard = self._route.upstream_reader
         if heard is None and status >= 400:
             heard = _ERRORS
@@ -118,7 +118,7 @@ class Attempt:
             coding=coding,
             started=self.started,
             collects_events=translated,
-            streams=self._route.stream and status < 400 and heard is not None and heard.name == "gemini",
+            streams=self._route.stream and status < 400 and heard is not None and heard.json_streams,
         )
         return self._tee
 

@@ -65,8 +65,8 @@ def client_of(user_agent: str) -> str:
 
     >>> client_of("OpenAI/Python 3.54.0")
     'OpenAI/Python'
-    >>> client_of("anthropic-sdk/2.1 x")
-    'anthropic-sdk'
+    >>> client_of("litellm-sdk/2.1 x")
+    'litellm-sdk'
     """
     first, _, rest = user_agent.partition(" ")
     name, _, version = first.partition("/")

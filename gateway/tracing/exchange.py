@@ -66,7 +66,7 @@ class Exchange:
     """One client request and what it got back: the root span, from acceptance to just before the last byte.
 
     Attributes:
-        chat_id: What chronicle's clients are told to call it; empty for others.
+        chat_id: The id by which the client's API knows the exchange; empty if it has none.
         waited: Seconds spent waiting for others (the client's bytes, the provider, a backoff), which are not overhead.
         within: Seconds of overhead that lie within attempts.
 
@@ -140,7 +140,7 @@ class Exchange:
         return self._asked
 
     def called(self, chat_id: str) -> None:
-        """Say what chronicle's clients are told to call this exchange, by which it is found."""
+        """Set the id by which the client's API knows the exchange."""
         self.chat_id = chat_id
         self.span.set_attribute("gateway.chat.id", chat_id)
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Struct
 
+from gateway.dialects.registry import TABLES
 from gateway.errors import ExchangeError, Kind
 
 
@@ -53,10 +54,6 @@ FIELDS = {
 INTEGERS = frozenset({"step_index", "prompt_version"})
 """Fields with whole numbers."""
 
-# The seed's are UUIDs; ours are any text.
-_IDS = frozenset({"run-id", "step-id"})
-
-
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 
@@ -73,7 +70,7 @@ def metadata_of(options: Mapping[str, tuple[str, str]]) -> Metadata:
                 refuse_option(header, "expected a whole number")
             metadata[field] = number
         elif field is not None:
-            if name in _IDS and header.startswith("x-chronicle-") and not UUID.fullmatch(value):
+            if header in TABLES.uuid_headers and not UUID.fullmatch(value):
                 refuse_option(header, "expected a UUID")
             metadata.setdefault(field, value)
     return Metadata(**metadata)

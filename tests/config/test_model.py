@@ -53,10 +53,6 @@ def test_a_file_sets_what_it_says_and_leaves_the_rest():
             "$.providers.a.api_key: the environment variable NO_SUCH",
         ),
         ("[providers.'A b']\nbase_url='http://x'", "lower-case"),
-        (
-            "[providers.a]\ndialect = 'klingon'",
-            "$.providers.a.dialect: not a value that this can have; there are openai-chat, ",
-        ),
     ],
 )
 def test_a_wrong_file_says_where_and_what(text, said):
@@ -73,6 +69,14 @@ def test_a_wrong_file_says_where_and_what(text, said):
         ("[providers.a]\nprefix = 'a/'", "$.providers.a: base_url is missing"),
         ("[providers.a]\nbase_url = 'ftp://x'", "$.providers.a.base_url"),
         ("[providers.a]\nbase_url = 'http://u:planted@x'", "$.providers.a.base_url"),
+        (
+            "[providers.a]\nbase_url = 'http://x'\ndialect = 'planted'",
+            "$.providers.a.dialect: not a value that this can have; there are openai-chat, ",
+        ),
+        (
+            "[providers.openai]\ndialect = ['openai-chat', 'planted']",
+            "$.providers.openai.dialect[1]: not a value that this can have; there are openai-chat, ",
+        ),
         ("[providers.demo]\nbase_url = 'http://x'", "$.providers.demo"),
     ],
 )

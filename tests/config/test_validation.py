@@ -57,7 +57,7 @@ def test_one_entry_can_be_read_alone():
 def test_no_value_is_repeated():
     """What stands in a wrong place may be a key."""
     for raw in (
-        {"providers": {"a": {"dialect": "planted"}}},
+        {"providers": {"a": {"dialect": 1, "prefix": ["planted"]}}},
         {"retry": {"increase": {"type": "planted"}}},
         {"retry": {"increase": "planted"}},
         {"port": "planted"},

@@ -19,8 +19,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolCallResponse,
 )
-from gateway.dialects.gemini import GEMINI
-from gateway.dialects.gemini.writer import GEMINI_WRITER
+from gateway.dialects.gemini import GEMINI, GEMINI_WRITER
 from gateway.dialects.ollama.read_response import OLLAMA_CHAT
 from gateway.dialects.ollama.write_request import OLLAMA_WRITER
 from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS

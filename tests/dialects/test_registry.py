@@ -1,6 +1,17 @@
-import pytest
+"""The registry: which endpoint and which operation a request belongs to."""
 
-from gateway.dialects.registry import DIALECTS, SPOKEN_AS, WRITERS, by_shape, classify, in_path
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.dialects.registry import (
+    DIALECTS,
+    ENDPOINTS,
+    WRITERS,
+    by_shape,
+    classify,
+    in_path,
+)
 from gateway.dialects.wire.edit import Peek
 
 
@@ -63,7 +74,7 @@ def test_dialects_are_found_by_their_own_names() -> None:
 def test_every_dialect_is_written_by_somebody() -> None:
     """An operation that is part of a dialect has that one's writer, and a translation is possible either way."""
     for name, dialect in DIALECTS.items():
-        assert SPOKEN_AS.get(name, name) in WRITERS
+        assert dialect.spoken in WRITERS
         assert (dialect.read_conversation is None) == (name in {"openai-embeddings", "ollama-embed"})
     assert {name: name for name in WRITERS} == {name: writer.name for name, writer in WRITERS.items()}
 
@@ -88,7 +99,7 @@ def test_some_paths_name_their_model(path: str, spoken: str, dialect: str | None
     """Google's and Bedrock's, and whether a stream is asked for; what is only relayed has a model too."""
     told = in_path("POST", path)
     assert told is not None
-    assert (told.spoken, told.model, told.stream) == (spoken, model, stream)
+    assert (told.endpoint, told.model, told.stream) == (spoken, model, stream)
     assert told.dialect is (None if dialect is None else DIALECTS[dialect])
     listed = in_path("GET", path)
     assert listed is not None
@@ -141,3 +152,18 @@ def test_a_colon_in_anothers_path_names_none(path: str) -> None:
 def test_a_body_is_known_by_its_fields(dialect: str, fields: set[str], shape: str) -> None:
     """One that could be the path's own is; another's is told by what only that has."""
     assert by_shape(DIALECTS[dialect], Peek(fields=frozenset(fields))) is DIALECTS[shape]
+
+
+NAMES = st.text("abz.:/@-_+ ü%", min_size=1, max_size=12).filter(lambda name: all(name.split("/")) and ".." not in name)
+
+
+@given(NAMES, st.booleans())
+def test_another_model_in_bedrocks_path_is_that_model(name: str, stream: bool) -> None:
+    """However the client had escaped the one before."""
+    write_path = ENDPOINTS["bedrock-converse"].write_path
+    assert write_path is not None
+    tail = "converse-stream" if stream else "converse"
+    for before in ("bedrock/a.b:0", "bedrock%2Fa.b:0", "bedrock%2fa.b%3A0"):
+        told = in_path("POST", write_path(f"/model/{before}/{tail}", name))
+        assert told is not None
+        assert (told.model, told.stream) == (name, stream)

@@ -9,10 +9,10 @@ from gateway.config.model import parse
 from gateway.dialects.wire.edit import peek
 from gateway.providers import table
 from gateway.proxy.headers import lower, without_scheme
-from gateway.proxy.routing.routes import place
+from gateway.proxy.routing.routes import parse_path
 from gateway.proxy.upstream_request import plan
 from gateway.tracing.secrets import provider_secrets
-from tests.support.routes import first
+from tests.support.routes import ANTHROPICS, first
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 CUSTOM = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\n"
@@ -46,7 +46,7 @@ def sent(target, model="m", headers=(), toml="", environ=None, *, anthropic=Fals
         body = b'{"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}'
     elif "/converse" in target:
         body = b'{"messages": [{"role": "user", "content": [{"text": "hi"}]}]}'
-    where = place("POST", target, anthropic, providers)
+    where = parse_path("POST", target, ANTHROPICS if anthropic else (), providers)
     route = first(where, peek(body), providers)
     raw = tuple((name.encode(), value.encode()) for name, value in headers)
     return plan(config, route, "POST", where.path, raw, body, body).request

@@ -15,7 +15,8 @@ from gateway.config.model import Config
 from gateway.dialects.shared.model_list import Model
 from gateway.providers.table import build
 from gateway.proxy.list_models import names as names_of
-from gateway.proxy.routing.routes import place
+from gateway.proxy.routing.routes import parse_path
+from tests.support import routes
 from tests.support.raw import Answer, connected, exchange, request
 from tests.support.running import InProcess
 from tests.support.upstream import CLOSE, RESET, Asked, Step, Upstream, reply
@@ -169,7 +170,7 @@ async def test_every_name_leads_to_its_model(tmp_path: Path):
 def test_a_makers_models_go_by_their_own_names(anthropics, provider, model, told):
     """Where those lead to it, and else with its prefix only."""
     providers = build(Config(), {"AWS_REGION": "us-east-1"})
-    where = place("GET", "/v1/models", anthropics, providers)
+    where = parse_path("GET", "/v1/models", routes.ANTHROPICS if anthropics else (), providers)
     found = names_of(providers[provider], [Model(model)], where, providers)
     assert [each.name for each in found] == told
 

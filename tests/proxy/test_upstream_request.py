@@ -9,7 +9,7 @@ from gateway.config.model import parse
 from gateway.dialects.wire.edit import peek
 from gateway.errors import ExchangeError
 from gateway.providers import table
-from gateway.proxy.routing.routes import place
+from gateway.proxy.routing.routes import parse_path
 from gateway.proxy.upstream_request import Plan, plan
 from tests.support.routes import first
 
@@ -25,7 +25,7 @@ def planned(target: str, body: bytes, toml: str = "", *, decoded: bytes | None =
     """Return the plan for a request."""
     config = parse(toml, {}, "t")
     providers = table.build(config, ENVIRON)
-    where = place("POST", target, False, providers)
+    where = parse_path("POST", target, (), providers)
     seen = body if decoded == b"" else decoded
     route = first(where, peek(seen or b""), providers)
     return plan(config, route, "POST", where.path, ((b"Content-Encoding", b"x"),), body, seen)
@@ -43,7 +43,7 @@ def test_bytes_that_no_rule_changes_are_sent_as_they_came() -> None:
     for body in (CHAT.replace(b"true", b"false"), UNREADABLE, b""):
         made = planned("/v1/chat/completions", body, decoded=None)
         assert (made.request.body, made.request.headers) == (body, ((b"Content-Encoding", b"x"),))
-    assert (made.asked_usage, made.translation) == (False, None)
+    assert (made.withhold_usage, made.translation) == (None, None)
 
 
 def test_a_prefix_changes_the_models_name_alone() -> None:
@@ -55,7 +55,7 @@ def test_a_prefix_changes_the_models_name_alone() -> None:
 
 def test_usage_is_asked_for_of_chat_streams() -> None:
     """Where nothing was said of it and the provider is known to tell it; not of other dialects, nor where it is off."""
-    assert planned("/v1/chat/completions", CHAT).asked_usage
+    assert planned("/v1/chat/completions", CHAT).withhold_usage
     said = CHAT.replace(b"}", b',"stream_options":{}}')
     for target, body, toml in (
         ("/v1/chat/completions", said, ""),
@@ -66,7 +66,7 @@ def test_usage_is_asked_for_of_chat_streams() -> None:
         ("/v1/messages", CHAT, ""),
     ):
         made = planned(target, body, toml)
-        assert (made.asked_usage, made.request.body) == (False, body)
+        assert (made.withhold_usage, made.request.body) == (None, body)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from gateway.config.model import parse
 from gateway.dialects.wire.edit import Peek
 from gateway.proxy.routing.aliases import Candidate
 from gateway.proxy.routing.request_options import NONE, Options
-from gateway.proxy.routing.routes import ParsedPath, place
+from gateway.proxy.routing.routes import ParsedPath, parse_path
 from gateway.proxy.routing.runtime import RuntimeConfig, build
 from gateway.proxy.routing.select import candidates
 
@@ -35,7 +35,7 @@ def setup(more: str = "", toml: str = TOML) -> RuntimeConfig:
 
 def placed(path: str, made: RuntimeConfig) -> ParsedPath:
     """Return what the path of a POST says."""
-    return place("POST", path, False, made.providers)
+    return parse_path("POST", path, (), made.providers)
 
 
 def chosen(

@@ -10,7 +10,7 @@ from msgspec import structs
 from gateway.cli import main
 from gateway.config import model
 from gateway.config.retry import RetryPolicy
-from gateway.proxy import error_bodies
+from gateway.dialects.endpoint import Endpoint
 from gateway.redaction import Redaction
 from gateway.store.otlp.exporter import Exporter
 from gateway.tracing import secrets
@@ -22,7 +22,7 @@ def keys_everywhere() -> None:
     """Take no key out of anything; log what comes in; tell clients the collector's key with each error of ours."""
     secrets.ExchangeSecrets.scrub = lambda _self, text: text  # type: ignore[method-assign]
     secrets.ExchangeSecrets.scrub_attributes = lambda _self, _attributes: None  # type: ignore[method-assign]
-    began, said = Exchange.__init__, error_bodies.body
+    began, said = Exchange.__init__, Endpoint.error_body
 
     def begin(self: Exchange, *args: Any, headers: Any, **more: Any) -> None:
         logging.getLogger("gateway").info("a request with %s", dict(headers))
@@ -32,7 +32,7 @@ def keys_everywhere() -> None:
         return said(*args) + os.environ["OTEL_EXPORTER_OTLP_HEADERS"].encode()
 
     Exchange.__init__ = begin  # type: ignore[method-assign]
-    error_bodies.body = body  # type: ignore[assignment]
+    Endpoint.error_body = body  # type: ignore[method-assign]
 
 
 def content_everywhere() -> None:

@@ -12,6 +12,9 @@ from gateway.proxy.routing.routes import ParsedPath, choose
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.routing.select import candidates
 
+ANTHROPICS = ((b"Anthropic-Version", b"2023-06-01"),)
+"""The header by which a client of Anthropic's is known."""
+
 
 def first(where: ParsedPath, seen: Peek, providers: Mapping[str, Provider]) -> Route:
     """Return the route; raises ExchangeError where there is none."""

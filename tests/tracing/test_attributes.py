@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.config.model import Capture, CaptureMode, Config
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, Usage
-from gateway.dialects.registry import DIALECTS
+from gateway.dialects.registry import DIALECTS, ENDPOINTS
 from gateway.providers.route import Route
 from gateway.providers.table import build
 from gateway.redaction import REDACTED
@@ -77,7 +77,7 @@ def test_an_attempts_url_has_no_query():
     route = Route(
         provider=build(Config(), {})["openai"],
         target=f"/v1/chat/completions?api_key={KEY}",
-        family="openai",
+        endpoint=ENDPOINTS["openai-chat"],
         dialect=DIALECTS["openai-chat"],
         model="openai/gpt-5",
         rename="gpt-5",

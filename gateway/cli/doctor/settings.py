@@ -7,7 +7,7 @@ is one, circuits and hedging are off, nothing is removed from the store.
 
 import base64
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from gateway.cli.doctor.canaries import Cage
 from gateway.cli.litellm import toml
 from gateway.config.model import Capture, Config, DialectName
+from gateway.dialects.registry import WRITERS
 from gateway.providers.catalog import CATALOG
 from gateway.providers.table import Provider
 from gateway.proxy.routing.runtime import RuntimeConfig
@@ -96,7 +97,7 @@ def on_loopback(
         if provider.environment_key and not providers[name]["api_key"] and not providers[name]["api_keys"]:
             variable = CATALOG[name].key_variables[0]
             child[variable] = cage.secret(f"the environment's key of the provider {name} ({variable})")
-        own = [each for each in get_args(DialectName) if each in provider.dialects]
+        own = [each for each in WRITERS if each in provider.dialects]
         if own and (name in config.providers or provider.environment_key):
             driven.append((name, own[0]))
     providers |= _ours(cage, places)

@@ -1,12 +1,22 @@
 """Bedrock's Converse and ConverseStream: content as typed blocks, streamed block by block in AWS's binary events."""
 
+import re
+from urllib.parse import quote
+
 from gateway.dialects import Dialect
 from gateway.dialects.bedrock.read_blocks import NAME
 from gateway.dialects.bedrock.read_request import model_in, read_conversation, read_request
 from gateway.dialects.bedrock.read_response import read_response
 from gateway.dialects.bedrock.read_stream import ConverseReader
+from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
+from gateway.dialects.bedrock.write_response import error_type, write_error
+from gateway.dialects.conversation import ChatRequest
+from gateway.dialects.endpoint import Endpoint, PathOperation
+from gateway.dialects.events import Broken
+from gateway.errors import Kind
+from gateway.semconv import CHAT
 
-__all__ = ["CONVERSE", "model_in"]
+__all__ = ["CONVERSE", "ENDPOINT", "model_in"]
 
 CONVERSE = Dialect(
     name=NAME,
@@ -14,4 +24,41 @@ CONVERSE = Dialect(
     read_response=read_response,
     stream_reader=ConverseReader,
     read_conversation=read_conversation,
+)
+
+
+def _operation(method: str, path: str) -> PathOperation | None:
+    if "/converse" not in path or (called := model_in(path)) is None:
+        return None
+    model, stream = called
+    return PathOperation(NAME, CONVERSE if method == "POST" else None, model, stream)
+
+
+def _with_model(path: str, model: str) -> str:
+    """Return a path with another model.
+
+    >>> _with_model("/model/bedrock%2Fa.b:0/converse", "a.b:0")
+    '/model/a.b%3A0/converse'
+    """
+    return f"/model/{quote(model, safe='')}/{path.rstrip('/').rpartition('/')[2]}"
+
+
+def _error_frame(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001
+    stream = CONVERSE_WRITER.stream(ChatRequest(operation=CHAT, stream=True), 0.0)
+    return stream.write(Broken(type=word, message=message))
+
+
+ENDPOINT = Endpoint(
+    name=NAME,
+    dialect=NAME,
+    writer=CONVERSE_WRITER,
+    provider="aws-bedrock",
+    path_operations=(CONVERSE,),
+    read_path=_operation,
+    write_path=_with_model,
+    paths=re.compile(r"^/+model/"),
+    header_prefixes=(b"x-amz-", b"amz-"),
+    error=write_error,
+    error_event=_error_frame,
+    error_headers=lambda kind, status: {"x-amzn-ErrorType": error_type(kind, status)},
 )

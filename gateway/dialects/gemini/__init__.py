@@ -2,13 +2,21 @@
 
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatResponse
+from gateway.dialects.endpoint import Endpoint, PathOperation, server_sent
+from gateway.dialects.gemini import paths
+from gateway.dialects.gemini.errors import write_error
 from gateway.dialects.gemini.fields import NAME
-from gateway.dialects.gemini.read_request import model_in, read_conversation, read_request
+from gateway.dialects.gemini.read_request import GENERATE, STREAM, model_in, read_conversation, read_request
 from gateway.dialects.gemini.read_response import DECODER, read_whole
 from gateway.dialects.gemini.read_stream import GeminiReader
+from gateway.dialects.gemini.write_request import write_request
+from gateway.dialects.gemini.write_response import array_stream, stream, write_response
+from gateway.dialects.shared.writer import Writer
 from gateway.dialects.wire.json import decode
+from gateway.errors import Kind
+from gateway.semconv import GENERATE_CONTENT
 
-__all__ = ["GEMINI", "model_in"]
+__all__ = ["ENDPOINT", "GEMINI", "GEMINI_ARRAY_WRITER", "GEMINI_WRITER", "model_in"]
 
 
 def _read_response(body: bytes) -> ChatResponse:
@@ -23,8 +31,54 @@ def _read_response(body: bytes) -> ChatResponse:
 
 GEMINI = Dialect(
     name=NAME,
+    operation=GENERATE_CONTENT,
+    json_streams=True,
     read_request=read_request,
     read_response=_read_response,
     stream_reader=GeminiReader,
     read_conversation=read_conversation,
+)
+
+
+def _error(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001
+    """Write an error body; clients distinguish errors by their status alone."""
+    return write_error(status, message, word, request_id)
+
+
+GEMINI_WRITER = Writer(name=NAME, request=write_request, response=write_response, stream=stream, error=_error)
+GEMINI_ARRAY_WRITER = Writer(
+    name=NAME, request=write_request, response=write_response, stream=array_stream, error=_error
+)
+"""For clients whose target has no `alt=sse`: the stream is one JSON array."""
+
+
+def _operation(method: str, path: str) -> PathOperation | None:
+    if ":" not in path or (named := model_in(path)) is None or not paths.ACTIONS.fullmatch(named[1]):
+        return None
+    model, action = named
+    read = method == "POST" and action in {GENERATE, STREAM}
+    return PathOperation(NAME, GEMINI if read else None, model, action == STREAM)
+
+
+ENDPOINT = Endpoint(
+    name=NAME,
+    dialect=NAME,
+    writer=GEMINI_WRITER,
+    provider="gemini",
+    path_operations=(GEMINI,),
+    read_path=_operation,
+    write_path=paths.with_model,
+    version=paths.VERSION,
+    paths=paths.OPERATIONS,
+    operations_only=True,
+    prefixes=paths.PREFIXES,
+    join=paths.join,
+    base_path="/v1beta",
+    key_header="x-goog-api-key",
+    query_keys=frozenset({"key", "access_token"}),
+    header_prefixes=(b"x-goog-api-client", b"x-goog-user"),
+    error=_error,
+    error_event=server_sent(_error),
+    models_path="/models?pageSize=1000",
+    writer_for=lambda target: GEMINI_WRITER if "alt=sse" in target else GEMINI_ARRAY_WRITER,
 )

@@ -17,6 +17,7 @@ from gateway.dialects.shared.tool_ids import made_id
 from gateway.dialects.wire.json import count, decode, error_of, objects, text
 from gateway.dialects.wire.ndjson import NdjsonDecoder
 from gateway.dialects.wire.sse import Event
+from gateway.semconv import EMBEDDINGS, TEXT_COMPLETION
 
 __all__ = ["OLLAMA_CHAT", "OLLAMA_EMBED", "OLLAMA_GENERATE"]
 
@@ -310,6 +311,8 @@ OLLAMA_CHAT = Dialect(
 )
 OLLAMA_GENERATE = Dialect(
     name="ollama-generate",
+    part_of=NAME,
+    operation=TEXT_COMPLETION,
     read_request=read_request.read_generate,
     read_response=_read_response,
     stream_reader=_LineReader,
@@ -318,6 +321,8 @@ OLLAMA_GENERATE = Dialect(
 # For the trace only: nothing is translated.
 OLLAMA_EMBED = Dialect(
     name="ollama-embed",
+    part_of=NAME,
+    operation=EMBEDDINGS,
     read_request=read_request.read_embed,
     read_response=_read_embedded,
     stream_reader=_LineReader,

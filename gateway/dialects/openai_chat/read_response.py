@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway import semconv
 from gateway.dialects import Dialect, events
 from gateway.dialects.conversation import ChatResponse, Message, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.openai_chat import read_request
@@ -295,6 +296,8 @@ CHAT_COMPLETIONS = Dialect(
 )
 COMPLETIONS = Dialect(
     name="openai-completions",
+    part_of=read_request.NAME,
+    operation=semconv.TEXT_COMPLETION,
     read_request=read_request.read_completion,
     read_response=_read_response,
     stream_reader=_ChatReader,
@@ -303,6 +306,8 @@ COMPLETIONS = Dialect(
 # Read like a chat's response without choices: the model, the usage, an error. Vectors are not kept.
 EMBEDDINGS = Dialect(
     name="openai-embeddings",
+    part_of=read_request.NAME,
+    operation=semconv.EMBEDDINGS,
     read_request=read_request.read_embeddings,
     read_response=_read_response,
     stream_reader=_ChatReader,

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.dialects import events
-from gateway.dialects.conversation import ChatResponse, Part, Reasoning, Refusal, Text, ToolCall
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Part, Reasoning, Refusal, Text, ToolCall
+from gateway.dialects.shared.custom_tools import names_of, restored
+from gateway.dialects.shared.writer import Writer
 
 
 def replay(answered: ChatResponse) -> Iterator[events.Event]:
@@ -29,6 +31,15 @@ def replay(answered: ChatResponse) -> Iterator[events.Event]:
     if answered.usage is not None:
         yield events.UsageTold(usage=answered.usage)
     yield events.Ended()
+
+
+def write_whole(writer: Writer, asked: ChatRequest, answered: ChatResponse, now: float) -> tuple[str, bytes]:
+    """Return a whole response in the form that the client asked for, a stream or not: its media type and its body."""
+    answered = restored(answered, names_of(asked))
+    if not asked.stream:
+        return "application/json", writer.response(answered, asked, now)[0]
+    stream = writer.stream(asked, now)
+    return stream.content_type, b"".join([stream.write(event) for event in replay(answered)])
 
 
 def _begun(part: Part) -> tuple[Part, str]:

@@ -5,6 +5,7 @@ botocore's by a test. Source: the Signature Version 4 pages of the IAM user guid
 """
 
 import hmac
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,6 +21,9 @@ _REPLACED = frozenset({b"authorization", b"date", b"x-amz-content-sha256", b"x-a
 _UNSIGNED = frozenset({b"connection", b"expect", b"transfer-encoding", b"user-agent", b"x-amzn-trace-id"})
 
 
+_HOST = re.compile(r"(?:^|\.)bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.|api\.)?(?:amazonaws\.com|aws$)")
+
+
 class Credentials(Struct, frozen=True, kw_only=True):
     """An access key. `expires` is a Unix time, None if it does not expire."""
 
@@ -31,6 +35,16 @@ class Credentials(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Show the key's id only: the rest is secret."""
         return f"<Credentials {self.access_key}>"
+
+
+def host_region(host: str) -> str | None:
+    """Return the region in a host of AWS's, which a signature must agree with; that of a private endpoint has one too.
+
+    >>> host_region("vpce-1.bedrock-runtime.eu-west-1.vpce.amazonaws.com")
+    'eu-west-1'
+    """
+    named = _HOST.search(host)
+    return None if named is None else named[1]
 
 
 def sign(

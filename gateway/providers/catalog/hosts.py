@@ -29,6 +29,7 @@ AWS_BEDROCK = Entry(
     base_url_variables=(("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", ""), ("AWS_ENDPOINT_URL", "")),
     key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
     key_sent="sigv4",
+    located_by="AWS_REGION",
     prefixes=("aws-bedrock/", "bedrock/"),
 )
 
@@ -44,6 +45,7 @@ VERTEX = Entry(
     },
     base_url_variables=(("GOOGLE_VERTEX_BASE_URL", ""),),
     key_sent="google",
+    located_by="GOOGLE_CLOUD_PROJECT",
     prefixes=("vertex/", "vertex_ai/"),
     stream_usage=True,
     quirks=_PLAIN,
@@ -57,6 +59,8 @@ AZURE_OPENAI = Entry(
     dialects={CHAT: "/openai/v1", RESPONSES: "/openai/v1"},
     key_variables=("AZURE_OPENAI_API_KEY",),
     key_sent="api-key",
+    root="/openai/",
+    located_by="AZURE_OPENAI_ENDPOINT",
     prefixes=("azure-openai/", "azure/"),
     stream_usage=True,
     quirks=OPENAI_QUIRKS,

@@ -1,22 +1,25 @@
-"""What a request says for itself, beyond its API: whom to ask, how often, how long, and what it belongs to. Pure.
+"""Options of one request, beside its API: candidates, retries, time-outs, and the metadata of its span. Pure.
 
-In headers `x-gateway-*`, or by the seed's names `x-chronicle-*`; on the seed's own routes in the body too, which goes
-before the headers.
+They come in headers `x-gateway-*`, or with the prefix of the endpoint's own API; some APIs have them in the body too,
+which wins over the headers.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
 
 from gateway.config.retry import RetryPolicy, policy_problem
+from gateway.dialects.endpoint import OPTION_PREFIX, BodyOptions, read_field, refuse_field
+from gateway.dialects.registry import TABLES
+from gateway.errors import ExchangeError, Kind
 from gateway.tracing.capture import parse_capture
-from gateway.tracing.metadata import Metadata, json_option, metadata_of, refuse_option
+from gateway.tracing.metadata import INTEGERS, UUID, Metadata, json_option, metadata_of, refuse_option
 
-PREFIXES = (b"x-gateway-", b"x-chronicle-")
-_SHORTEST = min(map(len, PREFIXES))
+_LARGEST_INTEGER = 2**31 - 1
+_MILLISECONDS = "a number of milliseconds above 0"
 
 
 class Named(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,17 +84,18 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 def said_in(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, tuple[str, str]]:
     """Return the options among headers: by what follows the prefix, the header's name and its value.
 
-    Of a name under both prefixes ours counts. An empty value says nothing.
+    Of a name under both prefixes `x-gateway-` wins. An empty value sets nothing.
     """
     found: dict[str, tuple[str, str]] = {}
+    prefixes = TABLES.option_prefixes
     for name, value in raw_headers:
-        if len(name) < _SHORTEST or name[:2] not in (b"x-", b"X-"):
+        if name[:2] not in (b"x-", b"X-"):
             continue
         lowered = name.lower()
-        for prefix in PREFIXES:
+        for prefix in prefixes:
             if lowered.startswith(prefix):
                 option = lowered[len(prefix) :].decode("latin-1")
-                if (value := value.strip()) and (option not in found or prefix == PREFIXES[0]):
+                if (value := value.strip()) and (option not in found or prefix is OPTION_PREFIX):
                     found[option] = lowered.decode("latin-1"), value.decode("utf-8", "replace")
     return found
 
@@ -114,7 +118,7 @@ def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
                 options["random_choice"] = _BOOLEANS[value.lower()]
             case "timeout":
                 options["timeout"] = _milliseconds(header, value)
-            case "capture":  # `recording` goes by it, from the beginning
+            case "capture":  # it took effect when the exchange began
                 capture_of(header, value)
     metadata = metadata_of(said)
     return Options(**options, metadata=metadata) if options or metadata != NONE.metadata else NONE
@@ -128,6 +132,21 @@ def capture_of(header: str, value: str) -> None:
         refuse_option(header, str(error))
 
 
+def with_body(request: BodyOptions, headers: Options) -> tuple[Options, bytes]:
+    """Return the options of a body and of headers together, and the body to send. Raises ExchangeError."""
+    own = from_fields(request.options)
+    options = merged(own, headers) if request.options else headers
+    model = request.model or options.model or next((each.model for each in options.models), None)
+    if not model:
+        raise ExchangeError(Kind.BAD_INPUT, "Request is missing model name.", status=400, code="missing_model")
+    return options, request.body(model)
+
+
+def from_fields(fields: Mapping[str, bytes]) -> Options:
+    """Return the options in fields of a body, as JSON. Raises ExchangeError that names the field."""
+    return Options(**{name: _FIELDS[name](name, value) for name, value in fields.items() if value != b"null"})
+
+
 def merged(first: Options, second: Options) -> Options:
     """Return what `first` says, and what `second` says where that says nothing."""
     if second is NONE:
@@ -139,6 +158,67 @@ def merged(first: Options, second: Options) -> Options:
 def _told(value: Options | Metadata) -> dict[str, Any]:
     defaults = NONE if isinstance(value, Options) else NONE.metadata
     return {name: each for name, each in structs.asdict(value).items() if each != getattr(defaults, name)}
+
+
+_METADATA = frozenset(Metadata.__struct_fields__)
+_UUIDS = frozenset({"run_id", "step_id"})
+
+
+def _metadata(field: str, value: bytes) -> Metadata:
+    """Read the metadata in a body; keys without a meaning of their own go to `extra`."""
+    whole = read_field(dict[str, Any], "an object", field, value)
+    known: dict[str, Any] = {}
+    extra: dict[str, Any] = {name: each for name, each in whole.items() if name not in _METADATA}
+    for name in _METADATA & whole.keys():
+        each = whole[name]
+        if each is None:
+            continue
+        if name == "extra":
+            extra = {**(each if isinstance(each, dict) else {"extra": each}), **extra}
+        elif name in INTEGERS:
+            if not isinstance(each, int) or isinstance(each, bool) or not 0 <= each <= _LARGEST_INTEGER:
+                refuse_field(f"{field}.{name}", f"a whole number from 0 to {_LARGEST_INTEGER}")
+            known[name] = each
+        elif not isinstance(each, str):
+            refuse_field(f"{field}.{name}", "a string")
+        elif name in _UUIDS and not UUID.fullmatch(each):
+            refuse_field(f"{field}.{name}", "a UUID")
+        else:
+            known[name] = each
+    return Metadata(**known, extra=extra or None)
+
+
+def _retry(field: str, value: bytes) -> dict[str, Any]:
+    whole = read_field(dict[str, Any], "an object like [retry]", field, value)
+    whole = {name: each for name, each in whole.items() if each is not None}
+    try:
+        Options(retry=whole).policy(RetryPolicy())
+    except ExchangeError as error:
+        raise ExchangeError(error.kind, f"The body's field {error.message}", code="bad_body") from None
+    return whole
+
+
+def _timeout(field: str, value: bytes) -> float:
+    milliseconds: float = read_field(float, _MILLISECONDS, field, value)
+    if milliseconds <= 0:
+        refuse_field(field, _MILLISECONDS)
+    return milliseconds
+
+
+def _string(field: str, value: bytes) -> str | None:
+    return read_field(str, "a string", field, value) or None
+
+
+_FIELDS: dict[str, Callable[[str, bytes], Any]] = {
+    "provider": _string,
+    "override_url": _string,
+    "api_key": _string,
+    "models": lambda field, value: read_field(tuple[Named, ...], "a list of {model, provider}", field, value),
+    "random_choice": lambda field, value: read_field(bool, "true or false", field, value),
+    "timeout": _timeout,
+    "retry": _retry,
+    "metadata": _metadata,
+}
 
 
 def _policy(where: str, said: Mapping[str, Any], configured: RetryPolicy) -> RetryPolicy:
@@ -157,5 +237,5 @@ def _milliseconds(header: str, value: str) -> float:
     except ValueError:
         said = math.nan
     if not 0 < said < math.inf:
-        refuse_option(header, "expected a number of milliseconds above 0")
+        refuse_option(header, f"expected {_MILLISECONDS}")
     return said

@@ -6,12 +6,14 @@ with one candidate, only retryable kinds are tried again, after a backoff.
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
 from gateway.config.retry import Additive, Exponential, RetryPolicy
+from gateway.dialects.registry import TABLES
+from gateway.dialects.shared import rate_limits
 from gateway.errors import Kind
 
 
@@ -103,34 +105,17 @@ def backoff(policy: RetryPolicy, failures: int, jitter: float) -> float:
     return max(0.0, min(wait + policy.jitter * jitter, policy.max_backoff)) / 1000
 
 
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 # What is longer than this is no rate limit's wait but nonsense, or a clock that is wrong.
 _ABSURD = 366 * 86400.0
-
-_ANTHROPIC = ("requests", "tokens", "input-tokens", "output-tokens")
-_OPENAI = ("requests", "tokens")
-
-
-def go_duration(text: str) -> float | None:
-    """Return the seconds of a Go duration such as `6m0s`, `1.5s` or `120ms`; None for anything else."""
-    position, seconds = 0, 0.0
-    for term in _TERM.finditer(text):
-        if term.start() != position:
-            return None
-        position = term.end()
-        seconds += float(term.group(1)) * _UNITS[term.group(2)]
-    return seconds if text and position == len(text) else None
 
 
 def retry_after(headers: Mapping[str, str], now: float, *, resets: bool = True) -> float | None:
     """Return the seconds a provider says to wait, from headers by lower-case name; None where it says nothing usable.
 
     In order: `retry-after-ms`, `retry-after` (seconds or a date), then, with `resets`, the reset times of those rate
-    limit buckets that have nothing left: Anthropic's `anthropic-ratelimit-*-reset` (RFC 3339) and OpenAI's
-    `x-ratelimit-reset-*` (Go durations). The latest of these counts, since all must have something again. A date that
-    has passed is 0.
+    limits that have nothing left, as the endpoints name their headers. The latest of these counts, since all must have
+    something again. A date that has passed is 0.
     """
     milliseconds = headers.get("retry-after-ms", "").strip()
     if _NUMBER.fullmatch(milliseconds):
@@ -142,17 +127,7 @@ def retry_after(headers: Mapping[str, str], now: float, *, resets: bool = True) 
         return _sane(max(0.0, date - now))
     if not resets:
         return None
-    times: list[float | None] = []
-    for bucket in _ANTHROPIC:
-        if headers.get(f"anthropic-ratelimit-{bucket}-remaining", "0").strip() == "0":
-            date = _rfc3339(headers.get(f"anthropic-ratelimit-{bucket}-reset", "").strip())
-            times.append(None if date is None else max(0.0, date - now))
-    times += [
-        go_duration(headers.get(f"x-ratelimit-reset-{bucket}", "").strip())
-        for bucket in _OPENAI
-        if headers.get(f"x-ratelimit-remaining-{bucket}", "0").strip() == "0"
-    ]
-    known = [time for time in times if time is not None and _sane(time) is not None]
+    known = [time for time in rate_limits.resets(headers, TABLES.rate_limits, now) if _sane(time) is not None]
     return max(known, default=None)
 
 
@@ -166,12 +141,4 @@ def _http_date(text: str) -> float | None:
         # The older forms of an HTTP date have no zone; all are in GMT.
         return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-
-
-def _rfc3339(text: str) -> float | None:
-    try:
-        date = datetime.fromisoformat(text)
-        return date.timestamp() if date.tzinfo is not None else None
-    except (ValueError, OverflowError):
         return None

@@ -1,102 +1,101 @@
-"""Where a request goes: path, headers and model -> provider and upstream target. Pure.
+"""Routes: the path, headers and model of a request -> a provider and the target there. Pure.
 
-Every provider is mounted at `/{name}/...`; bare paths go by the API they belong to, and a model's prefix (`local/big`)
-overrides that. A mounted path says the provider, so its body is never looked into for a prefix. Query strings and the
-escapes of a path are kept as they came. Where the provider does not speak the client's dialect, it is translated.
+Every provider is mounted at `/{name}/...`; a bare path belongs to an endpoint, whose default provider a model's prefix
+(`local/big`) overrides. A mounted path names the provider, so its body is not searched for a prefix. Query strings and
+the escapes of a path are kept as they came. A request in a dialect that the provider does not speak is translated.
 """
 
-import re
 from collections.abc import Mapping
-from urllib.parse import unquote
 
 from msgspec import Struct, structs
 
 from gateway.dialects import Dialect
-from gateway.dialects.registry import DIALECTS, WRITERS, InPath, by_shape, classify, in_path
+from gateway.dialects.endpoint import Endpoint, Headers, PathOperation, PathPrefix, TokenCount, bare
+from gateway.dialects.registry import (
+    DIALECTS,
+    ENDPOINTS,
+    TABLES,
+    WRITERS,
+    by_headers,
+    by_shape,
+    classify,
+    in_path,
+    token_count,
+)
 from gateway.dialects.wire.edit import Peek
 from gateway.errors import ExchangeError, Kind
-from gateway.providers.route import Family, Route, _spoken
+from gateway.providers.catalog import CATALOG
+from gateway.providers.route import Route
 from gateway.providers.table import Provider
-from gateway.proxy.chronicle import requests
 from gateway.proxy.routing import urls
 from gateway.proxy.routing.aliases import claimed, prefixed
 
-# In whose words a client of each family is told of an error.
-SPOKEN_TO = {
-    "openai": "openai-chat",
-    "anthropic": "anthropic-messages",
-    "gemini": "gemini",
-    "ollama": "ollama",
-    "aws-bedrock": "bedrock-converse",
-    "azure-openai": "openai-chat",
-    "chronicle": "openai-chat",
-}
-_FAMILY_OF: dict[str, Family] = {
-    "anthropic-messages": "anthropic",
-    "gemini": "gemini",
-    "ollama": "ollama",
-    "bedrock-converse": "aws-bedrock",
-}
-# What makes a provider known that is nowhere by itself.
-_SET_UP = {"azure-openai": "AZURE_OPENAI_ENDPOINT", "aws-bedrock": "AWS_REGION", "vertex": "GOOGLE_CLOUD_PROJECT"}
-
-# Bare paths without /v1, which a client with a base URL without /v1 sends.
-_KNOWN = re.compile(
-    r"^/+(chat/completions|completions|responses|embeddings|models|messages|moderations|audio|images|files|batches"
-    r"|uploads|fine_tuning|vector_stores|assistants|threads|realtime|evals|containers|conversations|videos)(/|$)"
-)
-_GOOGLES = re.compile(r"^/+(models|tunedModels|projects|publishers)/")
-_OLLAMAS = re.compile(r"^/+api/(?!v\d)")
-_BEDROCKS = re.compile(r"^/+model/")
-# Google's place for OpenAI's clients.
-_COMPATIBLE = re.compile(r"^(?:/+v1)?/+v1(?:alpha|beta)/openai(?=/)")
-
 
 class ParsedPath(Struct, frozen=True, kw_only=True):
-    """What the path alone says.
+    """A request's path, read.
 
     Attributes:
         provider: The mounted one, if any.
-        path: What stands below the mount.
-        family: Whose API it is.
-        usual: The name of the provider that the bare path goes to.
-        dialect: How a request there is read, None where it is only relayed.
-        named: What Gemini's, Bedrock's and Azure's paths say, which name their model.
+        path: The path below the mount.
+        endpoint: The API that the path belongs to.
+        default_provider: The name of the provider that the bare path leads to.
+        dialect: The reader of the request; None if it is only relayed.
+        named: The operation, if the path names its model.
+        prefix: The place in another API at which the dialect is spoken, and that API; it is in `path` unless stripped.
+        counts: The counting operation, if the path is one.
 
     """
 
     provider: Provider | None
     path: str
     query: str
-    family: Family
-    usual: str
+    endpoint: Endpoint
+    default_provider: str
     dialect: Dialect | None
-    named: InPath | None = None
+    named: PathOperation | None = None
+    prefix: tuple[PathPrefix, Endpoint] | None = None
+    counts: TokenCount | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the path is sent as it is, since it lies in a place of another API."""
+        return self.prefix is not None and not self.prefix[0].stripped
 
 
-def place(
-    method: str, raw_target: str, anthropic_client: bool, providers: Mapping[str, Provider], chronicles: bool = False
-) -> ParsedPath:
-    """Read the path. Raises ExchangeError for one that belongs to no provider. `chronicles`: its client says so."""
+def parse_path(method: str, raw_target: str, headers: Headers, providers: Mapping[str, Provider]) -> ParsedPath:
+    """Read a path. Raises ExchangeError for one that belongs to no endpoint."""
     path, mark, query = raw_target.partition("?")
-    head, slash, tail = path.lstrip("/").partition("/")
-    if requests.is_chat(method, path, speaks=chronicles):
-        chat = DIALECTS["openai-chat"]
-        return ParsedPath(provider=None, path=requests.PATH, query="", family="chronicle", usual="openai", dialect=chat)
-    deployment = urls.deployment(urls.bare(path))
-    mounted = providers.get(head) if deployment is None else None
-    if deployment is not None:
-        path = urls.bare(path)
-    elif mounted is not None:
-        path = slash + tail
-        deployment = urls.deployment(path)
-    compatible = _COMPATIBLE.match(path) if mounted is None or "gemini" in mounted.dialects else None
-    if compatible is not None:
-        path = path[compatible.end() :]
+    for each in TABLES.claiming:
+        if each.claims is not None and (sent := each.claims(method, path, headers)) is not None:
+            return ParsedPath(
+                provider=None,
+                path=sent,
+                query="",
+                endpoint=each,
+                default_provider=each.provider,
+                dialect=classify(method, sent),
+            )
+    mounted = None
+    if _reserved(method, path):
+        path = bare(path)
+    else:
+        head, slash, tail = path.lstrip("/").partition("/")
+        mounted = providers.get(head)
+        path = path if mounted is None else slash + tail
+    prefix = next(
+        (
+            (each, endpoint)
+            for each, endpoint in TABLES.prefixes
+            if each.pattern.match(path) and (mounted is None or not each.stripped or endpoint.name in mounted.dialects)
+        ),
+        None,
+    )
+    if prefix is not None and prefix[0].stripped:
+        path = prefix[0].pattern.sub("", path, 1)
     named = in_path(method, path)
     dialect = classify(method, path) if named is None else named.dialect
-    family = "azure-openai" if deployment is not None else _family(path, dialect, named, mounted, anthropic_client)
-    if family is None:
+    endpoint = _endpoint(path, dialect, named, mounted, headers)
+    if endpoint is None:
         mounts = ", ".join(f"/{name}/" for name in providers)
         raise ExchangeError(
             Kind.NOT_FOUND,
@@ -104,64 +103,96 @@ def place(
             "The gateway's own pages are below /-/.",
             code="unknown_path",
         )
-    usual = "vertex" if urls.in_project(path) else "gemini" if compatible is not None else family
-    if deployment is not None:
-        named = InPath("openai-chat", dialect, unquote(deployment[0]))
     if named is not None and not named.model.isascii():  # bytes that are no text are no name either
         named = structs.replace(named, model=named.model.encode("utf-8", "replace").decode())
     return ParsedPath(
         provider=mounted,
         path=path,
         query=mark + query,
-        family=family,
-        usual=usual,
+        endpoint=endpoint,
+        default_provider=endpoint.provider if prefix is None else prefix[0].provider,
         dialect=dialect,
         named=named,
+        prefix=prefix,
+        counts=token_count(method, path) if dialect is None else None,
     )
 
 
-def _family(
-    path: str, dialect: Dialect | None, named: InPath | None, mounted: Provider | None, anthropic_client: bool
-) -> Family | None:
-    """Return whose API a path belongs to, None where it is nobody's."""
-    spoken = named.spoken if named is not None else _spoken(dialect)
-    bare = urls.bare(path)
+def _reserved(method: str, path: str) -> bool:
+    """Whether a path is an operation that comes before the mounts."""
+    path = bare(path)
+    return any(each.read_path is not None and each.read_path(method, path) is not None for each in TABLES.reserved)
+
+
+def _endpoint(
+    path: str, dialect: Dialect | None, named: PathOperation | None, mounted: Provider | None, headers: Headers
+) -> Endpoint | None:
+    """Return the endpoint that a path belongs to; None if it belongs to none.
+
+    `path` is below the mount and without a stripped prefix, `dialect` reads its operation.
+    """
+    # 1. An operation that comes before the mounts (Azure's deployments): its endpoint.
+    # 2. A version that one API alone has (`/v1beta`): that endpoint.
+    # 3. An operation of an API whose paths are not below /v1: that endpoint, if the path is below a mount or begins as
+    #    that API's do; else none.
+    # 4. No operation, but a path that begins as that of such an API does: that endpoint, unless the mounted provider
+    #    does not speak it.
+    # 5. No mount, no /v1, and no beginning that is known without it: none.
+    # 6. An operation of an API below /v1: that endpoint.
+    # 7. No operation, but a beginning that one API below /v1 alone has (`/messages`): that endpoint.
+    # 8. No operation, below the mount of a provider that speaks one dialect: that endpoint.
+    # 9. No operation: the endpoint whose required header the client sends, else the default one.
+    operation = named.endpoint if named is not None else dialect.spoken if dialect is not None else None
+    own = ENDPOINTS[operation] if operation is not None else None
+    if own is not None and own.reserved:
+        return own
+    for each in TABLES.versioned:
+        if each.version is not None and each.version.match(path):
+            return each
+    rest = bare(path)
+    if own is not None and not own.below_v1:
+        begins = own.paths is not None and own.paths.match(rest) is not None
+        return own if mounted is not None or begins else None
     speaks = None if mounted is None else mounted.dialects
-    if urls.googles(path) or (spoken == "gemini" and (mounted is not None or _GOOGLES.match(bare))):
-        return "gemini"
-    # Below a mount a path is another API's only where it was read as such, or the provider has it.
-    for api, begins in (("ollama", _OLLAMAS), ("bedrock-converse", _BEDROCKS)):
-        said = spoken == api if mounted is not None else False
-        if said or (spoken in {api, None} and begins.match(bare) and (speaks is None or api in speaks)):
-            return _FAMILY_OF[api]
-    misplaced = spoken in _FAMILY_OF and spoken != "anthropic-messages"
-    if mounted is None and (misplaced or (bare == path and _KNOWN.match(path) is None)):
+    if own is None:
+        for each in TABLES.rooted:
+            if _begins(each, rest) and (speaks is None or each.dialect in speaks):
+                return each
+    if mounted is None and rest == path and not any(_begins(each, path) for each in TABLES.known):
         return None
-    if spoken == "anthropic-messages" or bare.startswith("/messages"):
-        return "anthropic"
-    if spoken is None and speaks is not None and len(speaks) == 1:
-        return _FAMILY_OF.get(speaks[0], "openai")
-    return "anthropic" if spoken is None and anthropic_client else "openai"
+    if own is not None:
+        return own
+    for each in TABLES.below_v1:
+        if _begins(each, rest):
+            return each
+    if speaks is not None and len(speaks) == 1:
+        return ENDPOINTS[speaks[0]]
+    return by_headers(headers)
+
+
+def _begins(endpoint: Endpoint, path: str) -> bool:
+    return endpoint.paths is not None and endpoint.paths.match(path) is not None
 
 
 def choose(where: ParsedPath, seen: Peek, provider: Provider, rename: str | None) -> Route:
-    """Say how a provider is asked. `rename`: the model there, where it is another than the request says.
+    """Return the route to a provider. `rename`: the model there, if it is another than the request's.
 
-    Raises ExchangeError where the provider cannot be asked so.
+    Raises ExchangeError if the provider cannot be sent such a request.
     """
     named = where.named
     model = asked_model(where, seen)
     rename = None if rename == model else rename
     dialect = where.dialect if where.dialect is None else by_shape(where.dialect, seen)
     sent, reply = _translated(where, dialect, provider)
-    by_path = named is not None and (where.family != "azure-openai" or provider.name == "azure-openai")
-    path = where.path
+    own = where.endpoint.elsewhere is None or provider.name == where.endpoint.provider
+    by_path, path = named is not None and own, where.path
     if rename is not None and named is not None and by_path:
-        path = urls.with_model(path, named.spoken, rename)
+        write_path = ENDPOINTS[named.endpoint].write_path
+        path = path if write_path is None else write_path(path, rename)
     return Route(
         provider=provider,
         target=_target(where, path, provider, dialect),
-        family=where.family,
+        endpoint=where.endpoint,
         dialect=dialect,
         response_dialect=reply,
         translated_to=sent,
@@ -169,48 +200,57 @@ def choose(where: ParsedPath, seen: Peek, provider: Provider, rename: str | None
         stream=seen.stream or (named is not None and named.stream),
         rename=rename,
         by_path=by_path,
-        addressed=where.provider is not None or provider.name == where.usual,
+        addressed=where.provider is not None or provider.name == where.default_provider,
     )
 
 
 def asked_model(where: ParsedPath, seen: Peek) -> str | None:
-    """Return the model that a request names, in its path or its body."""
+    """Return the model that a request names in its path or its body."""
     return seen.model if where.named is None else where.named.model
 
 
 def _target(where: ParsedPath, path: str, provider: Provider, dialect: Dialect | None) -> str:
-    """Return the target of a request that is sent as it came."""
+    """Return the target of a request that is not translated."""
     if provider.only_target is not None:
         return provider.only_target
-    said = _joined(where, path, provider, dialect)
-    return said if said.startswith("/") else f"/{said}"  # the mount alone
+    joined = _joined(where, path, provider, dialect)
+    return joined if joined.startswith("/") else f"/{joined}"  # the mount alone
 
 
 def _joined(where: ParsedPath, path: str, provider: Provider, dialect: Dialect | None) -> str:
-    query = where.query
-    base = provider.paths.get(_spoken(dialect) or SPOKEN_TO[where.family])
-    if provider.name == "azure-openai" and path.startswith("/openai/") and not path.startswith("/openai/v1/"):
-        return urls.azure(base or provider.base_path, path) + query
-    if (called := urls.deployment(path)) is not None and where.provider is None:  # another provider has none
-        path, query = f"/{called[1]}", ""
+    # How a path is joined to the provider's base path:
+    # 1. A path below the provider's root (Azure's `/openai/`) has all that is below the host.
+    # 2. A provider that lacks the endpoint's own paths gets the operation's usual one, without the query.
+    # 3. A base URL without a version: the request's own path has one, or none.
+    # 4. An API with rules of its own for versions (Google's), or a path that lies in its place: by those rules.
+    # 5. A path below /v1 that is not read, and a base path without a version: the version stays.
+    # 6. Else below the dialect's base path, each part once.
+    endpoint, query = where.endpoint, where.query
+    base = provider.paths.get(dialect.spoken if dialect is not None else endpoint.dialect)
+    root = provider.root
+    if root and (rooted := urls.below_root(base or provider.base_path, path, root)) is not None:
+        return rooted + query
+    if endpoint.elsewhere is not None and where.provider is None:
+        path, query = endpoint.elsewhere(path), ""
     if provider.loose and base in {None, f"{provider.base_path}/v1"}:
         return urls.loose(provider.base_path, path) + query
     base = provider.base_path if base is None else base
-    if where.family == "gemini" or urls.in_project(path):
-        return urls.google(base, path) + query
-    if dialect is None and where.family in {"openai", "anthropic"} and not urls.versioned(base):
+    join = where.prefix[1].join if where.prefix is not None and where.whole else endpoint.join
+    if join is not None:
+        return join(base, path) + query
+    if dialect is None and endpoint.below_v1 and not urls.versioned(base):
         return urls.loose(base, path) + query
     return urls.join(base, path) + query
 
 
 def found(model: str | None, where: ParsedPath, providers: Mapping[str, Provider]) -> tuple[Provider, str | None]:
-    """Return the provider that a bare path's model is of, and the model without its prefix where it has one.
+    """Return the provider that a bare path's model leads to, and the model without its prefix if it has one.
 
-    Raises ExchangeError where the path's own provider would be it and is not set up.
+    Raises ExchangeError if that is the path's default provider and it has no address.
     """
-    usual = providers.get(where.usual)
-    # In a project's path that is only relayed the publisher's name is no prefix.
-    if model and (where.dialect is not None or where.usual != "vertex"):
+    default = providers.get(where.default_provider)
+    # In a whole path that is only relayed a publisher's name is no prefix.
+    if model and (where.dialect is not None or not where.whole):
         by_prefix = prefixed(model, providers)
         if by_prefix is not None:
             if not by_prefix[1]:
@@ -221,47 +261,43 @@ def found(model: str | None, where: ParsedPath, providers: Mapping[str, Provider
                     code="model_not_found",
                 )
             return by_prefix
-        its_own = usual is not None and not usual.as_built_in and where.family != "chronicle"
-        if _may_be_claimed(model, where) and not its_own:
+        # A default provider with an address of one's own knows its models, unless the API's clients mean the claimant.
+        moved = default is not None and not default.as_built_in and not where.endpoint.prefers_claims
+        if not moved and names_a_model(where) and not _private(model, where.endpoint):
             claims = claimed(model, providers)
-            if claims and usual not in claims:
+            if claims and default not in claims:
                 return claims[0], None
-    if usual is None:
-        variable = _SET_UP.get(where.usual)
+    if default is None:
+        entry = CATALOG.get(where.default_provider)
+        variable = entry.located_by if entry is not None else None
         raise ExchangeError(
             Kind.NOT_FOUND,
-            f"{where.path} goes to the provider {where.usual!r}, which is not set up: "
+            f"{where.path} goes to the provider {where.default_provider!r}, which is not set up: "
             + (f"set {variable} where the gateway runs, or " if variable else "")
-            + f"write base_url below [providers.{where.usual}] in gateway.toml.",
+            + f"write base_url below [providers.{where.default_provider}] in gateway.toml.",
             code="unknown_provider",
         )
-    return usual, None
+    return default, None
 
 
-def _may_be_claimed(model: str, where: ParsedPath) -> bool:
-    """Whether a model that is another maker's by its name is meant to be that.
-
-    A provider whose address was set knows its own models, except to chronicle's clients, who always mean the claimant.
-    Azure's deployments have any name, and so have Ollama's tags.
-    """
-    if where.family == "azure-openai" or (where.family == "ollama" and ":" in model):
-        return False
-    return names_a_model(where)
+def _private(model: str, endpoint: Endpoint) -> bool:
+    return endpoint.private_model is not None and endpoint.private_model(model)
 
 
 def names_a_model(where: ParsedPath) -> bool:
     """Whether the body of a request is known to name its model."""
-    return where.dialect is not None or where.path.rstrip("/").endswith("/count_tokens")
+    return where.dialect is not None or where.counts is not None
 
 
 def _translated(where: ParsedPath, dialect: Dialect | None, provider: Provider) -> tuple[Dialect | None, str | None]:
-    """Return the dialect to translate a request into, and the one to answer in; None twice where it passes as it is."""
+    """Return the dialect to translate a request into, and the one to answer in; None twice if it is relayed."""
     if dialect is None or where.dialect is None:
         named = where.named
-        if named is not None and where.provider is None and named.spoken not in provider.dialects:
-            raise _mismatch(where, named.spoken, provider)
+        spoken = ENDPOINTS[named.endpoint].dialect if named is not None else None
+        if spoken is not None and where.provider is None and spoken not in provider.dialects:
+            raise _mismatch(where, spoken, provider)
         return None, None
-    spoken, answered = _spoken(dialect), _spoken(where.dialect)
+    spoken, answered = dialect.spoken, where.dialect.spoken
     if spoken in provider.dialects and spoken == answered:
         return None, None
     into = next((name for name in (spoken, *provider.dialects) if name in provider.dialects and name in WRITERS), None)

@@ -23,8 +23,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Usage,
 )
-from gateway.dialects.gemini import GEMINI
-from gateway.dialects.gemini.writer import GEMINI_WRITER
+from gateway.dialects.gemini import GEMINI, GEMINI_WRITER
 from gateway.errors import Kind
 from tests.dialects.strategies_gemini import told_of
 from tests.support.upstream import Upstream, reply, stream

@@ -31,8 +31,7 @@ from gateway.dialects.conversation import (
     ToolChoice,
     Uri,
 )
-from gateway.dialects.gemini import GEMINI
-from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER, GEMINI_WRITER
+from gateway.dialects.gemini import GEMINI, GEMINI_ARRAY_WRITER, GEMINI_WRITER
 from gateway.dialects.shared.writer import Writer
 from tests.dialects import strategies_gemini as drawn
 

@@ -21,8 +21,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.gemini import GEMINI
-from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER, GEMINI_WRITER
+from gateway.dialects.gemini import GEMINI, GEMINI_ARRAY_WRITER, GEMINI_WRITER
 from gateway.dialects.shared.opaque_state import encode_state
 from gateway.errors import Kind
 from tests.dialects.strategies_gemini import told_of

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 
 import pytest
+from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER
 from gateway.dialects.registry import WRITERS
 from gateway.dialects.shared.writer import StreamWriter, Writer
 from gateway.dialects.wire.eventstream import EventStreamDecoder

@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.model import parse
+from gateway.dialects.registry import BUILT_IN
 from gateway.dialects.wire.edit import Peek
 from gateway.errors import ExchangeError
 from gateway.providers import table
 from gateway.proxy.headers import forwarded, target, translated
-from gateway.proxy.routing.routes import SPOKEN_TO, place
-from tests.support.routes import first
+from gateway.proxy.routing.routes import parse_path
+from tests.support.routes import ANTHROPICS, first
 
 TOML = """
 [providers.local]
@@ -59,7 +60,7 @@ def test_bytes_in_a_models_place_are_a_name_that_nobody_has(raw):
 def routed(method, raw, anthropic, seen):
     """Return where a request goes; None where the client is told that it cannot."""
     try:
-        where = place(method, raw, anthropic, PROVIDERS)
+        where = parse_path(method, raw, ANTHROPICS if anthropic else (), PROVIDERS)
         return where, first(where, seen, PROVIDERS)
     except ExchangeError as error:
         if error.status not in {400, 404}:
@@ -74,12 +75,12 @@ def test_anything_leads_somewhere_or_is_told(method, raw, anthropic, model, stre
     if found is None:
         return
     where, route = found
-    assert where.family in SPOKEN_TO
+    assert where.endpoint in BUILT_IN
     assert where.provider is None or where.provider is route.provider
     assert route.target.startswith("/")
     assert (route.translated_to is None) == (route.response_dialect is None)
     shown = forwarded(sent, route, decoded=False) if route.translated_to is None else translated(sent, route)
     assert route.addressed or b"Cookie" not in {name for name, _ in shown}
     told = target(sent, route).decode("utf-8", "surrogateescape")
-    assert told == route.target or where.family == "gemini"
+    assert told == route.target or where.endpoint.name == "gemini"
     assert told.partition("?")[0] == route.target.partition("?")[0]

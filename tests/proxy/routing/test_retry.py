@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.config.retry import Additive, Exponential, RetryPolicy
 from gateway.errors import Kind
-from gateway.proxy.routing.retry import Again, Ended, Stop, backoff, go_duration, next_step, retry_after
+from gateway.proxy.routing.retry import Again, Ended, Stop, backoff, next_step, retry_after
 from tests.support.rules import RETRYABLE
 
 NOW = 1_700_000_000.0
@@ -201,13 +201,6 @@ def test_no_header_makes_it_raise(headers):
     """Whatever stands there, the result is None or a finite wait that is not negative."""
     seconds = retry_after(headers, NOW)
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
-
-
-@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59999))
-def test_go_durations_read_back(hours, minutes, milliseconds):
-    """What Go writes for a duration is read as the same seconds."""
-    text = f"{hours}h{minutes}m{milliseconds / 1000:g}s"
-    assert go_duration(text) == pytest.approx(hours * 3600 + minutes * 60 + milliseconds / 1000)
 
 
 def rfc3339(seconds: float) -> str:

@@ -6,8 +6,8 @@ from gateway.config.model import parse
 from gateway.dialects.wire.edit import Peek
 from gateway.errors import ExchangeError
 from gateway.providers import table
-from gateway.proxy.routing.routes import place
-from tests.support.routes import first
+from gateway.proxy.routing.routes import parse_path
+from tests.support.routes import ANTHROPICS, first
 
 CONFIG = """
 [providers.local]
@@ -42,7 +42,7 @@ def _providers():
 
 def _route(providers, method, target, model=None, *, anthropic=False, fields=()):
     seen = Peek(model, fields=frozenset(fields))
-    return first(place(method, target, anthropic, providers), seen, providers)
+    return first(parse_path(method, target, ANTHROPICS if anthropic else (), providers), seen, providers)
 
 
 # Where a path leads.
@@ -428,26 +428,31 @@ def test_a_prefix_alone_is_no_model(providers, model):
         assert f"{model}NAME" in caught.value.message
 
 
-FAMILIES = {
-    "openai": (
+ENDPOINTS = {
+    "openai-chat": (
         "/v1/chat/completions",
         "/v1/models",
         "/v1beta/openai/chat/completions",
         "/groq/v1/models",
         "/plain/v1/x",
     ),
-    "anthropic": ("/v1/messages", "/plain/v1/messages", "/anthropic/v1/files", "/v1/messages/batches"),
+    "anthropic-messages": ("/v1/messages", "/plain/v1/messages", "/anthropic/v1/files", "/v1/messages/batches"),
     "gemini": ("/v1beta/models/g:generateContent", "/v1beta/files", "/plain/v1beta/models/g:generateContent"),
     "ollama": ("/api/chat", "/api/tags", "/ollama/api/tags", "/plain/api/chat"),
-    "aws-bedrock": ("/model/a:0/converse", "/model/x/invoke", "/plain/model/x/converse", "/aws-bedrock/model/x/invoke"),
+    "bedrock-converse": (
+        "/model/a:0/converse",
+        "/model/x/invoke",
+        "/plain/model/x/converse",
+        "/aws-bedrock/model/x/invoke",
+    ),
     "azure-openai": ("/openai/deployments/d/chat/completions", "/plain/openai/deployments/d/embeddings"),
 }
 
 
-@pytest.mark.parametrize(("family", "target"), [(name, path) for name, paths in FAMILIES.items() for path in paths])
-def test_a_path_says_in_whose_words_errors_are(providers, family, target):
+@pytest.mark.parametrize(("endpoint", "target"), [(name, path) for name, paths in ENDPOINTS.items() for path in paths])
+def test_a_path_belongs_to_an_endpoint(providers, endpoint, target):
     """By its own API, wherever it is mounted."""
-    assert place("POST", target, False, providers).family == family
+    assert parse_path("POST", target, (), providers).endpoint.name == endpoint
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,15 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from gateway.dialects.conversation import ChatRequest
+from gateway.dialects.chronicle import errors
+from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, StreamFilter
 from gateway.dialects.openai_chat.stream_usage import EVENT_END
-from gateway.dialects.registry import WRITERS
+from gateway.dialects.openai_chat.write_response import CHAT_WRITER
+from gateway.dialects.shared.synthesize_stream import write_whole
 from gateway.dialects.wire.content_coding import Decoder, decoder
 from gateway.dialects.wire.json import error_of
 from gateway.dialects.wire.sse import Event, SseDecoder
 from gateway.errors import ExchangeError, Kind
-from gateway.providers.route import Route
-from gateway.proxy.chronicle import errors
-from gateway.proxy.relay import Filter, Reply
-from gateway.proxy.translation import told
-from gateway.semconv import CHAT
-from gateway.tracing.exchange import Exchange
-from gateway.tracing.response_reader import KEPT_MAX, STREAM_MAX, ResponseReader
 
 # What is longer is no chunk that could be the first one, nor an error, and need not be held until its end.
 _LONGEST = 128 * 1024
@@ -33,7 +28,7 @@ _TELLING = re.compile(rb"error|\[DONE\]")
 
 
 class Meta(Struct, frozen=True, kw_only=True):
-    """What chronicle's clients are told of a request: its id, and which attempt answered it."""
+    """The `meta` of a response: the request's id, and the attempt that answered it."""
 
     id: str
     provider: str
@@ -42,15 +37,15 @@ class Meta(Struct, frozen=True, kw_only=True):
     was_rate_limited: bool
 
 
-def meta_of(exchange: Exchange, route: Route) -> bytes:
-    """Return the `meta` of a response that came by this route, as JSON."""
+def meta_of(facts: ResponseFacts) -> bytes:
+    """Return the `meta` of a response as JSON."""
     return msgspec.json.encode(
         Meta(
-            id=exchange.chat_id,
-            provider=route.provider.name,
-            model=route.rename or route.model or "",
-            num_retries=exchange.retries,
-            was_rate_limited=exchange.rate_limited,
+            id=facts.id,
+            provider=facts.provider,
+            model=facts.model,
+            num_retries=facts.retries,
+            was_rate_limited=facts.rate_limited,
         )
     )
 
@@ -68,8 +63,9 @@ def with_meta(body: bytes, meta: bytes) -> bytes | None:
     return b'%b%b"meta":%b%b' % (body[:end], b"," if fields else b"", meta, body[end:])
 
 
-def finished(body: bytes, meta: bytes, *, streamed: bool) -> bytes:
-    """Return a response of ours, which is all there, with `meta`."""
+def rewrite_whole(body: bytes, facts: ResponseFacts, streamed: bool) -> bytes:
+    """Return a response that the gateway has written, with `meta`."""
+    meta = meta_of(facts)
     if not streamed:
         return with_meta(body, meta) or body
     stream = MetaStream(meta, lambda: True)
@@ -214,74 +210,72 @@ class _Decoded:
 
 
 class _Turned:
-    """A whole body for who asked for a stream, or the other way round: written anew out of what the tee has read."""
+    """A whole body for a client that asked for a stream, or the reverse: written anew from what has been read."""
 
-    def __init__(self, asked: ChatRequest, tee: ResponseReader, now: float) -> None:
-        self._asked = asked
-        self._tee = tee
-        self._now = now
+    def __init__(self, rewriting: Rewriting) -> None:
+        self._request = structs.replace(rewriting.request, include_usage=True)
+        self._received = rewriting.received
+        self._now = rewriting.now
 
-    def feed(self, data: bytes) -> bytes:  # noqa: ARG002  the tee has read it
+    def feed(self, data: bytes) -> bytes:  # noqa: ARG002  it has been read
         return b""
 
     def flush(self) -> bytes:
-        answered = self._tee.answered()
+        answered = self._received.answered()
         if answered is None:
             raise ExchangeError(Kind.PARSING, "The provider's response cannot be read.")
-        if self._tee.streamed and not (self._tee.ended or answered.finish_reasons):
+        if self._received.streamed and not (self._received.ended or answered.finish_reasons):
             raise ExchangeError(Kind.CLOSED, "The provider's stream stopped before its last event.")
-        return told(WRITERS["openai-chat"], self._asked, answered, self._now)[1]
+        return write_whole(CHAT_WRITER, self._request, answered, self._now)[1]
 
 
-class MetaReply:
-    """Makes chronicle's response of a provider's, or of its translation. See `relay.Reply`."""
+class MetaRewriter:
+    """Writes chronicle's response from a provider's, or from its translation. See `ResponseRewriter`."""
 
-    def __init__(self, source: Filter, output: MetaStream | _Whole, inner: Reply | None) -> None:
+    def __init__(self, source: StreamFilter, output: MetaStream | _Whole, inner: ResponseRewriter | None) -> None:
         self._source = source
         self._output = output
         self._inner = inner
         self.content_type = "text/event-stream; charset=utf-8" if isinstance(output, MetaStream) else "application/json"
 
+    def __repr__(self) -> str:
+        return f"<MetaRewriter {self._output!r}>"
+
     @property
     def dropped(self) -> list[str]:
-        """What could not be said, by name."""
+        """Names of the content that could not be expressed."""
         return [] if self._inner is None else self._inner.dropped
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes of the provider's; return what the client is told of them. Raises ExchangeError."""
+        """Take the provider's next bytes, and return the client's. Raises ExchangeError."""
         return self._output.feed(self._source.feed(data))
 
     def flush(self) -> bytes:
-        """Return what is still to be said at the end. Raises ExchangeError for a response that cannot be read."""
+        """Return the rest, at the end. Raises ExchangeError for a response that cannot be read."""
         return self._output.feed(self._source.flush()) + self._output.flush()
 
     def broken(self, message: str) -> bytes:
-        """Return what tells the client that no more will come."""
+        """Return the event that reports a stream that broke off."""
         return self._output.broken(message)
 
 
-def reply(
-    route: Route, exchange: Exchange, tee: ResponseReader, coding: str, inner: Reply | None, now: float
-) -> Reply | None:
-    """Return what makes chronicle's response. `inner`: the translation into OpenAI's, where there is one.
-
-    None for a body in a coding that cannot be read, which is passed on as it is.
-    """
-    source: Filter
-    if inner is not None:
-        source = inner
-    elif route.stream == tee.streamed:
-        coded = decoder(coding, STREAM_MAX if tee.streamed else KEPT_MAX)
+def rewrite(rewriting: Rewriting) -> ResponseRewriter | None:
+    """Return the rewriter of a response; None for a body in an unknown coding, which is relayed as it is."""
+    received, streams = rewriting.received, rewriting.request.stream
+    source: StreamFilter
+    if rewriting.inner is not None:
+        source = rewriting.inner
+    elif streams == received.streamed:
+        coded = decoder(rewriting.coding, rewriting.limit)
         if coded is None:
             return None
         source = _Decoded(coded)
     else:
-        asked = exchange.asked or ChatRequest(operation=CHAT)
-        source = _Turned(structs.replace(asked, model=route.model, stream=route.stream, include_usage=True), tee, now)
+        source = _Turned(rewriting)
 
     def whole() -> bool:
-        answered = tee.answered()
-        return tee.ended or (answered is not None and bool(answered.finish_reasons))
+        answered = received.answered()
+        return received.ended or (answered is not None and bool(answered.finish_reasons))
 
-    meta = meta_of(exchange, route)
-    return MetaReply(source, MetaStream(meta, whole) if route.stream else _Whole(meta), inner)
+    meta = meta_of(rewriting.facts)
+    return MetaRewriter(source, MetaStream(meta, whole) if streams else _Whole(meta), rewriting.inner)

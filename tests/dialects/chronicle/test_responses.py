@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.proxy.chronicle.responses import MetaStream, finished, with_meta
+from gateway.dialects.chronicle.responses import MetaStream, meta_of, rewrite_whole, with_meta
+from gateway.dialects.endpoint import ResponseFacts
 
 META = b'{"id":"i","num_retries":0}'
 FIRST = b'data: {"id":"a","choices":[{"index":0,"delta":{"content":"\\u00fc"}}]}\n\n'
@@ -127,7 +128,19 @@ def test_any_object_has_meta_and_all_else(value: dict[str, Any]):
     assert json.loads(changed) == value | {"meta": json.loads(META)}
 
 
-def test_what_we_have_written_ourselves():
+FACTS = ResponseFacts(id="i", provider="p", model="m", retries=2, rate_limited=True)
+
+
+def test_meta_has_the_facts_of_the_exchange():
+    """Under the names that chronicle's clients read."""
+    assert json.loads(meta_of(FACTS)) == {
+        "id": "i", "provider": "p", "model": "m", "num_retries": 2, "was_rate_limited": True,
+    }  # fmt: skip
+
+
+def test_a_response_of_the_gateways_own_has_meta():
     """A response that is all there gets it too, as a stream or not."""
-    assert finished(FIRST + DONE, META, streamed=True) == SAID + DONE
-    assert finished(b"{}", META, streamed=False) == b'{"meta":%b}' % META
+    meta = meta_of(FACTS)
+    assert rewrite_whole(FIRST + DONE, FACTS, True) == SAID.replace(META, meta) + DONE
+    assert rewrite_whole(b"{}", FACTS, False) == b'{"meta":%b}' % meta
+    assert rewrite_whole(b"no object", FACTS, False) == b"no object"

@@ -1,13 +1,13 @@
-"""Errors as chronicle's clients read them: `{"error": {"kind", "message", "details": {"body", "details"}}}`. Pure."""
+"""Chronicle's errors: `{"error": {"kind", "message", "details": {"body", "details"}}}`. Pure."""
 
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from gateway.errors import ExchangeError, Kind
+from gateway.errors import Kind
 
-# Its words for how an attempt failed. Source: the seed's taxonomy, which ours is made of.
+# Its kinds of failed attempts. Source: chronicle's ProviderErrorKind.
 _ATTEMPTS = {
     Kind.SERVER: "provider_server_error",
     Kind.SENDING: "provider_connection_error",
@@ -23,7 +23,7 @@ _ATTEMPTS = {
     Kind.NOT_FOUND: "not_found",
     Kind.TOO_LARGE: "provider_rejected_input",
 }
-# The same for what no provider was asked: by our word for it, else by its kind.
+# Those of requests that reached no provider: by the error's code, else by its kind.
 _BEFORE = {
     "missing_model": "missing_model",
     "unknown_provider": "missing_provider",
@@ -40,17 +40,14 @@ _REFUSALS = {
 }
 
 
-def ours(error: ExchangeError) -> bytes:
-    """Return the body for an error of the gateway's own: its text stands where a provider's would.
-
-    Chronicle's client shows that, and nothing else.
-    """
-    kind = _BEFORE.get(error.code) or _REFUSALS.get(error.kind) or _ATTEMPTS[error.kind]
-    return _body(kind, error.message, error.message)
+def write_error(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001
+    """Write an error of the gateway's own. Its message stands for a provider's body, as the client shows only that."""
+    name = _BEFORE.get(word or "") or _REFUSALS.get(kind) or _ATTEMPTS[kind]
+    return _body(name, message, message)
 
 
-def providers(kind: Kind, message: str, text: str) -> bytes:
-    """Return the body for a provider's error: its `text` as the JSON it is, else as a string."""
+def wrap_error(kind: Kind, message: str, text: str) -> bytes:
+    """Write a provider's error: the `text` of its body as JSON if it is some, else as a string."""
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
@@ -59,9 +56,14 @@ def providers(kind: Kind, message: str, text: str) -> bytes:
 
 
 def event(message: str, error: Any = None) -> bytes:
-    """Return what tells of a failure within a stream. `error`: the provider's own, where it said one."""
-    told = {"error": {"message": message} if error is None else error, "message": message}
-    return b"event: error\ndata: %b\n\n" % msgspec.json.encode(told)
+    """Return the event of a failure within a stream. `error`: the provider's own, if it sent one."""
+    data = {"error": {"message": message} if error is None else error, "message": message}
+    return b"event: error\ndata: %b\n\n" % msgspec.json.encode(data)
+
+
+def write_event(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001
+    """Write the event of an error of the gateway's own."""
+    return event(message)
 
 
 def _body(kind: str, message: str, body: Any) -> bytes:

@@ -1,1 +1,0 @@
-"""TODO gateway/proxy/chronicle."""
