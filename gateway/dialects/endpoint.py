@@ -25,6 +25,9 @@ ErrorWriter = Callable[[Kind, int, str, str | None, str], bytes]
 ErrorWrapper = Callable[[Kind, str, str], bytes]
 """Writes a provider's error inside another one: its kind, the message, and the text of the provider's body."""
 
+SERVER_SENT = "text/event-stream"
+"""The media type of server-sent events."""
+
 OPTION_PREFIX = b"x-gateway-"
 """The prefix of the gateway's option headers; an endpoint may have another one as well."""
 
@@ -233,6 +236,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
         prefixes: Places in the API at which other dialects are spoken.
         join: Joins a provider's base path and a request's path, unless by the rules of `urls`.
         base_path: The path below a base URL without a version.
+        stream_type: The media type of its streams.
+        framed: Whether its streams are binary frames, of which only the reader knows the ends.
         key_header: The header in which a provider that speaks this dialect alone expects its key.
         query_keys: Query parameters that hold a key.
         headers: Headers that the API requires. A client that sends the first one is this API's.
@@ -284,6 +289,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
     prefixes: tuple[PathPrefix, ...] = ()
     join: Callable[[str, str], str] | None = None
     base_path: str = ""
+    stream_type: str = SERVER_SENT
+    framed: bool = False
     key_header: Literal["bearer", "x-api-key", "x-goog-api-key"] = "bearer"
     query_keys: frozenset[str] = frozenset()
     headers: tuple[tuple[bytes, bytes], ...] = ()

@@ -55,6 +55,8 @@ class _Tables:
     prefixes: tuple[tuple[PathPrefix, Endpoint], ...]
     marked: dict[bytes, Endpoint]
     token_counts: tuple[TokenCount, ...]
+    stream_types: tuple[str, ...]
+    framed_types: tuple[str, ...]
     header_prefixes: tuple[bytes, ...]
     option_prefixes: tuple[bytes, ...]
     uuid_headers: frozenset[str]
@@ -79,6 +81,8 @@ class _Tables:
         self.prefixes = tuple((prefix, each) for each in every for prefix in each.prefixes)
         self.marked = {each.headers[0][0]: each for each in reversed(every) if each.headers}
         self.token_counts = tuple(each.token_count for each in every if each.token_count is not None)
+        self.stream_types = tuple({each.stream_type for each in every})
+        self.framed_types = tuple({each.stream_type for each in every if each.framed})
         self.header_prefixes = tuple(prefix for each in every for prefix in each.header_prefixes)
         others = (each.option_prefix for each in every if each.option_prefix is not None)
         self.option_prefixes = (OPTION_PREFIX, *others)

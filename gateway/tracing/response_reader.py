@@ -5,13 +5,13 @@ from time import perf_counter
 
 from gateway.dialects import Dialect, StreamReader
 from gateway.dialects.conversation import ChatResponse
+from gateway.dialects.endpoint import SERVER_SENT
 from gateway.dialects.events import Event
+from gateway.dialects.registry import TABLES
 from gateway.dialects.wire.content_coding import MAX_DECODED, decoder
 
 log = logging.getLogger("gateway.tracing")
 
-# Media types of streams: server-sent events, JSON lines, AWS's event stream.
-_STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 
 KEPT_MAX = MAX_DECODED
@@ -48,9 +48,9 @@ class ResponseReader:
         streams: bool = False,
     ) -> None:
         kind = content_type.lower()
-        self.streamed = kind.startswith(_STREAMS) or (streams and kind.startswith("application/json"))
-        self._is_sse = kind.startswith(_STREAMS[0])
-        self._is_eventstream = kind.startswith(_STREAMS[2])
+        self.streamed = kind.startswith(TABLES.stream_types) or (streams and kind.startswith("application/json"))
+        self._is_sse = kind.startswith(SERVER_SENT)
+        self._is_eventstream = kind.startswith(TABLES.framed_types)
         self.chunks = 0
         self.first_output_at: float | None = None
         self._dialect = dialect

@@ -26,6 +26,7 @@ ENDPOINT = Endpoint(
         ("api", "embeddings"): OLLAMA_EMBED,
     },
     paths=re.compile(r"^/+api/(?!v\d)"),
+    stream_type="application/x-ndjson",
     private_model=lambda model: ":" in model,  # a tag: any model can be pulled under any name
     error=error,
     error_event=_error_line,
