@@ -1,4 +1,4 @@
-"""What is sent upstream beside the body: the client's headers less what is not for others, and the right key. Pure."""
+"""Headers and target of an upstream request: the client's, without those that are not for others, and a key. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -11,7 +11,7 @@ from gateway.tracing.secrets import SECRET_HEADERS
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# RFC 9110, section 7.6.1: what speaks of one connection, and is not passed on.
+# Headers of one connection, which are not passed on (RFC 9110, section 7.6.1).
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -25,16 +25,17 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-# Written anew for each request: the body's framing, the host, and what the server side has answered already.
+# Headers written anew for each request; the expectation has been met by the server side.
 _REWRITTEN = frozenset({b"host", b"content-length", b"expect"})
 
-# What says how the client wrote its body, and how it wants the answer: nothing of a body that we write.
+# Headers of the client's body and of the response it accepts, which are not those of a translation.
 _OF_THE_BODY = frozenset({b"content-type", b"content-encoding", b"accept", b"accept-encoding"})
 # A client's credentials, and headers that belong to its signature: never sent together with a key of ours, or to a
 # provider that the client did not name by its path.
 _CREDENTIALS = frozenset(name.encode() for name in SECRET_HEADERS) | {b"x-amz-content-sha256", b"x-amz-date"}
 
-# How a key is shown. A Bedrock key and a Google token are bearers too; without one, `signing` has the last word.
+
+# The header of a key, by how the provider expects it. Keys for clouds are bearers too; without one, `signing` signs.
 _KEY: dict[KeySent, Callable[[bytes], tuple[bytes, bytes]]] = {
     "x-api-key": lambda key: (b"x-api-key", key),
     "api-key": lambda key: (b"api-key", key),
@@ -43,7 +44,7 @@ _KEY: dict[KeySent, Callable[[bytes], tuple[bytes, bytes]]] = {
 
 
 def hop_by_hop(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
-    """Return the lower-case names of what is not passed on: the known ones, and those that `Connection` names."""
+    """Return the lower-case names of headers of one connection: the known ones, and those that `Connection` names."""
     names = set(HOP_BY_HOP)
     for name, value in headers:
         if name.lower() == b"connection":
@@ -52,10 +53,10 @@ def hop_by_hop(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
 
 
 def forwarded(raw_headers: Headers, route: Route, *, decoded: bool, identity: bool = False) -> Headers:
-    """Return the headers to send: the client's own, less what speaks of its connection and of us, with the right key.
+    """Return the headers of a relayed request: the client's, without those of its connection, with the right key.
 
-    `decoded`: the body had to be changed and is no longer in the coding the client sent it in. `identity`: the response
-    must come in no coding.
+    `decoded`: the body is no longer in the content coding that the client sent. `identity`: the response must come
+    without one.
     """
     dropped = hop_by_hop(raw_headers) | _REWRITTEN
     if decoded:
@@ -69,7 +70,7 @@ def forwarded(raw_headers: Headers, route: Route, *, decoded: bool, identity: bo
 
 
 def translated(raw_headers: Headers, route: Route) -> Headers:
-    """Return the headers of a request that was written anew: less all that speaks of the client's own dialect."""
+    """Return the headers of a translated request: the client's, without those of its dialect, with the right key."""
     dropped = hop_by_hop(raw_headers) | _REWRITTEN | _OF_THE_BODY
     kept = [
         (name, value)
@@ -83,7 +84,7 @@ def translated(raw_headers: Headers, route: Route) -> Headers:
 
 
 def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: bool) -> Headers:
-    """Put the right key into headers. `in_place`: a client's key may stay where it is, in the provider's dialect."""
+    """Return headers with the right key. `in_place`: a client's key may stay as it is, in the provider's dialect."""
     provider = route.provider
     key, ours = payer(headers, route)
     dropped = configured = {name.lower().encode("latin-1") for name, _ in provider.headers}
@@ -104,25 +105,28 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
 
 
 def payer(headers: Iterable[tuple[bytes, bytes]], route: Route) -> tuple[str | None, bool]:
-    """Return the key to show, and whether it is ours: the configured one; else the client's; else the environment's.
-
-    A client that reached the provider by a model's name has most likely brought another one's key: the environment's
-    goes before it then. None, and ours: a cloud's credentials are shown instead.
-    """
-    provider = route.provider
-    shown, signs = provider.shown(route.upstream_dialect), provider.signs(route.upstream_dialect)
-    brought = _brought(headers, route, bearer=shown == "sigv4") if provider.takes_client_keys else None
+    """Return the key to show, and whether it is the gateway's; None and True if a cloud's credentials are shown."""
+    # Whose key pays for a request:
+    # 1. A configured key, or a configured header that shows one: the configuration's.
+    # 2. A key of the client's, which named the provider by its path: the client's.
+    # 3. A key of the client's, at a provider without a key in the environment or credentials of a cloud: the client's.
+    #    With one, the client most likely brought another provider's key, as it reached this one by a model's name.
+    # 4. Else the environment's key, or the cloud's credentials, or none.
+    # A provider that takes no keys of clients has no case 2 and 3.
+    provider, dialect = route.provider, route.upstream_dialect
+    sent, signs = provider.shown(dialect), provider.signs(dialect)
     if provider.key is not None or any(name.lower().encode("latin-1") in KEY_HEADERS for name, _ in provider.headers):
         return provider.key, True
+    brought = _brought(headers, route, bearer=sent == "sigv4") if provider.takes_client_keys else None
     if brought is not None and (route.addressed or not (signs or provider.environment_key)):
         return brought, False
     return provider.environment_key, signs or provider.environment_key is not None
 
 
 def _brought(headers: Iterable[tuple[bytes, bytes]], route: Route, *, bearer: bool) -> str | None:
-    """Return the client's own key, without what stands before it. `bearer`: only as AWS takes one.
+    """Return the client's own key, without its scheme. `bearer`: only a bearer token counts, as AWS takes one.
 
-    A signature is none: it is good for the request that the client sent to us, and for no other.
+    A signature is no key: it is valid for the request that the client sent, and for no other.
     """
     as_it_is = route.addressed and route.translated_to is None
     for name, value in headers:
@@ -137,7 +141,7 @@ def _brought(headers: Iterable[tuple[bytes, bytes]], route: Route, *, bearer: bo
 
 
 def without_scheme(value: bytes) -> bytes:
-    """Return what follows `Bearer`, whose case does not matter (RFC 9110, section 11.1)."""
+    """Return a value without the scheme `Bearer`, in any case (RFC 9110, section 11.1)."""
     return (value[7:] if value[:7].lower() == b"bearer " else value).strip()
 
 
@@ -153,7 +157,7 @@ def target(headers: Headers, route: Route) -> bytes:
 
 
 def lower(headers: Headers) -> Mapping[str, str]:
-    """Return response headers by lower-case name; of several of a name, the first."""
+    """Return headers by lower-case name; of several with one name, the first."""
     found: dict[str, str] = {}
     for name, value in headers:
         found.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))

@@ -293,6 +293,84 @@ def test_a_configured_header_that_shows_a_key_is_the_only_one(target, environ):
     assert b"Cookie" not in {name for name, _ in request.headers}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Host",
+        "Content-Length",
+        "Expect",
+        "X-Gateway-Session",
+        "X-Chronicle-User-Id",
+    ],
+)
+@pytest.mark.parametrize("model", ["m", "anthropic/x"])
+def test_a_header_that_is_never_passed_on(name: str, model: str):
+    """It is of one connection, of the message's framing, or an option of the gateway's; relayed or translated."""
+    request = sent("/v1/chat/completions", model, [(name, "x"), ("X-Other", "kept")], environ={})
+    names = [n.decode() for n, _ in request.headers]
+    assert name not in names
+    assert "X-Other" in names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anthropic-version",
+        "anthropic-beta",
+        "openai-organization",
+        "x-stainless-os",
+        "x-goog-api-client",
+        "x-goog-user-project",
+        "x-amz-target",
+        "amz-sdk-invocation-id",
+        "Content-Type",
+        "Content-Encoding",
+        "Accept",
+        "Accept-Encoding",
+    ],
+)
+def test_a_header_that_stays_with_its_dialect(name: str):
+    """A relayed request has it; one that is written anew in another dialect does not."""
+    relayed = sent("/v1/chat/completions", "m", [(name, "of-the-client")], environ={})
+    assert (name, "of-the-client") in [(n.decode(), v.decode()) for n, v in relayed.headers]
+    translated = sent("/v1/chat/completions", "anthropic/x", [(name, "of-the-client")], environ={})
+    assert "of-the-client" not in [v.decode() for _, v in translated.headers]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "Cookie",
+        "Ocp-Apim-Subscription-Key",
+        "X-Amz-Content-Sha256",
+        "X-Amz-Date",
+        "X-Amz-Security-Token",
+        "X-Auth-Token",
+    ],
+)
+def test_a_clients_proof_does_not_go_with_a_key_of_ours(name: str):
+    """Whatever it proves, it is for whom the client meant; without a key of ours it passes to its provider."""
+    ours = "[providers.openai]\napi_key = 'ours'"
+    assert "of-the-client" in [
+        v.decode() for _, v in sent("/v1/files", "m", [(name, "of-the-client")], environ={}).headers
+    ]
+    request = sent("/v1/files", "m", [(name, "of-the-client")], ours)
+    assert "of-the-client" not in [v.decode() for _, v in request.headers]
+
+
 def test_small_things():
     """A scheme is known in any case; of several headers of a name the first counts."""
     assert [without_scheme(v) for v in (b"Bearer a", b"BEARER a", b"a", b"bearer  a ")] == [b"a"] * 4

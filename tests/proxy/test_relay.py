@@ -352,3 +352,12 @@ async def test_an_endless_stream_is_held_back(upstream: Upstream, tmp_path):
         await gateway.ended()
         assert gateway.exchange()["outcome"] == "client_abort"
         assert len(json.dumps(gateway.rows())) < 50_000
+
+
+@pytest.mark.parametrize("name", ["x-gateway-trace-id", "traceresponse"])
+async def test_behind_another_gateway_the_ids_are_ours(upstream: Upstream, gateway: InProcess, name: str):
+    """An id that the provider sends leads nowhere in this store; there is one header of the name, which does."""
+    upstream.answers(reply({"id": "a"}, headers=[(name, "theirs")]))
+    answer = await exchange(gateway.url, asking())
+    (value,) = answer.values(name.encode())
+    assert gateway.exchange()["trace_id"] in value.decode()

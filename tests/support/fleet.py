@@ -1,6 +1,7 @@
 """What one configuration comes to, for tests of who is asked: providers, aliases and keys, without a socket."""
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.config.model import parse
@@ -28,9 +29,9 @@ dialect = "anthropic-messages"
 """
 
 
-def setup(more: str = "", toml: str = TOML) -> RuntimeConfig:
-    """Return what a gateway.toml comes to."""
-    return build(parse(toml + more, {}, "test.toml"), {})
+def setup(more: str = "", toml: str = TOML, environ: Mapping[str, str] | None = None) -> RuntimeConfig:
+    """Return the runtime configuration of a gateway.toml, and of an environment that is empty unless given."""
+    return build(parse(toml + more, {}, "test.toml"), environ or {})
 
 
 def placed(path: str, made: RuntimeConfig) -> ParsedPath:

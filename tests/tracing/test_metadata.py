@@ -106,6 +106,19 @@ def test_headers_and_bodies_say_it_alike():
     assert by_head == by_body | {"http.request.method": "GET", "url.path": "/"}
 
 
+SYNONYMS = [("organization-id", "organization"), ("project-id", "project"), ("user-id", "user")]
+
+
+@pytest.mark.parametrize(("one", "other"), [pair for each in SYNONYMS for pair in (each, each[::-1])])
+def test_of_two_names_for_one_field_the_first_counts(one: str, other: str):
+    """For spans and for events alike, in whichever order they come."""
+    said = said_in([(f"x-gateway-{one}".encode(), b"first"), (f"x-gateway-{other}".encode(), b"second")])
+    by_head, by_body = of_client("GET", "/", {}, said), of_metadata(metadata_of(said))
+    assert by_head == by_body | {"http.request.method": "GET", "url.path": "/"}
+    assert "first" in by_head.values()
+    assert "second" not in by_head.values()
+
+
 NIL = "00000000-0000-0000-0000-000000000000"
 
 

@@ -1,13 +1,18 @@
 """Whom a request is sent to, by its path, its model and its options."""
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
 from gateway.errors import ExchangeError
 from gateway.proxy.routing.request_options import Named, Options
 from gateway.tracing.metadata import Metadata
-from tests.support.fleet import OURS, chosen, names, setup
+from tests.support.fleet import OURS, TOML, chosen, names, setup
+from tests.support.raw import exchange, request
+from tests.support.running import InProcess
+from tests.support.upstream import Upstream
 
 ALIAS = """
 [aliases.smart]
@@ -16,6 +21,7 @@ candidates = ["one/m", "three/n"]
 order = "random"
 candidates = ["one/m", "two/n"]
 """
+ENVIRON = {name: f"{OURS}-{name.lower()}" for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY")}
 ALLOWED = "[requests]\noverride_url = true\napi_keys = true\n"
 
 
@@ -174,13 +180,35 @@ def test_a_mount_and_a_model_go_together():
 )
 def test_where_an_url_is_overridden_nothing_of_ours_is_shown(options):
     """No key, no header, no second key to try: whoever is there has nothing from us but the request."""
-    made = setup(ALIAS + "\n" + ALLOWED)
+    made = setup(ALIAS + "\n" + ALLOWED, environ=ENVIRON)
+    assert all(made.providers[name].environment_key for name in ("openai", "anthropic"))
     moved = Options(model=options.model, provider=options.provider, override_url="https://elsewhere.test/v9/chat?x=1")
     for found in chosen(made, "gpt-5", moved):
         (provider,) = found.providers
         assert (provider.key, provider.keys, provider.environment_key, provider.headers) == (None, (), None, ())
         assert provider.key_name is None
         assert (provider.url, provider.only_target) == ("https://elsewhere.test", "/v9/chat?x=1")
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "claude-x", "deepseek/m", "one/m"])
+async def test_no_key_of_the_environment_goes_to_an_overridden_url(upstream: Upstream, tmp_path: Path, model: str):
+    """Over real sockets: nothing that arrives there has a key of ours, though the provider itself would be shown it."""
+    headers = [("Content-Type", "application/json"), ("x-gateway-override-url", f"{upstream.url}/v9/chat")]
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    async with InProcess(tmp_path / "data", TOML + ALLOWED, ENVIRON) as gateway:
+        await exchange(gateway.url, request("POST", "/v1/chat/completions", headers, body))
+    assert {asked.target for asked in upstream.asked} == {"/v9/chat"}
+    assert OURS not in str(upstream.asked)
+
+
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic-messages"])
+def test_a_requests_key_is_shown_plainly_at_an_overridden_url(dialect: str):
+    """Whatever header the provider itself takes it in for one of its dialects."""
+    made = setup(ALLOWED, environ=ENVIRON)
+    assert made.providers["deepseek"].shown("anthropic-messages") == "x-api-key"
+    options = Options(provider="deepseek", api_key="k-1", override_url="https://elsewhere.test")
+    (found,) = chosen(made, "m", options)
+    assert (found.provider.shown(dialect), found.provider.key) == ("bearer", "k-1")
 
 
 def test_an_overridden_url_is_somebody_else_to_the_circuits():
