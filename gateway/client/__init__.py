@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from gateway import ids
 from gateway.client import scope
 from gateway.client.calls import headers, httpx_async_hook, httpx_async_hook_for, httpx_hook, httpx_hook_for
 from gateway.client.delivery import configure, dropped, flush, this_process
@@ -21,6 +20,7 @@ from gateway.client.runs import Run, Step
 from gateway.client.scopes import LONGEST_ID, time_of
 from gateway.client.settings import Metadata
 from gateway.client.values import encoded, text
+from gateway.ids import NIL
 
 __all__ = [
     "Metadata",
@@ -70,8 +70,8 @@ def event(type: str, data: Mapping[str, Any] | None = None, *, error: object = N
         here = scope.here()
         said: dict[str, Any] = {
             "type": text(type)[:LONGEST_ID] or "event",
-            "run_id": ids.NIL if here is None else here.run.id,
-            "step_id": ids.NIL if here is None or here.step is None else here.step.id,
+            "run_id": NIL if here is None else here.run.id,
+            "step_id": NIL if here is None or here.step is None else here.step.id,
             "time": time_of(time.time_ns()),
         }
         if data is not None:

@@ -554,7 +554,7 @@ def test_it_is_light():
     script = "import sys; before = set(sys.modules); import gateway.client; print(*sorted(set(sys.modules) - before))"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     ours = {name for name in said if name.split(".")[0] == "gateway"}
-    assert {name for name in ours if not name.startswith("gateway.client")} == {"gateway", "gateway.run_ids"}
+    assert {name for name in ours if not name.startswith("gateway.client")} == {"gateway", "gateway.ids"}
     heavy = ("aiohttp", "duckdb", "opentelemetry", "httpx", "httpx2", "click", "rich", "asyncio", "multiprocessing")
     assert [name for name in said if name.split(".")[0] in heavy] == []
 

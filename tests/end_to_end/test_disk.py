@@ -124,8 +124,8 @@ async def test_a_gateway_starts_on_a_full_disk(upstream: Upstream, tmp_path, dis
 STEPS = """
 import logging, sys, time
 from pathlib import Path
-from gateway.config import Store
-from gateway.recorder import Recorder
+from gateway.config.model import Store
+from gateway.store.recorder import Recorder
 
 logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
 data = Path(sys.argv[1])

@@ -153,7 +153,7 @@ def test_sealing_again_gives_the_same(tmp_path, leave: Callable[[Path], None]):
 SEALER = """
 import os, sys
 from pathlib import Path
-from gateway.segments import seal
+from gateway.store.segments import seal
 while sys.stdin.readline():
     pid = os.fork()
     if not pid:

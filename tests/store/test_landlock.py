@@ -16,7 +16,7 @@ from tests.support.store import small
 # Restricts itself, then tries what it is told to; says what became of each. The imports come first: they read files.
 PROGRAM = """
 import json, os, socket, subprocess, sys
-from gateway import landlock
+from gateway.store import landlock
 
 folder, other, port, parent = sys.argv[1:]
 connection = socket.socket()

@@ -43,7 +43,9 @@ def _run(request) -> Callable[..., Awaitable[Result]]:
 
 def _rooms(of: int) -> set[int]:
     """Return the pids of a process's children that are rooms."""
-    found = subprocess.run(["pgrep", "-P", str(of), "-f", "gateway.room"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["pgrep", "-P", str(of), "-f", "gateway.store.sandbox"], capture_output=True, text=True, check=False
+    )
     return {int(pid) for pid in found.stdout.split()}
 
 

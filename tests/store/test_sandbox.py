@@ -154,8 +154,8 @@ def _nothing_is_written(place) -> Iterator[None]:
 # A room that answers a question a line: one process for all of a table, locked anew for each.
 ROOM = """
 import sys, msgspec
-from gateway.query import Question
-from gateway.room import answer
+from gateway.store.query import Question
+from gateway.store.sandbox import answer
 for line in sys.stdin.buffer:
     sys.stdout.buffer.write(msgspec.json.encode(answer(msgspec.json.decode(line, type=Question))) + b"\\n")
     sys.stdout.buffer.flush()

@@ -274,7 +274,7 @@ async def test_what_one_version_wrote_another_reads(oldest, tmp_path, writer):
     data = tmp_path / "data"
     lines = exchange(1, input_messages=[{"role": "user", "parts": []}], attributes={"a": [1, None]})
     script = (
-        "import sys; from pathlib import Path; from gateway.segments import *; data = Path(sys.argv[1])\n"
+        "import sys; from pathlib import Path; from gateway.store.segments import *; data = Path(sys.argv[1])\n"
         "seal(data / 'live' / 'w0-1.jsonl', data / 'segments' / 'w0-1.duckdb')\n"
         "publish(data, *store_files(data))\n"
     )

@@ -1,4 +1,4 @@
-"""The gateway's command with holes cut into it, for a doctor to find: `python -m tests.leaking HOLE ARGUMENTS...`."""
+"""The gateway with holes cut into it, for doctor to find: `python -m tests.support.leaking HOLE ARGUMENTS...`."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from gateway.cli import main
+from gateway.cli.main import main
 from gateway.config import model
 from gateway.config.retry import RetryPolicy
 from gateway.dialects.endpoint import Endpoint

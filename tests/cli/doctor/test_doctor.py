@@ -93,7 +93,7 @@ def examined(folder: Path, hole: str, toml: str = "") -> Report:
     (folder / "gateway.toml").write_text(toml)
     loaded, made = read(folder / "gateway.toml", folder / "data", ENVIRON | {"OPENAI_API_KEY": REAL}, folder)
     told = Told(lambda _: None, lambda _done, _of: None)
-    return examine(loaded, made, random.Random(7), told, command=(sys.executable, "-m", "tests.leaking", hole))
+    return examine(loaded, made, random.Random(7), told, command=(sys.executable, "-m", "tests.support.leaking", hole))
 
 
 @pytest.mark.integration
@@ -182,7 +182,7 @@ def test_content_that_is_kept_against_the_configuration_is_found(tmp_path):
 @pytest.mark.timeout(120)
 def test_what_did_not_happen_is_not_passed_off_as_clean(tmp_path, capsys, monkeypatch):
     """Where nothing is tried again and nothing is exported, both are said, and the run fails."""
-    monkeypatch.setattr("gateway.doctor.examining._EXPORT_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.cli.doctor.examining._EXPORT_SECONDS", 0.5)
     report = examined(tmp_path, "less_than_asked")
     assert (report.result, report.code, report.leaks) == ("not checked", 3, ())
     whys = {(each.row, each.why) for each in report.unchecked}

@@ -188,8 +188,8 @@ def test_one_changes_at_a_time(folder: Folder, monkeypatch):
 _WRITER = """
 import sys
 from pathlib import Path
-from gateway.kept import changing
-from gateway.source import Source
+from gateway.server.live_config.overrides import changing
+from gateway.server.live_config.source import Source
 source = Source(data=Path(sys.argv[1]) / "data", environ={}, cwd=Path(sys.argv[1]))
 number = 0
 print("ready", flush=True)

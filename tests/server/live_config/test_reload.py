@@ -274,7 +274,7 @@ def test_published_values_are_what_was_put(tmp_path, monkeypatch):
     assert read.loaded.environ == current.loaded.environ == environ
     assert (read.loaded.config, read.loaded.files, read.token) == (current.loaded.config, current.loaded.files, SECRET)
     assert SECRET not in repr((published, read, read.loaded, published.status))
-    monkeypatch.setattr("gateway.current._LARGEST", 100)
+    monkeypatch.setattr("gateway.server.live_config.published._LARGEST", 100)
     with pytest.raises(ConfigError, match=r"too large: it has .* make it smaller"):
         PublishedConfig(0).put(current)
 

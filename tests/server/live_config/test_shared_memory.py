@@ -14,7 +14,7 @@ from gateway.server.live_config.shared_memory import Slots, SnapshotCell
 # Each value is one number over and over, as often as a generator seeded by it says: what is torn or mixed shows.
 _VALUES = """
 import os, random, signal, struct, sys, time
-from gateway.shared import SnapshotCell
+from gateway.server.live_config.shared_memory import SnapshotCell
 
 def value(number):
     return struct.pack("=Q", number) * random.Random(number).choice((0, 1, 7, 500, 20_000, 120_000))

@@ -380,8 +380,8 @@ def test_a_damaged_line_is_passed_by(tmp_path, receiver, export, bad):
 EXPORT = """
 import os, sys, time
 from pathlib import Path
-from gateway.config import Capture
-from gateway.otlp import Exporter
+from gateway.config.model import Capture
+from gateway.store.otlp import Exporter
 exporter = Exporter.from_environment(os.environ, Path(sys.argv[1]), Capture())
 exporter.start()
 time.sleep(60)

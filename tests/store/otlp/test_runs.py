@@ -273,7 +273,7 @@ def test_many_events_are_read_in_parts(tmp_path, monkeypatch):
 
 def test_the_file_of_what_is_open_stays_small(tmp_path, monkeypatch):
     """It is written anew when most of it is out of date, and says the same after."""
-    monkeypatch.setattr("gateway.otlp.memory._SLACK", 20)
+    monkeypatch.setattr("gateway.store.otlp.memory._SLACK", 20)
     monkeypatch.setattr(folding, "SENT_MAX", 5)
     backlog = Backlog(tmp_path)
     for number in range(60):
