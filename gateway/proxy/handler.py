@@ -13,6 +13,7 @@ from msgspec import structs
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.config.model import Config
 from gateway.dialects.endpoint import Endpoint, TokenCount
 from gateway.dialects.registry import by_headers
 from gateway.dialects.wire.content_coding import decode, worth_reading
@@ -20,11 +21,11 @@ from gateway.dialects.wire.edit import Peek, peek
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Client
 from gateway.providers.route import Route
+from gateway.proxy.answer import Answer, extra_headers
 from gateway.proxy.attempts import Attempts
 from gateway.proxy.auth import Authorized, Token, authorize, refuse_pages
-from gateway.proxy.error_response import send_error
+from gateway.proxy.error_response import error_answer
 from gateway.proxy.list_models import Lister
-from gateway.proxy.relay import extra_headers
 from gateway.proxy.request_body import read_body
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.request_options import Options, from_headers, said_in, with_body
@@ -35,8 +36,8 @@ from gateway.proxy.routing.select import candidates
 from gateway.proxy.translation import estimated_count
 from gateway.proxy.upstream import Signer
 from gateway.proxy.upstream_request import Planner
-from gateway.tracing.attempt import CLIENT_ABORT, OK
 from gateway.tracing.exchange import Exchange
+from gateway.tracing.outcome import OK, Outcome
 from gateway.tracing.tracer import JournalTracer
 
 log = logging.getLogger("gateway.proxy")
@@ -84,7 +85,7 @@ class Proxy:
             task.cancel()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one client request."""
+        """Answer one client request, and end its exchange before the response's last bytes leave."""
         task = asyncio.current_task()
         if task is not None and task not in self._handling:  # one task handles all requests of a connection
             self._handling.add(task)
@@ -97,42 +98,42 @@ class Proxy:
             target=request.raw_path,
             headers=_readable(request),
             said=said,
+            stopping=lambda: self.stopping,
         )
+        try:
+            with exchange:
+                answer = await self._answered(request, said, setup, exchange)
+                exchange.outcome = answer.outcome
+            return await answer.finish(request)
+        except ConnectionError:
+            raise web.HTTPBadRequest(text="The request's body broke off.") from None
+
+    async def _answered(
+        self, request: web.Request, said: Mapping[str, tuple[str, str]], setup: RuntimeConfig, exchange: Exchange
+    ) -> Answer:
+        """Answer a request up to the response's last bytes; an error of ours is an answer too."""
         endpoint: Endpoint | None = None
         try:
-            try:
-                where = self._placed(request, setup)
-                endpoint = where.endpoint
-                let_in = authorize(request.raw_headers, where, self._token)
-                where = structs.replace(where, query=let_in.query)
-                if request.headers.get("Upgrade", "").lower() == "websocket":
-                    return await _no_websocket(request, endpoint, exchange)
-                if asked := self._lister.asked(request.method, where, setup):
-                    return await self._lister.answer(request, asked, let_in, where, setup, exchange)
-                config = setup.config
-                body = await read_body(request, config.limits.body_bytes, config.timeouts.idle, timer=exchange.waiting)
-                options = from_headers(said)
-                return await self._answer(request, where, let_in, body, options, setup, exchange)
-            except ExchangeError as error:
-                return await send_error(request, error, endpoint or by_headers(request.raw_headers), exchange)
-        except (asyncio.CancelledError, ConnectionError, web.RequestPayloadError) as error:
-            if self.stopping:
-                exchange.abandon("shutdown", "the gateway stopped before the response was whole")
-            else:
-                exchange.abandon(CLIENT_ABORT, "the client left before the response was whole")
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            raise web.HTTPBadRequest(text="The request's body broke off.") from None
+            where = self._placed(request, setup)
+            endpoint = where.endpoint
+            let_in = authorize(request.raw_headers, where, self._token)
+            where = structs.replace(where, query=let_in.query)
+            if request.headers.get("Upgrade", "").lower() == "websocket":
+                return _no_websocket(endpoint, exchange)
+            if asked := self._lister.asked(request.method, where, setup):
+                return await self._lister.answer(request, asked, let_in, where, setup, exchange)
+            body = await _read(request, setup.config, exchange)
+            return await self._answer(request, where, let_in, body, from_headers(said), setup, exchange)
+        except ExchangeError as error:
+            return error_answer(error, endpoint or by_headers(request.raw_headers), exchange)
+        except ConnectionError:
+            raise
         except Exception:
-            exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
-            if request.writer.output_size:  # too late to say so
+            if request.writer.output_size:  # too late for an error response
                 raise
             log.exception("an exchange failed in the gateway")
             failure = ExchangeError(Kind.GENERIC, "The gateway itself failed; its log says how.", code="gateway_failed")
-            return await send_error(request, failure, endpoint or by_headers(request.raw_headers), exchange)
-        finally:
-            if not exchange.ended:
-                exchange.abandon(Kind.GENERIC.value, "the gateway failed; see its log")
+            return error_answer(failure, endpoint or by_headers(request.raw_headers), exchange)
 
     async def _answer(
         self,
@@ -143,7 +144,7 @@ class Proxy:
         options: Options,
         setup: RuntimeConfig,
         exchange: Exchange,
-    ) -> web.StreamResponse:
+    ) -> Answer:
         """Answer a request that has been read. Raises ExchangeError where it can be sent to nobody."""
         config = setup.config
         decoded, headers = _decoded(request, body, where), let_in.headers
@@ -179,7 +180,7 @@ class Proxy:
         if where.counts is not None:
             first = course.candidates[0].provider
             if where.counts.dialect not in first.dialects:
-                return await _counted(request, where.counts, decoded, exchange)
+                return _counted(where.counts, decoded, exchange)
         if decoded and not worth_reading(decoded):
             exchange.span.set_attribute("gateway.request.unread", "too large")
             decoded = None
@@ -193,6 +194,14 @@ class Proxy:
         except ExchangeError:
             authorize(request.raw_headers, None, self._token)
             raise
+
+
+async def _read(request: web.Request, config: Config, exchange: Exchange) -> bytes:
+    """Return the request's body in the coding it came in. Raises ConnectionError if its client left."""
+    try:
+        return await read_body(request, config.limits.body_bytes, config.timeouts.idle, timer=exchange.waiting)
+    except web.RequestPayloadError as error:
+        raise ConnectionResetError(str(error)) from error
 
 
 def in_origin_form(request: web.Request) -> web.Request:
@@ -209,20 +218,15 @@ def _readable(request: web.Request) -> Mapping[str, str]:
     return CIMultiDict((name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in raw)
 
 
-async def _counted(
-    request: web.Request, counts: TokenCount, decoded: bytes | None, exchange: Exchange
-) -> web.StreamResponse:
-    """Answer with an estimate, since the provider does not count."""
+def _counted(counts: TokenCount, decoded: bytes | None, exchange: Exchange) -> Answer:
+    """Answer with an estimate, for a provider that does not count tokens."""
     body = estimated_count(counts, decoded)
-    exchange.end(OK, 200)
     headers = extra_headers(exchange, streamed=False) | {"x-gateway-usage": "estimated"}
     response = web.Response(body=body, content_type="application/json", headers=headers)
-    await response.prepare(request)
-    await response.write_eof()
-    return response
+    return Answer(outcome=Outcome(OK, 200), response=response)
 
 
-async def _no_websocket(request: web.Request, endpoint: Endpoint, exchange: Exchange) -> web.StreamResponse:
+def _no_websocket(endpoint: Endpoint, exchange: Exchange) -> Answer:
     """Refuse an upgrade at once. Codex goes on by HTTP without a pause after this status, and after no other."""
     error = ExchangeError(
         Kind.BAD_INPUT,
@@ -232,7 +236,7 @@ async def _no_websocket(request: web.Request, endpoint: Endpoint, exchange: Exch
     )
     # RFC 9110, section 15.5.22: the status comes with the protocol to use.
     upgrade = {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
-    return await send_error(request, error, endpoint, exchange, extra_headers(exchange, streamed=False) | upgrade)
+    return error_answer(error, endpoint, exchange, extra_headers(exchange, streamed=False) | upgrade)
 
 
 def _decoded(request: web.Request, body: bytes, where: ParsedPath) -> bytes | None:

@@ -18,14 +18,15 @@ from gateway.providers.demo.server import MODELS as DEMO_MODELS
 from gateway.providers.http.client import Client
 from gateway.providers.route import Route
 from gateway.providers.table import Provider
+from gateway.proxy.answer import Answer, extra_headers
 from gateway.proxy.auth import Authorized, refuse_pages
 from gateway.proxy.headers import Headers, forwarded, lower
-from gateway.proxy.relay import extra_headers
 from gateway.proxy.routing.routes import ParsedPath, found
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.upstream import Body, Deadlines, Request, Signer, open_response
-from gateway.tracing.attempt import CLIENT_ABORT, OK, Attempt
+from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
+from gateway.tracing.outcome import OK, Outcome
 from gateway.tracing.secrets import provider_secrets
 
 _SECONDS = 5.0
@@ -98,7 +99,7 @@ class Lister:
         where: ParsedPath,
         setup: RuntimeConfig,
         exchange: Exchange,
-    ) -> web.StreamResponse:
+    ) -> Answer:
         """Ask all at once, and answer with what came in time; who did not answer is named in `x-gateway-unlisted`.
 
         Raises ExchangeError for a page that may not ask.
@@ -127,24 +128,19 @@ class Lister:
         extra = extra_headers(exchange, streamed=False)
         if unlisted:
             extra["x-gateway-unlisted"] = ", ".join(unlisted)
-        exchange.end(OK, 200)
         response = web.Response(body=body, content_type="application/json", headers=extra)
-        await response.prepare(request)
-        await response.write_eof()
-        return response
+        return Answer(outcome=Outcome(OK, 200), response=response)
 
     async def _of(
         self, route: Route, headers: Headers, exchange: Exchange, longest: float
     ) -> list[model_list.Model] | None:
         """Return a provider's models; None where it did not give them in time."""
-        attempt = exchange.attempt("listing", 0.0, route)
-        try:
-            return await self._list(route, headers, attempt, longest)
-        except ExchangeError as error:
-            attempt.end(error.kind, error.message)
-            return None
-        finally:
-            attempt.end(CLIENT_ABORT, "the client left before the list was there")  # unless it has ended
+        with exchange.attempt("listing", 0.0, route) as attempt:
+            try:
+                return await self._list(route, headers, attempt, longest)
+            except ExchangeError as error:
+                attempt.outcome = Outcome(error.kind.value, None, error.message)
+                return None
 
     async def _list(
         self, route: Route, headers: Headers, attempt: Attempt, longest: float
@@ -169,8 +165,8 @@ class Lister:
             if response is not None:
                 response.abort()
         tee.feed(body or b"")  # for what an error says
-        outcome = attempt.end(None)
-        return model_list.read_models(body) if outcome == OK and body is not None else None
+        outcome = attempt.conclude()
+        return model_list.read_models(body) if outcome.kind == OK and body is not None else None
 
 
 def _request(route: Route, headers: Headers) -> Request:

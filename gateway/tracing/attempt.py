@@ -1,12 +1,13 @@
-"""One attempt as it is seen -> its span. Belongs to `recording`, which has the exchange's.
+"""One request sent upstream and its CLIENT span, which ends once: when the attempt's `with` block is left.
 
-Observation never breaks a call: what fails while a span is put together is logged, and it ends with what was known.
+Observation never breaks a call: an error while the attributes are collected is logged, and the span ends without them.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from time import perf_counter, time_ns
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from msgspec import structs
 from opentelemetry import trace
@@ -15,19 +16,15 @@ from opentelemetry.trace import StatusCode
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
 from gateway.dialects.registry import DIALECTS
 from gateway.dialects.shared.token_estimate import estimate
-from gateway.errors import Kind, kind_of_status
 from gateway.providers.route import Route
 from gateway.tracing import attributes as seen
+from gateway.tracing import outcome as outcomes
 from gateway.tracing.capture import CapturePolicy
+from gateway.tracing.outcome import HEDGE_LOST, OK, Outcome
 from gateway.tracing.response_reader import ResponseReader
 from gateway.tracing.secrets import ExchangeSecrets
 
 log = logging.getLogger("gateway.recording")
-
-OK = "ok"
-CLIENT_ABORT = "client_abort"
-HEDGE_LOST = "hedge_lost"
-"""An attempt that was given up since another one, made beside it, answered first."""
 
 # Errors look much the same in all dialects: what is only relayed has its errors read by this one.
 _ERRORS = DIALECTS["openai-chat"]
@@ -47,6 +44,10 @@ class Owner(Protocol):
     def asked(self) -> ChatRequest | None:
         """What the request asks for."""
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker drains."""
+
     def start_attempt_span(self, name: str, attributes: dict[str, Any], started_ns: int) -> trace.Span:
         """Start the span of an attempt."""
 
@@ -61,7 +62,14 @@ class Owner(Protocol):
 
 
 class Attempt:
-    """One request sent upstream: a CLIENT span, child of the exchange, ended exactly once."""
+    """One request sent upstream: a CLIENT span, child of the exchange's, over the `with` block that makes the attempt.
+
+    Attributes:
+        outcome: How the attempt ended, set by who makes it; an exception that leaves the block counts if none is set.
+        first_byte: Seconds until the response's head came; None if none has.
+        apart: Seconds this attempt waited by itself, if several are made at once.
+
+    """
 
     def __init__(self, exchange: Owner, route: Route, index: int, reason: str, backoff: float) -> None:
         self._exchange = exchange
@@ -73,8 +81,8 @@ class Attempt:
         self._sending: float | None = None  # the seconds of overhead until then
         self.status: int | None = None
         self._tee: ResponseReader | None = None
-        self.ended = False
-        self.outcome: str | None = None
+        self.outcome: Outcome | None = None
+        self._response: ChatResponse | None = None
         self.error: str | None = None
         self.response_model: str | None = None
         self.usage_source: str | None = None
@@ -85,6 +93,22 @@ class Attempt:
         name = f"{route.operation} {model}" if model else route.operation
         attributes = seen.of_attempt(route, exchange.method, index, reason, backoff)
         self.span = exchange.start_attempt_span(name, attributes, self._started_ns)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the span, with the outcome that was set or that the exception means."""
+        if self.outcome is None:
+            self.outcome = outcomes.of_exception(error, stopping=self._exchange.stopping)
+        now = perf_counter()
+        try:
+            self._finish(self.outcome, now)
+        except Exception:
+            log.exception("an attempt's span is not complete")
+        self.span.end(self._started_ns + int((now - self.started) * 1e9))
 
     @property
     def streamed(self) -> bool:
@@ -147,37 +171,20 @@ class Attempt:
         """Say what a translation could not tell."""
         self._dropped += [name for name in names if name not in self._dropped]
 
-    def end(self, kind: Kind | str | None, error: str | None = None) -> str:
-        """End the span and return its outcome; a second call changes nothing.
+    def conclude(self) -> Outcome:
+        """Set the outcome to that of the response, which has come to its end, and return it."""
+        self._response = self.tee.answered()
+        self.outcome = outcomes.of_response(
+            self.status or 0, self._response, streamed=self.streamed, ended=self.tee.ended
+        )
+        return self.outcome
 
-        `kind` is None where the body came whole: what its status says, and a stream that stopped without its last
-        event or carried an error, is found out here.
-        """
-        if kind is None and self.status is not None:
-            kind = kind_of_status(self.status)
-        outcome = kind.value if isinstance(kind, Kind) else kind or OK
-        if self.ended:
-            return outcome
-        self.ended = True
-        now = perf_counter()
-        try:
-            outcome = self._finish(outcome, error, now)
-        except Exception:
-            log.exception("an attempt's span is not complete")
-        self.outcome = outcome
-        self.span.end(self._started_ns + int((now - self.started) * 1e9))
-        return outcome
-
-    def _finish(self, outcome: str, error: str | None, now: float) -> str:
+    def _finish(self, outcome: Outcome, now: float) -> None:
         exchange = self._exchange
-        answered = self.recovered or (self._tee.answered() if self._tee is not None else None)
-        if outcome == OK and answered is not None and self.streamed:
-            if answered.error_type or answered.error_message:
-                outcome = Kind.SERVER.value
-            elif not self.tee.ended and not answered.finish_reasons:
-                outcome, error = Kind.CLOSED.value, error or "the stream stopped before its last event"
+        answered = self.recovered or self._response or (self._tee.answered() if self._tee is not None else None)
+        error = outcome.message
         attributes = dict(exchange.request_attributes())
-        attributes["gateway.outcome"] = outcome
+        attributes["gateway.outcome"] = outcome.kind
         waited = exchange.waited - self._waited_before if self.apart is None else self.apart
         overhead = now - self.started - waited
         exchange.within += overhead
@@ -201,20 +208,19 @@ class Attempt:
             attributes["gateway.dropped"] = [exchange.scrub(name) for name in self._dropped]
         if answered is not None:
             if self._route.dialect is not None:
-                attributes.update(self._response_attributes(answered, outcome))
+                attributes.update(self._response_attributes(answered, outcome.kind))
             error = error or answered.error_message
-        if outcome not in {OK, CLIENT_ABORT, HEDGE_LOST}:
+        if outcome.is_error:
             status = self.status
             word = answered.error_type if answered is not None else None
-            attributes["error.type"] = str(status) if status and status >= 400 else word or outcome
-            self.span.set_status(StatusCode.ERROR, outcome)
-        if outcome == HEDGE_LOST and "gen_ai.usage.input_tokens" not in attributes and exchange.asked is not None:
+            attributes["error.type"] = str(status) if status and status >= 400 else word or outcome.kind
+            self.span.set_status(StatusCode.ERROR, outcome.kind)
+        if outcome.kind == HEDGE_LOST and "gen_ai.usage.input_tokens" not in attributes and exchange.asked is not None:
             attributes |= self._spent(structs.replace(estimate(exchange.asked, ChatResponse()), output_tokens=None))
         if error:
             self.error = attributes["gateway.error"] = exchange.scrub(error)
         exchange.secrets.scrub_attributes(attributes)
         self.span.set_attributes(attributes)
-        return outcome
 
     def _response_attributes(self, answered: ChatResponse, outcome: str) -> dict[str, Any]:
         exchange = self._exchange

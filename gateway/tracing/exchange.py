@@ -1,13 +1,14 @@
-"""What was seen -> span. One `Exchange` per client request, which has one `Attempt` per request sent upstream.
+"""One client request and its SERVER span, which ends once: when the exchange's `with` block is left.
 
-Here, and in `attempt`, is the only place where a span ends. Observation never breaks a call: what fails while a span is
-put together is logged, and the span ends with what was known.
+It has one `Attempt` per request sent upstream. Observation never breaks a call: an error while the attributes are
+collected is logged, and the span ends without them.
 """
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter, time_ns
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -21,9 +22,11 @@ from gateway.ids import run_span_id, step_span_id, trace_id
 from gateway.providers.route import Route
 from gateway.semconv import CAPTURE_OTLP
 from gateway.tracing import attributes as seen
-from gateway.tracing.attempt import CLIENT_ABORT, OK, Attempt
+from gateway.tracing import outcome as outcomes
+from gateway.tracing.attempt import Attempt
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.metadata import Metadata
+from gateway.tracing.outcome import OK, Outcome
 from gateway.tracing.secrets import ExchangeSecrets
 from gateway.tracing.tracer import JournalTracer
 
@@ -63,11 +66,12 @@ def _kept(
 
 
 class Exchange:
-    """One client request and what it got back: the root span, from acceptance to just before the last byte.
+    """One client request: the root span, over the `with` block that answers it, up to the response's last bytes.
 
     Attributes:
+        outcome: Set by who answers; if none is set, an exception that leaves the block decides.
         chat_id: The id by which the client's API knows the exchange; empty if it has none.
-        waited: Seconds spent waiting for others (the client's bytes, the provider, a backoff), which are not overhead.
+        waited: Seconds spent waiting: for the client's bytes, the provider, a backoff. They are no overhead.
         within: Seconds of overhead that lie within attempts.
 
     """
@@ -81,7 +85,11 @@ class Exchange:
         target: str,
         headers: Mapping[str, str],
         said: Mapping[str, tuple[str, str]],
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Start the span. `stopping`: whether the worker drains, so that no client left a response cut short."""
+        self._stopping = stopping
+        self.outcome: Outcome | None = None
         self._tracer = tracer
         self.capture_policy, said_of_otlp = _kept(capture_policy, said)
         self.method = method
@@ -93,10 +101,8 @@ class Exchange:
         self._accepting: float | None = None  # the seconds of overhead before the first attempt
         self.attempts = 0
         self._retries = 0
-        self.ended = False
         self.rate_limited = False
         self._last: Attempt | None = None
-        self._open: list[Attempt] = []  # the latest; and one beside it, where one hedges
         self._route: Route | None = None
         self._body: bytes | None = None
         self._asked: ChatRequest | None = None
@@ -116,6 +122,36 @@ class Exchange:
             f"{method} {attributes['url.path']}", parent, SpanKind.SERVER, attributes, start_time=self.started_ns
         )
         self.context = trace.set_span_in_context(self.span, Context())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the root span, with the outcome that was set or that the exception means."""
+        outcome = self.outcome
+        if outcome is None:
+            outcome, last = outcomes.of_exception(error, stopping=self.stopping), self._last
+            # Of a response that was cut short the client may have the head.
+            if last is not None and last.outcome is not None and last.outcome.kind == outcome.kind:
+                outcome = Outcome(outcome.kind, last.status, outcome.message)
+        now = perf_counter()
+        try:
+            attributes = self._closing(outcome, now)
+            self.secrets.scrub_attributes(attributes)
+            self.span.set_attributes(attributes)
+            clients_fault = outcome.status is not None and 400 <= outcome.status < 500
+            if outcome.is_error and not clients_fault:
+                self.span.set_status(StatusCode.ERROR, outcome.kind)
+        except Exception:
+            log.exception("an exchange's span is not complete")
+        self.span.end(self.started_ns + int((now - self.started) * 1e9))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker drains."""
+        return self._stopping()
 
     @property
     def trace_id(self) -> str:
@@ -175,7 +211,6 @@ class Exchange:
         self._last = Attempt(self, route, self.attempts, reason, backoff)
         if self._accepting is None:
             self._accepting = self._last.started - self.started - self.waited
-        self._open = [*(each for each in self._open if not each.ended), self._last]
         self.attempts += 1
         self._retries += seen.is_retry(reason)
         return self._last
@@ -221,38 +256,11 @@ class Exchange:
                 own = f"gateway.usage.{name}"
                 self._tokens[own] = self._tokens.get(own, 0) + count
 
-    def abandon(self, outcome: str, error: str) -> None:
-        """End what is not ended: the client left, or the gateway stops."""
-        status = None
-        # Between two attempts the client has got none.
-        for attempt in self._open:
-            if not attempt.ended:
-                attempt.end(outcome, error)
-                status = attempt.status
-        self.end(outcome, status, error)
-
-    def end(self, outcome: str, status: int | None, error: str | None = None) -> None:
-        """End the root span; a second call changes nothing. `status` is what the client got, None if it got none."""
-        if self.ended:
-            return
-        self.ended = True
-        now = perf_counter()
-        try:
-            attributes = self._closing(outcome, status, error, now)
-            self.secrets.scrub_attributes(attributes)
-            self.span.set_attributes(attributes)
-            clients_fault = status is not None and 400 <= status < 500
-            if outcome not in {OK, CLIENT_ABORT} and not clients_fault:
-                self.span.set_status(StatusCode.ERROR, outcome)
-        except Exception:
-            log.exception("an exchange's span is not complete")
-        self.span.end(self.started_ns + int((now - self.started) * 1e9))
-
-    def _closing(self, outcome: str, status: int | None, error: str | None, now: float) -> dict[str, Any]:
+    def _closing(self, outcome: Outcome, now: float) -> dict[str, Any]:
         overhead = now - self.started - self.waited
         accepting = overhead if self._accepting is None else self._accepting
         attributes: dict[str, Any] = {
-            "gateway.outcome": outcome,
+            "gateway.outcome": outcome.kind,
             "gateway.attempts": self.attempts,
             "gateway.retries": self._retries,
             "gateway.rate_limited": self.rate_limited,
@@ -261,15 +269,16 @@ class Exchange:
             "gateway.overhead.accept_us": int(accepting * 1e6),
             "gateway.overhead.record_us": int(max(0.0, overhead - accepting - self.within) * 1e6),
         }
+        status, error = outcome.status, outcome.message
         if status is not None:
             attributes["http.response.status_code"] = status
         route, last = self._route, self._last
-        if outcome != OK and last is not None:
+        if outcome.kind != OK and last is not None:
             error = error or last.error
         if error:
             attributes["gateway.error"] = self.scrub(error)
-        if outcome not in {OK, CLIENT_ABORT}:
-            attributes["error.type"] = str(status) if status and status >= 400 else outcome
+        if outcome.is_error:
+            attributes["error.type"] = str(status) if status and status >= 400 else outcome.kind
         if route is not None:
             attributes |= seen.of_route(route)
         if last is not None:
