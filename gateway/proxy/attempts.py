@@ -14,19 +14,22 @@ from aiohttp import web
 from msgspec import structs
 
 from gateway.dialects.endpoint import ResponseRewriter
+from gateway.dialects.wire.content_coding import worth_reading
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.providers.groq import recovered
 from gateway.providers.http.client import Client, Response
+from gateway.providers.route import Route
 from gateway.proxy.answer import Answer
 from gateway.proxy.error_response import Failed, failure_answer, recovered_answer
 from gateway.proxy.headers import lower
 from gateway.proxy.hedging import Missed, Opened, race
 from gateway.proxy.relay import relay
+from gateway.proxy.routing.context import RequestContext
 from gateway.proxy.routing.retry import Stop
 from gateway.proxy.routing.schedule import AttemptSchedule, ScheduledAttempt
 from gateway.proxy.translation import plain, rewritten
 from gateway.proxy.upstream import Body, Signer, open_response
-from gateway.proxy.upstream_request import Plan, Planner
+from gateway.proxy.upstream_request import Plan, plan
 from gateway.tracing import attributes as seen
 from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
@@ -44,20 +47,24 @@ class Attempts:
     def __init__(
         self,
         request: web.Request,
-        client: Client,
-        signer: Signer,
-        planner: Planner,
+        context: RequestContext,
         schedule: AttemptSchedule,
         exchange: Exchange,
-        decoded: bytes | None,
+        client: Client,
+        signer: Signer,
     ) -> None:
         self._request = request
-        self._client = client
-        self._signer = signer
-        self._planner = planner
+        self._context = context
         self._schedule = schedule
         self._exchange = exchange
-        self._decoded = decoded
+        self._client = client
+        self._signer = signer
+        self._last: Plan | None = None
+        self._last_route: Route | None = None
+        self._recorded = context.decoded
+        if self._recorded and not worth_reading(self._recorded):
+            exchange.span.set_attribute("gateway.request.unread", "too large")
+            self._recorded = None
 
     async def answer(self, rng: random.Random) -> Answer:
         """Answer the client's request by as many attempts as the policy allows.
@@ -75,7 +82,7 @@ class Attempts:
                     return result
                 then = schedule.failed(result.step, result.failed.ended(time()), monotonic(), rng.random())
                 if isinstance(then, Stop):
-                    return failure_answer(result.failed, result.plan, self._planner.endpoint, exchange)
+                    return failure_answer(result.failed, result.plan, self._context.path.endpoint, exchange)
                 step = then
         finally:
             schedule.over()
@@ -108,22 +115,19 @@ class Attempts:
 
     async def _open(self, step: ScheduledAttempt, begun: Callable[[Attempt], None] | None = None) -> Opened | Missed:
         """Send once and return the response once its head is here; or the failure. `begun` is given the attempt."""
-        exchange = self._exchange
-        model = step.candidate.model
+        exchange, route = self._exchange, structs.replace(_route(step), provider=step.provider)
         try:
-            plan = self._planner.plan(step.provider, model)
+            plan = self._plan(step, route)
         except ExchangeError as error:
             if len(self._schedule.candidates) == 1:
                 raise
             # The request is known of this attempt too, though nothing is sent.
-            exchange.routed(
-                self._planner.unplanned(step.provider, model), self._decoded, provider_secrets(step.provider)
-            )
+            exchange.routed(route, self._recorded, provider_secrets(step.provider))
             self._schedule.left(step)
             with exchange.attempt(step.reason, step.wait) as attempt:
                 return _missed(step, None, attempt, Failed(kind=error.kind, error=error))
         read = None if plan.translation is None else plan.translation.asked
-        exchange.routed(plan.route, self._decoded, provider_secrets(step.provider), asked=read)
+        exchange.routed(plan.route, self._recorded, provider_secrets(step.provider), asked=read)
         with ExitStack() as span:
             attempt = span.enter_context(exchange.attempt(step.reason, step.wait))
             if begun is not None:
@@ -141,6 +145,14 @@ class Attempts:
                 span.pop_all()
                 result.span.push(attempt)
             return result
+
+    def _plan(self, step: ScheduledAttempt, route: Route) -> Plan:
+        """Return what is sent on a route; a retry sends the same again. Raises ExchangeError if that cannot be sent."""
+        if step.candidate.refusal is not None:
+            raise step.candidate.refusal
+        if self._last is None or self._last_route != route:
+            self._last, self._last_route = plan(self._context, route), route
+        return self._last
 
     async def _sent(self, plan: Plan, attempt: Attempt) -> Response:
         exchange, provider = self._exchange, plan.route.provider
@@ -193,3 +205,9 @@ class Attempts:
 def _missed(step: ScheduledAttempt, plan: Plan | None, attempt: Attempt, failed: Failed) -> Missed:
     attempt.outcome = failed.outcome
     return Missed(step=step, plan=plan, failed=failed)
+
+
+def _route(step: ScheduledAttempt) -> Route:
+    if step.candidate.route is None:
+        raise RuntimeError("a candidate is routed before it is attempted")
+    return step.candidate.route

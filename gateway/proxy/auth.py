@@ -34,11 +34,11 @@ class Token(Struct, frozen=True):
 
 
 class Authorized(Struct, frozen=True):
-    """What a client sent, without our token. `proven`: it has shown that."""
+    """What a client sent, without our token. `token_valid`: it showed our token."""
 
     headers: Headers
     query: str
-    proven: bool
+    token_valid: bool
 
 
 def authorize(headers: Headers, where: ParsedPath | None, token: Token | None) -> Authorized:
@@ -47,7 +47,7 @@ def authorize(headers: Headers, where: ParsedPath | None, token: Token | None) -
     It is given as `x-gateway-token`, or in the place of a key: then the client has brought no key of its own.
     """
     if token is None:
-        return Authorized(headers, where.query if where is not None else "", proven=False)
+        return Authorized(headers, where.query if where is not None else "", token_valid=False)
     kept = tuple(
         (name, value)
         for name, value in headers
@@ -58,12 +58,12 @@ def authorize(headers: Headers, where: ParsedPath | None, token: Token | None) -
     if any(_is(key.encode(), token) for key in urls.keys_in(query, names)):
         query = urls.without_keys(query, names)
     given = any(_is(value, token) for name, value in headers if name.lower() == b"x-gateway-token")
-    proven = given or len(kept) < len(headers) or query != shown
-    if token.required and not proven:
+    token_valid = given or len(kept) < len(headers) or query != shown
+    if token.required and not token_valid:
         raise ExchangeError(
             Kind.AUTH, "This gateway needs its token, as x-gateway-token or as the API key (setting: $.auth.token)."
         )
-    return Authorized(kept, query, proven)
+    return Authorized(kept, query, token_valid)
 
 
 def _is(given: bytes, token: Token) -> bool:

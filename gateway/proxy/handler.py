@@ -16,26 +16,26 @@ from yarl import URL
 from gateway.config.model import Config
 from gateway.dialects.endpoint import Endpoint, TokenCount
 from gateway.dialects.registry import by_headers
-from gateway.dialects.wire.content_coding import decode, worth_reading
-from gateway.dialects.wire.edit import Peek, peek
+from gateway.dialects.wire.content_coding import decode
+from gateway.dialects.wire.edit import peek
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Client
-from gateway.providers.route import Route
 from gateway.proxy.answer import Answer, extra_headers
 from gateway.proxy.attempts import Attempts
-from gateway.proxy.auth import Authorized, Token, authorize, refuse_pages
+from gateway.proxy.auth import Authorized, Token, authorize
+from gateway.proxy.decide import decide
 from gateway.proxy.error_response import error_answer
 from gateway.proxy.list_models import Lister
 from gateway.proxy.request_body import read_body
+from gateway.proxy.routing.aliases import ordered
+from gateway.proxy.routing.context import NO_BODY, RequestContext
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.request_options import Options, from_headers, said_in, with_body
-from gateway.proxy.routing.routes import ParsedPath, asked_model, names_a_model, parse_path
+from gateway.proxy.routing.routes import ParsedPath, names_a_model, parse_path
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.routing.schedule import AttemptSchedule
-from gateway.proxy.routing.select import candidates
 from gateway.proxy.translation import estimated_count
 from gateway.proxy.upstream import Signer
-from gateway.proxy.upstream_request import Planner
 from gateway.tracing.exchange import Exchange
 from gateway.tracing.outcome import OK, Outcome
 from gateway.tracing.tracer import JournalTracer
@@ -44,8 +44,6 @@ log = logging.getLogger("gateway.proxy")
 
 _WHOLE_URL = re.compile(r"https?://[^/?#]*(?:/([^?]*))?(.*)", re.IGNORECASE | re.DOTALL)
 
-NOTHING = Peek(model=None, stream=False)
-
 
 class Proxy:
     """One worker's request path. `stopping` is set when the worker drains: what is cancelled then was not left."""
@@ -53,14 +51,14 @@ class Proxy:
     def __init__(
         self,
         *,
-        setup: RuntimeConfig,
+        runtime: RuntimeConfig,
         client: Client,
         signer: Signer,
         tracer: JournalTracer,
         rng: random.Random,
         token: Token | None,
     ) -> None:
-        self._setup = setup
+        self._runtime = runtime
         self._health = Health()
         self._client = client
         self._signer = signer
@@ -71,9 +69,9 @@ class Proxy:
         self._handling: set[asyncio.Task[Any]] = set()
         self.stopping = False
 
-    def use(self, setup: RuntimeConfig, token: Token | None, signer: Signer | None = None) -> None:
+    def use(self, runtime: RuntimeConfig, token: Token | None, signer: Signer | None = None) -> None:
         """Go on by another configuration; what is in flight keeps its own. `signer`: None where it stays as it is."""
-        self._setup = setup
+        self._runtime = runtime
         self._token = token
         if signer is not None:
             self._signer = signer
@@ -90,10 +88,10 @@ class Proxy:
         if task is not None and task not in self._handling:  # one task handles all requests of a connection
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
-        setup, said = self._setup, said_in(request.raw_headers)
+        runtime, said = self._runtime, said_in(request.raw_headers)
         exchange = Exchange(
             self._tracer,
-            setup.capture_policy,
+            runtime.capture_policy,
             method=request.method,
             target=request.raw_path,
             headers=_readable(request),
@@ -102,30 +100,27 @@ class Proxy:
         )
         try:
             with exchange:
-                answer = await self._answered(request, said, setup, exchange)
+                answer = await self._answered(request, said, runtime, exchange)
                 exchange.outcome = answer.outcome
             return await answer.finish(request)
         except ConnectionError:
             raise web.HTTPBadRequest(text="The request's body broke off.") from None
 
     async def _answered(
-        self, request: web.Request, said: Mapping[str, tuple[str, str]], setup: RuntimeConfig, exchange: Exchange
+        self, request: web.Request, said: Mapping[str, tuple[str, str]], runtime: RuntimeConfig, exchange: Exchange
     ) -> Answer:
         """Answer a request up to the response's last bytes; an error of ours is an answer too."""
-        endpoint: Endpoint | None = None
+        path: ParsedPath | None = None
         try:
-            where = self._placed(request, setup)
-            endpoint = where.endpoint
-            let_in = authorize(request.raw_headers, where, self._token)
-            where = structs.replace(where, query=let_in.query)
+            path = self._parsed(request, runtime)
+            authorized = authorize(request.raw_headers, path, self._token)
+            path = structs.replace(path, query=authorized.query)
             if request.headers.get("Upgrade", "").lower() == "websocket":
-                return _no_websocket(endpoint, exchange)
-            if asked := self._lister.asked(request.method, where, setup):
-                return await self._lister.answer(request, asked, let_in, where, setup, exchange)
-            body = await _read(request, setup.config, exchange)
-            return await self._answer(request, where, let_in, body, from_headers(said), setup, exchange)
+                return _no_websocket(path.endpoint, exchange)
+            context = await self._context(request, path, authorized, from_headers(said), runtime, exchange)
+            return await self._answer(request, context, exchange)
         except ExchangeError as error:
-            return error_answer(error, endpoint or by_headers(request.raw_headers), exchange)
+            return error_answer(error, _endpoint(path, request), exchange)
         except ConnectionError:
             raise
         except Exception:
@@ -133,67 +128,63 @@ class Proxy:
                 raise
             log.exception("an exchange failed in the gateway")
             failure = ExchangeError(Kind.GENERIC, "The gateway itself failed; its log says how.", code="gateway_failed")
-            return error_answer(failure, endpoint or by_headers(request.raw_headers), exchange)
+            return error_answer(failure, _endpoint(path, request), exchange)
 
-    async def _answer(
-        self,
-        request: web.Request,
-        where: ParsedPath,
-        let_in: Authorized,
-        body: bytes,
-        options: Options,
-        setup: RuntimeConfig,
-        exchange: Exchange,
-    ) -> Answer:
-        """Answer a request that has been read. Raises ExchangeError where it can be sent to nobody."""
-        config = setup.config
-        decoded, headers = _decoded(request, body, where), let_in.headers
-        if where.endpoint.exchange_id is not None:
-            exchange.called(where.endpoint.exchange_id(time(), self._rng))
-        if where.endpoint.read_options is not None:
-            split, of_headers = where.endpoint.read_options(decoded, request.raw_path), options
-            options, body = with_body(split, of_headers)
-            decoded = body
-            headers = tuple(each for each in headers if each[0].lower() not in split.private_headers)
-            if options.metadata != of_headers.metadata:
-                exchange.told(options.metadata)
-        seen = peek(decoded) if decoded else NOTHING
-        asked = options.model or asked_model(where, seen)
-        chosen = candidates(where, seen, options, setup, lambda each: self._health.latency(each.id(asked)), self._rng)
-        course = AttemptSchedule(chosen, asked, config, options.policy(config.retry), self._health, monotonic())
-
-        def admit(route: Route) -> None:
-            if not let_in.proven:
-                refuse_pages(request.method, headers, route, config.auth.origins)
-
-        planner = Planner(
-            config,
-            where,
-            seen,
-            options,
-            method=request.method,
-            headers=headers,
-            body=body,
-            decoded=decoded,
-            admit=admit,
-        )
-        if where.counts is not None:
-            first = course.candidates[0].provider
-            if where.counts.dialect not in first.dialects:
-                return _counted(where.counts, decoded, exchange)
-        if decoded and not worth_reading(decoded):
-            exchange.span.set_attribute("gateway.request.unread", "too large")
-            decoded = None
-        attempts = Attempts(request, self._client, self._signer, planner, course, exchange, decoded)
-        return await attempts.answer(self._rng)
-
-    def _placed(self, request: web.Request, setup: RuntimeConfig) -> ParsedPath:
+    def _parsed(self, request: web.Request, runtime: RuntimeConfig) -> ParsedPath:
         """Read the path. Raises ExchangeError, which reveals nothing to a client that may not ask."""
         try:
-            return parse_path(request.method, request.raw_path, request.raw_headers, setup.providers)
+            return parse_path(request.method, request.raw_path, request.raw_headers, runtime.providers)
         except ExchangeError:
             authorize(request.raw_headers, None, self._token)
             raise
+
+    async def _context(
+        self,
+        request: web.Request,
+        path: ParsedPath,
+        authorized: Authorized,
+        options: Options,
+        runtime: RuntimeConfig,
+        exchange: Exchange,
+    ) -> RequestContext:
+        """Read the body and make the context of an authorized request. Raises ExchangeError, ConnectionError."""
+        body = await _read(request, runtime.config, exchange)
+        decoded, headers, endpoint = _decoded(request, body, path), authorized.headers, path.endpoint
+        if endpoint.exchange_id is not None:
+            exchange.called(endpoint.exchange_id(time(), self._rng))
+        if endpoint.read_options is not None:
+            in_body, in_headers = endpoint.read_options(decoded, request.raw_path), options
+            options, body = with_body(in_body, in_headers)
+            decoded = body
+            headers = tuple(each for each in headers if each[0].lower() not in in_body.private_headers)
+            if options.metadata != in_headers.metadata:
+                exchange.told(options.metadata)
+        return RequestContext(
+            method=request.method,
+            path=path,
+            headers=headers,
+            body=body,
+            decoded=decoded,
+            peeked=peek(decoded) if decoded else NO_BODY,
+            options=options,
+            runtime=runtime,
+            token_valid=authorized.token_valid,
+        )
+
+    async def _answer(self, request: web.Request, context: RequestContext, exchange: Exchange) -> Answer:
+        """Answer a request by the providers. Raises ExchangeError if it can be sent to none."""
+        if providers := self._lister.providers(context):
+            return await self._lister.answer(context, providers, exchange)
+        decision = decide(context)
+        if decision.estimates is not None:
+            return _counted(decision.estimates, context.decoded, exchange)
+        health, config, model = self._health, context.runtime.config, context.model
+        candidates = ordered(
+            decision.candidates, decision.order, lambda each: health.latency(each.id(model)), self._rng
+        )
+        schedule = AttemptSchedule(candidates, model, config, decision.policy, health, monotonic())
+        attempts = Attempts(request, context, schedule, exchange, self._client, self._signer)
+        return await attempts.answer(self._rng)
 
 
 async def _read(request: web.Request, config: Config, exchange: Exchange) -> bytes:
@@ -202,6 +193,11 @@ async def _read(request: web.Request, config: Config, exchange: Exchange) -> byt
         return await read_body(request, config.limits.body_bytes, config.timeouts.idle, timer=exchange.waiting)
     except web.RequestPayloadError as error:
         raise ConnectionResetError(str(error)) from error
+
+
+def _endpoint(path: ParsedPath | None, request: web.Request) -> Endpoint:
+    """Return the endpoint in whose form the client gets an error, also if its path could not be read."""
+    return path.endpoint if path is not None else by_headers(request.raw_headers)
 
 
 def in_origin_form(request: web.Request) -> web.Request:

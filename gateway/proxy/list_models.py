@@ -19,10 +19,10 @@ from gateway.providers.http.client import Client
 from gateway.providers.route import Route
 from gateway.providers.table import Provider
 from gateway.proxy.answer import Answer, extra_headers
-from gateway.proxy.auth import Authorized, refuse_pages
+from gateway.proxy.auth import refuse_pages
 from gateway.proxy.headers import Headers, forwarded, lower
+from gateway.proxy.routing.context import RequestContext
 from gateway.proxy.routing.routes import ParsedPath, found
-from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.upstream import Body, Deadlines, Request, Signer, open_response
 from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
@@ -86,44 +86,38 @@ class Lister:
         self._client = client
         self._signer = signer
 
-    def asked(self, method: str, where: ParsedPath, setup: RuntimeConfig) -> list[Provider]:
-        """Return whom to ask for their models; none where it is one provider, whose list passes as it is."""
-        known = listed(setup.providers, where.default_provider) if asked_for(method, where) else []
-        return known if len(known) > 1 or setup.aliases else []
+    def providers(self, context: RequestContext) -> list[Provider]:
+        """Return the providers to ask for their models; none if it is one, whose list is relayed as it is."""
+        path, runtime = context.path, context.runtime
+        known = listed(runtime.providers, path.default_provider) if asked_for(context.method, path) else []
+        return known if len(known) > 1 or runtime.aliases else []
 
-    async def answer(
-        self,
-        request: web.Request,
-        asked: list[Provider],
-        let_in: Authorized,
-        where: ParsedPath,
-        setup: RuntimeConfig,
-        exchange: Exchange,
-    ) -> Answer:
-        """Ask all at once, and answer with what came in time; who did not answer is named in `x-gateway-unlisted`.
+    async def answer(self, context: RequestContext, providers: list[Provider], exchange: Exchange) -> Answer:
+        """Ask all providers at once, and answer with the lists that came in time.
 
-        Raises ExchangeError for a page that may not ask.
+        Providers without a list are named in `x-gateway-unlisted`. Raises ExchangeError for a page that may not ask.
         """
-        exchange.secrets.add(secret for each in asked for secret in provider_secrets(each))
-        asking = routes(asked, where)
-        if not let_in.proven:
+        path, runtime, headers = context.path, context.runtime, context.headers
+        exchange.secrets.add(secret for each in providers for secret in provider_secrets(each))
+        asking = routes(providers, path)
+        if not context.token_valid:
             for route in asking:
-                refuse_pages(request.method, let_in.headers, route, setup.config.auth.origins)
+                refuse_pages(context.method, headers, route, runtime.config.auth.origins)
         waited, before = exchange.waited, perf_counter()
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._of(route, let_in.headers, exchange, setup.config.default_timeout))
+                group.create_task(self._of(route, headers, exchange, runtime.config.default_timeout))
                 for route in asking
             ]
         exchange.waited = waited + perf_counter() - before  # once, though for all of them
         came = {route.provider.name: task.result() for route, task in zip(asking, tasks, strict=True)}
-        told = [each for p in asked for each in names(p, came.get(p.name) or [], where, setup.providers)]
+        told = [each for p in providers for each in names(p, came.get(p.name) or [], path, runtime.providers)]
         told += [model_list.Listed(f"demo/{name}", "demo") for name in DEMO_MODELS]
-        told = [model_list.Listed(name, "gateway") for name in setup.aliases] + [
-            each for each in told if each.name not in setup.aliases
+        told = [model_list.Listed(name, "gateway") for name in runtime.aliases] + [
+            each for each in told if each.name not in runtime.aliases
         ]
-        unlisted = [each.name for each in asked if came.get(each.name) is None]
-        write = where.endpoint.write_models or model_list.write_models
+        unlisted = [each.name for each in providers if came.get(each.name) is None]
+        write = path.endpoint.write_models or model_list.write_models
         body = write(told, time())
         extra = extra_headers(exchange, streamed=False)
         if unlisted:

@@ -1,23 +1,20 @@
-"""What is sent upstream for one exchange, to each of its candidates, and within which deadlines. Pure.
+"""The request to send upstream on a route, and its deadlines. Pure.
 
-The client's bytes go up as they came. Where a rule changes the body (a prefix renames the model, usage is asked for),
-only that changes; where the provider speaks another dialect, the body is written anew.
+The client's bytes are sent as they came. If a rule changes the body (a prefix renames the model, usage is asked for),
+only that value changes; if the provider speaks another dialect, the body is written anew.
 """
 
 from collections.abc import Callable
 
 from msgspec import Struct, structs
 
-from gateway.config.model import Config
 from gateway.dialects.endpoint import StreamFilter
-from gateway.dialects.registry import ENDPOINTS, by_shape
-from gateway.dialects.wire.edit import Peek, rename_model
+from gateway.dialects.registry import ENDPOINTS
+from gateway.dialects.wire.edit import rename_model
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.route import Route
-from gateway.providers.table import Provider
-from gateway.proxy.headers import Headers, forwarded, target, translated
-from gateway.proxy.routing.request_options import Options
-from gateway.proxy.routing.routes import ParsedPath, asked_model, choose
+from gateway.proxy.headers import forwarded, target, translated
+from gateway.proxy.routing.context import RequestContext
 from gateway.proxy.translation import Translation, translate
 from gateway.proxy.upstream import Deadlines, Request
 
@@ -35,93 +32,12 @@ class Plan(Struct, frozen=True, kw_only=True):
     translation: Translation | None = None
 
 
-class Planner:
-    """Plans the attempts of one exchange.
-
-    `decoded`: the body without its content coding, where it is JSON. `admit`: raises ExchangeError for a route that the
-    client may not use.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        where: ParsedPath,
-        seen: Peek,
-        options: Options,
-        *,
-        method: str,
-        headers: Headers,
-        body: bytes,
-        decoded: bytes | None,
-        admit: Callable[[Route], None],
-    ) -> None:
-        self._config = config
-        self._where = where
-        self._seen = seen
-        self._options = options
-        self._method = method
-        self._headers = headers
-        self._body = body
-        self._decoded = decoded
-        self._admit = admit
-        self.endpoint = where.endpoint
-        self._last: tuple[Provider, str | None, Plan] | None = None
-
-    def route(self, provider: Provider, model: str | None) -> Route:
-        """Return how a provider is asked. Raises ExchangeError where it cannot be."""
-        return choose(self._where, self._seen, provider, model)
-
-    def unplanned(self, provider: Provider, model: str | None) -> Route:
-        """Return what can be said of an attempt that could not be planned."""
-        where = self._where
-        return Route(
-            provider=provider,
-            target=where.path,
-            endpoint=where.endpoint,
-            dialect=None if where.dialect is None else by_shape(where.dialect, self._seen),
-            model=asked_model(where, self._seen),
-            rename=model,
-        )
-
-    def plan(self, provider: Provider, model: str | None) -> Plan:
-        """Say what is sent to a provider. Raises ExchangeError where it cannot be told what the client asks for."""
-        last = self._last
-        if last is not None and last[0] is provider and last[1] == model:
-            return last[2]
-        route = self.route(provider, model)
-        self._admit(route)
-        timeout = self._options.timeout
-        made = plan(
-            self._config,
-            route,
-            self._method,
-            self._where.path,
-            self._headers,
-            self._body,
-            self._decoded,
-            None if timeout is None else timeout / 1000,
-        )
-        self._last = provider, model, made
-        return made
-
-
-def plan(
-    config: Config,
-    route: Route,
-    method: str,
-    path: str,
-    headers: Headers,
-    body: bytes,
-    decoded: bytes | None,
-    timeout: float | None = None,
-) -> Plan:
-    """Say what is sent. `decoded`: the body without its content coding, where it is JSON. Raises ExchangeError.
-
-    `timeout`: seconds that the request itself allows for an attempt.
-    """
+def plan(context: RequestContext, route: Route) -> Plan:
+    """Return what is sent on a route. Raises ExchangeError if the provider cannot be sent what the client asks for."""
     if route.translated_to is not None:
-        return _translated(config, route, method, path, headers, decoded, timeout)
-    sent, changed = body, False
+        return _translated(context, route)
+    config, headers, decoded = context.runtime.config, context.headers, context.decoded
+    sent, changed = context.body, False
     if decoded is not None and route.rename is not None and not _names_model(route):
         renamed = rename_model(decoded, route.rename)
         if renamed is None and not route.by_path:
@@ -141,7 +57,7 @@ def plan(
         if asking is not None:
             sent, changed, withhold_usage = asking, True, spoken.usage_filter
     request = Request(
-        method=method.encode(),
+        method=context.method.encode(),
         target=target(headers, route),
         # A response that is changed on its way to the client must come in no coding.
         headers=forwarded(
@@ -155,7 +71,7 @@ def plan(
     return Plan(
         route=route,
         request=request,
-        deadlines=_deadlines(config, route, timeout),
+        deadlines=_deadlines(context, route),
         withhold_usage=withhold_usage,
     )
 
@@ -165,15 +81,8 @@ def _names_model(route: Route) -> bool:
     return route.by_path and not route.endpoint.model_in_body
 
 
-def _translated(
-    config: Config,
-    route: Route,
-    method: str,
-    path: str,
-    headers: Headers,
-    decoded: bytes | None,
-    timeout: float | None,
-) -> Plan:
+def _translated(context: RequestContext, route: Route) -> Plan:
+    decoded = context.decoded
     if decoded is None:
         raise ExchangeError(
             Kind.BAD_INPUT,
@@ -188,31 +97,31 @@ def _translated(
             f"{route.provider.name!r}; send it in a dialect that the provider speaks.",
             code="body_too_large",
         )
-    translation = translate(route, decoded, path)
+    translation = translate(route, decoded, context.path.path)
     written = translation.written
     query = f"?{written.query}" if written.query else ""
-    shown = translated(headers, route)  # by the client's own target, which may have a key
+    headers = translated(context.headers, route)  # by the client's own target, which may have a key
     provider = route.provider
     to = provider.only_target or provider.paths[translation.provider.name] + written.path + query
     route = structs.replace(route, target=to)
     request = Request(
-        method=method.encode(),
+        method=context.method.encode(),
         target=route.target.encode("utf-8", "surrogateescape"),
-        headers=shown,
+        headers=headers,
         body=written.body,
     )
     return Plan(
         route=route,
         request=request,
-        deadlines=_deadlines(config, route, timeout),
+        deadlines=_deadlines(context, route),
         translation=translation,
     )
 
 
-def _deadlines(config: Config, route: Route, timeout: float | None) -> Deadlines:
-    provider = route.provider
-    if timeout is not None:
-        total, setting = timeout, "the request's option timeout"
+def _deadlines(context: RequestContext, route: Route) -> Deadlines:
+    config, provider = context.runtime.config, route.provider
+    if context.options.timeout is not None:
+        total, setting = context.options.timeout / 1000, "the request's option timeout"
     elif provider.timeout:
         total, setting = provider.timeout, f"$.providers.{provider.name}.timeout"
     else:

@@ -80,7 +80,7 @@ class Worker:
         self._tracer = tracer.JournalTracer(self.journal, source, time.time_ns, rng)
         self._tracer.journaled.redaction = made.capture_policy.redaction
         self._proxy = Proxy(
-            setup=made,
+            runtime=made,
             client=self._client,
             signer=CloudSigner(self._client, environ, time.time),
             tracer=self._tracer,

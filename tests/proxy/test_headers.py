@@ -6,13 +6,12 @@ import json
 import pytest
 
 from gateway.config.model import parse
-from gateway.dialects.wire.edit import peek
 from gateway.providers import table
 from gateway.proxy.headers import lower, without_scheme
 from gateway.proxy.routing.routes import parse_path
 from gateway.proxy.upstream_request import plan
 from gateway.tracing.secrets import provider_secrets
-from tests.support.routes import ANTHROPICS, first
+from tests.support.routes import ANTHROPICS, context, route
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 CUSTOM = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\n"
@@ -47,9 +46,9 @@ def sent(target, model="m", headers=(), toml="", environ=None, *, anthropic=Fals
     elif "/converse" in target:
         body = b'{"messages": [{"role": "user", "content": [{"text": "hi"}]}]}'
     where = parse_path("POST", target, ANTHROPICS if anthropic else (), providers)
-    route = first(where, peek(body), providers)
     raw = tuple((name.encode(), value.encode()) for name, value in headers)
-    return plan(config, route, "POST", where.path, raw, body, body).request
+    asked = context(where, providers, body=body, decoded=body, headers=raw, config=config)
+    return plan(asked, route(asked)).request
 
 
 def keys(request):

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 
 from gateway.config.model import parse
-from gateway.dialects.wire.edit import peek
 from gateway.errors import ExchangeError
 from gateway.providers import table
 from gateway.proxy.routing.routes import parse_path
 from gateway.proxy.upstream_request import Plan, plan
-from tests.support.routes import first
+from tests.support.routes import context, route
 
 CUSTOM = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\n"
 ENVIRON = {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com", "AWS_REGION": "us-east-1"}
@@ -27,8 +26,8 @@ def planned(target: str, body: bytes, toml: str = "", *, decoded: bytes | None =
     providers = table.build(config, ENVIRON)
     where = parse_path("POST", target, (), providers)
     seen = body if decoded == b"" else decoded
-    route = first(where, peek(seen or b""), providers)
-    return plan(config, route, "POST", where.path, ((b"Content-Encoding", b"x"),), body, seen)
+    asked = context(where, providers, body=body, decoded=seen, headers=((b"Content-Encoding", b"x"),), config=config)
+    return plan(asked, route(asked))
 
 
 def refusal(*asked: Any, **more: Any) -> ExchangeError:

@@ -6,11 +6,12 @@ from typing import Any
 
 from gateway.config.model import parse
 from gateway.dialects.wire.edit import Peek
-from gateway.proxy.routing.aliases import Candidate
+from gateway.proxy.routing.aliases import Candidate, ordered
+from gateway.proxy.routing.context import RequestContext
 from gateway.proxy.routing.request_options import NONE, Options
 from gateway.proxy.routing.routes import ParsedPath, parse_path
 from gateway.proxy.routing.runtime import RuntimeConfig, build
-from gateway.proxy.routing.select import candidates
+from gateway.proxy.routing.select import select
 
 OURS = "sk-ours-0123456789abcdef"
 TOML = f"""
@@ -47,10 +48,16 @@ def chosen(
     rng: random.Random | None = None,
     latency: Any = lambda _: None,
 ) -> tuple[Candidate, ...]:
-    """Return whom a request is sent to."""
-    return candidates(
-        placed(path, made), Peek(model=model, stream=False), options, made, latency, rng or random.Random(0)
+    """Return the candidates of a request, in the order in which they are tried."""
+    context = RequestContext(
+        method="POST",
+        path=placed(path, made),
+        peeked=Peek(model=model, stream=False),
+        options=options,
+        runtime=made,
     )
+    selected = select(context)
+    return ordered(selected.candidates, selected.order, latency, rng or random.Random(0))
 
 
 def names(found: tuple[Candidate, ...]) -> list[tuple[str, str | None]]:

@@ -12,7 +12,8 @@ from msgspec import Struct, structs
 
 from gateway.config.model import Alias, Order
 from gateway.config.model import Candidate as Settings
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, ExchangeError
+from gateway.providers.route import Route
 from gateway.providers.table import Provider
 
 OF_THE_REQUEST = "of the request"
@@ -27,13 +28,17 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
     Attributes:
         providers: The provider, once for each of its keys.
-        model: As the provider knows it; None where that is what the request says.
+        model: As the provider knows it; None if the request names it so.
+        route: The route of one request to it, once that is decided.
+        refusal: The reason why the request cannot be sent to it.
 
     """
 
     providers: tuple[Provider, ...]
     model: str | None = None
     weight: float = 1.0
+    route: Route | None = None
+    refusal: ExchangeError | None = None
 
     @property
     def provider(self) -> Provider:
@@ -48,8 +53,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
         return name, self.model or asked
 
 
-class Listed(Struct, frozen=True, kw_only=True):
-    """What an alias comes to."""
+class CandidateList(Struct, frozen=True, kw_only=True):
+    """Candidates, and the order in which they are tried."""
 
     candidates: tuple[Candidate, ...]
     order: Order = "listed"
@@ -87,12 +92,12 @@ def by_name(model: str, providers: Mapping[str, Provider]) -> tuple[Provider, st
 
 def resolve(
     aliases: Mapping[str, Alias], keys: Mapping[str, str], providers: Mapping[str, Provider]
-) -> dict[str, Listed]:
+) -> dict[str, CandidateList]:
     """Return what each alias comes to. Raises ConfigError, naming the path, for one that comes to nothing."""
     found: dict[str, tuple[Candidate, ...]] = {}
     for name in aliases:
         _resolve(name, (), aliases, keys, providers, found)
-    return {name: Listed(candidates=found[name], order=alias.order) for name, alias in aliases.items()}
+    return {name: CandidateList(candidates=found[name], order=alias.order) for name, alias in aliases.items()}
 
 
 def _resolve(

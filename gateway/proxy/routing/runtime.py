@@ -11,7 +11,7 @@ from gateway.config.model import Config
 from gateway.errors import ConfigError
 from gateway.providers import table
 from gateway.providers.table import Provider
-from gateway.proxy.routing.aliases import Listed, resolve
+from gateway.proxy.routing.aliases import CandidateList, resolve
 from gateway.tracing.capture import CapturePolicy, policy_of
 
 
@@ -21,7 +21,7 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
     config: Config
     capture_policy: CapturePolicy = CapturePolicy()
     providers: Mapping[str, Provider]
-    aliases: Mapping[str, Listed]
+    aliases: Mapping[str, CandidateList]
     keys: Mapping[str, str]
 
     def __repr__(self) -> str:

@@ -1,72 +1,65 @@
-"""Whom a request may be sent to: whom its options name, an alias, or where its model or path leads to. Pure."""
-
-import random
-from collections.abc import Callable
+"""The candidates of a request: of its options, of an alias, or the provider of its model or path. Pure."""
 
 from msgspec import structs
 
-from gateway.dialects.wire.edit import Peek
+from gateway.config.model import Order
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Origin
 from gateway.providers.table import Provider
 from gateway.proxy.routing.aliases import (
     OF_THE_REQUEST,
     Candidate,
+    CandidateList,
     by_name,
     keyed,
-    ordered,
     prefixed,
     unknown,
     with_key,
 )
+from gateway.proxy.routing.context import RequestContext
 from gateway.proxy.routing.request_options import NONE, Named, Options
-from gateway.proxy.routing.routes import ParsedPath, asked_model, found, names_a_model
+from gateway.proxy.routing.routes import ParsedPath, found, names_a_model
 from gateway.proxy.routing.runtime import RuntimeConfig
 
-Latency = Callable[[Candidate], float | None]
+
+def select(context: RequestContext) -> CandidateList:
+    """Return the candidates of a request and their order. Raises ExchangeError if there are none."""
+    if context.options is NONE:
+        return _by_model(context.named_model, context)
+    _check(context.options, context.path, context.runtime)
+    return _by_options(context)
 
 
-def candidates(
-    where: ParsedPath, seen: Peek, options: Options, setup: RuntimeConfig, latency: Latency, rng: random.Random
-) -> tuple[Candidate, ...]:
-    """Return whom to ask, in the order in which to ask them. Raises ExchangeError where nobody can be.
-
-    `latency`: seconds to a candidate's first byte, as observed.
-    """
-    if options is NONE:
-        return _plainly(asked_model(where, seen), where, setup, latency, rng)
-    _check(options, where, setup)
-    return _asked_for(where, seen, options, setup, latency, rng)
-
-
-def _plainly(
-    model: str | None, where: ParsedPath, setup: RuntimeConfig, latency: Latency, rng: random.Random
-) -> tuple[Candidate, ...]:
-    """Return whom a model and a path lead to."""
-    if where.provider is not None:
-        return (Candidate(providers=keyed(where.provider)),)
-    if model is not None and _is_alias(model, where, setup):
-        alias = setup.aliases[model]
-        return ordered(alias.candidates, alias.order, latency, rng)
-    provider, rename = found(model, where, setup.providers)
-    return (Candidate(providers=keyed(provider), model=rename),)
+def _by_model(model: str | None, context: RequestContext) -> CandidateList:
+    """Return the candidates that a model and a path lead to."""
+    # 1. A provider's mount: that provider.
+    # 2. An alias, on a bare path whose body names a model: its candidates.
+    # 3. A model with a provider's prefix, or one that a provider claims: that provider.
+    # 4. Else the path's default provider.
+    path, runtime = context.path, context.runtime
+    if path.provider is not None:
+        return CandidateList(candidates=(Candidate(providers=keyed(path.provider)),))
+    if model is not None and _is_alias(model, path, runtime):
+        return runtime.aliases[model]
+    provider, rename = found(model, path, runtime.providers)
+    return CandidateList(candidates=(Candidate(providers=keyed(provider), model=rename),))
 
 
-def _is_alias(model: str | None, where: ParsedPath, setup: RuntimeConfig) -> bool:
-    return model in setup.aliases and where.provider is None and names_a_model(where)
+def _is_alias(model: str | None, path: ParsedPath, runtime: RuntimeConfig) -> bool:
+    return model in runtime.aliases and path.provider is None and names_a_model(path)
 
 
-def _check(options: Options, where: ParsedPath, setup: RuntimeConfig) -> None:
+def _check(options: Options, path: ParsedPath, runtime: RuntimeConfig) -> None:
     """Raise ExchangeError for options that are not allowed, or do not fit the path."""
-    allowed = setup.config.requests
+    allowed = runtime.config.requests
     if options.override_url is not None and not allowed.override_url:
         raise _refused("override_url", "say where they are sent", "$.requests.override_url")
     if (options.api_key or any(each.api_key for each in options.models)) and not allowed.api_keys:
         raise _refused("api_key", "bring a key as an option", "$.requests.api_keys")
-    if where.provider is not None and (options.provider or options.models):
+    if path.provider is not None and (options.provider or options.models):
         raise ExchangeError(
             Kind.BAD_INPUT,
-            f"The path names the provider {where.provider.name!r} already; leave out the option "
+            f"The path names the provider {path.provider.name!r} already; leave out the option "
             f"{'models' if options.models else 'provider'!r}, or send the request to /v1/...",
             code="bad_option",
         )
@@ -80,41 +73,42 @@ def _refused(option: str, what: str, setting: str) -> ExchangeError:
     )
 
 
-def _asked_for(
-    where: ParsedPath, seen: Peek, options: Options, setup: RuntimeConfig, latency: Latency, rng: random.Random
-) -> tuple[Candidate, ...]:
-    """Return whom the options ask for: `models`, else an alias, else the named provider, else whose the model is."""
-    asked = options.model or asked_model(where, seen)
+def _by_options(context: RequestContext) -> CandidateList:
+    """Return the candidates that options ask for: `models`, else an alias, else a named provider, else the model's."""
+    options, runtime, model = context.options, context.runtime, context.model
+    order: Order = "listed"
     if options.models:
-        made = tuple(_named(each, options, setup) for each in options.models)
-        chosen = ordered(made, "random" if options.random_choice else "listed", latency, rng)
-    elif options.provider is not None and not _is_alias(asked, where, setup):
-        provider = _known(options.provider, setup)
-        # As the provider's own prefix would be taken off where the model alone leads to it.
-        by_prefix = prefixed(asked, {provider.name: provider}) if asked else None
+        order = "random" if options.random_choice else "listed"
+        candidates = tuple(_named(each, options, runtime) for each in options.models)
+    elif options.provider is not None and not _is_alias(model, context.path, runtime):
+        provider = _known(options.provider, runtime)
+        # As the provider's own prefix would be removed if the model alone led to it.
+        by_prefix = prefixed(model, {provider.name: provider}) if model else None
         rename = by_prefix[1] if by_prefix is not None and by_prefix[1] else options.model
-        chosen = (Candidate(providers=keyed(provider), model=rename),)
-    elif options.model is None:
-        chosen = _plainly(asked, where, setup, latency, rng)
+        candidates = (Candidate(providers=keyed(provider), model=rename),)
     else:
-        chosen = tuple(
-            each if each.model is not None else structs.replace(each, model=options.model)
-            for each in _plainly(options.model, where, setup, latency, rng)
-        )
+        selected = _by_model(model, context)
+        order, candidates = selected.order, selected.candidates
+        if options.model is not None:
+            candidates = tuple(
+                each if each.model is not None else structs.replace(each, model=options.model) for each in candidates
+            )
     if options.api_key is not None:
-        chosen = tuple(_shown(each, options.api_key) for each in chosen)
-    return chosen if options.override_url is None else tuple(_moved(each, options) for each in chosen)
+        candidates = tuple(_shown(each, options.api_key) for each in candidates)
+    if options.override_url is not None:
+        candidates = tuple(_moved(each, options) for each in candidates)
+    return CandidateList(candidates=candidates, order=order)
 
 
-def _named(said: Named, options: Options, setup: RuntimeConfig) -> Candidate:
+def _named(said: Named, options: Options, runtime: RuntimeConfig) -> Candidate:
     """Return one of the models that a request lists."""
     if not said.model:
         raise ExchangeError(Kind.BAD_INPUT, "The option 'models' has an entry with an empty model.", code="bad_option")
     name = options.provider if said.provider is None else said.provider
     if name is not None:
-        provider, model = _known(name, setup), said.model
+        provider, model = _known(name, runtime), said.model
     else:
-        found_by = by_name(said.model, setup.providers)
+        found_by = by_name(said.model, runtime.providers)
         if found_by is None or not found_by[1]:
             raise ExchangeError(
                 Kind.BAD_INPUT,
@@ -126,20 +120,20 @@ def _named(said: Named, options: Options, setup: RuntimeConfig) -> Candidate:
         return Candidate(providers=(with_key(provider, OF_THE_REQUEST, said.api_key),), model=model)
     if said.api_key_name is None:
         return Candidate(providers=keyed(provider), model=model)
-    if said.api_key_name not in setup.keys:
+    if said.api_key_name not in runtime.keys:
         raise ExchangeError(
             Kind.BAD_INPUT,
-            f"In the option 'models': {unknown('key', said.api_key_name, setup.keys)} (setting: $.api_keys).",
+            f"In the option 'models': {unknown('key', said.api_key_name, runtime.keys)} (setting: $.api_keys).",
             code="unknown_key",
         )
-    return Candidate(providers=(with_key(provider, said.api_key_name, setup.keys[said.api_key_name]),), model=model)
+    return Candidate(providers=(with_key(provider, said.api_key_name, runtime.keys[said.api_key_name]),), model=model)
 
 
-def _known(name: str, setup: RuntimeConfig) -> Provider:
-    provider = setup.providers.get(name)
+def _known(name: str, runtime: RuntimeConfig) -> Provider:
+    provider = runtime.providers.get(name)
     if provider is None:
         raise ExchangeError(
-            Kind.BAD_INPUT, f"{unknown('provider', name, setup.providers).capitalize()}.", code="unknown_provider"
+            Kind.BAD_INPUT, f"{unknown('provider', name, runtime.providers).capitalize()}.", code="unknown_provider"
         )
     return provider
 

@@ -29,7 +29,7 @@ Made = TypeVar("Made")
 
 def let_in(headers: Headers, token: Token | None, origins: Collection[str]) -> None:
     """Raise ExchangeError for who has no token where one is needed, and for somebody else's page."""
-    if not authorize(headers, None, token).proven:
+    if not authorize(headers, None, token).token_valid:
         refuse_foreign_page(headers, origins)
 
 
