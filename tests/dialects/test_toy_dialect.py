@@ -126,14 +126,10 @@ class ToyStream(StreamWriter):
     """Writes a stream."""
 
     content_type = MEDIA_TYPE
-    dropped: tuple[str, ...] = ()
 
     def __init__(self) -> None:
+        super().__init__()
         self._usage = b"=0,0\n"
-
-    def write(self, event: events.Event) -> bytes:
-        """Take the next event."""
-        return self._write(event)
 
     def _write(self, event: events.Event) -> bytes:
         match event:

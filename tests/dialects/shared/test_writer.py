@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 
 import pytest
-from gateway.dialects.gemini.writer import GEMINI_ARRAY_WRITER
+from gateway.dialects.gemini import GEMINI_ARRAY_WRITER
 from hypothesis import given
 from hypothesis import strategies as st
 
