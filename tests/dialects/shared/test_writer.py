@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable
 
 import pytest
-from gateway.dialects.gemini import GEMINI_ARRAY_WRITER
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
+from gateway.dialects.gemini import GEMINI_ARRAY_WRITER
 from gateway.dialects.registry import WRITERS
 from gateway.dialects.shared.writer import StreamWriter, Writer
 from gateway.dialects.wire.eventstream import EventStreamDecoder
