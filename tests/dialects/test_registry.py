@@ -3,14 +3,21 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.dialects.registry import (
+    BUILT_IN,
     DIALECTS,
     ENDPOINTS,
+    TABLES,
     WRITERS,
+    by_headers,
     by_shape,
     classify,
     in_path,
+    register,
+    token_count,
+    unregister,
 )
 from gateway.dialects.wire.edit import Peek
 
@@ -167,3 +174,71 @@ def test_another_model_in_bedrocks_path_is_that_model(name: str, stream: bool) -
         told = in_path("POST", write_path(f"/model/{before}/{tail}", name))
         assert told is not None
         assert (told.model, told.stream) == (name, stream)
+
+
+@pytest.mark.parametrize(
+    ("headers", "endpoint"),
+    [
+        ([], "openai-chat"),
+        ([(b"X-Api-Key", b"k")], "openai-chat"),
+        ([(b"Anthropic-Version", b"2023-06-01")], "anthropic-messages"),
+        ([(b"Accept", b"*/*"), (b"anthropic-version", b"")], "anthropic-messages"),
+        ([(b"anthropic-beta", b"x")], "openai-chat"),
+    ],
+)
+def test_a_client_is_known_by_the_header_that_its_api_requires(headers, endpoint: str) -> None:
+    """In any case; all others are the default endpoint's."""
+    assert by_headers(headers) is ENDPOINTS[endpoint]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "counts"),
+    [
+        ("POST", "/v1/messages/count_tokens", True),
+        ("POST", "/anthropic/v1/messages/count_tokens/", True),
+        ("GET", "/v1/messages/count_tokens", False),
+        ("POST", "/v1/messages", False),
+        ("POST", "/v1/count_tokens", False),
+    ],
+)
+def test_a_path_may_count_tokens(method: str, path: str, counts: bool) -> None:
+    """Anthropic's API has an operation for it, with a field of its own for the number."""
+    found = token_count(method, path)
+    assert (found is not None) is counts
+    if found is not None:
+        assert (found.dialect, found.write(7)) == ("anthropic-messages", b'{"input_tokens":7}')
+
+
+def test_every_endpoint_is_whole() -> None:
+    """Its dialect has a writer, its name is one, and what it counts or reads belongs to it."""
+    assert [each.name for each in BUILT_IN] == list(ENDPOINTS)
+    for each in BUILT_IN:
+        assert each.writer is WRITERS[each.dialect]
+        assert all(dialect.spoken == each.dialect for dialect in (*each.operations.values(), *each.path_operations))
+        assert (each.read_path is None) == (each.write_path is None)
+        assert each.ask_for_usage is None or each.usage_filter is not None
+        assert repr(each) == f"<Endpoint {each.name}>"
+
+
+def test_an_endpoint_is_registered_once_and_removed() -> None:
+    """All lookups know it then, and none of them does afterwards."""
+    reader = structs.replace(DIALECTS["openai-chat"], name="other")
+    other = structs.replace(
+        ENDPOINTS["openai-chat"],
+        name="other",
+        dialect="other",
+        writer=structs.replace(WRITERS["openai-chat"], name="other"),
+        operations={("other",): reader},
+        headers=((b"x-other", b"1"),),
+    )
+    with pytest.raises(ValueError, match="'openai-chat'"):
+        register(ENDPOINTS["openai-chat"])
+    register(other)
+    try:
+        assert classify("POST", "/v1/other") is reader
+        assert by_headers([(b"X-Other", b"1")]) is other
+        assert "other" in WRITERS
+    finally:
+        unregister("other")
+    assert (classify("POST", "/v1/other"), by_headers([(b"X-Other", b"1")])) == (None, TABLES.default)
+    assert {"other"}.isdisjoint([*DIALECTS, *WRITERS, *ENDPOINTS])
