@@ -64,7 +64,8 @@ def claims(method: str, path: str, headers: Headers) -> str | None:
 
 def speaks(headers: Headers) -> bool:
     """Whether a request has a header that only chronicle's clients send."""
-    return any(name[: len(HEADER_PREFIX)].lower() == HEADER_PREFIX for name, _ in headers)
+    # It is asked of every chat request: one search in all names is much faster than one for each name.
+    return b"\n" + HEADER_PREFIX in b"\n".join([b"", *[name for name, _ in headers]]).lower()
 
 
 def read(body: bytes | None, raw_target: str) -> Chat:
