@@ -1,7 +1,6 @@
-"""Chronicle's responses: OpenAI's, with `meta` in a whole body or on the first chunk of a stream.
+"""chronicle's responses: OpenAI's, with `meta` in a whole body or on the first chunk of a stream. Pure.
 
-No other byte of a body or a chunk is changed. A stream ends with `[DONE]` where it is whole, and with `event: error`
-where it is not.
+No other byte of a body or a chunk is changed. A whole stream ends with `[DONE]`, a broken one with `event: error`.
 """
 
 import re
@@ -21,10 +20,10 @@ from gateway.dialects.wire.json import error_of
 from gateway.dialects.wire.sse import Event, SseDecoder
 from gateway.errors import ExchangeError, Kind
 
-# What is longer is no chunk that could be the first one, nor an error, and need not be held until its end.
+# A longer event is neither the first chunk nor an error, and is not held until its end.
 _LONGEST = 128 * 1024
 _DONE = b"data: [DONE]\n\n"
-_TELLING = re.compile(rb"error|\[DONE\]")
+_SPECIAL = re.compile(rb"error|\[DONE\]")
 
 
 class Meta(Struct, frozen=True, kw_only=True):
@@ -51,7 +50,7 @@ def meta_of(facts: ResponseFacts) -> bytes:
 
 
 def with_meta(body: bytes, meta: bytes) -> bytes | None:
-    """Return a JSON object with `meta` in it, every other byte as it was; None for what is no object."""
+    """Return a JSON object with `meta` added, every other byte as it was; None if the body is no object."""
     try:
         fields = msgspec.json.decode(body, type=dict[str, Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -79,7 +78,7 @@ class _Error(Struct, gc=False):
 
 
 class MetaStream:
-    """Passes a stream of chat chunks through, event by event. `whole`: says at its end whether it is."""
+    """Passes a stream of chat chunks through, event by event. `whole` returns at the end whether the stream is."""
 
     def __init__(self, meta: bytes, whole: Callable[[], bool]) -> None:
         self._meta: bytes | None = meta
@@ -95,18 +94,18 @@ class MetaStream:
         """Take the next bytes; return the events that end in them."""
         plain = self._meta is None and not self._held and not self._passing
         # After a third line end in a row it takes the whole run to say which of them end an event.
-        if plain and data[-2:] == b"\n\n" and data[-3:-2] not in b"\r\n" and not _TELLING.search(data):
+        if plain and data[-2:] == b"\n\n" and data[-3:-2] not in b"\r\n" and not _SPECIAL.search(data):
             return data
         return self._pass(self._held + data, last=False)
 
     def flush(self) -> bytes:
-        """Return what is held at the stream's end, if it is whole; and `[DONE]`, if the stream is and has none."""
+        """Return the rest of the stream, if it is a whole event, and `[DONE]`, if a whole stream lacks it."""
         rest = self._pass(self._held, last=True)
         return rest if self._over or not self._whole() else rest + _DONE
 
     def broken(self, message: str) -> bytes:
-        """Return what tells that no more will come."""
-        # Chronicle's own client takes an event only when a byte has come after its blank line.
+        """Return the event that reports a stream that broke off."""
+        # chronicle's own client takes an event only when a byte has come after its blank line.
         return (b"\n\n" if self._passing else b"") + errors.event(message) + b"\n"
 
     def _pass(self, data: bytes, *, last: bool) -> bytes:
@@ -143,23 +142,23 @@ class MetaStream:
         return raw
 
     def _error(self, event: Event) -> bytes | None:
-        """Return an error of the provider's as chronicle says it; None for what is none, or comes with content."""
+        """Return a provider's error in chronicle's form; None for any other event, and for an error beside content."""
         if event.name != "error" and b'"error"' not in event.data:
             return None
         try:
-            said = msgspec.json.decode(event.data, type=_Error)
+            read = msgspec.json.decode(event.data, type=_Error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            said = _Error(message=event.data.decode("utf-8", "replace"))
-        if not said.error and event.name != "error":
+            read = _Error(message=event.data.decode("utf-8", "replace"))
+        if not read.error and event.name != "error":
             return None
         self._over = True
-        if said.choices:
+        if read.choices:
             return None
-        _, message = error_of(said.error or {"message": said.message})
-        return errors.event(message or "the provider told of an error", said.error)
+        _, message = error_of(read.error or {"message": read.message})
+        return errors.event(message or "the provider sent an error", read.error)
 
     def _last(self, rest: bytes) -> bytes:
-        """Return an event that lacks only its blank line; nothing of one that was cut off."""
+        """Return a last event that lacks only its blank line; nothing of one that was cut off."""
         for event in SseDecoder().feed(rest + b"\n\n"):
             if event.data == b"[DONE]" or with_meta(event.data, b"{}") is not None:
                 changed = self._changed(rest + b"\n\n")
@@ -173,7 +172,7 @@ def _written(name: str | None, data: bytes) -> bytes:
 
 
 class _Whole:
-    """Holds a whole body back until it is all there, and adds `meta`."""
+    """Holds a body back until it is whole, and adds `meta`."""
 
     def __init__(self, meta: bytes) -> None:
         self._meta = meta
@@ -189,12 +188,12 @@ class _Whole:
             raise ExchangeError(Kind.PARSING, "The provider's response is no JSON object.")
         return changed
 
-    def broken(self, message: str) -> bytes:  # noqa: ARG002  nothing was said so far
+    def broken(self, message: str) -> bytes:  # noqa: ARG002  nothing has been sent
         return b""
 
 
 class _Decoded:
-    """A body out of the coding that it came in, though none was asked for."""
+    """Decodes a body in a content coding that was not asked for."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder

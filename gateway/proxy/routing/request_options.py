@@ -23,7 +23,7 @@ _MILLISECONDS = "a number of milliseconds above 0"
 
 
 class Named(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of the models that a request lists."""
+    """One entry of the option `models`."""
 
     model: str
     provider: str | None = None
@@ -36,17 +36,17 @@ class Named(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What one request says for itself.
+    """The options of one request.
 
     Attributes:
-        model: Instead of the body's.
-        provider: Whom to ask, by name.
-        models: Whom to ask, one after the other; goes before model and provider, and has no aliases in it.
-        random_choice: Whether that list is begun at a random place.
-        override_url: Where to send it, instead of to the provider's own URL.
-        api_key: Shown to the provider, instead of any other.
-        timeout: In milliseconds, for one attempt.
-        retry: What is other than in the configuration, by the names of `[retry]`.
+        model: The model, instead of the body's.
+        provider: The name of the provider.
+        models: Candidates in order, without aliases; they replace `model` and `provider`.
+        random_choice: Whether the first of `models` is drawn at random.
+        override_url: The URL of the request, instead of the provider's own.
+        api_key: The key for the provider, instead of any other.
+        timeout: Milliseconds for one attempt.
+        retry: Settings of `[retry]` that differ from the configuration.
 
     """
 
@@ -65,13 +65,13 @@ class Options(Struct, frozen=True, kw_only=True):
         return f"<Options model={self.model!r} provider={self.provider!r}>"
 
     def policy(self, configured: RetryPolicy) -> RetryPolicy:
-        """Return how to retry. Raises ExchangeError for what is no option of that."""
+        """Return the retry policy. Raises ExchangeError for a setting that `[retry]` does not have."""
         return _policy("retry", self.retry, configured) if self.retry else configured
 
 
 NONE = Options()
 
-# By the name that follows the prefix.
+# Fields of `Options`, by the header's name after the prefix.
 _STRINGS = {
     "model": "model",
     "provider": "provider",
@@ -82,7 +82,7 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def said_in(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, tuple[str, str]]:
-    """Return the options among headers: by what follows the prefix, the header's name and its value.
+    """Return the options among headers: by the name after the prefix, the header's name and its value.
 
     Of a name under both prefixes `x-gateway-` wins. An empty value sets nothing.
     """
@@ -101,7 +101,7 @@ def said_in(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, tuple[str, 
 
 
 def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
-    """Return what headers say (`said_in`). Raises ExchangeError that names the header, and what is expected."""
+    """Return the options of headers (`said_in`). Raises ExchangeError that names the header and the expected value."""
     if not said:
         return NONE
     options: dict[str, Any] = {_STRINGS[name]: value for name, (_, value) in said.items() if name in _STRINGS}
@@ -125,7 +125,7 @@ def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
 
 
 def capture_of(header: str, value: str) -> None:
-    """Check what a request asks to be kept of it. Raises ExchangeError that names the header."""
+    """Check the capture mode that a request asks for. Raises ExchangeError that names the header."""
     try:
         parse_capture(value)
     except ValueError as error:
@@ -148,14 +148,14 @@ def from_fields(fields: Mapping[str, bytes]) -> Options:
 
 
 def merged(first: Options, second: Options) -> Options:
-    """Return what `first` says, and what `second` says where that says nothing."""
+    """Return the options of `first`, and those of `second` that `first` does not set."""
     if second is NONE:
         return first
-    metadata = Metadata(**{**_told(second.metadata), **_told(first.metadata)})
-    return Options(**{**_told(second), **_told(first), "metadata": metadata})
+    metadata = Metadata(**{**_set(second.metadata), **_set(first.metadata)})
+    return Options(**{**_set(second), **_set(first), "metadata": metadata})
 
 
-def _told(value: Options | Metadata) -> dict[str, Any]:
+def _set(value: Options | Metadata) -> dict[str, Any]:
     defaults = NONE if isinstance(value, Options) else NONE.metadata
     return {name: each for name, each in structs.asdict(value).items() if each != getattr(defaults, name)}
 
