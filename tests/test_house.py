@@ -94,7 +94,6 @@ dialects/gemini/read_messages.py
 dialects/gemini/read_request.py
 dialects/gemini/stream_choice.py
 dialects/gemini/write_parts.py
-dialects/gemini/writer.py
 dialects/ollama/parts.py
 dialects/ollama/write_response.py
 dialects/openai_chat/read_conversation.py
@@ -119,7 +118,6 @@ providers/entry.py
 providers/http/connection.py
 providers/http/response.py
 providers/route.py
-proxy/chronicle/errors.py
 proxy/error_response.py
 proxy/routing/runtime.py
 semconv.py
@@ -171,7 +169,6 @@ client/ids.py
 client/otel.py
 client/raised.py
 client/scope.py
-dialects/gemini/writer.py
 dialects/openai_chat/schema.py
 dialects/shared/claude.py
 dialects/shared/media.py
@@ -183,8 +180,6 @@ dialects/shared/unsupported.py
 dialects/shared/usage.py
 dialects/shared/writer.py
 providers/catalog.py
-proxy/count_tokens.py
-proxy/error_bodies.py
 proxy/routing/runtime.py
 server/admin/query_pool.py
 server/admin/sockets.py
@@ -221,7 +216,6 @@ gateway/dialects/anthropic/write_request.py
 gateway/errors.py
 gateway/ids.py
 gateway/providers/quirks.py
-gateway/proxy/chronicle/errors.py
 gateway/proxy/routing/request_options.py
 gateway/proxy/routing/retry.py
 gateway/server/ingest/events_endpoint.py

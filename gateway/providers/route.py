@@ -36,6 +36,10 @@ class Route(Struct, frozen=True, kw_only=True):
     by_path: bool = False
     addressed: bool = True
 
+    def __repr__(self) -> str:
+        """Leave out the query, which may have a key."""
+        return f"<Route {self.provider.name} {self.target.partition('?')[0]} {self.operation}>"
+
     @property
     def upstream_reader(self) -> Dialect | None:
         """The reader of the provider's response."""

@@ -1,6 +1,7 @@
 """Routes: which dialects are spoken on both sides of the gateway, and the operation's name."""
 
 import pytest
+from msgspec import structs
 
 from gateway.config.model import Config
 from gateway.dialects.registry import DIALECTS, ENDPOINTS
@@ -50,3 +51,9 @@ def test_a_translated_request_has_two() -> None:
     assert (translated.client_dialect, translated.upstream_dialect) == ("openai-chat", "gemini")
     assert translated.upstream_reader is DIALECTS["gemini"]
     assert translated.operation == "generate_content"
+
+
+def test_a_repr_shows_no_key() -> None:
+    """The query of a target may have one."""
+    shown = repr(structs.replace(route("gemini"), target="/v1beta/models/g:generateContent?key=secret"))
+    assert shown == "<Route openai /v1beta/models/g:generateContent generate_content>"

@@ -1,4 +1,4 @@
-"""Lists of models: read from a provider of any dialect, written in the form of OpenAI's. Pure."""
+"""Lists of models: read from a provider of any dialect, written in the form of OpenAI's or Anthropic's. Pure."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -47,3 +47,21 @@ def write_models(listed: Iterable[Listed], now: float) -> bytes:
 def _model(listed: Listed, now: float) -> dict[str, Any]:
     made = {"id": listed.name, "object": "model", "created": int(now), "owned_by": listed.provider}
     return made | (listed.said | {"id": listed.name} if "object" in listed.said else {})
+
+
+def write_model_page(listed: Iterable[Listed], now: float) -> bytes:  # noqa: ARG001  the list has no time of its own
+    """Write a list in the form of Anthropic's, as the only page."""
+    data = [_page_entry(each) for each in listed]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+    return msgspec.json.encode({"data": data, "has_more": False, **ends})
+
+
+def _page_entry(listed: Listed) -> dict[str, Any]:
+    made = {
+        "type": "model",
+        "id": listed.name,
+        "display_name": listed.name,
+        "created_at": "1970-01-01T00:00:00Z",  # other APIs' lists have no such field
+        "lifecycle": "active",
+    }
+    return made | (listed.said | {"id": listed.name} if listed.said.get("type") == "model" else {})

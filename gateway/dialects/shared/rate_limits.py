@@ -39,7 +39,11 @@ def resets(headers: Mapping[str, str], limits: Iterable[RateLimit], now: float) 
 
 
 def go_duration(text: str) -> float | None:
-    """Return the seconds of a Go duration such as `6m0s`, `1.5s` or `120ms`; None for anything else."""
+    """Return the seconds of a Go duration; None for anything else.
+
+    >>> go_duration("6m0s"), go_duration("120ms"), go_duration("6")
+    (360.0, 0.12, None)
+    """
     position, seconds = 0, 0.0
     for term in _TERM.finditer(text):
         if term.start() != position:
@@ -50,7 +54,11 @@ def go_duration(text: str) -> float | None:
 
 
 def until_rfc3339(text: str, now: float) -> float | None:
-    """Return the seconds until a date with a zone (RFC 3339), 0 if it has passed; None for anything else."""
+    """Return the seconds until a date with a zone (RFC 3339), 0 if it has passed; None for anything else.
+
+    >>> until_rfc3339("1970-01-01T00:00:09Z", 7.0)
+    2.0
+    """
     try:
         date = datetime.fromisoformat(text)
         return max(0.0, date.timestamp() - now) if date.tzinfo is not None else None

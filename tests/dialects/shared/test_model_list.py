@@ -9,16 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Model
 
-from gateway.dialects import anthropic
-from gateway.dialects.shared.model_list import Listed, read_models, write_models
-
-
-def write_anthropics(listed: list[Listed], now: float) -> bytes:
-    """Write a list in the form of Anthropic's."""
-    write = anthropic.ENDPOINT.write_models
-    assert write is not None
-    return write(listed, now)
-
+from gateway.dialects.shared.model_list import Listed, read_models, write_model_page, write_models
 
 OPENAIS = {"object": "list", "data": [{"id": "gpt-5", "object": "model", "created": 1, "owned_by": "system"}]}
 ANTHROPICS = {"data": [{"type": "model", "id": "claude-x", "display_name": "X"}], "has_more": False}
@@ -74,10 +65,10 @@ def test_a_list_is_what_openais_sdk_reads() -> None:
 
 def test_a_list_is_what_anthropics_sdk_reads() -> None:
     """Every entry has what its type wants, and the page says that it is the only one."""
-    whole = json.loads(write_anthropics([Listed("a", "x"), Listed("b", "y")], 7.5))
+    whole = json.loads(write_model_page([Listed("a", "x"), Listed("b", "y")], 7.5))
     assert [ModelInfo.model_validate(each).id for each in whole.pop("data")] == ["a", "b"]
     assert whole == {"has_more": False, "first_id": "a", "last_id": "b"}
-    assert json.loads(write_anthropics([], 0))["first_id"] is None
+    assert json.loads(write_model_page([], 0))["first_id"] is None
 
 
 def test_what_a_provider_says_of_a_model_stays() -> None:
@@ -85,10 +76,10 @@ def test_what_a_provider_says_of_a_model_stays() -> None:
     told = {"id": "m", "object": "model", "created": 1, "owned_by": "o", "context_length": 8192}
     (kept,) = json.loads(write_models([Listed("x/m", "x", told)], 7))["data"]
     assert kept == told | {"id": "x/m"}
-    (made,) = json.loads(write_anthropics([Listed("x/m", "x", told)], 7))["data"]
+    (made,) = json.loads(write_model_page([Listed("x/m", "x", told)], 7))["data"]
     assert (made["id"], made["display_name"], "context_length" in made) == ("x/m", "x/m", False)
     told = {"type": "model", "id": "m", "display_name": "M", "created_at": "2026-01-01T00:00:00Z", "max_tokens": 5}
-    (kept,) = json.loads(write_anthropics([Listed("m", "x", told)], 7))["data"]
+    (kept,) = json.loads(write_model_page([Listed("m", "x", told)], 7))["data"]
     assert kept == told | {"lifecycle": "active"}
     (made,) = json.loads(write_models([Listed("m", "x", told)], 7))["data"]
     assert made == {"id": "m", "object": "model", "created": 7, "owned_by": "x"}
