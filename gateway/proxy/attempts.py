@@ -122,12 +122,12 @@ class Attempts:
             if len(self._schedule.candidates) == 1:
                 raise
             # The request is known of this attempt too, though nothing is sent.
-            exchange.routed(route, self._recorded, provider_secrets(step.provider))
+            exchange.set_route(route, self._recorded, provider_secrets(step.provider))
             self._schedule.left(step)
             with exchange.attempt(step.reason, step.wait) as attempt:
                 return _missed(step, None, attempt, Failed(kind=error.kind, error=error))
         read = None if plan.translation is None else plan.translation.asked
-        exchange.routed(plan.route, self._recorded, provider_secrets(step.provider), asked=read)
+        exchange.set_route(plan.route, self._recorded, provider_secrets(step.provider), asked=read)
         with ExitStack() as span:
             attempt = span.enter_context(exchange.attempt(step.reason, step.wait))
             if begun is not None:

@@ -1,4 +1,4 @@
-"""Who may send requests through us: who has our token, where one is needed, and no web page of somebody else's. Pure.
+"""Authorization of a request: by our token, if one is required, and of no web page of another site. Pure.
 
 Where no token is needed, a page in a browser on this machine could spend the keys that we add: by a form, or under a
 name of its own that leads here (DNS rebinding). Browsers say where such a request is from, in `Origin`.
@@ -18,7 +18,7 @@ from gateway.proxy.headers import Headers, payer, without_scheme
 from gateway.proxy.routing import urls
 from gateway.proxy.routing.routes import ParsedPath
 
-# Names under which no page of somebody else's can reach this machine: nobody can have them in the public DNS.
+# Names that are not in the public DNS, so that no page of another site can reach this machine under them.
 _PRIVATE = (".localhost", ".local", ".internal", ".home.arpa", ".home", ".lan", ".corp", ".test")
 
 
@@ -34,7 +34,7 @@ class Token(Struct, frozen=True):
 
 
 class Authorized(Struct, frozen=True):
-    """What a client sent, without our token. `token_valid`: it showed our token."""
+    """A client's headers and query without our token. `token_valid`: whether they had it."""
 
     headers: Headers
     query: str
@@ -42,7 +42,7 @@ class Authorized(Struct, frozen=True):
 
 
 def authorize(headers: Headers, where: ParsedPath | None, token: Token | None) -> Authorized:
-    """Take our own token out of a request. Raises ExchangeError where it is needed and not there.
+    """Remove our token from a request. Raises ExchangeError if it is required and missing.
 
     It is given as `x-gateway-token`, or in the place of a key: then the client has brought no key of its own.
     """
@@ -80,7 +80,7 @@ def refuse_pages(method: str, headers: Headers, route: Route, allowed: Collectio
         return
     origin = _first(headers, b"origin")
     if origin is None:
-        # A page that reads what is under its own name says no origin: that name is all there is to see.
+        # A page that reads below its own name sends no origin: its name is only in Host.
         host = _first(headers, b"host") or ""
         if method not in {"GET", "HEAD"} or not _public(_name(host)) or _hosts(allowed) & {host, _name(host)}:
             return
@@ -96,9 +96,9 @@ def refuse_pages(method: str, headers: Headers, route: Route, allowed: Collectio
 
 
 def refuse_foreign_page(headers: Headers, allowed: Collection[str]) -> None:
-    """Raise ExchangeError for what another site's page sends, whoever would pay. `allowed` as for `refuse_pages`.
+    """Raise ExchangeError for a request of another site's page, whoever would pay. `allowed` as for `refuse_pages`.
 
-    For what a browser sends as POST: then it says the origin, under a name of the page's own as well.
+    For POST, with which browsers send the origin even to a name of the page's own.
     """
     origin = _first(headers, b"origin")
     if origin is not None and origin not in allowed and _elsewhere(origin):
@@ -125,7 +125,7 @@ def _name(host: str) -> str:
 
 
 def _public(name: str) -> bool:
-    """Whether somebody else may own a name: it is no address, no single word, and none of a private network."""
+    """Whether a name may be in the public DNS: no address, no single word, and none of a private network."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

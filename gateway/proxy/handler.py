@@ -151,14 +151,14 @@ class Proxy:
         body = await _read(request, runtime.config, exchange)
         decoded, headers, endpoint = _decoded(request, body, path), authorized.headers, path.endpoint
         if endpoint.exchange_id is not None:
-            exchange.called(endpoint.exchange_id(time(), self._rng))
+            exchange.set_chat_id(endpoint.exchange_id(time(), self._rng))
         if endpoint.read_options is not None:
             in_body, in_headers = endpoint.read_options(decoded, request.raw_path), options
             options, body = with_body(in_body, in_headers)
             decoded = body
             headers = tuple(each for each in headers if each[0].lower() not in in_body.private_headers)
             if options.metadata != in_headers.metadata:
-                exchange.told(options.metadata)
+                exchange.add_metadata(options.metadata)
         return RequestContext(
             method=request.method,
             path=path,

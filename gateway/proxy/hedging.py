@@ -66,7 +66,7 @@ async def race(
             await _cancelled(racer, schedule, exchange, beaten=isinstance(result, Opened))
         exchange.waited = waited + perf_counter() - before  # both waited, at the same time
     if isinstance(result, Opened):
-        exchange.won(result.attempt, result.plan.route)
+        exchange.set_winner(result.attempt, result.plan.route)
         result.attempt.waited_so_far()
     return result
 

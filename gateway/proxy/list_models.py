@@ -1,4 +1,4 @@
-"""`GET /v1/models` where several providers can be reached: all their models, each under the names it can be asked by.
+"""`GET /v1/models` with several providers: the models of all, each under the names that lead to it.
 
 With one provider only the request is relayed to it like any other.
 """
@@ -31,7 +31,7 @@ from gateway.tracing.secrets import provider_secrets
 
 _SECONDS = 5.0
 _LARGEST = 8 * 1024 * 1024
-# What a client has of a list that it got before is another list than any provider's.
+# A client's cached list is the gateway's, so its validators mean nothing to a provider.
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 
 
@@ -49,7 +49,7 @@ def listed(providers: Mapping[str, Provider], usual: str) -> list[Provider]:
 
 
 def routes(asked: Iterable[Provider], where: ParsedPath) -> list[Route]:
-    """Return how each provider is asked for its models; it has none where it has no list."""
+    """Return the route to each provider's list of models; none for a provider without a list."""
     made = []
     for provider in asked:
         listing = ((path, ENDPOINTS[each].models_path) for each, path in provider.paths.items())
@@ -70,7 +70,7 @@ def routes(asked: Iterable[Provider], where: ParsedPath) -> list[Route]:
 def names(
     provider: Provider, listed: list[model_list.Model], where: ParsedPath, providers: Mapping[str, Provider]
 ) -> Iterator[model_list.Listed]:
-    """Give the names that lead to a provider's models: without and with its prefix, where that is not another's."""
+    """Yield the names that lead to a provider's models: without and with its prefix, unless they are another's."""
     generating = structs.replace(where, dialect=DIALECTS[where.endpoint.dialect])
     for model in listed:
         for name in (model.name, *(f"{prefix}{model.name}" for prefix in provider.prefixes[:1])):
@@ -80,7 +80,7 @@ def names(
 
 
 class Lister:
-    """Asks providers for their models, for one worker."""
+    """Requests the lists of one worker's providers."""
 
     def __init__(self, client: Client, signer: Signer) -> None:
         self._client = client
@@ -128,7 +128,7 @@ class Lister:
     async def _of(
         self, route: Route, headers: Headers, exchange: Exchange, longest: float
     ) -> list[model_list.Model] | None:
-        """Return a provider's models; None where it did not give them in time."""
+        """Return a provider's models; None if they did not come in time."""
         with exchange.attempt("listing", 0.0, route) as attempt:
             try:
                 return await self._list(route, headers, attempt, longest)
@@ -158,7 +158,7 @@ class Lister:
             attempt.apart = waits.waited
             if response is not None:
                 response.abort()
-        tee.feed(body or b"")  # for what an error says
+        tee.feed(body or b"")  # for the error's message
         outcome = attempt.conclude()
         return model_list.read_models(body) if outcome.kind == OK and body is not None else None
 

@@ -26,12 +26,12 @@ from gateway.tracing.secrets import ExchangeSecrets
 
 log = logging.getLogger("gateway.recording")
 
-# Errors look much the same in all dialects: what is only relayed has its errors read by this one.
+# Errors look much alike in all dialects: this one reads those of requests that are only relayed.
 _ERRORS = DIALECTS["openai-chat"]
 
 
 class Owner(Protocol):
-    """What an attempt needs of its exchange."""
+    """The part of an exchange that its attempts use."""
 
     capture_policy: CapturePolicy
     method: str
@@ -42,7 +42,7 @@ class Owner(Protocol):
 
     @property
     def asked(self) -> ChatRequest | None:
-        """What the request asks for."""
+        """The request, read."""
 
     @property
     def stopping(self) -> bool:
@@ -52,7 +52,7 @@ class Owner(Protocol):
         """Start the span of an attempt."""
 
     def request_attributes(self) -> dict[str, Any]:
-        """Return the attributes that say what was asked."""
+        """Return the attributes of the request."""
 
     def scrub(self, text: str) -> str:
         """Take the exchange's keys out of a text."""
@@ -88,7 +88,7 @@ class Attempt:
         self.usage_source: str | None = None
         self.recovered: ChatResponse | None = None
         self._dropped: list[str] = []
-        self.apart: float | None = None  # seconds that it waited itself, where several are made at once
+        self.apart: float | None = None  # seconds that it waited by itself, if several are made at once
         model = route.rename or route.model
         name = f"{route.operation} {model}" if model else route.operation
         attributes = seen.of_attempt(route, exchange.method, index, reason, backoff)
@@ -117,15 +117,15 @@ class Attempt:
 
     @property
     def tee(self) -> ResponseReader:
-        """Where the response's bytes are fed; there is one once the head has come."""
+        """The reader of the response's bytes; there is one once the head has come."""
         if self._tee is None:
             raise RuntimeError("no response head has come yet")
         return self._tee
 
     def head(self, status: int, *, content_type: str, coding: str) -> ResponseReader:
-        """Say that the response's head has come."""
+        """Note the response's head, and return the reader of its body."""
         self._head_at = perf_counter()
-        if self.apart is None:  # while several wait at once, nobody knows whose time it is
+        if self.apart is None:  # while several wait at once, the time is not one attempt's
             self._sending = self._head_at - self.started - (self._exchange.waited - self._waited_before)
         self.status = status
         if status == 429:
@@ -148,12 +148,12 @@ class Attempt:
 
     @property
     def first_byte(self) -> float | None:
-        """Seconds until the response's head had come; None where none has."""
+        """Seconds until the response's head came; None if none has."""
         return None if self._head_at is None else self._head_at - self.started
 
     @property
     def waited(self) -> float:
-        """Seconds that the exchange spent waiting; what is added was waited for this attempt."""
+        """Seconds that the exchange spent waiting; an increase counts for this attempt."""
         return self._exchange.waited
 
     @waited.setter
@@ -163,12 +163,12 @@ class Attempt:
         self._exchange.waited = seconds
 
     def waited_so_far(self) -> None:
-        """Say that all the time since it began was spent waiting for the provider, beside another attempt."""
+        """Count all the time since the attempt began as waiting for the provider, beside another attempt."""
         self.apart = None
         self._waited_before = self._exchange.waited - (perf_counter() - self.started)
 
     def dropped(self, names: Sequence[str]) -> None:
-        """Say what a translation could not tell."""
+        """Add the names of fields that a translation dropped."""
         self._dropped += [name for name in names if name not in self._dropped]
 
     def conclude(self) -> Outcome:

@@ -41,7 +41,7 @@ _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
 
 
 def _of_run(attributes: Mapping[str, Any]) -> SpanContext | None:
-    """Return the span of the run, or of its step, that an exchange belongs to; None where it says no run."""
+    """Return the span of the run, or of its step, that an exchange belongs to; None if it names no run."""
     run, step = attributes.get("gateway.run.id"), attributes.get("gateway.step.id")
     if run is None:
         return None
@@ -49,12 +49,12 @@ def _of_run(attributes: Mapping[str, Any]) -> SpanContext | None:
     return SpanContext(int(trace_id(run), 16), int(span, 16), is_remote=True, trace_flags=_SAMPLED)
 
 
-def _kept(
+def _restricted(
     capture_policy: CapturePolicy, said: Mapping[str, tuple[str, str]]
 ) -> tuple[CapturePolicy, CaptureMode | None]:
-    """Return what is kept of an exchange, and what it says itself of the collector.
+    """Return the capture policy of an exchange, and its own mode for OTLP if its header sets one.
 
-    What cannot be read asks for nothing to be kept, until it is refused.
+    With a header that cannot be read nothing is captured; the request is refused later.
     """
     if "capture" not in said:
         return capture_policy, None
@@ -91,7 +91,7 @@ class Exchange:
         self._stopping = stopping
         self.outcome: Outcome | None = None
         self._tracer = tracer
-        self.capture_policy, said_of_otlp = _kept(capture_policy, said)
+        self.capture_policy, said_of_otlp = _restricted(capture_policy, said)
         self.method = method
         self.started = perf_counter()
         self.started_ns = time_ns()
@@ -166,7 +166,7 @@ class Exchange:
 
     @property
     def asked(self) -> ChatRequest | None:
-        """What the request asks for, read once; None where its dialect is unknown or nothing is kept."""
+        """The request, read once; None if its dialect is unknown or nothing is captured."""
         if self._asked is None and self._body is not None and self._route is not None and self._route.dialect:
             body, self._body = self._body, None
             try:
@@ -175,13 +175,13 @@ class Exchange:
                 log.exception("a request could not be read")
         return self._asked
 
-    def called(self, chat_id: str) -> None:
+    def set_chat_id(self, chat_id: str) -> None:
         """Set the id by which the client's API knows the exchange."""
         self.chat_id = chat_id
         self.span.set_attribute("gateway.chat.id", chat_id)
 
-    def told(self, metadata: Metadata) -> None:
-        """Take what the body says that the exchange belongs to; its headers say nothing else."""
+    def add_metadata(self, metadata: Metadata) -> None:
+        """Add the metadata of the body to the span; a run in it becomes the span's parent."""
         attributes = seen.of_metadata(metadata)
         self._says_user = self._says_user or "user.id" in attributes
         self.span.set_attributes(attributes)
@@ -190,12 +190,12 @@ class Exchange:
             self._tracer.move(self.span, run)
             self.context = trace.set_span_in_context(self.span, Context())
 
-    def routed(
+    def set_route(
         self, route: Route, body: bytes | None, keys: tuple[str, ...], *, asked: ChatRequest | None = None
     ) -> None:
-        """Say where the exchange goes next, what its (decoded) body is, and which keys of ours no text may show.
+        """Set the route of the next attempt, the decoded body to record, and the keys of ours to redact.
 
-        `asked`: the body, where it has been read already.
+        `asked`: the body, if it has been read already.
         """
         first = self._route is None
         self._route = route
@@ -204,7 +204,7 @@ class Exchange:
             self._body, self._asked = body, asked
 
     def attempt(self, reason: str, backoff: float, route: Route | None = None) -> Attempt:
-        """Begin the next attempt. `backoff`: seconds waited before it. `route`: where it goes, if not as all others."""
+        """Begin the next attempt. `backoff`: seconds waited before it. `route`: if it is not the exchange's."""
         route = route or self._route
         if route is None:
             raise RuntimeError("an exchange is routed before it is attempted")
@@ -220,8 +220,8 @@ class Exchange:
         """How many attempts were made because another one had failed."""
         return self._retries
 
-    def won(self, attempt: Attempt, route: Route) -> None:
-        """Say which of the attempts made at once is the one that the client gets."""
+    def set_winner(self, attempt: Attempt, route: Route) -> None:
+        """Set which of the attempts made at once is relayed to the client."""
         self._last, self._route = attempt, route
 
     def start_attempt_span(self, name: str, attributes: dict[str, Any], started_ns: int) -> trace.Span:
@@ -230,14 +230,14 @@ class Exchange:
         return self._tracer.start_span(name, self.context, SpanKind.CLIENT, attributes, start_time=started_ns)
 
     def request_attributes(self) -> dict[str, Any]:
-        """Return the attributes that say what was asked; the same for each attempt."""
+        """Return the attributes of the request, which are the same for each attempt."""
         if self._request is None:
             asked = self.asked
             self._request = {} if asked is None else seen.of_request(asked, self.capture_policy)
         return self._request
 
     async def waiting(self, awaitable: Awaitable[T]) -> T:
-        """Await somebody else, and count the time as theirs."""
+        """Await the client or a provider, and count the time as waiting, not as overhead."""
         before = perf_counter()
         try:
             return await awaitable
@@ -245,7 +245,7 @@ class Exchange:
             self.waited += perf_counter() - before
 
     def scrub(self, text: str) -> str:
-        """Take this exchange's keys out of a text, such as an error that repeats what it was sent."""
+        """Redact this exchange's keys in a text, such as an error that repeats the request."""
         return self.secrets.scrub(text)
 
     def account(self, usage: Mapping[str, Any]) -> None:
@@ -265,7 +265,7 @@ class Exchange:
             "gateway.retries": self._retries,
             "gateway.rate_limited": self.rate_limited,
             "gateway.overhead_us": int(overhead * 1e6),
-            # Its phases: these two, and what each attempt says of its own.
+            # Its phases: these two, and those of each attempt.
             "gateway.overhead.accept_us": int(accepting * 1e6),
             "gateway.overhead.record_us": int(max(0.0, overhead - accepting - self.within) * 1e6),
         }

@@ -1,4 +1,4 @@
-"""What an exchange may be sent to: providers with a model and a key, and the aliases that name lists of them. Pure.
+"""Candidates: a provider with a model and a key, and the aliases that name lists of them. Pure.
 
 An alias's candidate says its provider, or is a model as a request would name it: another alias (whose candidates stand
 in its place, in their listed order), a name with a provider's prefix, or one that a provider claims as its own.
@@ -20,7 +20,7 @@ OF_THE_REQUEST = "of the request"
 """The name of a key that a request brought as an option."""
 
 Id = tuple[str, str | None]
-"""Who a candidate is, whatever key it is shown: its provider's name and its model."""
+"""A candidate whatever its key: its provider's name and its model."""
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -46,9 +46,9 @@ class Candidate(Struct, frozen=True, kw_only=True):
         return self.providers[0]
 
     def id(self, asked: str | None) -> Id:
-        """Say who this is. `asked`: the model that the request names."""
+        """Return the candidate's identity. `asked`: the model that the request names."""
         own = self.provider
-        # What a request has sent elsewhere says nothing of the provider.
+        # At a URL that a request named, the provider's own health is not observed.
         name = own.name if own.only_target is None else f"{own.name} at {own.url}{own.only_target}"
         return name, self.model or asked
 
@@ -61,7 +61,7 @@ class CandidateList(Struct, frozen=True, kw_only=True):
 
 
 def keyed(provider: Provider) -> tuple[Provider, ...]:
-    """Return a provider once for each of its keys; as it is where it has one or none."""
+    """Return a provider once for each of its keys; as it is if it has one or none."""
     if len(provider.keys) < 2:
         return (provider,)
     return tuple(
@@ -80,7 +80,7 @@ def prefixed(model: str, providers: Mapping[str, Provider]) -> tuple[Provider, s
 
 
 def claimed(model: str, providers: Mapping[str, Provider]) -> list[Provider]:
-    """Return who claims a model's name as one of their own."""
+    """Return the providers that claim a model's name as their own."""
     return [each for each in providers.values() if each.claims(model)]
 
 
@@ -93,7 +93,7 @@ def by_name(model: str, providers: Mapping[str, Provider]) -> tuple[Provider, st
 def resolve(
     aliases: Mapping[str, Alias], keys: Mapping[str, str], providers: Mapping[str, Provider]
 ) -> dict[str, CandidateList]:
-    """Return what each alias comes to. Raises ConfigError, naming the path, for one that comes to nothing."""
+    """Return the candidates of each alias. Raises ConfigError, naming the path, for an alias that has none."""
     found: dict[str, tuple[Candidate, ...]] = {}
     for name in aliases:
         _resolve(name, (), aliases, keys, providers, found)
@@ -164,7 +164,7 @@ def with_key(provider: Provider, name: str, key: str) -> Provider:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Say that nothing has this name, and what has one like it."""
+    """Return an error text for an unknown name, with the closest known one."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
@@ -177,7 +177,7 @@ def ordered(
     """Return candidates in the order in which they are tried.
 
     "random" begins the list at a random place; "weighted" draws one after the other by weight; "fastest" begins with
-    those that nobody has tried, so that they are, and goes on with the quickest. `latency`: seconds to first byte.
+    those that were never tried, and goes on with the quickest. `latency`: mean seconds to the first byte, if known.
     """
     listed = tuple(candidates)
     if len(listed) < 2 or order == "listed":

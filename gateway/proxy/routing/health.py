@@ -1,4 +1,4 @@
-"""What a worker has seen of its candidates and their keys: which fail, which rest, and how quick they are.
+"""The health of candidates and their keys as one worker observes it: failures, rests after rate limits, latency.
 
 A circuit per candidate: closed; open after failures in a row; then half open, where one exchange probes it, and its
 end closes or opens it again. An open one is only put behind the others: what has nowhere else to go is never refused.
@@ -17,19 +17,19 @@ from gateway.providers.table import Provider
 from gateway.proxy.routing.aliases import OF_THE_REQUEST, Candidate, Id
 
 FAILURES = frozenset({Kind.SERVER, Kind.SENDING, Kind.PARSING, Kind.CLOSED, Kind.TIMEOUT, Kind.GENERIC})
-"""What says something of the provider, not of the request or its key."""
+"""Errors of the provider, not of the request or its key."""
 OF_THE_KEY = frozenset({Kind.RATE_LIMIT, Kind.AUTH, Kind.CREDITS})
-"""What another key of the same provider may not meet."""
+"""Errors of a key, which another key of the same provider may not get."""
 
-# Seconds that a key rests where nobody says how long: after a rate limit, and where it was refused.
+# Seconds that a key rests if the provider names none: after a rate limit, and after a refusal.
 _LIMITED_SECONDS, _REFUSED_SECONDS = 1.0, 60.0
 _SAMPLES = 128
-# Models come from requests: what was used longest ago is forgotten.
+# Models come from requests, so their number is bounded; the one used longest ago is forgotten.
 _KNOWN_MAX = 4096
 
 
 class _Seen(Struct):
-    """What was seen of one candidate. `until`: when its open circuit may be probed; None: it is closed."""
+    """Observations of one candidate. `until`: when its open circuit may be probed; None: it is closed."""
 
     first_bytes: deque[float]
     failures: int = 0
@@ -39,7 +39,7 @@ class _Seen(Struct):
 
 
 class Health:
-    """One worker's own view, kept across reloads of the configuration."""
+    """One worker's observations, which outlive reloads of the configuration."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[Id, _Seen] = OrderedDict()
@@ -58,7 +58,7 @@ class Health:
         return now < seen.until or probing
 
     def begins(self, of: Id, circuit: Circuit, now: float) -> bool:
-        """Say that an attempt is made; return whether it probes a circuit that was open: one at a time does."""
+        """Note the start of an attempt; return whether it probes an open circuit, which one attempt at a time does."""
         seen = self._seen.get(of)
         if seen is None or seen.until is None or not circuit.failures or self.is_open(of, circuit, now):
             return False
@@ -66,7 +66,7 @@ class Health:
         return True
 
     def ended(self, of: Id, kind: Kind | None, circuit: Circuit, now: float) -> None:
-        """Say how an attempt ended: None where it was answered. What is no failure of the provider closes a circuit."""
+        """Note the end of an attempt. `kind`: None if it was answered. Whatever is no failure closes the circuit."""
         seen = self._of(of)
         seen.probed_at = None
         if kind not in FAILURES:
@@ -81,7 +81,7 @@ class Health:
             seen.until = now + seen.open_for
 
     def left(self, of: Id, began: float) -> None:
-        """Say that a probe came to no end that says anything: its client left, or another attempt won."""
+        """Note a probe without a result: its client left, or another attempt won."""
         seen = self._seen.get(of)
         if seen is not None and seen.probed_at == began:  # one that took too long has given way to another
             seen.probed_at = None
@@ -91,14 +91,14 @@ class Health:
         self._of(of).first_bytes.append(seconds)
 
     def latency(self, of: Id) -> float | None:
-        """Return the mean seconds to the latest first bytes: inf where none came, None where nobody was asked."""
+        """Return the mean seconds to the latest first bytes: inf if none came, None if no attempt was made."""
         seen = self._seen.get(of)
         if seen is None:
             return None
         return sum(seen.first_bytes) / len(seen.first_bytes) if seen.first_bytes else math.inf
 
     def late(self, of: Id, hedge: Hedge) -> float | None:
-        """Return after how many seconds a first byte is late; None where nobody hedges, or too little was seen."""
+        """Return after how many seconds a first byte is late; None without hedging or with too few samples."""
         seen = self._seen.get(of)
         if hedge.percentile is None or seen is None or len(seen.first_bytes) < hedge.min_samples:
             return None
@@ -106,7 +106,7 @@ class Health:
         return max(ranked[min(int(hedge.percentile * len(ranked)), len(ranked) - 1)], hedge.min_ms / 1000)
 
     def rest(self, provider: Provider, kind: Kind, retry_after: float | None, now: float) -> None:
-        """Let the key that a provider was shown rest, where it was one of ours, and the failure was about it."""
+        """Let a key of ours rest after a failure that is about it."""
         if provider.key is None or provider.key_name == OF_THE_REQUEST or kind not in OF_THE_KEY:
             return
         usual = _LIMITED_SECONDS if kind is Kind.RATE_LIMIT else _REFUSED_SECONDS
@@ -119,7 +119,7 @@ class Health:
         return self.rests_until(provider) > now
 
     def rests_until(self, provider: Provider) -> float:
-        """Return until when the key of a provider rests; a time gone by where it does not."""
+        """Return the time until which a provider's key rests; a past one if it does not rest."""
         return self._rests.get(_key(provider), -math.inf)
 
     def keys(self, candidate: Candidate, now: float) -> tuple[Provider, ...]:

@@ -1,4 +1,6 @@
-"""Whether to try again, where, and when: the seed's rules as pure functions. Times are seconds unless a name says ms.
+"""The retry policy as pure functions: whether to try again, on which candidate, and when. Times are seconds.
+
+The rules and defaults are those of chronicle, the Rust LLM proxy whose API the gateway supports.
 
 With several candidates any failure moves on to the next at once; when the list has come round to where it started, and
 with one candidate, only retryable kinds are tried again, after a backoff.
@@ -40,7 +42,7 @@ class Stop(Struct, frozen=True):
 
 
 class Again(Struct, frozen=True, kw_only=True):
-    """Try again after `wait` seconds. `reason` says what the attempt is made for.
+    """Try again after `wait` seconds. `reason`: of the attempt, as its span has it.
 
     `moves`: how many candidates further in the list that is; 0: the same one, with another key.
     """
@@ -60,7 +62,7 @@ def next_step(
     jitter: float,
     other_key: bool = False,
 ) -> Stop | Again:
-    """Say what follows a failed attempt.
+    """Return the next step after a failed attempt.
 
     `tries`: attempts made so far, at least 1. `position`: of the failed one, if the list of candidates were repeated
     without end. `rests`: for each candidate the seconds for which it said to be left alone, 0 for none; a server
@@ -111,7 +113,7 @@ _ABSURD = 366 * 86400.0
 
 
 def retry_after(headers: Mapping[str, str], now: float, *, resets: bool = True) -> float | None:
-    """Return the seconds a provider says to wait, from headers by lower-case name; None where it says nothing usable.
+    """Return the seconds a provider asks to wait, from headers by lower-case name; None if they have nothing usable.
 
     In order: `retry-after-ms`, `retry-after` (seconds or a date), then, with `resets`, the reset times of those rate
     limits that have nothing left, as the endpoints name their headers. The latest of these counts, since all must have

@@ -1,6 +1,6 @@
-"""What one configuration comes to: its providers, aliases and keys, ready to route by. Immutable.
+"""A configuration resolved for routing: its providers, aliases and keys. Immutable.
 
-An exchange keeps the one it began with, so that another can be put in place at any moment.
+An exchange uses the one it began with, so that another can be published at any moment.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,9 +32,9 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
 def build(
     config: Config, environ: Mapping[str, str], ours: Collection[str] = (), demo: str = "http://127.0.0.1:9"
 ) -> RuntimeConfig:
-    """Return what a configuration comes to. Raises ConfigError, naming the path of what cannot work.
+    """Resolve a configuration. Raises ConfigError, naming the path of what cannot work.
 
-    `ours`: this gateway's own URLs, which are nobody else's; `demo`: where its demo provider listens.
+    `ours`: this gateway's own URLs, which no provider may have; `demo`: the demo provider's URL.
     """
     providers = table.build(config, environ, ours)
     providers["demo"] = table.demo(demo)

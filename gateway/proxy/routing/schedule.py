@@ -18,7 +18,7 @@ from gateway.proxy.routing.retry import Ended, Stop, next_step
 
 
 class ScheduledAttempt(Struct, frozen=True, kw_only=True):
-    """The next attempt: whom to ask (`provider` has the key to show), after how many seconds, and why.
+    """The next attempt: its candidate (`provider` has the key to send), the seconds to wait before it, and its reason.
 
     `position`: of its candidate, if their list were repeated without end. `probe`: since when its candidate's circuit
     waits for what comes of it; None where it does not. `late`: after how many further seconds another attempt is to be
@@ -56,7 +56,7 @@ class AttemptSchedule:
         self._tries = 0
         self._hedged = False
         self._keys: dict[int, list[Provider]] = {}
-        self._until = [0.0] * len(self.candidates)  # when each said that it can be asked again
+        self._until = [0.0] * len(self.candidates)  # when each may be tried again
         self._underway: list[ScheduledAttempt] = []
 
     def __repr__(self) -> str:
@@ -67,7 +67,7 @@ class AttemptSchedule:
         return self._step(0.0, "first", now)
 
     def failed(self, step: ScheduledAttempt, ended: Ended, now: float, jitter: float) -> ScheduledAttempt | Stop:
-        """Say what follows a failed attempt. `jitter`: a random number from 0 to 1."""
+        """Return the next step after a failed attempt. `jitter`: a random number from 0 to 1."""
         self.note(step, ended.kind, now, ended.retry_after)
         then = next_step(
             ended,
@@ -84,7 +84,7 @@ class AttemptSchedule:
         return self._step(then.wait, then.reason, now)
 
     def hedge(self, step: ScheduledAttempt, now: float) -> ScheduledAttempt | None:
-        """Return the attempt to make beside one that is late: the next candidate's; None where no try is left."""
+        """Return the attempt to make beside a late one: the next candidate's; None if no try is left."""
         if self._hedged or self._tries >= self._policy.max_tries:
             return None
         self._hedged = True
@@ -93,7 +93,7 @@ class AttemptSchedule:
         return self._step(0.0, f"hedge after {round((step.late or 0.0) * 1000)} ms", now)
 
     def note(self, step: ScheduledAttempt, kind: Kind | None, now: float, retry_after: float | None = None) -> None:
-        """Note how an attempt ended, once. None: it was answered. `retry_after`: seconds it said to wait."""
+        """Note the end of an attempt, once. `kind`: None if it was answered. `retry_after`: in seconds."""
         if not self._settled(step):
             return
         self._health.ended(step.of, kind, self._config.circuit, now)
@@ -113,12 +113,12 @@ class AttemptSchedule:
         self._health.first_byte(step.of, seconds)
 
     def left(self, step: ScheduledAttempt) -> None:
-        """Note that an attempt came to no end that says anything of its candidate."""
+        """Note an attempt whose end reveals nothing of its candidate."""
         if self._settled(step) and step.probe is not None:
             self._health.left(step.of, step.probe)
 
     def over(self) -> None:
-        """Say that no more comes of what is still under way: the exchange is over."""
+        """End the schedule: of attempts still under way no result will come."""
         for step in self._underway:
             self.left(step)
 
@@ -129,7 +129,7 @@ class AttemptSchedule:
         return len(self._underway) < before
 
     def _move(self, moves: int, now: float) -> None:
-        """Go on in the list. What it has seen of those that were not asked yet may be other than at the beginning."""
+        """Move on in the list, whose untried rest is arranged anew by the health observed meanwhile."""
         self._position += moves
         head, rest = self.candidates[: self._position], self.candidates[self._position :]
         self.candidates = head + self._health.arranged(rest, self._asked, self._config.circuit, now)
