@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.errors import GatewayError
-from gateway.server.admin.sockets import socket_path
+from gateway.server.data_dir import socket_path
 
 _SECONDS = 60.0
 # A recorder that is started again is back in less.

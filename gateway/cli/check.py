@@ -16,7 +16,7 @@ from gateway.providers.auth import extras
 from gateway.providers.auth.aws import with_region
 from gateway.proxy.routing import runtime
 from gateway.server.live_config import report as effective
-from gateway.server.live_config.report import Known, Reach, Setting
+from gateway.server.live_config.report import AliasReport, ProviderReport, Setting
 
 _WIDEST = 48
 
@@ -26,8 +26,8 @@ class Report(Struct, frozen=True, kw_only=True):
 
     files: list[str] = []
     settings: list[Setting] = []
-    providers: list[Reach] = []
-    aliases: list[Known] = []
+    providers: list[ProviderReport] = []
+    aliases: list[AliasReport] = []
     warnings: list[str] = []
     error: str | None = None
 
@@ -60,7 +60,7 @@ def write(report: Report, cwd: Path, *, as_json: bool) -> None:
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
         return
 
-    def origin(each: Setting | Reach) -> str:
+    def origin(each: Setting | ProviderReport) -> str:
         """Say where it is from; files of the working directory by their name alone."""
         return str(each.origin).removeprefix(f"{cwd}/")
 

@@ -43,7 +43,7 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def list_(data: Path, config: Path | None, url: str | None, as_json: bool) -> None:
     """Show what was set of providers, aliases and keys, with where it is from and no secret."""
-    from gateway.server.live_config import as_json as overview
+    from gateway.server.live_config import report
     from gateway.server.live_config.overrides import TABLES
 
     found: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def list_(data: Path, config: Path | None, url: str | None, as_json: bool) -> No
         answer = _gateway(data, url).ask("GET", f"/-/config/{table}", table)
         if answer is None:
             source = _source(data, config)
-            answer = {table: overview.table(source.load(), table, str(source.kept))}
+            answer = {table: report.table(source.load(), table, str(source.overrides))}
         found |= answer
     _show(found, as_json)
 
@@ -67,13 +67,13 @@ def get(table: str, name: str, data: Path, config: Path | None, url: str | None,
     \b
     gateway config get providers openai
     """
-    from gateway.server.live_config import as_json as overview
+    from gateway.server.live_config import report
     from gateway.server.live_config.overrides import table_of
 
     answer = _gateway(data, url).ask("GET", _path(table, name), "settings")
     if answer is None:
         source = _source(data, config)
-        answer = overview.entry(source.load(), table_of(table), name, str(source.kept))
+        answer = report.table_entry(source.load(), table_of(table), name, str(source.overrides))
     _show({table: {name: answer}}, as_json)
 
 
@@ -103,7 +103,7 @@ def set_(
     gateway config set aliases smart order=fastest candidates='["openai/gpt-5.4-mini", "groq/llama-3.3-70b"]'
     pass show team-key | gateway config set api_keys team -
     """
-    from gateway.server.live_config.overrides import Change, table_of
+    from gateway.server.live_config.overrides import OverridesFile, table_of
 
     if sum((bool(values), as_json is not None, variable is not None)) != 1:
         raise click.UsageError("say the entry by values, by --json, or (a key) by --env")
@@ -116,8 +116,8 @@ def set_(
     else:
         entry = _entry(table, values)
 
-    def offline(change: Change) -> object:
-        return change.put(table_of(table), name, entry)
+    def offline(file: OverridesFile) -> object:
+        return file.put(table_of(table), name, entry)
 
     _change("PUT", table, name, entry, offline, data, config, url)
 
@@ -132,10 +132,10 @@ def delete(table: str, name: str, data: Path, config: Path | None, url: str | No
     \b
     gateway config delete providers local
     """
-    from gateway.server.live_config.overrides import Change, table_of
+    from gateway.server.live_config.overrides import OverridesFile, table_of
 
-    def offline(change: Change) -> object:
-        return change.delete(table_of(table), name)
+    def offline(file: OverridesFile) -> object:
+        return file.delete(table_of(table), name)
 
     _change("DELETE", table, name, None, offline, data, config, url)
 
@@ -151,12 +151,12 @@ def _change(
     url: str | None,
 ) -> None:
     """Have the gateway change an entry, or do it where none runs; print what came of it as JSON."""
-    from gateway.server.live_config.overrides import changing
+    from gateway.server.live_config.overrides import locked
 
     answer = _gateway(data, url).ask(method, _path(table, name), "applied", entry)
     if answer is None:
-        with changing(_source(data, config)) as change:
-            offline(change)
+        with locked(_source(data, config)) as file:
+            offline(file)
         answer = {"generation": None, "applied": False}
         click.echo(f"no gateway looks after {data}; it is kept for the next one", err=True)
     elif not answer["applied"]:

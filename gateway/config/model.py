@@ -265,7 +265,7 @@ def expand(value: Any, environ: Mapping[str, str], path: str = "$") -> Any:
     return value
 
 
-def made(raw: Mapping[str, Any]) -> Config:
+def build(raw: Mapping[str, Any]) -> Config:
     """Return the configuration in expanded tables. Raises ConfigError, which begins with the path of what is wrong."""
     config = convert(raw, Config)
     if wrong := problem(config):
@@ -276,7 +276,7 @@ def made(raw: Mapping[str, Any]) -> Config:
 def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
     """Return the configuration in `text`. Raises ConfigError naming `source`, the path in it and what to change."""
     try:
-        return made(expand(tomllib.loads(text), environ))
+        return build(expand(tomllib.loads(text), environ))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: not valid TOML: {error}") from None
     except ConfigError as error:

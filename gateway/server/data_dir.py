@@ -1,17 +1,32 @@
-"""The data folder: made where it is not there, and looked after by one recorder at a time."""
+"""The data directory: created if missing, locked by one recorder at a time, and the address of that recorder's socket.
+
+Other files below it belong to the store (`gateway.store.recorder`) and to the runtime overrides
+(`gateway.server.live_config.overrides`).
+"""
 
 import fcntl
 import os
+import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 from gateway.errors import ConfigError
 
+LOCK = "lock"
+SOCKET = "recorder.sock"
 
-def hold(data: Path) -> int:
-    """Make the data folder and lock it until the file that is returned is closed. Raises ConfigError."""
+# sun_path holds 108 bytes on Linux and 104 on macOS, the terminating NUL included.
+_SOCKET_PATH_MAX = 100
+
+
+def lock_data_dir(data: Path) -> int:
+    """Create and lock the data directory; return the locked file descriptor. Raises ConfigError.
+
+    The lock is released when the descriptor is closed or its process ends.
+    """
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(
             f"the data folder {data} cannot be used: {error.strerror}; choose another with --data"
@@ -22,3 +37,20 @@ def hold(data: Path) -> int:
         os.close(lock)
         raise ConfigError(f"another gateway is using {data}; stop it, or choose another folder with --data") from None
     return lock
+
+
+def socket_path(data: Path) -> Path:
+    """Return the path of the recorder's unix socket.
+
+    It is in the data directory, or, if that path is too long for a socket, in a private directory of the user's below
+    the temporary one. Raises PermissionError if that directory is not private.
+    """
+    path = data / SOCKET
+    if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
+        return path
+    private = Path(tempfile.gettempdir()) / f"tracing-gateway-{os.getuid()}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    stat = private.stat()
+    if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
+        raise PermissionError(f"{private} is not private to this user; remove it, or use a shorter --data path")
+    return private / f"{sha256(os.fsencode(data)).hexdigest()[:16]}.sock"

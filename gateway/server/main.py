@@ -1,4 +1,4 @@
-"""The composition root: puts the parts together, and is the only file that knows them all."""
+"""Entry points of the server: `gateway serve`, a supervisor with its children, and `gateway recorder` alone."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 from gateway.config.layers import Loaded
 from gateway.errors import ConfigError
 from gateway.server import processes
-from gateway.server.data_dir import hold
+from gateway.server.data_dir import lock_data_dir
 from gateway.server.live_config.published import ConfigSnapshot, PublishedConfig
 from gateway.server.live_config.reload import Reloader
 from gateway.server.live_config.source import Source
@@ -32,17 +32,17 @@ _OPEN_FILES = 65_536
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What the command line says, and where the configuration comes from."""
+    """Options of the command line that are no settings of `gateway.toml`, and the source of the configuration."""
 
     source: Source
     workers: int
 
 
 def serve(options: Options) -> int:
-    """Run the gateway until it is told to stop; return the exit code. Raises ConfigError."""
+    """Run the gateway until it is stopped; return the exit code. Raises ConfigError."""
     data = (options.source.cwd / options.source.data).absolute()
     gateway = _Gateway(structs.replace(options.source, data=data), options.workers)
-    lock = hold(data)
+    lock = lock_data_dir(data)
     try:
         return gateway.run()
     finally:
@@ -50,41 +50,43 @@ def serve(options: Options) -> int:
 
 
 def record(source: Source) -> None:
-    """Look after a data folder until told to stop, for workers that are in other processes. Raises ConfigError."""
+    """Run the recorder of a data directory until stopped, for workers in other processes. Raises ConfigError."""
     data = (source.cwd / source.data).absolute()
     loaded = structs.replace(source, data=data).load()
-    lock = hold(data)
-    os.environ.update(loaded.environ)  # the exporter reads the process's own
+    lock = lock_data_dir(data)
+    os.environ.update(loaded.environ)  # the exporters read the process's own
 
-    async def look_after() -> None:
+    async def run_recorder() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with processes.looked_after(data, loaded.config, loaded.environ) as one:
-            _say(f"looking after {data}")
-            await one.run(stop)
+        async with processes.open_recorder(data, loaded.config, loaded.environ) as recorder:
+            _print(f"recording into {data}")
+            await recorder.run(stop)
 
     try:
-        asyncio.run(look_after())
+        asyncio.run(run_recorder())
     finally:
         os.close(lock)
 
 
 class _Gateway:
-    """One gateway: its listening sockets, its children, and what they are told. Raises ConfigError."""
+    """One gateway: its listening sockets, its child processes, and the configuration published to them."""
 
     def __init__(self, source: Source, workers: int) -> None:
         self._source = source
         self._workers = workers
         self._tokens = Tokens()
         self._published = PublishedConfig(workers)
-        self._reloader = Reloader(source, self._published, self._tokens.of, time.time, changed=self._changed, say=_say)
-        self._current = self._reloader.start()
+        self._reloader = Reloader(
+            source, self._published, self._tokens.resolve, time.time, changed=self._changed, notify=_print
+        )
+        self._started = self._reloader.start()
 
     def run(self) -> int:
-        """Listen, and run until told to stop; return the exit code. Raises ConfigError."""
-        config = self._current.loaded.config
-        _open_many_files()
+        """Listen, and run until stopped; return the exit code. Raises ConfigError."""
+        config = self._started.loaded.config
+        _raise_open_files_limit()
         sockets = listen(config.host, config.port, self._workers)
         recorder = partial(processes.recorder, self._published, self._source)
         self._supervisor = Supervisor(
@@ -92,7 +94,7 @@ class _Gateway:
             [self._role(slot, sockets) for slot in range(self._workers)],
             drain_seconds=config.limits.drain_seconds,
             hooks=Hooks(
-                ready=lambda: announce(self._current, sockets[0], self._source.data, self._tokens.made),
+                ready=lambda: announce(self._started, sockets[0], self._source.data, self._tokens.generated),
                 tick=lambda: self._reloader.tick(time.monotonic()),
                 hangup=self._reloader.hangup,
                 stop=partial(_close, sockets),
@@ -101,28 +103,28 @@ class _Gateway:
         return self._supervisor.run()
 
     def _role(self, slot: int, sockets: list[socket.socket]) -> Role:
-        """Return a worker, which has one of the sockets for its own."""
+        """Return the role of a worker, which listens on one of the sockets."""
         own = sockets[slot]
         main = partial(processes.worker, self._published, slot, self._source.data, own)
         return Role(name=f"w{slot}", run=partial(processes.run, main, [sock for sock in sockets if sock is not own]))
 
     def _changed(self, old: Loaded, new: Loaded) -> None:
-        """Have the children go on by what has just been published."""
+        """Apply a configuration that has just been published: workers apply it live, the recorder by a restart."""
         self._supervisor.drain_seconds = new.config.limits.drain_seconds
-        self._supervisor.tell_workers()
-        if _of_the_recorder(old) != _of_the_recorder(new):
-            self._supervisor.renew_first()
+        self._supervisor.wake_workers()
+        if _recorder_settings(old) != _recorder_settings(new):
+            self._supervisor.restart_recorder()
 
 
-def _of_the_recorder(loaded: Loaded) -> tuple[object, ...]:
-    """Return what the recorder goes by, which it reads once, when it starts."""
+def _recorder_settings(loaded: Loaded) -> tuple[object, ...]:
+    """Return the settings and variables that the recorder reads once, when it starts."""
     config, environ = loaded.config, loaded.environ
     exporting = sorted((name, value) for name, value in environ.items() if name.startswith("OTEL_"))
     return config.store, config.sql, config.otlp, config.capture.otlp, config.capture.otlp_bytes, exporting
 
 
-def _open_many_files() -> None:
-    """Raise the limit of open files to what is allowed: each connection is one, and each file of the store."""
+def _raise_open_files_limit() -> None:
+    """Raise the soft limit of open files: every connection takes one, and so does every file of the store."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft < wanted:
@@ -130,47 +132,50 @@ def _open_many_files() -> None:
 
 
 class Tokens:
-    """Our own token: the file's, else the environment's, else one that is made when the gateway starts."""
+    """The gateway's own token: from the file, else from the environment, else generated when the gateway starts.
+
+    `generated`: the token that was generated for this run, if any.
+    """
 
     def __init__(self) -> None:
-        self.made: str | None = None
+        self.generated: str | None = None
         self._started = False
 
     def __repr__(self) -> str:
-        """Keep it out."""
-        return f"<Tokens made: {self.made is not None}>"
+        """Keep the token out."""
+        return f"<Tokens generated: {self.generated is not None}>"
 
-    def of(self, loaded: Loaded) -> tuple[str | None, bool]:
-        """Return our token, and whether clients and pages need it: off loopback, unless something else is asked for.
+    def resolve(self, loaded: Loaded) -> tuple[str | None, bool]:
+        """Return the token, and whether clients and pages need it: off loopback, unless `$.auth.required` decides.
 
-        Raises ConfigError where one is needed all at once: one that is made is told at the start only.
+        Raises ConfigError if a token is first required by a reload: a generated one is printed at the start only.
         """
         auth, started = loaded.config.auth, self._started
         self._started = True
-        required = auth.required if auth.required is not None else not _local(loaded.config.host)
+        required = auth.required if auth.required is not None else not _is_loopback(loaded.config.host)
         token = (auth.token or loaded.environ.get("GATEWAY_TOKEN") or "").strip() or None
         if not required or token is not None:
             return token, required
-        if self.made is None:
+        if self.generated is None:
             if started:
                 raise ConfigError("$.auth.required: it needs a token; set $.auth.token or GATEWAY_TOKEN too")
-            self.made = secrets.token_urlsafe(24)
-        return self.made, required
+            self.generated = secrets.token_urlsafe(24)
+        return self.generated, required
 
 
-def _local(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def announce(current: ConfigSnapshot, sock: socket.socket, data: Path, made: str | None) -> None:
-    """Say where we are, and what to paste for each client. `made`: the token that was made for this run."""
+def announce(snapshot: ConfigSnapshot, sock: socket.socket, data: Path, token: str | None) -> None:
+    """Print the URL, and lines to paste for each client. `token`: the one generated for this run."""
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     url = f"http://{shown}:{port}"
-    exporting = wanted(current.loaded.environ) and current.loaded.config.capture.otlp != "off"
+    exporting = wanted(snapshot.loaded.environ) and snapshot.loaded.config.capture.otlp != "off"
     with contextlib.suppress(ValueError):
         data = data.relative_to(Path.cwd())
     lines = [
@@ -183,12 +188,12 @@ def announce(current: ConfigSnapshot, sock: socket.socket, data: Path, made: str
         f"  SQL      duckdb {data / VIEWS}",
         f"  OTLP     {'on' if exporting else 'off; set OTEL_EXPORTER_OTLP_ENDPOINT to send spans to a collector'}",
     ]
-    if made is not None:
-        lines += ["", f"  token    {made}   # made for this run; clients send it as x-gateway-token"]
-    _say("\n".join(lines))
+    if token is not None:
+        lines += ["", f"  token    {token}   # made for this run; clients send it as x-gateway-token"]
+    _print("\n".join(lines))
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 

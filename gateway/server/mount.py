@@ -1,7 +1,7 @@
-"""A request as it would look without the application around us: below our own root, its body as its headers say.
+"""Requests of an application that mounts the gateway, restored to the form in which a server of our own reads them.
 
-Another application may mount us below a prefix. Its server may have decoded the body and left the header that says how
-it was coded: aiohttp's does, unless it was told otherwise.
+The application may mount the gateway below a prefix, which is removed from the path. Its server may have decompressed
+the body and left `Content-Encoding` in the headers, as aiohttp does by default; that header is removed then.
 """
 
 from typing import Any
@@ -14,44 +14,44 @@ from gateway.proxy.handler import in_origin_form
 _CODING = b"content-encoding"
 
 
-def inner(request: web.Request, body_bytes: int, decompressed: bool | None) -> web.Request:
-    """Return the request that we are to answer.
+def unmounted(request: web.Request, body_bytes: int, decompressed: bool | None) -> web.Request:
+    """Return the request without prefix and with true headers.
 
-    `body_bytes`: how long a body may be that is read at once. `decompressed`: whether the server decodes bodies, None
-    where that is to be found out.
+    `body_bytes`: the limit of `request.read()`. `decompressed`: whether the server decompresses bodies, None to look it
+    up in the server.
     """
-    shown = request if request.raw_path.startswith("/") else in_origin_form(request)
-    path = below(shown.raw_path, mount(request))
+    origin_form = request if request.raw_path.startswith("/") else in_origin_form(request)
+    path = below(origin_form.raw_path, prefix(request))
     message = request._message  # noqa: SLF001
     changed: dict[str, Any] = {"path": path, "url": URL("/" + path.lstrip("/"), encoded=True)}
-    if message.compression is not None and (_decodes(request) if decompressed is None else decompressed):
+    if message.compression is not None and (_decompresses(request) if decompressed is None else decompressed):
         headers = message.headers.copy()
         headers.popall("Content-Encoding", None)
         raw = tuple((name, value) for name, value in message.raw_headers if name.lower() != _CODING)
         changed |= {"headers": type(message.headers)(headers), "raw_headers": raw, "compression": None}
-    made = request.__class__(
+    inner = request.__class__(
         message._replace(**changed),
-        request._payload,  # noqa: SLF001  as `clone` does, which cannot keep a path or a header as it came
+        request._payload,  # noqa: SLF001  `clone` does the same, but normalises paths and headers
         request.protocol,
         request._payload_writer,  # noqa: SLF001
         request.task,
         request._loop,  # noqa: SLF001
         client_max_size=body_bytes,
     )
-    made._match_info = request.match_info  # noqa: SLF001  so that its signals are sent
-    return made
+    inner._match_info = request.match_info  # noqa: SLF001  so that the application's signals are sent
+    return inner
 
 
-def mount(request: web.Request) -> str:
-    """Return the prefix that we are mounted below, without a slash at its end."""
+def prefix(request: web.Request) -> str:
+    """Return the prefix that the gateway is mounted below, without a trailing slash; empty at the root."""
     resource = request.match_info.route.resource
     return "" if resource is None else resource.canonical.removesuffix("/{path}")
 
 
 def below(raw_path: str, prefix: str) -> str:
-    """Return a request's path and query below a prefix, byte for byte.
+    """Return the path and query below a prefix, byte for byte.
 
-    The client may have written the prefix in another way, with escapes: its segments are counted.
+    Segments are counted, since a client may percent-encode characters of the prefix.
 
     >>> below("/%6clm//v1/models?a=/b", "/llm")
     '//v1/models?a=/b'
@@ -61,7 +61,7 @@ def below(raw_path: str, prefix: str) -> str:
     return f"/{segments[-1]}{mark}{query}" if len(segments) > prefix.count("/") + 1 else f"/{mark}{query}"
 
 
-def _decodes(request: web.Request) -> bool:
-    """Whether the server that read the request decodes bodies."""
-    server = request.protocol._manager  # noqa: SLF001  nothing public says it
+def _decompresses(request: web.Request) -> bool:
+    """Whether the server that read the request decompresses bodies."""
+    server = request.protocol._manager  # noqa: SLF001  there is no public attribute
     return bool(getattr(server, "_kwargs", {}).get("auto_decompress", True))

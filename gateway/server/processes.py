@@ -1,4 +1,4 @@
-"""What the supervisor's children run: a worker, which proxies, and the recorder, which looks after the store."""
+"""The supervisor's child processes: workers, which proxy, and the recorder, which seals, exports and queries."""
 
 import asyncio
 import gc
@@ -17,11 +17,11 @@ from msgspec import Struct
 from gateway.config.model import Config
 from gateway.errors import ConfigError
 from gateway.server.admin.configuration import ConfigPages, Control
-from gateway.server.admin.pages import pages
-from gateway.server.admin.sockets import socket_path
+from gateway.server.data_dir import socket_path
 from gateway.server.live_config.published import ConfigSnapshot, PublishedConfig
 from gateway.server.live_config.source import Source
 from gateway.server.log_filters import redact_libraries, redact_logs
+from gateway.server.routes import recorder_app
 from gateway.server.supervisor import Lifeline
 from gateway.server.worker import Worker
 from gateway.store.metrics.instruments import WorkerGauges
@@ -35,139 +35,144 @@ log = logging.getLogger("gateway")
 _TICK = 1.0
 
 
-class Wishes(Struct, frozen=True):
-    """What a child is told by signals: to stop (SIGTERM, or its parent is gone), and to look (SIGHUP, or to stop)."""
+class Signals(Struct, frozen=True):
+    """Events set by signals.
+
+    Attributes:
+        stop: On SIGTERM, and when the parent is gone.
+        wake: On SIGHUP, to apply a published configuration at once; and on `stop`.
+
+    """
 
     stop: asyncio.Event
-    look: asyncio.Event
+    wake: asyncio.Event
 
 
 def run(
-    main: Callable[[Lifeline, Wishes], Awaitable[None]], others: Iterable[socket.socket], lifeline: Lifeline
+    main: Callable[[Lifeline, Signals], Awaitable[None]], others: Iterable[socket.socket], lifeline: Lifeline
 ) -> None:
-    """Run a child's main coroutine on its own event loop until SIGTERM, or until the parent is gone.
+    """Run a child's main coroutine on an event loop of its own until SIGTERM, or until the parent is gone.
 
-    `others`: listening sockets of its siblings. Held open here, they would take connections that nobody answers while
-    those drain.
+    `others`: listening sockets of its siblings, closed here. An open one would accept connections while its sibling
+    drains, and nothing would answer them.
     """
     for sock in others:
         sock.close()
 
     async def until_stopped() -> None:
-        loop, wishes = asyncio.get_running_loop(), Wishes(asyncio.Event(), asyncio.Event())
+        loop, signals = asyncio.get_running_loop(), Signals(asyncio.Event(), asyncio.Event())
 
         def stop() -> None:
-            wishes.stop.set()
-            wishes.look.set()
+            signals.stop.set()
+            signals.wake.set()
 
         loop.add_signal_handler(signal.SIGTERM, stop)
-        loop.add_signal_handler(signal.SIGHUP, wishes.look.set)
+        loop.add_signal_handler(signal.SIGHUP, signals.wake.set)
         loop.add_reader(lifeline.alive, stop)
-        await main(lifeline, wishes)
+        await main(lifeline, signals)
         loop.remove_reader(lifeline.alive)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(until_stopped())
 
 
-def _ready(lifeline: Lifeline) -> None:
+def _report_ready(lifeline: Lifeline) -> None:
     os.write(lifeline.ready, f"{os.getpid()} ".encode())
 
 
 def _urls(sock: socket.socket) -> list[str]:
-    """Return the URLs that a variable may tell clients of us by."""
+    """Return the URLs of this gateway on this machine, to which a variable such as OPENAI_BASE_URL may point."""
     port = sock.getsockname()[1]
     return [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
 
 
-def _begin(published: PublishedConfig) -> tuple[int, ConfigSnapshot]:
-    """Return what is in force. What `.env` files say is part of this process's environment from now on."""
-    generation, current = published.get()
-    os.environ.update(current.loaded.environ)
-    redact_logs(policy_of(current.loaded.config).redaction)
+def _enter(published: PublishedConfig) -> tuple[int, ConfigSnapshot]:
+    """Return the active configuration; set its environment in this process, and the redaction of its log."""
+    generation, snapshot = published.get()
+    os.environ.update(snapshot.loaded.environ)
+    redact_logs(policy_of(snapshot.loaded.config).redaction)
     redact_libraries()
-    return generation, current
+    return generation, snapshot
 
 
 async def worker(
-    published: PublishedConfig, slot: int, data: Path, sock: socket.socket, lifeline: Lifeline, wishes: Wishes
+    published: PublishedConfig, slot: int, data: Path, sock: socket.socket, lifeline: Lifeline, signals: Signals
 ) -> None:
-    """Proxy until told to stop, then drain. Meanwhile go by what is published."""
-    generation, current = _begin(published)
+    """Proxy until stopped, then drain; apply each configuration that is published meanwhile."""
+    generation, snapshot = _enter(published)
     one = Worker(
-        current.loaded.config,
+        snapshot.loaded.config,
         data,
-        current.loaded.environ,
-        token=current.token,
-        required=current.required,
+        snapshot.loaded.environ,
+        token=snapshot.token,
+        required=snapshot.required,
         name=f"w{slot}",
-        ours=_urls(sock),
-        status=lambda: published.status.shown(),  # noqa: PLW0108  the newest each time
+        own_urls=_urls(sock),
+        status=lambda: published.status.to_json(),  # noqa: PLW0108  the newest each time
     )
     await one.start()
     await web.SockSite(one.runner, sock).start()
-    # What is alive now stays alive; the collector need not look at it again and again.
+    # Objects alive now stay alive; the garbage collector need not traverse them again.
     gc.collect()
     gc.freeze()
     published.applied.note(slot, generation)
-    _ready(lifeline)
+    _report_ready(lifeline)
     try:
-        while not wishes.stop.is_set():
+        while not signals.stop.is_set():
             one.journal.tick()
             published.gauges.note(slot, one.numbers)
-            generation = await _followed(one, published, slot, generation)
+            generation = await _apply_newest(one, published, slot, generation)
             try:
-                await asyncio.wait_for(wishes.look.wait(), _TICK)
+                await asyncio.wait_for(signals.wake.wait(), _TICK)
             except TimeoutError:
                 continue
-            wishes.look.clear()
+            signals.wake.clear()
     finally:
         await one.stop()
         published.gauges.note(slot, WorkerGauges())
 
 
-async def _followed(one: Worker, published: PublishedConfig, slot: int, generation: int) -> int:
-    """Go on by what is published, where that is something newer; return its generation."""
+async def _apply_newest(one: Worker, published: PublishedConfig, slot: int, generation: int) -> int:
+    """Apply the published configuration if it is newer than `generation`; return its generation."""
     if published.generation == generation:
         return generation
-    newest, current = await asyncio.to_thread(published.get)
+    newest, snapshot = await asyncio.to_thread(published.get)
     try:
-        await one.use(current.loaded.config, current.loaded.environ, current.token, required=current.required)
+        await one.use(snapshot.loaded.config, snapshot.loaded.environ, snapshot.token, required=snapshot.required)
     except ConfigError as error:
-        log.error("w%d goes on by the configuration that it has: %s", slot, error)  # noqa: TRY400  no place of ours
+        log.error("w%d keeps the configuration that it has: %s", slot, error)  # noqa: TRY400  the traceback has no use
     else:
         published.applied.note(slot, newest)
     return newest
 
 
-async def recorder(published: PublishedConfig, source: Source, lifeline: Lifeline, wishes: Wishes) -> None:
-    """Look after the store, export, and answer queries until told to stop."""
-    _, current = _begin(published)
+async def recorder(published: PublishedConfig, source: Source, lifeline: Lifeline, signals: Signals) -> None:
+    """Seal journals, export, and answer admin pages until stopped."""
+    _, snapshot = _enter(published)
     parent = os.getppid()
 
     def reload() -> None:
         if os.getppid() == parent:
             os.kill(parent, signal.SIGHUP)
 
-    configuration = ConfigPages(Control(source=source, published=published, reload=reload))
-    loaded = current.loaded
-    routes = configuration.routes()
-    async with looked_after(source.data, loaded.config, loaded.environ, routes, published.gauges.all) as one:
-        _ready(lifeline)
-        await one.run(wishes.stop)
+    pages = ConfigPages(Control(source=source, published=published, reload=reload))
+    loaded = snapshot.loaded
+    async with open_recorder(source.data, loaded.config, loaded.environ, pages, published.gauges.all) as one:
+        _report_ready(lifeline)
+        await one.run(signals.stop)
 
 
 @asynccontextmanager
-async def looked_after(
+async def open_recorder(
     data: Path,
     config: Config,
     environ: Mapping[str, str],
-    routes: Iterable[web.RouteDef] = (),
+    config_pages: ConfigPages | None = None,
     workers: Callable[[], Iterable[WorkerGauges]] = tuple,
 ) -> AsyncIterator[Recorder]:
-    """Prepare a data folder, and export from it and answer queries meanwhile. The recorder is still to be run.
+    """Yield the recorder of a data directory, to be run by the caller; export and serve its pages meanwhile.
 
-    `workers`: what they say of themselves.
+    `workers`: returns the gauges of every worker.
     """
     exporter = Exporter.from_environment(environ, data, config.capture, config.otlp.vocabulary)
     one = Recorder(data, config.store, exporter)
@@ -181,9 +186,8 @@ async def looked_after(
         }
 
     async with metered(data, environ, health, workers) as metrics:
-        runner = web.AppRunner(
-            pages(data, config.sql, health, [*routes, metrics]), access_log=None, handler_cancellation=True
-        )
+        app = recorder_app(data, config.sql, health, metrics=metrics, config=config_pages)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await runner.setup()
         path = socket_path(data)
         await asyncio.to_thread(path.unlink, missing_ok=True)

@@ -1,7 +1,7 @@
-"""The parent of all: forks the recorder and the workers, starts again what dies, and stops them in order.
+"""The supervisor process: forks the recorder and the workers, restarts those that die, and stops them in order.
 
-It has no threads and no event loop, so it may fork at any time, and a child is up in milliseconds. It also owns the
-listening sockets: connections that come while a worker is down wait for the next one instead of being refused.
+It has no threads and no event loop, so that it can fork at any time, and a child is up in milliseconds. It also owns
+the listening sockets: connections made while a worker is down wait for its successor instead of being refused.
 """
 
 import logging
@@ -21,28 +21,37 @@ from gateway.errors import ConfigError
 log = logging.getLogger("gateway.supervisor")
 
 BACKLOG = 1024
-# A child that dies this young this often, and has never served, will not come up by trying again. One that has served
-# is started for ever: what kills it then may pass, and the proxy is to stay.
+# A child that dies this young this often, and has never served, is not restarted any more: the cause will not pass. One
+# that has served is restarted for ever.
 _YOUNG_SECONDS = 2.0
 _YOUNG_DEATHS = 5
 _TICK = 1.0
-# What the recorder may take to end.
-_END_SECONDS = 5.0
-# A terminal and a wrapper (npm, timeout) both pass a signal on: what comes so close together is one wish.
+# How long the recorder may take to stop.
+_STOP_SECONDS = 5.0
+# A terminal and a wrapper (npm, timeout) may both forward one signal; signals this close together count once.
 _TOGETHER_SECONDS = 0.5
 
 
 class Lifeline(Struct, frozen=True):
-    """What a child holds on to: it writes to `ready` when it serves, and stops when `alive` comes to its end."""
+    """A child's pipe ends: it writes its pid to `ready` once it serves, and stops at the end of file of `alive`."""
 
     ready: int
     alive: int
 
 
 class Role(Struct, kw_only=True):
-    """One child: its name and what it runs, which returns when it was told to stop (SIGTERM) or its parent is gone.
+    """One child process, and its state.
 
-    `end_by`: when it is killed, where it was told to end so that it is started again.
+    Attributes:
+        name: Its name in the log.
+        run: Its main function, which returns on SIGTERM and when the parent is gone.
+        pid: 0 while it does not run.
+        born: When it was forked; like all times here, of the monotonic clock.
+        young_deaths: How often in a row it died young.
+        ready: Whether it serves.
+        served: Whether it, or a predecessor, has served.
+        end_by: When it is killed, if it was stopped in order to be restarted; else 0.
+
     """
 
     name: str
@@ -56,10 +65,10 @@ class Role(Struct, kw_only=True):
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """Return `count` listening sockets on one address, one per worker. Raises ConfigError where it is taken."""
+    """Return `count` listening sockets on one address, one per worker. Raises ConfigError if it is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # Bound alone first: with SO_REUSEPORT two gateways of one user would silently share a port.
+        # Bound without SO_REUSEPORT first: with it, two gateways of one user would silently share a port.
         first = _bind(family, host, port, shared=False)
         if count == 1:
             return [first]
@@ -88,7 +97,7 @@ def _bind(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -
 
 
 def _has_terminal() -> bool:
-    """Whether we run in a terminal that is still there."""
+    """Whether the process has a controlling terminal that still exists."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:
@@ -104,13 +113,13 @@ def _pipe() -> tuple[int, int]:
 
 
 class Hooks(Struct, frozen=True, kw_only=True):
-    """What the supervisor calls.
+    """Callbacks of the supervisor.
 
     Attributes:
-        ready: Once all serve.
-        tick: About once a second; it returns after how many seconds it is to be called again.
-        hangup: On SIGHUP, but for one that says that the terminal we were started in is gone: that is a stop.
-        stop: Before the children are told to stop: then nobody is to come any more.
+        ready: Called once, when all children serve.
+        tick: Called about once a second; returns after how many seconds to call it again.
+        hangup: Called on SIGHUP, unless the terminal is gone, in which case the supervisor stops.
+        stop: Called before the children are stopped, to accept no more connections.
 
     """
 
@@ -121,20 +130,20 @@ class Hooks(Struct, frozen=True, kw_only=True):
 
 
 class Supervisor:
-    """Runs the roles until SIGINT or SIGTERM. `first` (the recorder) starts first and stops last.
+    """Runs the recorder and the workers until SIGINT or SIGTERM. The recorder starts first and stops last.
 
-    `drain_seconds` is how long the workers may take to stop; it may be changed at any time.
+    `drain_seconds`, how long workers may take to stop, may be changed at any time.
     """
 
     def __init__(
         self,
-        first: Role,
+        recorder: Role,
         workers: list[Role],
         *,
         drain_seconds: float,
         hooks: Hooks,
     ) -> None:
-        self._first = first
+        self._recorder = recorder
         self._workers = workers
         self.drain_seconds = drain_seconds
         self._hooks = hooks
@@ -147,22 +156,22 @@ class Supervisor:
         self._ready_read, self._ready_write = _pipe()
 
     def run(self) -> int:
-        """Run until told to stop; return the exit code."""
+        """Run until stopped; return the exit code."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         self._terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         signal.signal(signal.SIGHUP, self._on_hangup)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake_write)
-        for role in (self._first, *self._workers):
+        for role in (self._recorder, *self._workers):
             self._fork(role)
         announced, seconds = False, _TICK
         while not self._stops and self._failed is None:
             self._wait(seconds)
             self._reap(restart=True)
-            if self._first.pid and 0.0 < self._first.end_by < time.monotonic():
-                os.kill(self._first.pid, signal.SIGKILL)
-            if not announced and all(role.ready for role in (self._first, *self._workers)):
+            if self._recorder.pid and 0.0 < self._recorder.end_by < time.monotonic():
+                os.kill(self._recorder.pid, signal.SIGKILL)
+            if not announced and all(role.ready for role in (self._recorder, *self._workers)):
                 announced = True
                 self._hooks.ready()
             if self._hung_up:
@@ -188,26 +197,26 @@ class Supervisor:
         else:
             self._hung_up = True
 
-    def tell_workers(self) -> None:
-        """Have the workers look at what was published, by SIGHUP."""
+    def wake_workers(self) -> None:
+        """Send SIGHUP to the workers, which then apply the published configuration."""
         for role in self._workers:
             if role.pid:
                 os.kill(role.pid, signal.SIGHUP)
 
-    def renew_first(self) -> None:
-        """Have the recorder end as at a stop, and start it again; one that does not end in time is killed."""
-        if self._first.pid:
-            self._first.end_by = time.monotonic() + _END_SECONDS
-            os.kill(self._first.pid, signal.SIGTERM)
+    def restart_recorder(self) -> None:
+        """Stop the recorder and start it again; one that does not stop in time is killed."""
+        if self._recorder.pid:
+            self._recorder.end_by = time.monotonic() + _STOP_SECONDS
+            os.kill(self._recorder.pid, signal.SIGTERM)
 
     def _wait(self, seconds: float) -> None:
-        """Sleep until a signal, a child's word, or the time is over."""
+        """Sleep until a signal, a child that reports ready, or the end of the time."""
         readable, _, _ = select.select([self._wake_read, self._ready_read], [], [], seconds)
         if self._wake_read in readable:
             os.read(self._wake_read, 4096)
         if self._ready_read in readable:
             pids = os.read(self._ready_read, 4096).split()
-            for role in (self._first, *self._workers):
+            for role in (self._recorder, *self._workers):
                 role.ready = role.ready or str(role.pid).encode() in pids
                 role.served = role.served or role.ready
 
@@ -225,9 +234,9 @@ class Supervisor:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            # Ctrl-C reaches the whole terminal group; only the parent acts on it.
+            # Ctrl-C reaches the whole process group; only the parent acts on it.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            # Whoever looks at what is published on SIGHUP looks once more when it can.
+            # Until a child has a handler. It reads the published configuration after that, so that no SIGHUP is lost.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.close(self._alive_write)
@@ -248,15 +257,15 @@ class Supervisor:
                 return
             if not pid:
                 return
-            role = next((each for each in (self._first, *self._workers) if each.pid == pid), None)
+            role = next((each for each in (self._recorder, *self._workers) if each.pid == pid), None)
             if role is None:
                 continue
             role.pid = 0
             if not restart or self._stops:
                 continue
-            self._again(role, os.waitstatus_to_exitcode(status))
+            self._restart(role, os.waitstatus_to_exitcode(status))
 
-    def _again(self, role: Role, code: int) -> None:
+    def _restart(self, role: Role, code: int) -> None:
         if role.end_by:
             self._fork(role)
             return
@@ -272,9 +281,9 @@ class Supervisor:
         self._fork(role)
 
     def _stop_all(self) -> None:
-        """Workers first, which drain, so that the recorder sees their last lines. A second signal hurries."""
+        """Stop the workers, which drain, then the recorder, which seals their last lines. A second signal kills."""
         self._stop(self._workers, self.drain_seconds + 2.0)
-        self._stop([self._first], _END_SECONDS)
+        self._stop([self._recorder], _STOP_SECONDS)
 
     def _stop(self, roles: list[Role], seconds: float) -> None:
         stops = self._stops

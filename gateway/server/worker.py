@@ -1,4 +1,4 @@
-"""One worker's parts, put together: what is needed to answer requests and to record them."""
+"""One worker: its request handlers, its journal and its connections, assembled for one active configuration."""
 
 import asyncio
 import logging
@@ -12,37 +12,38 @@ from typing import Any
 from aiohttp import web
 
 from gateway.config.model import Config
-from gateway.dialects.registry import TABLES
 from gateway.providers.demo.server import DemoProvider
 from gateway.providers.http.client import Client
 from gateway.proxy.auth import Token
 from gateway.proxy.handler import Proxy, in_origin_form
 from gateway.proxy.routing import runtime
 from gateway.proxy.signing import CloudSigner
-from gateway.server.admin.forward import Admin
-from gateway.server.admin.sockets import socket_path
-from gateway.server.ingest.events_endpoint import Intake
-from gateway.server.ingest.traces_endpoint import Receiving
+from gateway.server.admin.forward import AdminForwarder
+from gateway.server.data_dir import socket_path
+from gateway.server.ingest.events_endpoint import EventsEndpoint
+from gateway.server.ingest.request import IngestReader
+from gateway.server.ingest.traces_endpoint import TracesEndpoint
 from gateway.server.log_filters import HTTP_LOG, redact_logs
+from gateway.server.routes import worker_routes
 from gateway.store.metrics.instruments import WorkerGauges
 from gateway.store.recorder import LIVE
 from gateway.tracing import tracer
 from gateway.tracing.journal import Journal
 
-# Larger than aiohttp's 8 KiB: beta headers and cookies of real clients go beyond it.
+# aiohttp's 8 KiB are too few for the beta headers and cookies of real clients.
 _HEADER_BYTES = 64 * 1024
 _LONGEST_DRAIN = 86_400.0
-_HEALTHY = b'{"status":"ok"}'
 
 
 _http_log = logging.getLogger(HTTP_LOG)
 
 
 class Worker:
-    """Answers requests. Needs a running event loop.
+    """Answers requests; needs a running event loop.
 
-    `token` is our own, `required`: whether clients need it. `status` says how the configuration is. `start` it, let
-    `runner` serve on a site, and `stop` it: that drains for at most `limits.drain_seconds`.
+    `token`: the gateway's own; `required`: whether clients need it. `own_urls`: where this gateway listens, so that no
+    provider can point to it. `status`: the configuration's part of `/-/health`. After `start`, a site serves `runner`;
+    `stop` drains requests in flight for at most `limits.drain_seconds`.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Worker:
         token: str | None = None,
         required: bool = True,
         name: str = "w0",
-        ours: Collection[str] = (),
+        own_urls: Collection[str] = (),
         status: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         source = tracer.resource(environ, data)
@@ -69,35 +70,34 @@ class Worker:
             rotate_bytes=config.store.rotate_bytes,
             rotate_seconds=config.store.rotate_seconds,
         )
-        made = runtime.build(config, environ, ours)
-        redact_logs(made.capture_policy.redaction)
+        setup = runtime.build(config, environ, own_urls)
+        redact_logs(setup.capture_policy.redaction)
         rng = random.Random(os.urandom(16))
         self._client = Client()
         self._demo = DemoProvider()
-        self._ours = ours
+        self._own_urls = own_urls
         self._token = None if token is None else Token(token, required)
-        self._pages: set[asyncio.Task[Any]] = set()
         self._tracer = tracer.JournalTracer(self.journal, source, time.time_ns, rng)
-        self._tracer.journaled.redaction = made.capture_policy.redaction
+        self._tracer.journaled.redaction = setup.capture_policy.redaction
         self._proxy = Proxy(
-            runtime=made,
+            runtime=setup,
             client=self._client,
             signer=CloudSigner(self._client, environ, time.time),
             tracer=self._tracer,
             rng=rng,
             token=self._token,
         )
-        self._intake = Intake(
-            made,
-            self.journal,
-            self._token,
-            str(source.attributes.get("service.name") or "") or None,
-            time.time_ns,
+        self._ingest = IngestReader(setup, self._token, time.time_ns)
+        service_name = str(source.attributes.get("service.name") or "") or None
+        instance = str(source.attributes.get(tracer.INSTANCE))
+        self._admin = AdminForwarder(socket_path(data), token if required else None, self.health)
+        self._router = worker_routes(
+            events=EventsEndpoint(self._ingest, self.journal, service_name).handle,
+            traces=TracesEndpoint(self._ingest, self.journal, instance).handle,
+            alive=_alive,
+            admin=self._admin.handle,
+            proxy=self._proxy.handle,
         )
-        self._receiving = Receiving(
-            made, self.journal, self._token, str(source.attributes.get(tracer.INSTANCE)), time.time_ns
-        )
-        self._admin = Admin(socket_path(data), token if required else None, self.health)
         app = web.Application(client_max_size=config.limits.body_bytes)
         app.router.add_route("*", "/{path:.*}", self.handle)
         self.runner = web.AppRunner(
@@ -109,40 +109,39 @@ class Worker:
             max_line_size=_HEADER_BYTES,
             max_field_size=_HEADER_BYTES,
             max_headers=1024,
-            # What is in flight after the time to drain we cut off ourselves; how long that is may change.
+            # `stop` cancels what is in flight after the drain time, which may change until then.
             shutdown_timeout=_LONGEST_DRAIN,
         )
 
     async def start(self) -> None:
-        """Start what requests may need, and the runner."""
+        """Open the worker, and set up its runner."""
         await self.open()
         await self.runner.setup()
 
     async def open(self) -> None:
-        """Start what requests may need; `handle` answers them then."""
+        """Start the demo provider; from then on `handle` answers requests."""
         self._demo_url = await self._demo.start()
-        self._proxy.use(runtime.build(self._config, self._environ, self._ours, self._demo_url), self._token)
+        self._proxy.use(runtime.build(self._config, self._environ, self._own_urls, self._demo_url), self._token)
 
     async def use(self, config: Config, environ: Mapping[str, str], token: str | None, *, required: bool) -> None:
-        """Go on by another configuration. Raises ConfigError for one that cannot work: the present one stays.
+        """Apply another configuration. Raises ConfigError for one that cannot work; the active one stays then.
 
-        What is in flight goes on by the one that it began with.
+        Exchanges in flight keep the configuration that they began with.
         """
-        made = await asyncio.to_thread(runtime.build, config, environ, self._ours, self._demo_url)
+        setup = await asyncio.to_thread(runtime.build, config, environ, self._own_urls, self._demo_url)
         signer = None if environ == self._environ else CloudSigner(self._client, environ, time.time)
         self._token = None if token is None else Token(token, required)
-        self._proxy.use(made, self._token, signer)
-        self._intake.use(made, self._token)
-        self._receiving.use(made, self._token)
-        self._tracer.journaled.redaction = made.capture_policy.redaction
-        redact_logs(made.capture_policy.redaction)
+        self._proxy.use(setup, self._token, signer)
+        self._ingest.use(setup, self._token)
+        self._tracer.journaled.redaction = setup.capture_policy.redaction
+        redact_logs(setup.capture_policy.redaction)
         self._admin.token = token if required else None
         self.journal.rotate_bytes = config.store.rotate_bytes
         self.journal.rotate_seconds = config.store.rotate_seconds
         self._config, self._environ = config, environ
 
     async def stop(self) -> None:
-        """Drain, and let go of everything."""
+        """Drain, cancel what is left, and close."""
         self.stopping()
         draining = asyncio.ensure_future(self.runner.cleanup())
         await asyncio.wait({draining}, timeout=self._config.limits.drain_seconds)
@@ -151,17 +150,16 @@ class Worker:
         await self.close()
 
     def stopping(self) -> None:
-        """Say that what is cancelled from now on was not left by its client."""
+        """Announce the shutdown: an exchange cancelled from now on ends as `shutdown`, not as `client_abort`."""
         self._proxy.stopping = True
 
     def cut_off(self) -> None:
-        """End what is in flight."""
+        """Cancel what is in flight."""
         self._proxy.cut_off()
-        for task in self._pages:
-            task.cancel()
+        self._admin.cancel()
 
     async def close(self) -> None:
-        """Let go of everything; nothing is in flight any more."""
+        """Close connections and journal, once nothing is in flight."""
         await self._client.close()
         await self._demo.stop()
         await self._admin.close()
@@ -169,12 +167,12 @@ class Worker:
 
     @property
     def numbers(self) -> WorkerGauges:
-        """What the metrics tell of this worker beyond what its journal has."""
+        """The worker's gauges: values of the metrics that are not in its journal."""
         connections, idle = self._client.connections
         return WorkerGauges(pid=os.getpid(), connections=connections, idle=idle)
 
     def health(self) -> dict[str, object]:
-        """Return what /-/health says of this worker."""
+        """Return the worker's part of `/-/health`."""
         journal = self.journal
         return {
             "status": "ok",
@@ -190,19 +188,12 @@ class Worker:
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request, whatever it is for."""
+        """Answer any request, by the table of `gateway.server.routes`."""
         if not request.raw_path.startswith("/"):
             request = in_origin_form(request)
-        if self._intake.takes(request):
-            return await self._intake.handle(request)
-        if self._receiving.takes(request):
-            return await self._receiving.handle(request)
-        if request.method in {"GET", "HEAD"} and request.raw_path.partition("?")[0] in TABLES.health_paths:
-            return web.Response(body=_HEALTHY, content_type="application/json")
-        if not request.raw_path.startswith("/-/"):
-            return await self._proxy.handle(request)
-        task = asyncio.current_task()
-        if task is not None and task not in self._pages:  # one task handles all requests of a connection
-            self._pages.add(task)
-            task.add_done_callback(self._pages.discard)
-        return await self._admin.handle(request)
+        return await self._router.handler(request.method, request.raw_path)(request)
+
+
+async def _alive(_request: web.Request) -> web.Response:
+    """Answer a liveness probe, without looking at the recorder."""
+    return web.Response(body=b'{"status":"ok"}', content_type="application/json")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.files import LARGEST
-from gateway.config.layers import Loaded, leaves, load, marked, merged, places, replaced
+from gateway.config.layers import Loaded, leaves, load, merged, overridden, search_paths, sourced
 from gateway.errors import ConfigError
 from gateway.proxy.routing import runtime
 from tests.cli.test_main import run
@@ -112,7 +112,7 @@ def test_what_was_set_while_running_replaces_whole_entries(tree: Tree):
 def test_what_would_be_kept_can_be_tried(tree: Tree):
     """In the place of the data folder's file, which is neither read nor written."""
     write(tree.data / "config.json", "{")
-    assert tree.load(kept={"api_keys": {"k": "v"}}).config.api_keys == {"k": "v"}
+    assert tree.load(overrides={"api_keys": {"k": "v"}}).config.api_keys == {"k": "v"}
     said = tree.refused(kept={"providers": {"a": {"prot": 1}}})
     assert said.startswith(f"{tree.data}/config.json: $.providers.a.prot: there is no such key")
     assert (tree.data / "config.json").read_text() == "{"
@@ -137,7 +137,7 @@ def test_a_file_that_is_met_twice_is_read_once(tree: Tree):
     assert len(tree.load(Path("../b/gateway.toml")).read) == 1
     environ = tree.environ | {"XDG_CONFIG_HOME": str(tree.cwd.parent)}
     assert tree.load(environ=environ, cwd=tree.cwd.parent / "gateway").read == ()
-    found = places({"XDG_CONFIG_HOME": "/x"}, Path("/x/gateway/y"))
+    found = search_paths({"XDG_CONFIG_HOME": "/x"}, Path("/x/gateway/y"))
     assert found == [
         Path("/gateway.toml"),
         Path("/x/gateway.toml"),
@@ -149,9 +149,9 @@ def test_a_file_that_is_met_twice_is_read_once(tree: Tree):
 def test_the_users_folder_is_where_its_specification_says():
     """$XDG_CONFIG_HOME where it is absolute, else ~/.config, else none."""
     cwd = Path("/w")
-    assert places({"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, cwd)[0] == Path("/x/gateway/gateway.toml")
-    assert places({"HOME": "/h", "XDG_CONFIG_HOME": "x"}, cwd)[0] == Path("/h/.config/gateway/gateway.toml")
-    assert places({}, cwd) == [Path("/gateway.toml"), Path("/w/gateway.toml")]
+    assert search_paths({"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, cwd)[0] == Path("/x/gateway/gateway.toml")
+    assert search_paths({"HOME": "/h", "XDG_CONFIG_HOME": "x"}, cwd)[0] == Path("/h/.config/gateway/gateway.toml")
+    assert search_paths({}, cwd) == [Path("/gateway.toml"), Path("/w/gateway.toml")]
 
 
 def test_nothing_is_looked_for_where_it_is_not_wanted(tree: Tree):
@@ -180,7 +180,7 @@ def test_the_innermost_value_wins_and_says_so(layers):
     """Each value that is in force is that of the innermost layer that says something of it, and names that layer."""
     tree: dict[str, Any] = {}
     for number, layer in enumerate(layers):
-        tree = merged(tree, marked(layer, "file", str(number)))
+        tree = merged(tree, sourced(layer, "file", str(number)))
 
     def expected(below: list[tuple[int, Any]]) -> Any:
         """Return the value in force, of what each layer has at a path: tables merge back to the last other value."""
@@ -202,14 +202,14 @@ def test_the_innermost_value_wins_and_says_so(layers):
         return {} if tree.value == {} else (int(tree.file), tree.value)
 
     assert seen(tree) == expected(list(enumerate(layers)))
-    assert {path for path, _ in leaves(tree)} == {path for path, _ in leaves(marked(plain(tree), "file"))}
+    assert {path for path, _ in leaves(tree)} == {path for path, _ in leaves(sourced(plain(tree), "file"))}
 
 
 @given(tables, tables)
 def test_what_was_set_while_running_wins_whole(files, kept):
     """Each entry of it is in force as it is, and every other of the files is too."""
     kept = {key: value for key, value in kept.items() if isinstance(value, dict)}
-    found = plain(replaced(marked(files, "file"), {key: marked(value, "file") for key, value in kept.items()}))
+    found = plain(overridden(sourced(files, "file"), {key: sourced(value, "file") for key, value in kept.items()}))
     for key, entries in kept.items():
         old = files.get(key)
         assert found[key] == {**(old if isinstance(old, dict) else {}), **entries}
@@ -403,7 +403,7 @@ def test_nothing_shows_a_key(tree: Tree):
     write(tree.inner, "[api_keys]\na = 'planted'\n[auth]\ntoken = 'planted'")
     loaded = tree.load(environ=tree.environ | {"X": "planted"})
     assert "planted" not in repr(loaded)
-    assert "planted" not in repr(marked(loaded.written, "file"))
+    assert "planted" not in repr(sourced(loaded.written, "file"))
 
 
 # -- the command

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from tests.server.admin.test_forward import TOKEN
 from tests.server.admin.test_jaeger import ANSWERED, FAILED, LINES, ROOT, TRACE
-from tests.server.admin.test_pages import TOKEN, recording
+from tests.support.admin import recording
 from tests.support.raw import exchange, request
 from tests.support.running import InProcess, to
 from tests.support.store import START_NS, sealed

@@ -23,7 +23,7 @@ import gateway
 from gateway.config.model import Config, Provider
 from gateway.errors import ConfigError
 from gateway.server import embed
-from gateway.server.data_dir import hold
+from gateway.server.data_dir import lock_data_dir
 from gateway.store.recorder import Recorder
 from tests.support.paths import ROOT
 from tests.support.raw import connected, exchange, request
@@ -171,7 +171,7 @@ async def test_another_process_may_look_after_the_folder(upstream: Upstream, tmp
     )
     try:
         assert process.stderr is not None
-        assert b"looking after" in await process.stderr.readline()
+        assert b"recording into" in await process.stderr.readline()
         for app in apps:
             async with serving(app) as url:
                 assert (await exchange(url, request("POST", "/v1/chat/completions", [JSON], BODY))).status == 200
@@ -259,7 +259,7 @@ async def test_a_recorder_that_fails_is_started_again(
 ):
     """The application does not notice; the log says why."""
     upstream.answers(reply(CHAT))
-    monkeypatch.setattr(embed, "_AGAIN", 0.05)
+    monkeypatch.setattr(embed, "_RESTART_SECONDS", 0.05)
     run = Recorder.run
 
     async def broken(_self: Recorder, _stop: asyncio.Event) -> None:
@@ -283,7 +283,7 @@ async def test_a_recorder_that_cannot_begin_is_an_error_of_the_start(upstream: U
     with pytest.raises(OSError, match=r"recorder\.sock"):
         async with serving(app):
             pass
-    os.close(await asyncio.to_thread(hold, data))
+    os.close(await asyncio.to_thread(lock_data_dir, data))
 
 
 @pytest.mark.integration

@@ -1,4 +1,4 @@
-"""The composition root: who needs a token, who may use a data folder, and what a worker puts together."""
+"""Entry points of the server: tokens, settings that restart the recorder, and starts that fail."""
 
 import os
 import socket
@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.errors import ConfigError
+from gateway.server.data_dir import lock_data_dir
 from gateway.server.live_config.source import Source
-from gateway.server.main import Options, Tokens, _of_the_recorder, hold, serve
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess, to
-from tests.support.upstream import Upstream
+from gateway.server.main import Options, Tokens, _recorder_settings, serve
 
 
 def source(folder: Path, toml: str = "", environ: dict[str, str] | None = None, **flags: Any) -> Source:
@@ -25,7 +23,7 @@ def source(folder: Path, toml: str = "", environ: dict[str, str] | None = None, 
 
 def token(folder: Path, host: str, toml: str = "", environ: dict[str, str] | None = None) -> tuple[str | None, bool]:
     """Return the token of a gateway that is started, and whether it is needed."""
-    return Tokens().of(source(folder, toml, environ, host=host).load())
+    return Tokens().resolve(source(folder, toml, environ, host=host).load())
 
 
 LOOPBACK = ("127.0.0.1", "127.0.0.2", "::1", "localhost")
@@ -58,25 +56,14 @@ def test_a_token_is_made_at_the_start_only(tmp_path):
     """Where one is needed all at once, nobody would be told it; the one that was made and told stays."""
     open_, closed = source(tmp_path).load(), source(tmp_path, "[auth]\nrequired = true").load()
     tokens = Tokens()
-    assert tokens.of(open_) == (None, False)
+    assert tokens.resolve(open_) == (None, False)
     with pytest.raises(ConfigError, match=r"^\$\.auth\.required: .*GATEWAY_TOKEN"):
-        tokens.of(closed)
+        tokens.resolve(closed)
     tokens = Tokens()
-    first, _ = tokens.of(closed)
-    assert tokens.of(open_) == (None, False)
-    assert tokens.of(closed) == (first, True)
+    first, _ = tokens.resolve(closed)
+    assert tokens.resolve(open_) == (None, False)
+    assert tokens.resolve(closed) == (first, True)
     assert (first or "nothing") not in repr(tokens)
-
-
-def test_one_gateway_looks_after_a_data_folder(tmp_path):
-    """The folder is made for its owner alone; a second gateway is refused until the first has ended."""
-    data = tmp_path / "a" / "b"
-    lock = hold(data)
-    assert data.stat().st_mode & 0o777 == 0o700
-    with pytest.raises(ConfigError, match="another gateway is using"):
-        hold(data)
-    os.close(lock)
-    os.close(hold(data))
 
 
 THE_RECORDERS = (
@@ -97,11 +84,11 @@ THE_WORKERS = (
 @pytest.mark.parametrize("toml", [*THE_RECORDERS, *THE_WORKERS])
 def test_the_recorder_is_started_again_for_what_it_reads_once(tmp_path, toml):
     """Its settings, and where the exporter sends; not for what concerns the workers alone."""
-    before, after = _of_the_recorder(source(tmp_path).load()), _of_the_recorder(source(tmp_path, toml).load())
+    before, after = _recorder_settings(source(tmp_path).load()), _recorder_settings(source(tmp_path, toml).load())
     assert (before != after) == (toml in THE_RECORDERS)
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
-    assert _of_the_recorder(source(tmp_path, environ=environ).load()) != before
-    assert _of_the_recorder(source(tmp_path, environ={"A_KEY": "k"}).load()) == before
+    assert _recorder_settings(source(tmp_path, environ=environ).load()) != before
+    assert _recorder_settings(source(tmp_path, environ={"A_KEY": "k"}).load()) == before
 
 
 @pytest.fixture(name="taken")
@@ -124,38 +111,11 @@ def test_what_cannot_work_ends_before_anything_is_started(tmp_path, said, error)
     """A configuration error is raised in the parent, and nothing is left held."""
     with pytest.raises(ConfigError, match=error):
         serve(Options(source=source(tmp_path, **said), workers=1))
-    os.close(hold(tmp_path / "data"))
+    os.close(lock_data_dir(tmp_path / "data"))
 
 
 def test_a_port_that_is_taken_leaves_the_folder_free(tmp_path, taken):
     """The next try with another port finds the folder as it was."""
     with pytest.raises(ConfigError, match=f"port {taken}"):
         serve(Options(source=source(tmp_path, port=taken), workers=1))
-    os.close(hold(tmp_path / "data"))
-
-
-async def test_a_worker_counts_what_it_does(upstream: Upstream, gateway: InProcess):
-    """Its journal is the truth: what was accepted is stored, and nothing is in flight at the end."""
-    for path in ("/v1/models", "/nope", "/-/health"):
-        await exchange(gateway.url, request("GET", path))
-    health = gateway._worker.health()
-    assert (health["accepted"], health["stored"], health["in_flight"]) == (2, 2, 0)
-    assert len(upstream.asked) == 1
-
-
-async def test_large_heads_are_taken(upstream: Upstream, gateway: InProcess):
-    """Beta headers and cookies of real clients are longer than a server's usual bounds."""
-    headers = [(f"x-beta-{n}", "b" * 200) for n in range(120)] + [("Cookie", "c" * 30_000)]
-    assert (await exchange(gateway.url, request("GET", "/v1/models", headers))).status == 200
-    assert upstream.asked[0].header("cookie") == "c" * 30_000
-    assert upstream.asked[0].header("x-beta-119") == "b" * 200
-
-
-async def test_the_demo_provider_is_there_without_a_key(tmp_path):
-    """`demo/...` answers offline, and is shown no key."""
-    async with InProcess(tmp_path / "data", to("http://127.0.0.1:9")) as gateway:
-        body = b'{"model":"demo/chat","messages":[{"role":"user","content":"hi"}]}'
-        answer = await exchange(gateway.url, request("POST", "/v1/chat/completions", [("x-api-key", "k" * 30)], body))
-        assert answer.status == 200
-        row = gateway.attempt()
-        assert (row["provider"], row["request_model"], row["outcome"]) == ("demo", "chat", "ok")
+    os.close(lock_data_dir(tmp_path / "data"))

@@ -45,8 +45,8 @@ def content_everywhere() -> None:
 
 def less_than_asked() -> None:
     """Try nothing again, and send nothing to the collector."""
-    made = model.made
-    model.made = lambda raw: structs.replace(made(raw), retry=RetryPolicy(max_tries=1))
+    build = model.build
+    model.build = lambda raw: structs.replace(build(raw), retry=RetryPolicy(max_tries=1))
     Exporter.from_environment = lambda *_: None  # type: ignore[method-assign]
 
 

@@ -110,7 +110,7 @@ async def _run(
 ) -> _Seen:
     """Start the gateway, drive it, stop it, and collect what it left."""
     collector, collected = within.collector, Collected()
-    _, token_needed = Tokens().of(loaded)
+    _, token_needed = Tokens().resolve(loaded)
     async with Provider() as provider:
         places = Places(provider=provider.url, collector=collector.url, nobody=within.nobody, home=str(within.home))
         setting = on_loopback(made, loaded.environ, cage, places, token_needed=token_needed)

@@ -1,1 +1,1 @@
-"""Everything of ours under `/-/`: the recorder's pages, and how a worker hands requests on to them."""
+"""Admin pages under `/-/`: a worker authorizes a request and forwards it to the recorder, which answers it."""

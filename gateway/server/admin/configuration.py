@@ -1,10 +1,10 @@
-"""`/-/config`: what is in force, and how providers, aliases and keys are set while running.
+"""`/-/config`: the active configuration, and the runtime overrides of providers, aliases and keys.
 
-What is set is kept in the data folder, and in force once it is answered: then every worker goes by it.
+A change is stored in the data directory and answered once every worker has applied it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import ExitStack
 from time import monotonic
 from typing import Any
@@ -12,21 +12,18 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.errors import ConfigError, GatewayError
-from gateway.server.admin.pages import problem
-from gateway.server.live_config import as_json, overrides
-from gateway.server.live_config.overrides import Change, UnchangeableError, UnknownEntryError
+from gateway.server.admin.responses import json_response, problem
+from gateway.server.live_config import overrides, report
+from gateway.server.live_config.overrides import OverridableTable, OverridesFile
 from gateway.server.live_config.published import PublishedConfig, Stamp
 from gateway.server.live_config.source import Source
 
-_APPLIED_SECONDS = 2.0
-_LOOK_SECONDS = 0.01
-
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_APPLY_SECONDS = 2.0
+_POLL_SECONDS = 0.01
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pages need of the gateway. `reload` has its files read again, which ends some time later."""
+    """The pages' access to the running gateway. `reload` asks the supervisor to read its files, and returns at once."""
 
     source: Source
     published: PublishedConfig
@@ -34,107 +31,84 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigPages:
-    """The pages of one gateway."""
+    """The pages of one gateway. Their paths are in `gateway.server.routes`."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._one = asyncio.Lock()
+        self._changing = asyncio.Lock()
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return what is served, and by what."""
-        entry = "/-/config/{table}/{name:.+}"
-        return [
-            web.get("/-/config", _answered(self._show)),
-            web.get("/-/config/{table}", _answered(self._show_table)),
-            web.get(entry, _answered(self._show_entry)),
-            web.put(entry, _answered(self._put)),
-            web.delete(entry, _answered(self._delete)),
-        ]
-
-    async def _show(self, _request: web.Request) -> web.Response:
+    async def show(self, _request: web.Request) -> web.Response:
+        """Answer with the whole active configuration and its status."""
         published = self._control.published
 
-        def made() -> dict[str, Any]:
-            return published.status.shown() | as_json.whole(published.get()[1].loaded)
+        def build() -> dict[str, Any]:
+            return published.status.to_json() | report.whole(published.get()[1].loaded)
 
-        return _json(await asyncio.to_thread(made))
+        return json_response(await asyncio.to_thread(build))
 
-    async def _show_table(self, request: web.Request) -> web.Response:
+    async def show_table(self, request: web.Request) -> web.Response:
+        """Answer with all entries of one table."""
         table = overrides.table_of(request.match_info["table"])
         control = self._control
 
-        def made() -> dict[str, Any]:
-            return {table: as_json.table(control.published.get()[1].loaded, table, str(control.source.kept))}
+        def build() -> dict[str, Any]:
+            return {table: report.table(control.published.get()[1].loaded, table, str(control.source.overrides))}
 
-        return _json(await asyncio.to_thread(made))
+        return json_response(await asyncio.to_thread(build))
 
-    async def _show_entry(self, request: web.Request) -> web.Response:
-        table, name = overrides.table_of(request.match_info["table"]), request.match_info["name"]
+    async def show_entry(self, request: web.Request) -> web.Response:
+        """Answer with one entry."""
+        table, name = _entry_of(request)
         control = self._control
 
-        def made() -> dict[str, Any]:
-            return as_json.entry(control.published.get()[1].loaded, table, name, str(control.source.kept))
+        def build() -> dict[str, Any]:
+            return report.table_entry(control.published.get()[1].loaded, table, name, str(control.source.overrides))
 
-        return _json(await asyncio.to_thread(made))
+        return json_response(await asyncio.to_thread(build))
 
-    async def _put(self, request: web.Request) -> web.Response:
-        table, name = overrides.table_of(request.match_info["table"]), request.match_info["name"]
+    async def put(self, request: web.Request) -> web.Response:
+        """Set one entry to the JSON of the body."""
+        table, name = _entry_of(request)
         try:
             entry = msgspec.json.decode(await request.read())
-        except (msgspec.DecodeError, RecursionError) as error:  # whose text has nothing of the body
+        except (msgspec.DecodeError, RecursionError) as error:  # neither message repeats the body
             return problem(400, f"the body must be the JSON of one entry: {error}")
-        return await self._change(lambda change: change.put(table, name, entry))
+        return await self._change(lambda file: file.put(table, name, entry))
 
-    async def _delete(self, request: web.Request) -> web.Response:
-        table, name = overrides.table_of(request.match_info["table"]), request.match_info["name"]
-        return await self._change(lambda change: change.delete(table, name))
+    async def delete(self, request: web.Request) -> web.Response:
+        """Delete one entry."""
+        table, name = _entry_of(request)
+        return await self._change(lambda file: file.delete(table, name))
 
-    async def _change(self, act: Callable[[Change], Stamp | None]) -> web.Response:
-        """Change what is kept, and hold its lock until that is in force: so each answer is to its own change."""
+    async def _change(self, change: Callable[[OverridesFile], Stamp | None]) -> web.Response:
+        """Change the overrides, and hold their lock until the change is active: each answer is to its own change."""
 
-        def changed() -> tuple[ExitStack, Stamp | None]:
+        def write() -> tuple[ExitStack, Stamp | None]:
             with ExitStack() as stack:
-                of = act(stack.enter_context(overrides.changing(self._control.source)))
-                return stack.pop_all(), of
+                stamp = change(stack.enter_context(overrides.locked(self._control.source)))
+                return stack.pop_all(), stamp
 
-        async with self._one:
-            held, of = await asyncio.to_thread(changed)
-            with held:
-                return await self._taken_up(of)
+        async with self._changing:
+            lock, stamp = await asyncio.to_thread(write)
+            with lock:
+                return await self._apply(stamp)
 
-    async def _taken_up(self, of: Stamp | None) -> web.Response:
-        """Have the change read, and answer once every worker goes by it, or (202) where that takes too long."""
+    async def _apply(self, stamp: Stamp | None) -> web.Response:
+        """Have the change loaded; answer 200 once every worker has applied it, or 202 if that takes too long."""
         published = self._control.published
         self._control.reload()
-        deadline = monotonic() + _APPLIED_SECONDS
+        deadline = monotonic() + _APPLY_SECONDS
         while True:
             status = published.status
-            if status.kept == of and status.error is not None:
+            if status.overrides == stamp and status.error is not None:
                 return problem(409, f"the change is kept, but not in force: {status.error}")
-            applied = status.kept == of and all(each >= status.generation for each in published.applied.all())
+            applied = status.overrides == stamp and all(each >= status.generation for each in published.applied.all())
             if applied or monotonic() > deadline:
                 body = {"generation": status.generation, "applied": applied}
-                return _json(body, 200 if applied else 202)
-            await asyncio.sleep(_LOOK_SECONDS)
+                return json_response(body, 200 if applied else 202)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
-def _answered(handler: _Handler) -> _Handler:
-    """Say as a page's answer what a handler raises."""
-
-    async def answered(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except UnknownEntryError as error:
-            return problem(404, str(error))
-        except UnchangeableError as error:
-            return problem(409, str(error))
-        except ConfigError as error:
-            return problem(422, str(error))
-        except GatewayError as error:
-            return problem(503, str(error))
-
-    return answered
-
-
-def _json(body: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+def _entry_of(request: web.Request) -> tuple[OverridableTable, str]:
+    """Return the table and the name of a path. Raises UnknownEntryError."""
+    return overrides.table_of(request.match_info["table"]), request.match_info["name"]

@@ -1,5 +1,6 @@
-"""A worker's side of `/-/`: check who asks, and hand the request to the recorder over its unix socket."""
+"""A worker's side of `/-/`: authorize a request, and forward it to the recorder over its unix socket."""
 
+import asyncio
 import hmac
 import io
 import ipaddress
@@ -10,38 +11,54 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from gateway.server.admin.pages import problem
+from gateway.server.admin.responses import problem
 
-# What the recorder's answer says of its body, and of what may be asked.
-_PASSED_ON = ("Content-Type", "Allow")
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
-# What the recorder hears of the request's head: the format of the metrics.
-_ASKED_ON = ("Accept",)
+# Headers of the recorder's response that are relayed.
+_RESPONSE_HEADERS = ("Content-Type", "Allow")
+# Headers of the request that are forwarded: the format of the metrics.
+_REQUEST_HEADERS = ("Accept",)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEALTH_SECONDS = 1.0
 _PAGE_SECONDS = 120.0
 
 
-class Admin:
-    """Our own pages. `token` None: anyone who reaches us by a loopback name may read them."""
+class AdminForwarder:
+    """Forwards admin requests. With `token` None, any client that uses a loopback name may read the pages.
+
+    `health`: the worker's part of `/-/health`.
+    """
 
     def __init__(self, socket: Path, token: str | None, health: Callable[[], dict[str, Any]]) -> None:
         self._socket = socket
         self.token = token
         self._health = health
         self._session: aiohttp.ClientSession | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __repr__(self) -> str:
+        return f"<AdminForwarder {self._socket} in flight: {len(self._tasks)}>"
 
     async def close(self) -> None:
         """Close the connections to the recorder."""
         if self._session is not None:
             await self._session.close()
 
+    def cancel(self) -> None:
+        """Cancel the requests in flight."""
+        for task in self._tasks:
+            task.cancel()
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request for a page below /-/."""
-        refused = self._refuse(request)
+        """Answer a request for a path under `/-/`."""
+        task = asyncio.current_task()
+        if task is not None and task not in self._tasks:  # one task handles all requests of a connection
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        refusal = self._refusal(request)
         if request.path == "/-/health":
-            return await self._show_health(told=refused is None)
-        if refused is not None:
-            return refused
+            return await self._show_health(authorized=refusal is None)
+        if refusal is not None:
+            return refusal
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge as error:
@@ -50,23 +67,23 @@ class Admin:
             async with self._recorder().request(
                 request.method,
                 f"http://recorder{request.raw_path}",
-                data=io.BytesIO(body) if body else None,  # of bytes it warns where there are many
-                headers={name: request.headers[name] for name in _ASKED_ON if name in request.headers},
+                data=io.BytesIO(body) if body else None,  # aiohttp warns about large bytes objects
+                headers={name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers},
                 timeout=_seconds(_PAGE_SECONDS),
             ) as answer:
-                headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+                headers = {name: answer.headers[name] for name in _RESPONSE_HEADERS if name in answer.headers}
                 return web.Response(status=answer.status, body=await answer.read(), headers=headers)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return problem(503, "the recorder is not answering (it may be starting again); try once more")
 
-    async def _show_health(self, *, told: bool) -> web.Response:
-        """Say how we are. The proxy works without its recorder, so that is no failure of ours.
+    async def _show_health(self, *, authorized: bool) -> web.Response:
+        """Answer with the health of worker and recorder; 200 without a recorder too, which the proxy does not need.
 
-        `told`: whether who asks may read our other pages too; else files and paths are not named.
+        `authorized`: whether the client may read the other pages; otherwise an error that names files is withheld.
         """
         health = self._health()
         config = health.get("config")
-        if config and config["error"] and not told:
+        if config and config["error"] and not authorized:
             health["config"] = {**config, "error": "see the gateway's log"}
         try:
             async with self._recorder().get("http://recorder/-/health", timeout=_seconds(_HEALTH_SECONDS)) as answer:
@@ -76,21 +93,25 @@ class Admin:
             health["status"] = "degraded"
         return web.json_response(health)
 
-    def _refuse(self, request: web.Request) -> web.Response | None:
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        """Return the response to a client that may not use the pages, None if it may.
+
+        Without a token, a web page in a browser on this machine is the attacker. It could use a name of its own that
+        resolves to a loopback address (DNS rebinding), or submit a form; neither can fake the headers checked here.
+        """
         if self.token is not None:
             given = (request.headers.get("Authorization", "").removeprefix("Bearer "), _own_token(request))
             if not any(hmac.compare_digest(_raw(each), _raw(self.token)) for each in given):
                 return problem(401, "this page needs the header Authorization: Bearer TOKEN (setting: $.auth.token)")
             return None
-        # A page of somebody else's in a browser here may reach us under a name of its own (DNS rebinding), or send
-        # a form; both are refused by what such a request cannot forge.
-        if not _is_local(request.host):
+        if not _is_loopback(request.host):
             return problem(403, f"pages below /-/ are served under a loopback name only, not {request.host!r}")
-        if request.method in _READING:
+        if request.method in _SAFE_METHODS:
             return None
+        # A browser sends this media type across origins only after a preflight request, which is refused.
         if request.content_type != "application/json":
             return problem(415, "send JSON, with Content-Type: application/json")
-        # With that a browser asks first whether it may (a preflight), and nobody says so; this is the second lock.
+        # In case a browser skips the preflight.
         if request.headers.get("Origin", _origin(request)) != _origin(request):
             return problem(403, "a web page of another origin may not ask for this")
         return None
@@ -102,7 +123,7 @@ class Admin:
 
 
 def _origin(request: web.Request) -> str:
-    """Return the origin of a page of our own."""
+    """Return the origin of the gateway's own pages, under the name that the client uses."""
     return f"http://{request.host}"
 
 
@@ -111,12 +132,12 @@ def _own_token(request: web.Request) -> str:
 
 
 def _raw(text: str) -> bytes:
-    """Return a header's bytes, which may be no UTF-8."""
+    """Return the bytes of a header, which need not be UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 
-def _is_local(host: str) -> bool:
-    """Whether a Host header names this machine by a name that no DNS server can give to another one."""
+def _is_loopback(host: str) -> bool:
+    """Whether a Host header is a loopback address or `localhost`, names that no DNS server can assign."""
     name, _, port = host.rpartition(":")
     if not port.isdecimal():
         name = host

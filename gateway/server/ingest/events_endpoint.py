@@ -1,10 +1,10 @@
-"""Take what clients tell of their runs: `POST /events`, answered once every event is in the journal, or none is.
+"""`POST /events`: events of runs and steps, all of which are in the journal when the request is answered, or none.
 
-No exchange: nothing of it goes upstream. Source of the paths, and of what is taken: the seed.
+Paths and payloads are those of chronicle, the Rust LLM proxy whose API is supported.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -12,54 +12,32 @@ import msgspec
 from aiohttp import web
 
 from gateway.errors import ExchangeError, Kind
-from gateway.proxy.auth import Token
 from gateway.proxy.routing.request_options import said_in
-from gateway.proxy.routing.runtime import RuntimeConfig
-from gateway.server.ingest.common import TURN, body_of, kept_of, let_in, secrets_of
+from gateway.server.ingest.request import YIELD_SECONDS, IngestReader
 from gateway.tracing.ingest.event_rows import BatchContext, Line, event_line
 from gateway.tracing.ingest.event_schema import EventError, split_events
 from gateway.tracing.journal import Journal
 from gateway.tracing.metadata import metadata_of
 from gateway.tracing.secrets import scrub_json
 
-PATHS = frozenset({"/event", "/events", "/v1/event", "/v1/events"})
-
 _encoder = msgspec.json.Encoder()
 
 
-class Intake:
-    """One worker's way in for events."""
+class EventsEndpoint:
+    """Writes a request's events to one worker's journal."""
 
-    def __init__(
-        self,
-        setup: RuntimeConfig,
-        journal: Journal,
-        token: Token | None,
-        service_name: str | None,
-        clock: Callable[[], int],
-    ) -> None:
-        self._config, self._capture_policy = setup.config, setup.capture_policy
+    def __init__(self, reader: IngestReader, journal: Journal, service_name: str | None) -> None:
+        self._reader = reader
         self._journal = journal
-        self._token = token
         self._service_name = service_name
-        self._clock = clock
 
     def __repr__(self) -> str:
-        return f"<Intake {self._journal!r}>"
-
-    def use(self, setup: RuntimeConfig, token: Token | None) -> None:
-        """Go on by another configuration."""
-        self._config, self._capture_policy, self._token = setup.config, setup.capture_policy, token
-
-    @staticmethod
-    def takes(request: web.Request) -> bool:
-        """Whether a request tells of runs."""
-        return request.method == "POST" and request.raw_path.partition("?")[0] in PATHS
+        return f"<EventsEndpoint {self._journal!r}>"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer 202 and how many events were accepted, or say what is wrong; then none was."""
+        """Answer 202 with the number of accepted events, or an error, after which none was accepted."""
         try:
-            count = await self._take(request)
+            count = await self._ingest(request)
         except EventError as error:
             return _refusal(
                 error.status, "invalid_event_payload", f"{error}; no event of this request was stored",
@@ -71,23 +49,18 @@ class Intake:
             return _refusal(400, Kind.BAD_INPUT.value, "The request's body broke off; no event of it was stored.")
         return web.json_response({"accepted": count}, status=202)
 
-    async def _take(self, request: web.Request) -> int:
-        """Write a request's events to the journal; return how many. Raises EventError, ExchangeError."""
-        received_ns, config = self._clock(), self._config
-        headers = request.raw_headers
-        let_in(headers, self._token, config.auth.origins)
-        metadata = metadata_of(said_in(headers))
-        capture_policy = kept_of(headers, self._capture_policy)
-        body = await body_of(request, config, "events")
-        arrival = BatchContext(received_ns, self._service_name, metadata)
-        secrets = secrets_of(request, self._token)
-        lines, turn = [], perf_counter()
-        for index, (path, raw) in enumerate(split_events(body)):
-            line = event_line(raw, path, index, arrival, capture_policy)
-            lines.append(_scrubbed(line, secrets) if secrets else line)
-            if perf_counter() - turn > TURN:
+    async def _ingest(self, request: web.Request) -> int:
+        """Write a request's events to the journal; return their number. Raises EventError, ExchangeError."""
+        ingest = await self._reader.read(request, "events")
+        metadata = metadata_of(said_in(request.raw_headers))
+        context = BatchContext(ingest.received_ns, self._service_name, metadata)
+        lines, started = [], perf_counter()
+        for index, (path, raw) in enumerate(split_events(ingest.body)):
+            line = event_line(raw, path, index, context, ingest.capture_policy)
+            lines.append(_scrubbed(line, ingest.secrets) if ingest.secrets else line)
+            if perf_counter() - started > YIELD_SECONDS:
                 await asyncio.sleep(0)
-                turn = perf_counter()
+                started = perf_counter()
         reason = self._journal.append_events(lines) if lines else None
         if reason is not None:
             raise ExchangeError(
@@ -99,7 +72,7 @@ class Intake:
 
 
 def _scrubbed(line: Line, secrets: Sequence[str]) -> Line:
-    """Return a line without the secrets of its request, which a client may have put into its events."""
+    """Return a line without the request's own secrets."""
     encoded = _encoder.encode(line)
     scrubbed = scrub_json(encoded, secrets)
     if scrubbed == encoded:
@@ -109,7 +82,7 @@ def _scrubbed(line: Line, secrets: Sequence[str]) -> Line:
 
 
 def _refusal(status: int, kind: str, message: str, **details: Any) -> web.Response:
-    """Return an error as the seed's clients read it: they show `details.body`."""
-    told = {name: value for name, value in details.items() if value is not None}
-    error = {"kind": kind, "message": message, "details": {"body": message, **told}}
+    """Return an error in chronicle's form: its clients show `details.body`."""
+    known = {name: value for name, value in details.items() if value is not None}
+    error = {"kind": kind, "message": message, "details": {"body": message, **known}}
     return web.json_response({"error": error}, status=status)

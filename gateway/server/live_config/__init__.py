@@ -1,1 +1,1 @@
-"""TODO gateway/server/live_config."""
+"""Live configuration: loaded by the supervisor, published to its children, reloaded and overridden while they run."""

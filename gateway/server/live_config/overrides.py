@@ -1,7 +1,7 @@
-"""What is set while running: providers, aliases and keys, kept in the data folder, each entry whole.
+"""Runtime overrides: providers, aliases and keys set while the gateway runs, in a file of the data directory.
 
-A change is tried with all other layers before it is written, so that what is kept can work. Whoever changes holds a
-lock, so that a gateway and a command beside it lose nothing of each other's.
+A change is loaded together with all other layers before it is written, so that the file always yields a working
+configuration. Writers hold a lock: a gateway and a command beside it cannot overwrite each other's changes.
 """
 
 import contextlib
@@ -27,39 +27,42 @@ OverridableTable = Literal["providers", "aliases", "api_keys"]
 TABLES: tuple[OverridableTable, ...] = get_args(OverridableTable)
 
 _LOCK = "config.lock"
-_PATIENCE = 5.0
-_PAUSE = 0.02
+_LOCK_SECONDS = 5.0
+_POLL_SECONDS = 0.02
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class UnknownEntryError(GatewayError):
-    """There is no such entry, or no such table."""
+    """The table or the entry does not exist."""
 
 
 class UnchangeableError(GatewayError):
-    """A file says it, which only people change."""
+    """The entry is set by a file that only people change."""
 
 
 class Key(Table, frozen=True):
-    """A key as it is set: the key itself, or (`source` "env") the name of the variable that has it."""
+    """An entry of `api_keys` as clients set it: the key itself, or with `source` "env" the name of its variable."""
 
     value: str
     source: Literal["env"] | None = None
 
     def __repr__(self) -> str:
-        """Keep it out."""
+        """Keep the key out."""
         return f"<Key source={self.source}>"
 
 
 def table_of(name: str) -> OverridableTable:
-    """Return the table of a name. Raises UnknownEntryError."""
+    """Return the overridable table of this name. Raises UnknownEntryError."""
     if name not in TABLES:
         raise UnknownEntryError(f"there is no table {name!r}; there are {', '.join(TABLES)}")
     return name
 
 
-def written(table: OverridableTable, name: str, entry: Any) -> Any:
-    """Return an entry as it is kept. Raises ConfigError for one that is none; what is in it is seen by who loads it."""
+def stored_entry(table: OverridableTable, name: str, entry: Any) -> Any:
+    """Return a client's entry in the form of the file. Raises ConfigError for one that is no entry of the table.
+
+    Fields of providers and aliases are checked later, when the file is loaded.
+    """
     path = f"$.{table}.{name}"
     if table != "api_keys":
         if not isinstance(entry, dict):
@@ -74,26 +77,26 @@ def written(table: OverridableTable, name: str, entry: Any) -> Any:
 
 
 @contextlib.contextmanager
-def changing(source: Source) -> Iterator["Change"]:
-    """Hold the lock of what is kept, and give what changes it. Blocks. Raises GatewayError where others do not end."""
-    folder = source.kept.parent
+def locked(source: Source) -> Iterator["OverridesFile"]:
+    """Hold the lock of the overrides file. Blocks. Raises GatewayError if other writers do not release it in time."""
+    directory = source.overrides.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise GatewayError(f"the data folder {folder} cannot be used: {error.strerror}; name another one") from None
+        raise GatewayError(f"the data folder {directory} cannot be used: {error.strerror}; name another one") from None
     try:
-        deadline = time.monotonic() + _PATIENCE
-        while not _taken(lock):
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _try_lock(lock):
             if time.monotonic() > deadline:
-                raise GatewayError(f"others are changing {source.kept}; try again")
-            time.sleep(_PAUSE)
-        yield Change(source)
+                raise GatewayError(f"others are changing {source.overrides}; try again")
+            time.sleep(_POLL_SECONDS)
+        yield OverridesFile(source)
     finally:
         os.close(lock)
 
 
-def _taken(lock: int) -> bool:
+def _try_lock(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -101,39 +104,45 @@ def _taken(lock: int) -> bool:
     return True
 
 
-class Change:
-    """Changes what is kept, as long as the lock is held. Blocks."""
+class OverridesFile:
+    """The overrides file, to be changed while its lock is held. Its methods block."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def put(self, table: OverridableTable, name: str, entry: Any) -> Stamp | None:
-        """Set an entry, in the place of the one that there is; return the file's stamp then.
+    def __repr__(self) -> str:
+        return f"<OverridesFile {self._source.overrides}>"
 
-        Raises ConfigError where that cannot work; then nothing has changed.
+    def put(self, table: OverridableTable, name: str, entry: Any) -> Stamp | None:
+        """Set one entry as a whole; return the file's new stamp.
+
+        Raises ConfigError if the configuration cannot work with it, and leaves the file unchanged.
         """
-        kept = self._now()
-        return self._write({**kept, table: {**_entries(kept, table), name: written(table, name, entry)}})
+        tables = self._read()
+        return self._write({**tables, table: {**_entries(tables, table), name: stored_entry(table, name, entry)}})
 
     def delete(self, table: OverridableTable, name: str) -> Stamp | None:
-        """Take an entry out. Raises likewise; UnknownEntryError, or UnchangeableError with the file that says it."""
-        kept = self._now()
-        entries = _entries(kept, table)
-        if name not in entries:
-            raise _not_kept(self._source.load(), table, name)
-        return self._write({**kept, table: {key: each for key, each in entries.items() if key != name}})
+        """Delete one entry; return the file's new stamp.
 
-    def _now(self) -> dict[str, Any]:
-        path = self._source.kept
+        Raises ConfigError likewise, UnknownEntryError, or UnchangeableError naming the file that sets the entry.
+        """
+        tables = self._read()
+        entries = _entries(tables, table)
+        if name not in entries:
+            raise _not_overridden(self._source.load(), table, name)
+        return self._write({**tables, table: {key: each for key, each in entries.items() if key != name}})
+
+    def _read(self) -> dict[str, Any]:
+        path = self._source.overrides
         return read_json(path, str(path), warn=lambda _warning: None) or {}
 
-    def _write(self, kept: Mapping[str, Any]) -> Stamp | None:
-        path = self._source.kept
-        kept = {table: entries for table, entries in kept.items() if entries}
-        content = msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n"
+    def _write(self, tables: Mapping[str, Any]) -> Stamp | None:
+        path = self._source.overrides
+        tables = {table: entries for table, entries in tables.items() if entries}
+        content = msgspec.json.format(msgspec.json.encode(tables), indent=2) + b"\n"
         if len(content) > LARGEST:
             raise ConfigError(f"{path}: it would have more than {LARGEST // 1024 // 1024} MiB; use a gateway.toml")
-        self._source.load(kept)
+        self._source.load(tables)
         try:
             _replace(path, content)
         except OSError as error:
@@ -141,12 +150,12 @@ class Change:
         return stamp(path)
 
 
-def _entries(kept: Mapping[str, Any], table: OverridableTable) -> Mapping[str, Any]:
-    entries = kept.get(table, {})
+def _entries(tables: Mapping[str, Any], table: OverridableTable) -> Mapping[str, Any]:
+    entries = tables.get(table, {})
     return entries if isinstance(entries, dict) else {}
 
 
-def _not_kept(loaded: Loaded, table: OverridableTable, name: str) -> GatewayError:
+def _not_overridden(loaded: Loaded, table: OverridableTable, name: str) -> GatewayError:
     if name not in getattr(loaded.config, table):
         return UnknownEntryError(f"there is no {table}.{name} to delete")
     at = f"$.{table}.{name}"
@@ -159,7 +168,7 @@ def _not_kept(loaded: Loaded, table: OverridableTable, name: str) -> GatewayErro
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Put a file in the place of another one: after a power cut either is there, whole."""
+    """Replace a file atomically: after a power failure either the old or the new content is there, whole."""
     new = path.with_name(f"{path.name}.tmp")
     new.unlink(missing_ok=True)
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -172,8 +181,8 @@ def _replace(path: Path, content: bytes) -> None:
     except OSError:
         new.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    directory = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(directory)
     finally:
-        os.close(folder)
+        os.close(directory)

@@ -1,4 +1,4 @@
-"""What is in force: published by the supervisor to the workers and the recorder, in memory that they have in common."""
+"""The active configuration, published by the supervisor to workers and recorder in shared memory."""
 
 import os
 from pathlib import Path
@@ -11,16 +11,16 @@ from gateway.config.layers import Loaded
 from gateway.errors import ConfigError, GatewayError
 from gateway.server.live_config.shared_memory import MIB, Gauges, Slots, SnapshotCell
 
-_LARGEST = 16 * MIB
-_STATUS_LARGEST = MIB // 4
-_ERROR_LONGEST = 8192
+_SNAPSHOT_MAX = 16 * MIB
+_STATUS_MAX = MIB // 4
+_ERROR_MAX = 8192
 
 Stamp = tuple[int, int, int]
-"""What tells one state of a file from another: its time of change in ns, its size and its inode."""
+"""Identifies one state of a file: its modification time in ns, its size and its inode."""
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return a file's stamp, None where it is not there."""
+    """Return a file's stamp, None if the file is missing."""
     try:
         about = path.stat()
     except OSError:
@@ -29,7 +29,7 @@ def stamp(path: Path) -> Stamp | None:
 
 
 class ConfigSnapshot(Struct, frozen=True, kw_only=True):
-    """A configuration in force. `token`: our own; `required`: whether clients and pages need it."""
+    """One active configuration. `token`: the gateway's own; `required`: whether clients and pages need it."""
 
     loaded: Loaded
     token: str | None = None
@@ -41,42 +41,43 @@ class ConfigSnapshot(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """How the last look at the files ended.
+    """The result of the last load.
 
     Attributes:
-        generation: What is in force.
-        loaded_at: Since when, in Unix seconds.
-        error: Why the files as they are now are not in force; it has no secret.
-        kept: The stamp that the data folder's own settings had then.
+        generation: The active configuration's.
+        loaded_at: When that was loaded, in Unix seconds.
+        error: Why the files as they are now are not active, without secrets; None if they are.
+        overrides: The stamp of the overrides file at the last load.
 
     """
 
     generation: int
     loaded_at: float
     error: str | None = None
-    kept: Stamp | None = None
+    overrides: Stamp | None = None
 
-    def shown(self) -> dict[str, Any]:
-        """Return what pages tell of it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as admin pages show it."""
         return {"generation": self.generation, "loaded_at": self.loaded_at, "error": self.error}
 
 
 class _Wire(Struct, frozen=True, kw_only=True):
-    """`Current` as it is published. An environment's text may be no Unicode; its bytes are told."""
+    """A snapshot as it is encoded. Variables need not be UTF-8, so that the environment is published as bytes."""
 
-    current: ConfigSnapshot
+    snapshot: ConfigSnapshot
     environ: list[tuple[bytes, bytes]]
 
 
 class PublishedConfig:
-    """What the supervisor tells its children, and how far each has come. Made before they are forked.
+    """Shared memory between the supervisor, which writes snapshots, and its children. Created before they are forked.
 
-    `children`: how many there are that note what they go by.
+    `applied` has the generation that each worker has applied, `gauges` the metrics of each worker. `children`: the
+    number of workers.
     """
 
     def __init__(self, children: int) -> None:
-        self._current = SnapshotCell(_LARGEST)
-        self._status = SnapshotCell(_STATUS_LARGEST)
+        self._snapshot = SnapshotCell(_SNAPSHOT_MAX)
+        self._status = SnapshotCell(_STATUS_MAX)
         self.applied = Slots(children)
         self.gauges = Gauges(children)
 
@@ -85,64 +86,65 @@ class PublishedConfig:
 
     @property
     def generation(self) -> int:
-        """Which configuration is in force."""
-        return self._current.generation
+        """The generation of the active configuration; 0 before the first."""
+        return self._snapshot.generation
 
-    def put(self, current: ConfigSnapshot) -> int:
-        """Publish a configuration; return its generation. Raises ConfigError where it cannot be told."""
-        environ = [(os.fsencode(name), os.fsencode(value)) for name, value in current.loaded.environ.items()]
+    def put(self, snapshot: ConfigSnapshot) -> int:
+        """Publish a configuration; return its generation. Raises ConfigError if it is not encodable or too large."""
+        environ = [(os.fsencode(name), os.fsencode(value)) for name, value in snapshot.loaded.environ.items()]
         try:
-            value = _encoder.encode(_Wire(current=_tellable(current), environ=environ))
-            return self._current.publish(value)
+            value = _encoder.encode(_Wire(snapshot=_encodable(snapshot), environ=environ))
+            return self._snapshot.publish(value)
         except UnicodeEncodeError:
             raise ConfigError("the configuration has a variable's value that is no UTF-8; correct it") from None
         except GatewayError as error:
             raise ConfigError(f"the configuration is too large: {error}; make it smaller") from None
 
     def get(self) -> tuple[int, ConfigSnapshot]:
-        """Return the configuration in force, with its generation."""
-        generation, value = self._current.read()
+        """Return the generation of the active configuration, and the configuration."""
+        generation, value = self._snapshot.read()
         wire = _decoder.decode(value)
         environ = {os.fsdecode(name): os.fsdecode(text) for name, text in wire.environ}
-        return generation, structs.replace(wire.current, loaded=structs.replace(wire.current.loaded, environ=environ))
+        loaded = structs.replace(wire.snapshot.loaded, environ=environ)
+        return generation, structs.replace(wire.snapshot, loaded=loaded)
 
-    def say(self, status: Status) -> None:
-        """Publish how the last look at the files ended."""
-        error = None if status.error is None else _printable(status.error[:_ERROR_LONGEST])
+    def set_status(self, status: Status) -> None:
+        """Publish the result of the last load."""
+        error = None if status.error is None else _printable(status.error[:_ERROR_MAX])
         self._status.publish(msgspec.msgpack.encode(structs.replace(status, error=error)))
 
     @property
     def status(self) -> Status:
-        """How the last look at the files ended."""
+        """The result of the last load."""
         return msgspec.msgpack.decode(self._status.read()[1], type=Status)
 
 
-def _tellable(current: ConfigSnapshot) -> ConfigSnapshot:
-    """Return it without its environment, and with names of files that are only for people as far as they are text."""
-    loaded = current.loaded
+def _encodable(snapshot: ConfigSnapshot) -> ConfigSnapshot:
+    """Return a snapshot without its environment, and without bytes in file names and warnings that are not UTF-8."""
+    loaded = snapshot.loaded
     origins = {
         path: origin if origin.file is None else structs.replace(origin, file=_printable(origin.file))
         for path, origin in loaded.origins.items()
     }
     warnings = tuple(map(_printable, loaded.warnings))
-    return structs.replace(current, loaded=structs.replace(loaded, environ={}, origins=origins, warnings=warnings))
+    return structs.replace(snapshot, loaded=structs.replace(loaded, environ={}, origins=origins, warnings=warnings))
 
 
 def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _told(value: Any) -> Any:
+def _encode_path(value: Any) -> Any:
     if isinstance(value, Path):
         return os.fsencode(value)
-    raise NotImplementedError  # as msgspec's hooks say of a type they do not know: `Loaded` has no other
+    raise NotImplementedError  # msgspec's convention for a type that a hook does not know; `Loaded` has no other
 
 
-def _read(kind: type, value: Any) -> Any:
+def _decode_path(kind: type, value: Any) -> Any:
     if kind is Path:
         return Path(os.fsdecode(value))
     raise NotImplementedError  # likewise
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=_told)
-_decoder = msgspec.msgpack.Decoder(_Wire, dec_hook=_read)
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_path)
+_decoder = msgspec.msgpack.Decoder(_Wire, dec_hook=_decode_path)

@@ -1,6 +1,7 @@
-"""The configuration as it is in force, for people: every value with its origin, and no secret. Pure.
+"""Reports of a configuration: every value with its origin and without secrets, as structs and as JSON. Pure.
 
-Keys, tokens and the values of headers are never told: a variable is named, anything else is only said to be set.
+Keys, tokens and header values are never shown: a value from a variable is shown as the variable's name, any other as
+`set, not shown`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,34 +14,36 @@ from gateway.config.layers import Loaded, Origin
 from gateway.config.model import VARIABLE, Config
 from gateway.providers.auth.extras import missing_extra
 from gateway.providers.catalog import CATALOG
-from gateway.providers.http.client import Origin as Place
+from gateway.providers.http.client import Origin as HttpOrigin
 from gateway.providers.table import Provider, key_of
+from gateway.proxy.routing import runtime
 from gateway.proxy.routing.aliases import Candidate
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.redaction import is_secret_variable
+from gateway.server.live_config.overrides import OverridableTable, UnknownEntryError
 
 NOT_SHOWN = "set, not shown"
-# What is secret: these fields of a provider, all of `[api_keys]`, and the token.
-_SECRET = frozenset({"api_key", "api_keys", "headers"})
+# Secret are these fields of a provider, all of `[api_keys]`, and the token.
+_SECRET_FIELDS = frozenset({"api_key", "api_keys", "headers"})
 _TOKEN = "$.auth.token"  # noqa: S105  its path
 _DEFAULT = Origin(kind="default")
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """One value: where it stands, what may be shown of it, and where it comes from."""
+    """One setting: its path, the value that may be shown, and its origin."""
 
     path: str
     value: Any
     origin: Origin
 
 
-class Reach(Struct, frozen=True, kw_only=True):
+class ProviderReport(Struct, frozen=True, kw_only=True):
     """One provider.
 
     Attributes:
-        ready: Whether it can be reached without a key of the client's.
-        key: Which key it is shown: the path of a setting, the name of a variable, a cloud's credentials, or whose.
-        origin: Where the provider's address comes from.
+        ready: Whether requests without a key of the client's can be sent to it.
+        key: The source of its key: the path of a setting, the name of a variable, a cloud's credentials, or the client.
+        origin: The origin of its URL.
 
     """
 
@@ -53,8 +56,8 @@ class Reach(Struct, frozen=True, kw_only=True):
     origin: Origin = _DEFAULT
 
 
-class Known(Struct, frozen=True, kw_only=True):
-    """One alias, and the candidates that it comes to as `provider/model`, with the key's name where it has its own."""
+class AliasReport(Struct, frozen=True, kw_only=True):
+    """One alias, and its candidates as `provider/model`, with the name of the key for one that has its own."""
 
     name: str
     order: str
@@ -62,16 +65,16 @@ class Known(Struct, frozen=True, kw_only=True):
 
 
 def settings(loaded: Loaded) -> list[Setting]:
-    """Return every setting, in the order of the tables' description; of providers and the like, what was set."""
+    """Return every setting in the order of `Config`; of providers, aliases and keys those that are set."""
     return list(_settings(loaded))
 
 
-def entry(loaded: Loaded, table: str, name: str) -> list[Setting]:
-    """Return what was set of one provider, alias or key; nothing where it was not."""
+def entry_settings(loaded: Loaded, table: str, name: str) -> list[Setting]:
+    """Return the settings of one provider, alias or key; none if it is not configured."""
     entries: Mapping[str, Any] = getattr(loaded.config, table)
     if name not in entries:
         return []
-    return list(_entry(loaded, f"$.{table}.{name}", entries[name], secret=table == "api_keys"))
+    return list(_entry_settings(loaded, f"$.{table}.{name}", entries[name], secret=table == "api_keys"))
 
 
 def _settings(loaded: Loaded) -> Iterator[Setting]:
@@ -84,13 +87,13 @@ def _settings(loaded: Loaded) -> Iterator[Setting]:
                 yield _setting(loaded, below, getattr(value, field), secret=below == _TOKEN)
         elif isinstance(value, dict):
             for entry, inner in value.items():
-                yield from _entry(loaded, f"{path}.{entry}", inner, secret=name == "api_keys")
+                yield from _entry_settings(loaded, f"{path}.{entry}", inner, secret=name == "api_keys")
         else:
             yield _setting(loaded, path, value, secret=False)
 
 
-def _entry(loaded: Loaded, path: str, entry: Any, *, secret: bool) -> Iterator[Setting]:
-    """Give what was set of one provider, alias or key."""
+def _entry_settings(loaded: Loaded, path: str, entry: Any, *, secret: bool) -> Iterator[Setting]:
+    """Yield the settings of one provider, alias or key."""
     if not isinstance(entry, Struct):
         yield _setting(loaded, path, entry, secret=secret)
         return
@@ -99,9 +102,9 @@ def _entry(loaded: Loaded, path: str, entry: Any, *, secret: bool) -> Iterator[S
         value, below = getattr(entry, field), f"{path}.{field}"
         if isinstance(value, dict) and value:
             for key, each in value.items():
-                yield _setting(loaded, f"{below}.{key}", each, secret=field in _SECRET)
+                yield _setting(loaded, f"{below}.{key}", each, secret=field in _SECRET_FIELDS)
         elif below in loaded.origins:
-            yield _setting(loaded, below, value, secret=field in _SECRET)
+            yield _setting(loaded, below, value, secret=field in _SECRET_FIELDS)
         else:
             continue
         empty = False
@@ -131,7 +134,7 @@ def _setting(loaded: Loaded, path: str, value: Any, *, secret: bool) -> Setting:
 
 
 def hidden(written: Any, environ: Mapping[str, str]) -> Any:
-    """Return what may be shown of a secret as it is written.
+    """Return the form in which a secret is shown, without it.
 
     >>> hidden(["${env:KEY}", "sk-1", ""], {"KEY": "sk-2"})
     ['${env:KEY} (set)', 'set, not shown', 'empty']
@@ -149,44 +152,44 @@ def hidden(written: Any, environ: Mapping[str, str]) -> Any:
 
 
 def _without_defaults(written: Any) -> Any:
-    """Return text as it is written: its variables' names, without their defaults."""
+    """Return text before expansion: with the names of its variables, and without their defaults."""
     if isinstance(written, str):
         return VARIABLE.sub(lambda match: f"${{env:{match[1]}}}", written)
     return NOT_SHOWN
 
 
 def _url(value: Any) -> Any:
-    """Return a base URL that can be one; another may have a password in it."""
+    """Return a base URL if it is valid; an invalid one may contain a password."""
     if not isinstance(value, str):
         return value
     try:
-        Place.from_url(value.strip())
+        HttpOrigin.from_url(value.strip())
     except ValueError as error:
         return f"not shown: {error}"
     return value
 
 
-def providers(setup: RuntimeConfig, loaded: Loaded) -> list[Reach]:
-    """Return every provider that is known, and which key each would be shown."""
+def providers(setup: RuntimeConfig, loaded: Loaded) -> list[ProviderReport]:
+    """Return every provider, built in or configured."""
     return [_reach(provider, loaded) for provider in setup.providers.values()]
 
 
-def _reach(provider: Provider, loaded: Loaded) -> Reach:
+def _reach(provider: Provider, loaded: Loaded) -> ProviderReport:
     if provider.name == "demo":
-        return Reach(name="demo", dialects=provider.dialects, prefixes=provider.prefixes, ready=True)
+        return ProviderReport(name="demo", dialects=provider.dialects, prefixes=provider.prefixes, ready=True)
     at = f"$.providers.{provider.name}.base_url"
     variables = [name for name, _ in _variables(provider.name)] if provider.as_built_in else []
-    told = next((name for name in variables if loaded.environ.get(name)), None)
-    secretive = any(map(is_secret_variable, _origin(loaded, at).variables))
-    return Reach(
+    variable = next((name for name in variables if loaded.environ.get(name)), None)
+    secret = any(map(is_secret_variable, _origin(loaded, at).variables))
+    return ProviderReport(
         name=provider.name,
-        url=provider.url if secretive else provider.url + provider.base_path,
+        url=provider.url if secret else provider.url + provider.base_path,
         dialects=provider.dialects,
         prefixes=provider.prefixes,
         ready=bool(provider.key or provider.environment_key or provider.set_up)
         or provider.signs(next(iter(provider.dialects), None)),
         key=_key(provider, loaded),
-        origin=Origin(kind="environment", variables=(told,)) if told else _origin(loaded, at),
+        origin=Origin(kind="environment", variables=(variable,)) if variable else _origin(loaded, at),
     )
 
 
@@ -200,7 +203,7 @@ def _variables(name: str) -> tuple[tuple[str, str], ...]:
 
 
 def _key(provider: Provider, loaded: Loaded) -> str:
-    """Say whose key a provider is shown."""
+    """Return the source of a provider's key."""
     at = f"$.providers.{provider.name}"
     if provider.key:
         fields = [each for each in ("api_key", "api_keys") if loaded.written.get(f"{at}.{each}")]
@@ -218,19 +221,68 @@ def _key(provider: Provider, loaded: Loaded) -> str:
     return f"the client's, or {names[0]} (not set)" if names else "the client's"
 
 
-def aliases(setup: RuntimeConfig) -> list[Known]:
-    """Return every alias with what it comes to."""
+def aliases(setup: RuntimeConfig) -> list[AliasReport]:
+    """Return every alias with its candidates."""
     return [
-        Known(name=name, order=listed.order, candidates=tuple(_candidate(each) for each in listed.candidates))
+        AliasReport(name=name, order=listed.order, candidates=tuple(_candidate(each) for each in listed.candidates))
         for name, listed in setup.aliases.items()
     ]
 
 
 def _candidate(candidate: Candidate) -> str:
-    """Name a candidate.
+    """Return a candidate's name.
 
-    The keys of its provider have names of their own (`openai#1`), which say nothing here.
+    A candidate with a single provider entry may have a key of its own; the generated names of a pool of keys
+    (`openai#1`) are left out.
     """
     name = f"{candidate.provider.name}/{candidate.model}"
     own = candidate.provider.key_name if len(candidate.providers) == 1 else None
     return f"{name} (key: {own})" if own else name
+
+
+def whole(loaded: Loaded) -> dict[str, Any]:
+    """Return the whole report as JSON: `/-/config`, and `gateway check --json`."""
+    setup = runtime.build(loaded.config, loaded.environ)
+    return {
+        "files": [str(path) for path in loaded.read],
+        "settings": msgspec.to_builtins(settings(loaded)),
+        "providers": msgspec.to_builtins(providers(setup, loaded)),
+        "aliases": msgspec.to_builtins(aliases(setup)),
+        "warnings": list(loaded.warnings),
+    }
+
+
+def table(loaded: Loaded, name: OverridableTable, overrides: str) -> dict[str, Any]:
+    """Return the entries of a table by their names, as JSON. `overrides`: the path of the overrides file."""
+    resolved = _resolved(loaded, name)
+    names = dict.fromkeys((*getattr(loaded.config, name), *resolved))
+    return {each: _entry_json(loaded, name, each, resolved, overrides) for each in names}
+
+
+def table_entry(loaded: Loaded, table: OverridableTable, name: str, overrides: str) -> dict[str, Any]:
+    """Return one entry as JSON. Raises UnknownEntryError."""
+    resolved = _resolved(loaded, table)
+    if name not in getattr(loaded.config, table) and name not in resolved:
+        raise UnknownEntryError(f"there is no {table}.{name}")
+    return _entry_json(loaded, table, name, resolved, overrides)
+
+
+def _entry_json(
+    loaded: Loaded, table: OverridableTable, name: str, resolved: Mapping[str, Any], overrides: str
+) -> dict[str, Any]:
+    """Return an entry's settings, whether it is a runtime override (`kept`), and what it resolves to (`comes_to`)."""
+    found = entry_settings(loaded, table, name)
+    return {
+        "settings": msgspec.to_builtins(found),
+        "kept": any(each.origin.file == overrides for each in found),
+        "comes_to": resolved.get(name),
+    }
+
+
+def _resolved(loaded: Loaded, table: OverridableTable) -> dict[str, Any]:
+    """Return the providers or aliases that requests are routed by, as JSON by their names."""
+    if table == "api_keys":
+        return {}
+    setup = runtime.build(loaded.config, loaded.environ)
+    found = providers(setup, loaded) if table == "providers" else aliases(setup)
+    return {each.name: msgspec.to_builtins(each) for each in found}

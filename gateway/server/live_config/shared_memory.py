@@ -1,8 +1,8 @@
-"""Memory that a parent and the children it forks have in common: what it publishes, and how far each has come with it.
+"""Shared memory of a parent and its forked children: snapshots that the parent publishes, and a slot for each child.
 
-One anonymous mapping, inherited by fork and never on disk. The parent alone writes values, each child its own slot.
-A value is written to the half that nobody reads, then one word of eight bytes says that it counts; so a reader sees a
-whole value, the old one or the new one, whenever either is killed.
+Each object is one anonymous mapping, inherited by fork and never on disk. Only the parent writes snapshots, and each
+child only its own slot. A snapshot is written to the half that is not being read, and then made current by storing one
+word of eight bytes. A reader therefore sees a whole snapshot, the old one or the new one, whenever either is killed.
 """
 
 import mmap
@@ -15,19 +15,19 @@ from gateway.store.metrics.instruments import WorkerGauges
 MIB = 1024 * 1024
 
 _WORD = 8
-# Before a value: its generation, length and checksum, by which a reader knows that the half is not being written to.
-_HEAD = struct.Struct("=QQQ")
+# Precedes a value: generation, length and checksum, by which a reader detects a torn write.
+_HEADER = struct.Struct("=QQQ")
 
 
 class SnapshotCell:
-    """A value that is published again and again; `generation` counts from 1, 0 is none yet."""
+    """A value that one writer replaces and many readers copy. `generation` counts its values; 0 before the first."""
 
     def __init__(self, size: int) -> None:
-        """Take memory for a value of up to `size` bytes. None of it is used before it is written to."""
+        """Map memory for values of up to `size` bytes; the kernel allocates pages when they are first written to."""
         self._size = size
-        self._half = _HEAD.size + size
+        self._half = _HEADER.size + size
         self._memory = mmap.mmap(-1, _WORD + 2 * self._half)
-        # An aligned word is stored and loaded at once.
+        # Loads and stores of an aligned word are atomic.
         self._word = memoryview(self._memory)[:_WORD].cast("Q")
 
     def __repr__(self) -> str:
@@ -35,47 +35,47 @@ class SnapshotCell:
 
     @property
     def generation(self) -> int:
-        """Which value counts now."""
+        """The generation of the current value."""
         return self._word[0]
 
     def publish(self, value: bytes) -> int:
-        """Put a value in the place of the last one, and return its generation. Raises GatewayError: it is too large."""
+        """Replace the current value; return the generation of the new one. Raises GatewayError if it is too large."""
         if len(value) > self._size:
             raise GatewayError(
                 f"it has {len(value)} bytes, and there is room for {self._size} ({self._size // MIB} MiB)"
             )
         generation = self.generation + 1
-        at = self._at(generation)
-        _HEAD.pack_into(self._memory, at, generation, len(value), _sum(value, generation))
-        self._memory[at + _HEAD.size : at + _HEAD.size + len(value)] = value
+        offset = self._offset(generation)
+        _HEADER.pack_into(self._memory, offset, generation, len(value), _checksum(value, generation))
+        self._memory[offset + _HEADER.size : offset + _HEADER.size + len(value)] = value
         self._word[0] = generation
         return generation
 
     def read(self) -> tuple[int, bytes]:
-        """Return the value that counts, with its generation; generation 0 has none."""
+        """Return the generation of the current value, and the value; 0 and no bytes before the first."""
         while True:
             generation = self.generation
             if not generation:
                 return 0, b""
-            at = self._at(generation)
-            marked, length, checksum = _HEAD.unpack_from(self._memory, at)
-            if marked == generation and length <= self._size:
-                value = self._memory[at + _HEAD.size : at + _HEAD.size + length]
-                if _sum(value, generation) == checksum:
+            offset = self._offset(generation)
+            marker, length, checksum = _HEADER.unpack_from(self._memory, offset)
+            if marker == generation and length <= self._size:
+                value = self._memory[offset + _HEADER.size : offset + _HEADER.size + length]
+                if _checksum(value, generation) == checksum:
                     return generation, value
-            # It has been replaced twice meanwhile: the next look finds the newer one.
+            # A torn write: the value was replaced twice during the read. The next iteration reads the newest one.
 
-    def _at(self, generation: int) -> int:
+    def _offset(self, generation: int) -> int:
         return _WORD + (generation & 1) * self._half
 
 
-def _sum(value: bytes, generation: int) -> int:
-    """Return the checksum of a value: a head that is half one generation's and half another's fits no value."""
+def _checksum(value: bytes, generation: int) -> int:
+    """Return a checksum seeded with the generation, which a header torn between two generations does not match."""
     return zlib.crc32(value, generation & 0xFFFF_FFFF)
 
 
 class Slots:
-    """A number for each child, which only that child writes: the generation it goes by."""
+    """One number for each child, written by that child only: the generation that it has applied."""
 
     def __init__(self, count: int) -> None:
         self._memory = mmap.mmap(-1, max(1, count) * _WORD)
@@ -86,11 +86,11 @@ class Slots:
         return f"<Slots {self.all()}>"
 
     def note(self, slot: int, generation: int) -> None:
-        """Say how far a child has come."""
+        """Store the generation that a child has applied."""
         self._words[slot] = generation
 
     def all(self) -> list[int]:
-        """Return what each child has noted; 0 is nothing yet."""
+        """Return the generation of each child; 0 if it has applied none."""
         return list(self._words[: self._count])
 
 
@@ -98,9 +98,9 @@ _FIELDS = WorkerGauges.__struct_fields__
 
 
 class Gauges:
-    """A few numbers of each worker, which it writes about once a second, a word at a time; there is no lock.
+    """The gauges of each worker, which it writes about once a second, one word at a time and without a lock.
 
-    What one that was killed had written stands there until the next one in its place writes.
+    Those of a worker that was killed remain until its successor writes.
     """
 
     def __init__(self, workers: int) -> None:
@@ -112,11 +112,11 @@ class Gauges:
         return f"<Gauges {self.all()}>"
 
     def note(self, worker: int, numbers: WorkerGauges) -> None:
-        """Write a worker's numbers."""
+        """Store a worker's gauges."""
         for index, field in enumerate(_FIELDS):
             self._words[worker * len(_FIELDS) + index] = getattr(numbers, field)
 
     def all(self) -> list[WorkerGauges]:
-        """Return what the workers say."""
+        """Return the gauges of every worker."""
         count = len(_FIELDS)
         return [WorkerGauges(*self._words[worker * count : (worker + 1) * count]) for worker in range(self._workers)]

@@ -1,4 +1,4 @@
-"""Where a gateway's configuration comes from: to be read again while it runs, and tried before it is kept."""
+"""The inputs that the configuration is loaded from, so that it can be loaded again, or with a change on trial."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from gateway.config import layers
-from gateway.config.layers import SETTINGS, Loaded
+from gateway.config.layers import OVERRIDES, Loaded
 from gateway.errors import ConfigError
 from gateway.providers.auth import extras
 from gateway.providers.auth.aws import with_region
@@ -15,14 +15,15 @@ from gateway.proxy.routing import runtime
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """All that decides which files are read, and what wins over them.
+    """Which files are read, and which settings win over them.
 
     Attributes:
-        data: The data folder; what was set while running is kept there.
+        data: The data directory, which has the file of runtime overrides.
         environ: The process's own environment.
+        cwd: The working directory; relative paths are below it.
         named: The file given by `-c`.
-        flags: Settings by their key, as the command line says them.
-        search: Whether the user's folder and the working directory's are looked into.
+        flags: Settings of the command line, by their key.
+        search: Whether the user's and the working directory's `gateway.toml` are searched for.
 
     """
 
@@ -38,14 +39,15 @@ class Source(Struct, frozen=True, kw_only=True):
         return f"<Source {self.named or self.cwd} data: {self.data}>"
 
     @property
-    def kept(self) -> Path:
-        """The file of what was set while running."""
-        return self.cwd / self.data / SETTINGS
+    def overrides(self) -> Path:
+        """The file of runtime overrides."""
+        return self.cwd / self.data / OVERRIDES
 
-    def load(self, kept: Mapping[str, Any] | None = None) -> Loaded:
-        """Read all layers, and see that what they come to can work. Blocks. Raises ConfigError, naming the file.
+    def load(self, overrides: Mapping[str, Any] | None = None) -> Loaded:
+        """Read and merge all layers, and check that a gateway can run with the result. Blocks.
 
-        `kept`: what is to be kept in the data folder, in the place of what is there.
+        `overrides` replaces the content of the overrides file, to try a change before it is written. Raises
+        ConfigError, which names the file.
         """
         loaded = layers.load(
             named=self.named,
@@ -54,7 +56,7 @@ class Source(Struct, frozen=True, kw_only=True):
             cwd=self.cwd,
             flags=self.flags,
             search=self.search,
-            kept=kept,
+            overrides=overrides,
         )
         loaded = structs.replace(loaded, environ=with_region(loaded.environ))
         try:

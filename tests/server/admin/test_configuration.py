@@ -16,12 +16,12 @@ from aiohttp import web
 from gateway.config.model import Sql
 from gateway.server.admin import configuration
 from gateway.server.admin.configuration import ConfigPages, Control
-from gateway.server.admin.pages import pages
-from gateway.server.admin.sockets import socket_path
-from gateway.server.live_config.overrides import changing
+from gateway.server.data_dir import socket_path
+from gateway.server.live_config.overrides import locked
 from gateway.server.live_config.published import PublishedConfig
 from gateway.server.live_config.reload import Reloader
 from gateway.server.live_config.source import Source
+from gateway.server.routes import recorder_app
 from tests.support.raw import Answer, exchange, request
 from tests.support.running import InProcess, Process, to
 from tests.support.upstream import Upstream, reply
@@ -90,7 +90,7 @@ async def test_many_changes_at_once_are_all_made(upstream: Upstream, tmp_path):
         source = Source(data=gateway.data, environ={}, cwd=tmp_path)
 
         def beside(number: int) -> None:
-            with changing(source) as held:
+            with locked(source) as held:
                 held.put("api_keys", f"beside-{number}", {"value": "k"})
 
         done = await asyncio.gather(
@@ -195,12 +195,12 @@ async def served(folder: Path, data: Path, **reloads: Any) -> AsyncIterator[Relo
         lambda _loaded: (None, False),
         lambda: 0.0,
         changed=lambda _old, _new: None,
-        say=lambda _line: None,
+        notify=lambda _line: None,
     )
     await asyncio.to_thread(reloader.start)
     loop, reload = asyncio.get_running_loop(), reloads.get("reload", reloader.hangup)
     control = Control(source=source, published=published, reload=lambda: loop.run_in_executor(None, reload) and None)
-    runner = web.AppRunner(pages(data, Sql(), dict, ConfigPages(control).routes()))
+    runner = web.AppRunner(recorder_app(data, Sql(), dict, config=ConfigPages(control)))
     await runner.setup()
     await web.UnixSite(runner, str(socket_path(data))).start()
     try:
@@ -225,7 +225,7 @@ async def test_a_change_that_the_files_hold_up_is_said(gateway: InProcess, tmp_p
 
 async def test_a_supervisor_that_does_not_answer_is_not_waited_for(gateway: InProcess, tmp_path, monkeypatch):
     """Who changes gets an answer in any case, and the next one too."""
-    monkeypatch.setattr(configuration, "_APPLIED_SECONDS", 0.05)
+    monkeypatch.setattr(configuration, "_APPLY_SECONDS", 0.05)
     async with served(tmp_path, gateway.data, reload=lambda: None):
         for name in "ab":
             assert await change(gateway.url, "PUT", f"api_keys/{name}", {"value": "k"}) == (
@@ -282,7 +282,7 @@ async def test_no_web_page_can_change_anything(gateway: InProcess, tmp_path, met
 
 
 async def test_where_a_token_is_needed_it_is(tmp_path):
-    """For reading and for changing; health then names no files to strangers."""
+    """For reading and for locked; health then names no files to strangers."""
     data = tmp_path / "data"
     async with InProcess(data, token="the-token-0123456789") as gateway, served(tmp_path, data) as reloader:
         gateway._worker._status = lambda: {"generation": 1, "loaded_at": 0.0, "error": "/a/file: $.path"}

@@ -9,7 +9,8 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from gateway.config.model import Sql
-from tests.server.admin.test_pages import TOKEN, recording
+from tests.server.admin.test_forward import TOKEN
+from tests.support.admin import recording
 from tests.support.raw import exchange, request
 from tests.support.running import InProcess, to
 from tests.support.store import START_NS, header, journal, sealed, span

@@ -19,11 +19,11 @@ from gateway.config.files import LARGEST
 from gateway.errors import ConfigError, GatewayError
 from gateway.server.live_config import overrides
 from gateway.server.live_config.overrides import (
-    Change,
     OverridableTable,
+    OverridesFile,
     UnchangeableError,
     UnknownEntryError,
-    changing,
+    locked,
     table_of,
 )
 from gateway.server.live_config.source import Source
@@ -43,18 +43,18 @@ class Folder:
 
     def put(self, table: OverridableTable, name: str, entry: Any) -> object:
         """Set an entry."""
-        with changing(self.source) as change:
+        with locked(self.source) as change:
             return change.put(table, name, entry)
 
     def delete(self, table: OverridableTable, name: str) -> object:
         """Delete an entry."""
-        with changing(self.source) as change:
+        with locked(self.source) as change:
             return change.delete(table, name)
 
     @property
     def file(self) -> Any:
         """What is kept."""
-        return json.loads(self.source.kept.read_text())
+        return json.loads(self.source.overrides.read_text())
 
 
 @pytest.fixture(name="folder")
@@ -70,15 +70,15 @@ def test_entries_are_kept_whole_and_deleted_again(folder: Folder):
     folder.put("api_keys", "other", {"value": "other-key-0123456789"})
     keys = {"team": "${env:TEAM_KEY}", "other": "other-key-0123456789"}
     assert folder.file == {"providers": {"local": LOCAL}, "aliases": {"smart": SMART}, "api_keys": keys}
-    assert folder.source.kept.stat().st_mode & 0o777 == 0o600
-    assert folder.source.kept.parent.stat().st_mode & 0o777 == 0o700
+    assert folder.source.overrides.stat().st_mode & 0o777 == 0o600
+    assert folder.source.overrides.parent.stat().st_mode & 0o777 == 0o700
     config = folder.source.load().config
     assert config.api_keys == {"team": SECRET, "other": "other-key-0123456789"}
     folder.put("providers", "local", {"base_url": "http://127.0.0.1:9/v1"})
     assert folder.file["providers"] == {"local": {"base_url": "http://127.0.0.1:9/v1"}}
     folder.delete("aliases", "smart")
     assert sorted(folder.file) == ["api_keys", "providers"]
-    assert sorted(each.name for each in folder.source.kept.parent.iterdir()) == ["config.json", "config.lock"]
+    assert sorted(each.name for each in folder.source.overrides.parent.iterdir()) == ["config.json", "config.lock"]
 
 
 CANNOT: dict[str, tuple[OverridableTable, str, Any, str]] = {
@@ -107,11 +107,11 @@ CANNOT: dict[str, tuple[OverridableTable, str, Any, str]] = {
 def test_what_cannot_work_is_refused_and_changes_nothing(folder: Folder, table, name, entry, error):
     """With the path, and what to change; no secret is repeated."""
     folder.put("providers", "local", LOCAL)
-    before = folder.source.kept.read_bytes()
+    before = folder.source.overrides.read_bytes()
     with pytest.raises(ConfigError, match=error) as failed:
         folder.put(table, name, entry)
     assert SECRET not in str(failed.value)
-    assert folder.source.kept.read_bytes() == before
+    assert folder.source.overrides.read_bytes() == before
 
 
 def test_what_others_name_cannot_be_deleted(folder: Folder):
@@ -150,7 +150,7 @@ def test_what_is_not_there_is_said(folder: Folder):
 def test_a_wrong_file_can_be_mended_by_what_is_deleted(folder: Folder):
     """Its error refuses any other change."""
     folder.put("providers", "local", LOCAL)
-    folder.source.kept.write_text(json.dumps({"api_keys": {"gone": "${env:NO_MORE}", "a": "key-of-a"}}))
+    folder.source.overrides.write_text(json.dumps({"api_keys": {"gone": "${env:NO_MORE}", "a": "key-of-a"}}))
     with pytest.raises(ConfigError, match="NO_MORE"):
         folder.put("api_keys", "b", {"value": "key-of-b"})
     folder.delete("api_keys", "gone")
@@ -160,7 +160,7 @@ def test_a_wrong_file_can_be_mended_by_what_is_deleted(folder: Folder):
 def test_what_cannot_be_written_is_said(folder: Folder):
     """And nothing has changed."""
     folder.put("api_keys", "a", {"value": "key-of-a"})
-    folder.source.kept.with_name("config.json.tmp").mkdir()
+    folder.source.overrides.with_name("config.json.tmp").mkdir()
     with pytest.raises(GatewayError, match=r"cannot be written: .*; nothing has changed"):
         folder.put("api_keys", "b", {"value": "key-of-b"})
     assert folder.file == {"api_keys": {"a": "key-of-a"}}
@@ -175,11 +175,11 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path):
 
 def test_one_changes_at_a_time(folder: Folder, monkeypatch):
     """Who waits too long is told so; with the lock free again the change is made."""
-    monkeypatch.setattr(overrides, "_PATIENCE", 0.1)
+    monkeypatch.setattr(overrides, "_LOCK_SECONDS", 0.1)
     folder.put("api_keys", "a", {"value": "key-of-a"})
-    with (folder.source.kept.parent / "config.lock").open() as other:
+    with (folder.source.overrides.parent / "config.lock").open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(GatewayError, match="others are changing"):
+        with pytest.raises(GatewayError, match="others are locked"):
             folder.put("api_keys", "b", {"value": "key-of-b"})
     folder.put("api_keys", "b", {"value": "key-of-b"})
     assert sorted(folder.file["api_keys"]) == ["a", "b"]
@@ -188,14 +188,14 @@ def test_one_changes_at_a_time(folder: Folder, monkeypatch):
 _WRITER = """
 import sys
 from pathlib import Path
-from gateway.server.live_config.overrides import changing
+from gateway.server.live_config.overrides import locked
 from gateway.server.live_config.source import Source
 source = Source(data=Path(sys.argv[1]) / "data", environ={}, cwd=Path(sys.argv[1]))
 number = 0
 print("ready", flush=True)
 while number < int(sys.argv[3]):
     number += 1
-    with changing(source) as change:
+    with locked(source) as change:
         change.put("api_keys", f"{sys.argv[2]}-{number}", {"value": "k" * 1000})
 """
 
@@ -246,14 +246,16 @@ def test_any_names_are_kept_as_they_are(tmp_path_factory, acts):
         "api_keys": {"value": "the-key"},
     }
     model: dict[str, set[str]] = {"aliases": set(), "api_keys": set()}
-    with changing(folder.source) as change:
+    with locked(folder.source) as change:
         for put, table, name in acts:
             _act(change, put, table, name, entries[table], model)
     config = folder.source.load().config
     assert (set(config.aliases), set(config.api_keys)) == (model["aliases"], model["api_keys"])
 
 
-def _act(change: Change, put: bool, table: OverridableTable, name: str, entry: Any, model: dict[str, set[str]]) -> None:
+def _act(
+    change: OverridesFile, put: bool, table: OverridableTable, name: str, entry: Any, model: dict[str, set[str]]
+) -> None:
     if put:
         change.put(table, name, entry)
         model[table].add(name)

@@ -52,7 +52,7 @@ class Here:
             lambda _loaded: (None, False),
             lambda: 5.0,
             changed=lambda old, new: self.changes.append((old, new)),
-            say=self.said.append,
+            notify=self.said.append,
         )
         self.reloader.start()
         self.look(1.0)
@@ -231,13 +231,13 @@ def test_what_only_a_new_start_can_change_stays_and_is_said(tmp_path, caplog):
 def test_the_status_tells_which_kept_settings_were_read(tmp_path):
     """So that whoever wrote them knows when they are in force, or why they are not."""
     here = Here(tmp_path, timeout(1))
-    assert here.published.status.kept is None
+    assert here.published.status.overrides is None
     kept = tmp_path / "data" / "config.json"
     kept.parent.mkdir()
     for text in ('{"api_keys": {"a": "b"}}', "{}", "["):
         kept.write_text(text)
         here.reloader.hangup()
-        assert here.published.status.kept == stamp(kept)
+        assert here.published.status.overrides == stamp(kept)
 
 
 def test_a_watch_sees_a_change_while_files_are_read(tmp_path):
@@ -266,7 +266,7 @@ def test_published_values_are_what_was_put(tmp_path, monkeypatch):
         lambda _loaded: (SECRET, True),
         lambda: 5.0,
         changed=lambda _old, _new: None,
-        say=lambda _line: None,
+        notify=lambda _line: None,
     )
     current = reloader.start()
     generation, read = published.get()
@@ -274,7 +274,7 @@ def test_published_values_are_what_was_put(tmp_path, monkeypatch):
     assert read.loaded.environ == current.loaded.environ == environ
     assert (read.loaded.config, read.loaded.files, read.token) == (current.loaded.config, current.loaded.files, SECRET)
     assert SECRET not in repr((published, read, read.loaded, published.status))
-    monkeypatch.setattr("gateway.server.live_config.published._LARGEST", 100)
+    monkeypatch.setattr("gateway.server.live_config.published._SNAPSHOT_MAX", 100)
     with pytest.raises(ConfigError, match=r"too large: it has .* make it smaller"):
         PublishedConfig(0).put(current)
 

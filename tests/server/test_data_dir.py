@@ -1,0 +1,56 @@
+"""The data directory: created for its owner alone, locked by one process, and short enough for a unix socket."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.server.data_dir import lock_data_dir, socket_path
+
+
+def test_one_gateway_locks_a_data_directory(tmp_path: Path):
+    """The directory is created for its owner alone; a second lock is refused until the first is released."""
+    data = tmp_path / "a" / "b"
+    lock = lock_data_dir(data)
+    assert data.stat().st_mode & 0o777 == 0o700
+    assert (data / "lock").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigError, match="another gateway is using"):
+        lock_data_dir(data)
+    os.close(lock)
+    os.close(lock_data_dir(data))
+
+
+def test_a_lock_is_not_inherited(tmp_path: Path):
+    """A program started by the gateway does not inherit the lock."""
+    lock = lock_data_dir(tmp_path)
+    assert not os.get_inheritable(lock)
+    os.close(lock)
+
+
+def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path):
+    """A file in the place of the directory is a configuration error that names the option."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file cannot be used: .*--data"):
+        lock_data_dir(tmp_path / "file")
+
+
+def test_a_socket_is_in_the_data_directory():
+    """The socket is in the directory as long as its path fits into a socket's address."""
+    assert socket_path(Path("/data")) == Path("/data/recorder.sock")
+    longest = Path("/" + "x" * (100 - len("//recorder.sock")))
+    assert socket_path(longest) == longest / "recorder.sock"
+
+
+def test_a_long_path_moves_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A path too long for a socket has its socket in a private directory, one for each data directory."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    one, two = socket_path(Path("/" + "x" * 200)), socket_path(Path("/" + "y" * 200))
+    assert one != two
+    assert one == socket_path(Path("/" + "x" * 200))
+    (private,) = tmp_path.iterdir()
+    assert one.parent == two.parent == private
+    assert private.stat().st_mode & 0o777 == 0o700
+    private.chmod(0o755)
+    with pytest.raises(PermissionError, match="--data"):
+        socket_path(Path("/" + "x" * 200))
