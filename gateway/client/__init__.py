@@ -1,25 +1,24 @@
-"""For applications that use the gateway: say what they do, and have each request stand below the step that made it.
+"""Client of the gateway for applications: runs, steps and events, and headers that link requests to them.
 
     with run("answer a ticket"):
         with step("retrieve", type="tool") as s:
             s.output = retrieve()
 
 Runs, steps and events are sent in the background. Nothing here waits for the gateway, raises because of it, or imports
-what the gateway itself runs on.
+the libraries of the server.
 """
 
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.client import scope
+from gateway.client import context
 from gateway.client.calls import headers, httpx_async_hook, httpx_async_hook_for, httpx_hook, httpx_hook_for
 from gateway.client.delivery import configure, dropped, flush, this_process
-from gateway.client.raised import told
 from gateway.client.runs import Run, Step
 from gateway.client.scopes import LONGEST_ID, time_of
 from gateway.client.settings import Metadata
-from gateway.client.values import encoded, text
+from gateway.client.values import encoded, exception_json, text
 from gateway.ids import NIL
 
 __all__ = [
@@ -44,40 +43,40 @@ __all__ = [
 run = Run
 step = Step
 
-_OF_RUNS = frozenset({"run:start", "run:update"})
+_RUN_EVENTS = frozenset({"run:start", "run:update"})
 
 
 def current_run() -> Run | None:
-    """Return the run in which this is called."""
-    here = scope.here()
+    """Return the current run."""
+    here = context.current()
     return None if here is None else here.run
 
 
 def current_step() -> Step | None:
-    """Return the innermost step in which this is called."""
-    here = scope.here()
+    """Return the current step, the innermost one."""
+    here = context.current()
     return None if here is None else here.step
 
 
 def event(type: str, data: Mapping[str, Any] | None = None, *, error: object = None) -> None:
-    """Say that something has happened, in the current run and step.
+    """Send an event in the current run and step.
 
-    Raises ValueError for the types by which runs begin and end; `Run.update` sends those.
+    Raises ValueError for the event types of runs, which `run` and `Run.update` send.
     """
-    if type in _OF_RUNS:
+    if type in _RUN_EVENTS:
         raise ValueError(f"{type} is no event of its own; use run(...) and its update(...)")
     try:
-        here = scope.here()
-        said: dict[str, Any] = {
+        here = context.current()
+        fields: dict[str, Any] = {
             "type": text(type)[:LONGEST_ID] or "event",
             "run_id": NIL if here is None else here.run.id,
             "step_id": NIL if here is None or here.step is None else here.step.id,
             "time": time_of(time.time_ns()),
         }
         if data is not None:
-            said["data"] = encoded(data)
+            fields["data"] = encoded(data)
         if error is not None:
-            said["error"] = encoded(told(error) if isinstance(error, BaseException) else error)
-        this_process().put(said)
+            fields["error"] = encoded(exception_json(error) if isinstance(error, BaseException) else error)
+        this_process().put(fields)
     except Exception:
-        this_process().say("event", "an event of type %r could not be queued", type, exc_info=True)
+        this_process().warn_once("event", "an event of type %r could not be queued", type, exc_info=True)

@@ -1,6 +1,6 @@
-"""What requests to the gateway carry, so that each stands below the step that made it: headers, and hooks for httpx.
+"""Headers that link a request to the current run and step, and hooks that add them to requests of httpx.
 
-Hooks add them only to requests that go where the gateway is: nobody else learns of runs, users and sessions.
+Hooks add headers only to requests that go to the gateway: runs, users and sessions are sent to no other server.
 """
 
 import json
@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from gateway.client import scope
+from gateway.client import context
 from gateway.client.delivery import this_process
 from gateway.client.settings import Address, address_of
 from gateway.client.values import text
 
-# By the metadata's name, what follows `x-gateway-`.
+# The header of each metadata field, without `x-gateway-`.
 _HEADERS = {
     "application": "application",
     "environment": "environment",
@@ -27,12 +27,12 @@ _HEADERS = {
     "prompt_id": "prompt-id",
     "prompt_version": "prompt-version",
 }
-_WHOLE = frozenset({"step_index", "prompt_version"})
-# Characters of one header's value: servers take some 8,000.
+_INTEGERS = frozenset({"step_index", "prompt_version"})
+# Characters of a header's value; servers accept about 8,000 bytes of all headers.
 _LONGEST, _LONGEST_EXTRA = 1024, 4096
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ASCII = "".join(map(chr, range(32, 127)))
-# What a hook has added to a request, in the request's extensions, which go with it where it is redirected.
+# The extension of a request with the headers that a hook added; httpx copies extensions on redirects.
 _ADDED = "gateway.client"
 
 Hook = Callable[[Any], None]
@@ -40,16 +40,16 @@ AsyncHook = Callable[[Any], Awaitable[None]]
 
 
 def headers() -> dict[str, str]:
-    """Return what a request to the gateway should carry where this is called, for any HTTP client.
+    """Return headers for a request to the gateway, for any HTTP client.
 
-    The current step's `traceparent`, the ids of the run and the step, and the metadata. What is not ASCII is
-    percent-encoded. The token is not among them. Send them to the gateway only.
+    They have the current step's `traceparent`, the ids of run and step, and the metadata, percent-encoded if it is not
+    ASCII; not the token. Send them to the gateway only.
     """
-    return _said()
+    return _headers()
 
 
 def httpx_hook_for(url: str) -> Hook:
-    """Return a request hook for another URL than the one configured. Raises ValueError for what is no URL."""
+    """Return a request hook for another URL than the configured one. Raises ValueError if it is no URL."""
     only = address_of(url)
     return lambda request: _add(request, only)
 
@@ -67,36 +67,36 @@ def httpx_async_hook_for(url: str) -> AsyncHook:
 def httpx_hook(request: Any) -> None:
     """Add `headers` to a request of httpx or httpx2 that goes to the gateway: `event_hooks={"request": [httpx_hook]}`.
 
-    What the request says already stays as it is. The token is added where there is one.
+    Headers that the request has already are kept. The token is added if one is configured.
     """
     _add(request, None)
 
 
 async def httpx_async_hook(request: Any) -> None:
-    """Do the same for asynchronous clients."""
+    """Add `headers` likewise, for asynchronous clients."""
     _add(request, None)
 
 
 def _add(request: Any, only: Address | None) -> None:
-    """Change a request's headers; `only` is None for where the settings say."""
+    """Change a request's headers if it goes to `only`, or, if that is None, to the configured address."""
     try:
         for name in request.extensions.pop(_ADDED, ()):
             request.headers.pop(name, None)
         settings = this_process().settings
-        if not _there(request.url, only or settings.address):
+        if not _goes_to(request.url, only or settings.address):
             return
-        said = _said()
+        found = _headers()
         if only is None and settings.token and settings.enabled:
-            said["x-gateway-token"] = settings.token
-        added = [name for name in said if name not in request.headers]
+            found["x-gateway-token"] = settings.token
+        added = [name for name in found if name not in request.headers]
         for name in added:
-            request.headers[name] = said[name]
+            request.headers[name] = found[name]
         request.extensions[_ADDED] = added
     except Exception:
-        this_process().say("hook", "a request could not be given its headers", exc_info=True)
+        this_process().warn_once("hook", "a request could not be given its headers", exc_info=True)
 
 
-def _there(url: Any, address: Address) -> bool:
+def _goes_to(url: Any, address: Address) -> bool:
     port = url.port or (443 if url.scheme == "https" else 80)
     return bool(
         url.scheme == address.scheme
@@ -105,35 +105,34 @@ def _there(url: Any, address: Address) -> bool:
     )
 
 
-def _said() -> dict[str, str]:
-    """Return the headers, as text."""
-    settings, here = this_process().settings, scope.here()
+def _headers() -> dict[str, str]:
+    settings, here = this_process().settings, context.current()
     if not settings.enabled:
         return {}
-    said: dict[str, str] = {}
+    found: dict[str, str] = {}
     if here is not None:
-        said["traceparent"] = f"00-{here.trace_id}-{here.span_id}-01"
-        said["x-gateway-run"] = _line(here.run.id, _LONGEST)
+        found["traceparent"] = f"00-{here.trace_id}-{here.span_id}-01"
+        found["x-gateway-run"] = _line(here.run.id, _LONGEST)
         if here.step is not None:
-            said["x-gateway-step"] = _line(here.step.id, _LONGEST)
+            found["x-gateway-step"] = _line(here.step.id, _LONGEST)
     metadata: Mapping[str, object] = settings.metadata if here is None else here.metadata
     for name, header in _HEADERS.items():
         if (value := metadata.get(name)) is None:
             continue
-        if name in _WHOLE and (not isinstance(value, int) or abs(value) >= 10**9):
-            this_process().say(name, "%s must be a whole number; it is left out of requests", name)
+        if name in _INTEGERS and (not isinstance(value, int) or abs(value) >= 10**9):
+            this_process().warn_once(name, "%s must be a whole number; it is left out of requests", name)
         elif line := _line(value if isinstance(value, str) else str(value), _LONGEST):
-            said[f"x-gateway-{header}"] = line
+            found[f"x-gateway-{header}"] = line
     if (extra := metadata.get("extra")) is not None:
         line = json.dumps(extra, default=text)
         if isinstance(extra, Mapping) and len(line) <= _LONGEST_EXTRA:
-            said["x-gateway-extra-meta"] = line
+            found["x-gateway-extra-meta"] = line
         else:
-            this_process().say("extra", "extra must be a JSON object of %d characters at most", _LONGEST_EXTRA)
-    return said
+            this_process().warn_once("extra", "extra must be a JSON object of %d characters at most", _LONGEST_EXTRA)
+    return found
 
 
 def _line(value: str, longest: int) -> str:
-    """Return what any library sends as a header's value: one line of ASCII."""
+    """Return a header's value that every library accepts: one line of ASCII."""
     line = "".join(each if each.isprintable() else " " for each in text(value)[:longest]).strip()
     return line if line.isascii() else quote(line, safe=_ASCII)

@@ -1,6 +1,6 @@
-"""What a process has one of: the settings, the queue, and the thread that empties it.
+"""The delivery of a process: its settings, its queue, and the thread that sends the queued events.
 
-A child that was forked begins with an empty queue and a thread of its own; its parent sends what it has queued.
+A forked child begins with an empty queue and a thread of its own; its parent sends the events queued before.
 """
 
 import atexit
@@ -19,14 +19,14 @@ from gateway.client.settings import Metadata, Settings, changed, from_environ
 
 log = logging.getLogger("gateway.client")
 
-# Seconds that the end of a process waits: for a gateway that answers, and for one that does not.
+# Seconds that the exit of a process waits: for a gateway that answers, and for one that does not.
 _AT_EXIT, _AT_EXIT_AWAY = 3.0, 1.0
 
 _encoder = msgspec.json.Encoder()
 
 
 class Delivery:
-    """One process's. `put` may be called from anywhere; it neither waits nor raises."""
+    """The delivery of one process. `put` may be called from any thread; it neither blocks nor raises."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -34,25 +34,25 @@ class Delivery:
         self.sender = Sender(self.outbox, lambda: self.settings)
         self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     def put(self, event: Mapping[str, Any]) -> None:
-        """Queue one event, whose values can be encoded."""
+        """Queue one event, whose values must be encodable."""
         if not self.settings.enabled:
             return
         if self.outbox.put(_encoder.encode(event)):
             self._start()
         elif not self.outbox.closed:
-            self.say("full", "the queue is full (%d events): the newest are dropped", len(self.outbox))
+            self.warn_once("full", "the queue is full (%d events): the newest are dropped", len(self.outbox))
 
-    def say(self, kind: str, message: str, *values: object, exc_info: bool = False) -> None:
-        """Log a kind of problem once."""
-        if kind not in self._said:
-            self._said.add(kind)
+    def warn_once(self, kind: str, message: str, *values: object, exc_info: bool = False) -> None:
+        """Log a warning, once for each kind."""
+        if kind not in self._warned:
+            self._warned.add(kind)
             log.warning(message, *values, exc_info=exc_info)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until what is queued has been received or given up; False where it has not in time."""
+        """Wait until all queued events are accepted or given up; False if not within `timeout` seconds."""
         if not len(self.outbox):
             return True
         if not self._start():
@@ -60,13 +60,13 @@ class Delivery:
         return self.outbox.flush(timeout)
 
     def end(self) -> None:
-        """Give what is queued some seconds to be sent, fewer where the gateway does not answer, and send no more."""
+        """Wait some seconds for the queued events, fewer if the gateway does not answer, and close the queue."""
         if not self.flush(_AT_EXIT_AWAY) and (self.sender.away or not self.flush(_AT_EXIT - _AT_EXIT_AWAY)):
             log.warning("%d events were not sent before the process ended", len(self.outbox))
         self.outbox.close()
 
     def _start(self) -> bool:
-        """Start the thread where it does not run; False where none can start any more, as the interpreter ends."""
+        """Start the thread if it does not run; return False if none can be started, as the interpreter exits."""
         with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self.sender.run, name="gateway.client", daemon=True)
@@ -79,7 +79,7 @@ class Delivery:
             return True
 
 
-def _made() -> Delivery:
+def _from_environment() -> Delivery:
     try:
         return Delivery(from_environ(os.environ))
     except ValueError as error:
@@ -88,16 +88,16 @@ def _made() -> Delivery:
 
 
 _delivery: Delivery | None = None
-_making = threading.RLock()
+_creating = threading.RLock()
 
 
 def this_process() -> Delivery:
-    """Return this process's. The environment is read when it is first needed."""
+    """Return this process's delivery; the first call reads the environment."""
     global _delivery  # noqa: PLW0603
     if _delivery is None:
-        with _making:
+        with _creating:
             if _delivery is None:
-                _delivery = _made()
+                _delivery = _from_environment()
     return _delivery
 
 
@@ -110,41 +110,41 @@ def configure(
     timeout: float | None = None,
     **metadata: Unpack[Metadata],
 ) -> None:
-    """Say where the gateway is, and what all runs belong to. What is not given stays as it is.
+    """Set the gateway's address, and the metadata of all runs. Settings that are not given keep their values.
 
     Args:
-        url: The gateway's; else GATEWAY_URL, else http://127.0.0.1:4000.
-        token: Its `$.auth.token`, where it needs one; else GATEWAY_TOKEN.
-        enabled: False: no event is queued, and no header is set.
-        queue_events: How many events may wait while the gateway is away (10,000); the newest are dropped then.
-        timeout: Seconds for one step of a request with events (10).
+        url: The gateway's URL; by default GATEWAY_URL, else http://127.0.0.1:4000.
+        token: Its `$.auth.token`, if it needs one; by default GATEWAY_TOKEN.
+        enabled: With False, no event is queued and no header is set.
+        queue_events: How many events are queued while the gateway is away (10,000) before new ones are dropped.
+        timeout: Seconds of each socket operation of a request with events (10).
         metadata: application, environment, session, user and the rest of `Metadata`.
 
     Raises:
-        ValueError: Where a value cannot be.
-        TypeError: For any other name.
+        ValueError: For an invalid value.
+        TypeError: For an unknown name.
 
     """
-    mine = this_process()
-    if url is not None and mine.settings == Settings(enabled=False):
+    delivery = this_process()
+    if url is not None and delivery.settings == Settings(enabled=False):
         enabled = enabled is not False
-    mine.settings = changed(
-        mine.settings,
+    delivery.settings = changed(
+        delivery.settings,
         url=url, token=token, enabled=enabled, queue_events=queue_events, timeout=timeout, metadata=metadata,
     )  # fmt: skip
-    mine.outbox.most = mine.settings.queue_events
+    delivery.outbox.most = delivery.settings.queue_events
 
 
 def flush(timeout: float = 5.0) -> bool:
-    """Wait until all events so far have been received, or given up; False where they have not in `timeout` seconds.
+    """Wait until all events so far are accepted or given up; return False if they are not within `timeout` seconds.
 
-    It blocks: from a coroutine call `await asyncio.to_thread(flush)`.
+    It blocks; from a coroutine call `await asyncio.to_thread(flush)`.
     """
     return this_process().flush(timeout)
 
 
 def dropped() -> int:
-    """Return how many events of this process were dropped: the queue was full, or the gateway refused them."""
+    """Return the number of dropped events of this process: the queue was full, or the gateway refused them."""
     return this_process().outbox.dropped
 
 
@@ -154,14 +154,14 @@ def _end() -> None:
 
 
 def _forked() -> None:
-    global _delivery, _making  # noqa: PLW0603
-    _making = threading.RLock()
+    global _delivery, _creating  # noqa: PLW0603
+    _creating = threading.RLock()
     if _delivery is not None:
         _delivery = Delivery(_delivery.settings)
 
 
 def _end_in_child_processes() -> None:
-    """Flush at the end of a child of multiprocessing's too, which runs no exit handlers but its own."""
+    """Flush at the exit of a multiprocessing child, too, which runs only multiprocessing's own exit handlers."""
     processes, finalizers = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if processes is not None and finalizers is not None and processes.parent_process() is not None:
         finalizers.Finalize(None, _end, exitpriority=0)

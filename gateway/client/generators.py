@@ -1,6 +1,6 @@
-"""Generators whose every step is made within a run or a step, and nothing that their caller does between.
+"""Generators that run within a run or step, which is not current while their caller runs.
 
-A generator shares its caller's context: what it would enter by `with`, its caller would stand in too.
+A generator shares its caller's context: a scope that it entered by `with` would be current for its caller, too.
 """
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
@@ -9,30 +9,30 @@ from typing import Any, Protocol
 
 
 class Scope(Protocol):
-    """What a call begins, stands in, and ends."""
+    """A run or step of one call."""
 
     def open(self) -> None:
         """Begin."""
 
     def enter(self) -> None:
-        """Stand in it."""
+        """Make it current."""
 
     def leave(self) -> None:
-        """Stand where it was before."""
+        """Restore the one before it."""
 
     def close(self, error: BaseException | None) -> None:
         """End."""
 
     def returned(self, output: object) -> None:
-        """End, and what came out is this where nothing else was said."""
+        """End; `output` is the output if the application has set none."""
 
 
 Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Scope]
 
 
 @contextmanager
-def standing(scope: Scope) -> Iterator[None]:
-    """Stand in a scope meanwhile."""
+def entered(scope: Scope) -> Iterator[None]:
+    """Make a scope current within the block."""
     scope.enter()
     try:
         yield
@@ -42,7 +42,7 @@ def standing(scope: Scope) -> Iterator[None]:
 
 @contextmanager
 def ended_by_errors(scope: Scope) -> Iterator[None]:
-    """End a scope by whatever is raised meanwhile."""
+    """End a scope with the exception raised in the block, if any."""
     try:
         yield
     except BaseException as error:
@@ -51,7 +51,7 @@ def ended_by_errors(scope: Scope) -> Iterator[None]:
 
 
 def of_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> Callable[..., Any]:
-    """Return a generator function like another one, in a scope."""
+    """Wrap a generator function."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         scope = begin(args, kwargs)
@@ -60,7 +60,7 @@ def of_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> C
             sent, thrown = None, None
             while True:
                 try:
-                    with standing(scope):
+                    with entered(scope):
                         item = generator.throw(thrown) if thrown else generator.send(sent)
                 except StopIteration as stop:
                     output = stop.value
@@ -68,7 +68,7 @@ def of_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> C
                 sent, thrown = None, None
                 try:
                     sent = yield item
-                except BaseException as error:  # what is thrown in, which closing does too
+                except BaseException as error:  # thrown in by the caller, also on close
                     thrown = error
         scope.returned(output if capture else None)
         return output
@@ -77,7 +77,7 @@ def of_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> C
 
 
 def of_async_generator(function: Callable[..., Any], begin: Begin, capture: bool) -> Callable[..., Any]:  # noqa: ARG001
-    """Return an asynchronous generator function like another one, in a scope. Such a one returns nothing."""
+    """Wrap an asynchronous generator function, which has no return value."""
 
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         scope = begin(args, kwargs)
@@ -86,7 +86,7 @@ def of_async_generator(function: Callable[..., Any], begin: Begin, capture: bool
             sent, thrown = None, None
             while True:
                 try:
-                    with standing(scope):
+                    with entered(scope):
                         item = await (generator.athrow(thrown) if thrown else generator.asend(sent))
                 except StopAsyncIteration:
                     break

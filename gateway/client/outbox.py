@@ -1,6 +1,6 @@
-"""Events that wait to be sent: in order, bounded, and never a wait for who puts one in.
+"""A bounded queue of events, in order, which never blocks its producers.
 
-The sender takes copies from the front and removes them when they have been received, so that nothing is lost between.
+The sender reads a batch from the front and removes it once the gateway has accepted it, so that none is lost between.
 """
 
 import threading
@@ -12,7 +12,10 @@ _BYTES = 64 << 20
 
 
 class Outbox:
-    """The queue. `dropped` counts what did not get in, was refused, or was given up."""
+    """The queue. `dropped` counts events that found it full, that the gateway refused, or that were given up.
+
+    `most`: the number of events, `most_bytes` the bytes that it holds at most.
+    """
 
     def __init__(self, most: int, most_bytes: int = _BYTES) -> None:
         self.most = most
@@ -20,10 +23,10 @@ class Outbox:
         self._most_bytes = most_bytes
         self._events: deque[bytes] = deque()
         self._bytes = 0
-        self._put = self._gone = 0  # ever
+        self._put = self._gone = 0  # events ever added and ever removed
         self._hurried = 0
         self._idle = self.closed = False
-        # A lock that its holder may take again: an event may come from a signal handler, or a finalizer.
+        # Reentrant, since an event may come from a signal handler or a finalizer.
         lock = threading.RLock()
         self._filled = threading.Condition(lock)
         self._emptied = threading.Condition(lock)
@@ -35,7 +38,7 @@ class Outbox:
         return len(self._events)
 
     def put(self, event: bytes) -> bool:
-        """Add one event; False where there is no room for it: the newest is what is dropped."""
+        """Add one event; return False if the queue is full, and drop the event."""
         with self._filled:
             if self.closed or len(self._events) >= self.most or self._bytes + len(event) > self._most_bytes:
                 self.dropped += 1
@@ -48,9 +51,9 @@ class Outbox:
         return True
 
     def batch(self, most: int, most_bytes: int, linger: float) -> list[bytes]:
-        """Wait for events, then `linger` seconds for more, and return the first ones. They stay in.
+        """Wait for events, then `linger` seconds for more, and return the first ones, which stay in the queue.
 
-        None are returned once it is closed.
+        Returns none once the queue is closed.
         """
         with self._filled:
             while not self._events and not self.closed:
@@ -72,7 +75,7 @@ class Outbox:
             return events
 
     def pause(self, seconds: float, hurried: float) -> None:
-        """Wait; only `hurried` seconds while somebody waits for the queue to be empty."""
+        """Sleep for `seconds`, but not longer than `hurried` while a flush is waiting."""
         with self._filled:
             start = time.monotonic()
             while (
@@ -82,7 +85,7 @@ class Outbox:
                 self._filled.wait(left)
 
     def received(self, count: int) -> None:
-        """Remove the first events."""
+        """Remove the first events, which were accepted."""
         with self._emptied:
             for _ in range(count):
                 self._bytes -= len(self._events.popleft())
@@ -90,7 +93,7 @@ class Outbox:
             self._emptied.notify_all()
 
     def drop(self, index: int, count: int = 1) -> None:
-        """Remove events that nobody wants, from a place on, and count them."""
+        """Remove `count` events from `index` on, and count them as dropped."""
         with self._emptied:
             for _ in range(count):
                 self._bytes -= len(self._events[index])
@@ -100,7 +103,7 @@ class Outbox:
             self._emptied.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all that is in now has gone; False where it has not in time."""
+        """Wait until all events of now are removed; return False if they are not within `timeout` seconds."""
         with self._emptied:
             until, target = time.monotonic() + timeout, self._put
             self._hurried += 1
@@ -113,7 +116,7 @@ class Outbox:
                 self._hurried -= 1
 
     def close(self) -> None:
-        """Take nothing any more, and hand nothing out."""
+        """Accept and return no more events."""
         with self._filled:
             self.closed = True
             self._filled.notify()

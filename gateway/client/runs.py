@@ -1,4 +1,4 @@
-"""Runs and steps: what an application does. Each sends an event when it begins and when it ends."""
+"""Runs and steps of an application. Each queues an event when it begins and another when it ends."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any, Unpack
 from uuid import UUID
 
 from gateway import ids
-from gateway.client import otel, scope
+from gateway.client import context
+from gateway.client.context import Position
 from gateway.client.delivery import this_process
-from gateway.client.raised import told
-from gateway.client.scope import Place
 from gateway.client.scopes import Scope, time_of
 from gateway.client.settings import Metadata, merged
-from gateway.client.values import encoded, encoded_object, text, texts
+from gateway.client.values import encoded, encoded_object, exception_json, text, texts
 
-# These are columns of a run; what else it belongs to is in its info, under these names.
+# Metadata that is a column of a run; all other metadata goes into its info, some of it under another name.
 _COLUMNS = ("application", "environment")
 _NAMES = {"user": "user_id", "session": "session_id"}
 
@@ -25,18 +24,18 @@ class Run(Scope):
     """A run: `with run("answer a ticket") as r`, `async with`, or `@run("answer a ticket")`.
 
     Args:
-        name: What is run.
-        id: Of a run that has begun before, to go on with it.
+        name: Its name.
+        id: The id of a run that has begun before, to continue it.
         description: Text.
-        input: What goes in: any value.
+        input: Its input, any value.
         tags: Texts.
-        info: What else is to be known, a JSON object.
-        status: What it is at first; "started" where nothing is said.
-        capture: As a decorator: take the arguments for the input, and what is returned for the output.
+        info: Further information, a JSON object.
+        status: The first status, by default "started".
+        capture: As a decorator: record the arguments as the input, and the return value as the output.
         metadata: application, environment, session, user and the rest of `Metadata`.
 
     Attributes:
-        status: Set it: what it is at the end, unless that is an error; "finished" where nothing is said.
+        status: The last status unless it ends with an error, to be set by the application; by default "finished".
 
     """
 
@@ -60,15 +59,15 @@ class Run(Scope):
     def update(
         self, *, status: str | None = None, output: object = None, info: Mapping[str, Any] | None = None
     ) -> None:
-        """Say now what has become of it: a status ("started" where nothing is said), and more."""
+        """Send its status now, by default "started", with an output and info."""
         self._update(time_of(time.time_ns()), status or self._given["status"] or "started", output, info)
 
     def _begin(self, now: str) -> None:
         given = self._given
-        outer = scope.here()
+        outer = context.current()
         metadata = merged(outer.metadata if outer else this_process().settings.metadata, self._metadata)
-        bridge = self._bridge = otel.start(self.name or "run", {"gateway.run.id": self.id})
-        self._place = Place(
+        bridge = self._bridge = context.start_span(self.name or "run", {"gateway.run.id": self.id})
+        self._position = Position(
             run=self,
             step=None,
             outer=outer,
@@ -90,7 +89,7 @@ class Run(Scope):
         if error is None:
             self._update(now, self.status or "finished", self.output, self._info)
         else:
-            output = {"error": told(error)} if self.output is None else self.output
+            output = {"error": exception_json(error)} if self.output is None else self.output
             self._update(now, "error", output, self._info)
 
     def _update(self, now: str, status: str, output: object, info: Mapping[str, Any] | None) -> None:
@@ -108,14 +107,14 @@ class Step(Scope):
     A step outside of any run is a run of its own, of the same name.
 
     Args:
-        name: What is done.
-        type: Of what kind it is: "tool", "retrieval", ...
+        name: Its name.
+        type: Its kind: "tool", "retrieval", ...
         id: Its id.
-        input: What goes in: any value.
+        input: Its input, any value.
         tags: Texts.
-        info: What else is to be known, a JSON object.
-        capture: As a decorator: take the arguments for the input, and what is returned for the output.
-        metadata: For requests within: step_index, prompt_id, prompt_version and the rest of `Metadata`.
+        info: Further information, a JSON object.
+        capture: As a decorator: record the arguments as the input, and the return value as the output.
+        metadata: For requests within it: step_index, prompt_id, prompt_version and the rest of `Metadata`.
 
     """
 
@@ -136,24 +135,24 @@ class Step(Scope):
         self._own_run: Run | None = None
 
     def state(self, state: str) -> None:
-        """Say now what it does: that is its status then."""
+        """Send its state now, which becomes its status."""
         self._put("step:state", time_of(time.time_ns()), {"state": text(state)})
 
     def enter(self) -> None:
-        """Stand in it, and in the run that it is where there is no other."""
+        """Make it current, below the run of its own if it is outside of any."""
         if self._own_run is not None:
             self._own_run.enter()
         super().enter()
 
     def leave(self) -> None:
-        """Stand where it was before."""
+        """Restore the run or step before it."""
         super().leave()
         if self._own_run is not None:
             self._own_run.leave()
 
     def _begin(self, now: str) -> None:
         given = self._given
-        if (outer := scope.here()) is not None:
+        if (outer := context.current()) is not None:
             self._begin_in(outer, now)
             return
         name, metadata = self.name or text(given["type"]), self._metadata
@@ -161,19 +160,19 @@ class Step(Scope):
         run.open()
         run.enter()
         try:
-            if (outer := scope.here()) is not None:
+            if (outer := context.current()) is not None:
                 self._begin_in(outer, now)
         finally:
             run.leave()
 
-    def _begin_in(self, outer: Place, now: str) -> None:
+    def _begin_in(self, outer: Position, now: str) -> None:
         given = self._given
-        bridge = self._bridge = otel.start(
+        bridge = self._bridge = context.start_span(
             self.name or text(given["type"]),
             {"gateway.run.id": outer.run.id, "gateway.step.id": self.id, "gateway.step.type": text(given["type"])},
             outer.trace_id,
         )
-        self._place = Place(
+        self._position = Position(
             run=outer.run,
             step=self,
             outer=outer,
@@ -197,18 +196,18 @@ class Step(Scope):
                 data["info"] = encoded_object(self._info)
             self._put("step:end", now, data)
         else:
-            self._put("step:error", now, {"error": told(error)})
+            self._put("step:error", now, {"error": exception_json(error)})
         if self._own_run is not None:
             self._own_run.output = self.output
             self._own_run.close(error)
 
     def _put(self, kind: str, now: str, data: dict[str, Any]) -> None:
-        run_id = self._place.run.id if self._place else ids.NIL
+        run_id = self._position.run.id if self._position else ids.NIL
         this_process().put({"type": kind, "run_id": run_id, "step_id": self.id, "time": now, "data": data})
 
 
 def _start(given: Mapping[str, Any], info: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what the start of a run and of a step tell alike."""
+    """Return the fields that the start events of runs and steps share."""
     start: dict[str, Any] = {}
     if given["input"] is not None:
         start["input"] = encoded(given["input"])

@@ -1,4 +1,4 @@
-"""What runs and steps have in common: they begin, are stood in, and end; as context managers and as decorators."""
+"""The base class of runs and steps: begun and ended as context managers and as decorators, under UUIDs of version 7."""
 
 from __future__ import annotations
 
@@ -11,19 +11,29 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 from uuid import UUID
 
-from gateway.client import otel, scope
+from gateway.client import context
+from gateway.client.context import Bridge, Position
 from gateway.client.decorators import decorated
 from gateway.client.delivery import this_process
-from gateway.client.ids import uuid7
-from gateway.client.scope import Place
 from gateway.client.settings import Metadata, known
 from gateway.client.values import text
 
-# Characters of an id, or of an event's type: the gateway takes no more.
 LONGEST_ID = 256
+"""Characters of an id, or of an event's type; the gateway accepts no more."""
+
+RANDOM_BITS = 74
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def uuid7(milliseconds: int, random: int) -> str:
+    """Return a UUID of version 7 (RFC 9562) of a Unix time and `RANDOM_BITS` random bits."""
+    value = (
+        (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 62 & 0xFFF) << 64 | 2 << 62 | random & (1 << 62) - 1
+    )
+    digits = f"{value:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def new_id() -> str:
@@ -32,17 +42,17 @@ def new_id() -> str:
 
 
 def time_of(nanoseconds: int) -> str:
-    """Return a time since 1970 in RFC 3339, to the microsecond."""
+    """Return a Unix time in RFC 3339, to the microsecond."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z"
 
 
 class Scope(ABC):
-    """What a run and a step have in common.
+    """The base class of `Run` and `Step`.
 
     Attributes:
-        id: Its own, a UUID.
-        output: Set it: what came out.
+        id: Its id, a UUID unless one was given.
+        output: Its output, to be set by the application.
 
     """
 
@@ -55,9 +65,9 @@ class Scope(ABC):
         self._given = {**given, **known(metadata)}
         self._metadata = metadata
         self._info: dict[str, Any] = {}
-        self._place: Place | None = None
-        self._before: Place | None = None
-        self._bridge: otel.Bridge | None = None
+        self._position: Position | None = None
+        self._before: Position | None = None
+        self._bridge: Bridge | None = None
         self._opened = False
 
     def __repr__(self) -> str:
@@ -65,16 +75,16 @@ class Scope(ABC):
 
     @property
     def trace_id(self) -> str | None:
-        """Its trace, 32 hex digits; None before it has begun."""
-        return self._place.trace_id if self._place else None
+        """The trace id, 32 hex digits; None before it has begun."""
+        return self._position.trace_id if self._position else None
 
     @property
     def span_id(self) -> str | None:
-        """Its span, 16 hex digits; None before it has begun."""
-        return self._place.span_id if self._place else None
+        """The span id, 16 hex digits; None before it has begun."""
+        return self._position.span_id if self._position else None
 
     def add_info(self, info: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Remember what is known only now; it is sent at the end, and merged with what was given at the start."""
+        """Add info; it is sent at the end, and merged with the info given at the start."""
         self._info.update(info or {}, **more)
 
     def __enter__(self) -> Self:
@@ -83,7 +93,7 @@ class Scope(ABC):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.leave()
         self.close(error)
@@ -92,27 +102,27 @@ class Scope(ABC):
         return self.__enter__()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, where)
+        self.__exit__(kind, error, traceback)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Make each call of a function a run or a step of its own, which has the function's name where it has none.
+        """Make each call of a function a run or step of its own, named after the function if it has no name.
 
-        A generator's lasts until it is exhausted or closed. What it yields is not recorded; what stands between its
-        yields belongs to it, what its caller does meanwhile does not.
+        A generator's lasts until it is exhausted or closed. Items that it yields are not recorded; code between its
+        yields is within the run or step, and its caller's code meanwhile is not.
         """
         return decorated(function, self.again, capture=self._given["capture"])
 
     def again(self, name: str, arguments: Mapping[str, Any] | None) -> Self:
-        """Return another one like this, that has not begun. `arguments` are its input where it has none."""
+        """Return a copy that has not begun. `arguments` become its input if it has none."""
         given = dict(self._given)
         if arguments is not None and given["input"] is None:
             given["input"] = arguments
         return type(self)(self.name or name, **given)
 
     def open(self) -> None:
-        """Begin. Raises RuntimeError where it has begun before."""
+        """Begin. Raises RuntimeError if it has begun before."""
         if self._opened:
             kind = type(self).__name__.lower()
             raise RuntimeError(f"this {kind} has begun already; call {kind}() again for another one")
@@ -121,45 +131,45 @@ class Scope(ABC):
         try:
             self._begin(time_of(self._started))
         except Exception:
-            this_process().say("begin", "%r could not be begun", self, exc_info=True)
+            this_process().warn_once("begin", "%r could not be begun", self, exc_info=True)
 
     def enter(self) -> None:
-        """Stand in it, until `leave`."""
-        if self._place is not None:
-            self._before = scope.enter(self._place)
+        """Make it current, until `leave`."""
+        if self._position is not None:
+            self._before = context.enter(self._position)
             if self._bridge is not None:
                 self._bridge.enter()
 
     def leave(self) -> None:
-        """Stand where it was before."""
-        if self._place is not None:
+        """Restore the run or step before it."""
+        if self._position is not None:
             if self._bridge is not None:
                 self._bridge.leave()
-            scope.leave(self._place, self._before)
+            context.leave(self._position, self._before)
 
     def close(self, error: BaseException | None) -> None:
-        """End, by an error or without."""
+        """End, with an error or without."""
         if isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
             error = None
-        if self._place is not None:
-            self._place.left = True
+        if self._position is not None:
+            self._position.ended = True
             try:
                 self._end(time_of(self._started + time.perf_counter_ns() - self._clock), error)
             except Exception:
-                this_process().say("end", "%r could not be ended", self, exc_info=True)
+                this_process().warn_once("end", "%r could not be ended", self, exc_info=True)
         if self._bridge is not None:
             self._bridge.end(error)
 
     def returned(self, output: object) -> None:
-        """End without an error; what came out is this where nothing else was said."""
+        """End without an error; `output` is the output if the application has set none."""
         if self.output is None:
             self.output = output
         self.close(None)
 
     @abstractmethod
     def _begin(self, now: str) -> None:
-        """Tell the gateway, and take a place in the trace. `now`: RFC 3339."""
+        """Queue the event of the start, and set the position. `now`: RFC 3339."""
 
     @abstractmethod
     def _end(self, now: str, error: BaseException | None) -> None:
-        """Tell the gateway how it ended."""
+        """Queue the event of the end."""

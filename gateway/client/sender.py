@@ -1,4 +1,4 @@
-"""The one thread that sends events: in order, in batches, again and again while the gateway is away."""
+"""The thread that sends events: in order, in batches, with retries while the gateway is away."""
 
 import http.client
 import logging
@@ -16,38 +16,38 @@ from gateway.client.settings import Address, Settings
 
 log = logging.getLogger("gateway.client")
 
-# One batch: so many events, so many bytes, and how long it waits for more of them.
+# Of one batch: events, bytes, and seconds to wait for more events.
 _EVENTS = 500
 _BYTES = 1 << 20
 _LINGER = 0.05
-# Seconds between tries: from, to, and at most while somebody waits for the queue to be empty.
+# Seconds between tries: the shortest, the longest, and the longest while a flush is waiting.
 _SHORTEST, _LONGEST, _HURRIED = 0.1, 10.0, 0.25
 _REPLY = 1 << 16
-# The gateway names the event that it refuses: `$.events[2].data.output`.
+# The path of a refused event, such as `$.events[2].data.output`.
 _REFUSED = re.compile(rb"\$(?:\.events)?\[(\d+)\]")
 
 _FAILURES = (OSError, http.client.HTTPException)
 
 
 class Do(Enum):
-    """What to do with a batch."""
+    """The action on a batch."""
 
-    NEXT = "it was received"
-    AGAIN = "try again later"
-    SMALLER = "send fewer at once"
-    WITHOUT = "send it without one of its events"
-    GIVE_UP = "nobody will take it"
+    NEXT = "accepted"
+    AGAIN = "send again later"
+    SMALLER = "send fewer events at once"
+    WITHOUT = "send again without one event"
+    GIVE_UP = "drop"
 
 
 class Verdict(Struct, frozen=True):
-    """What an answer means; `index` is the event to leave out."""
+    """The action on a batch, by its response. `index`: the event to leave out."""
 
     do: Do
     index: int = 0
 
 
 def verdict(status: int, body: bytes, count: int) -> Verdict:
-    """Return what an answer to a batch of `count` events means."""
+    """Return the action for a response to a batch of `count` events."""
     if 200 <= status < 300:
         return Verdict(Do.NEXT)
     if status in {408, 425, 429} or status >= 500:
@@ -60,22 +60,22 @@ def verdict(status: int, body: bytes, count: int) -> Verdict:
 
 
 def backoff(failures: int, fraction: float) -> float:
-    """Return how many seconds to wait after so many failures; `fraction` is random, from 0 to 1."""
+    """Return the seconds to wait after so many failures in a row. `fraction`: random, from 0 to 1."""
     return min(_LONGEST, _SHORTEST * 2.0 ** min(failures - 1, 20)) * (0.5 + fraction / 2)
 
 
 class Sender:
-    """Sends what is in an outbox to wherever the settings say. `away`: the last try failed."""
+    """Sends the events of an outbox to the configured gateway."""
 
     def __init__(
-        self, outbox: Outbox, settings: Callable[[], Settings], chance: Callable[[], float] = random.random
+        self, outbox: Outbox, settings: Callable[[], Settings], random_fraction: Callable[[], float] = random.random
     ) -> None:
         self._outbox = outbox
         self._settings = settings
-        self._chance = chance
+        self._random = random_fraction
         self._most = _EVENTS
         self._failures = 0
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
         self._connection: http.client.HTTPConnection | None = None
         self._address: Address | None = None
 
@@ -94,7 +94,7 @@ class Sender:
         self._close()
 
     def drain(self, seconds: float) -> None:
-        """Send what is there, where no thread does; not longer than that, and a request."""
+        """Send the queued events from the calling thread, and begin no request after `seconds`."""
         until = time.monotonic() + seconds
         while len(self._outbox) and time.monotonic() < until:
             self._shielded(self._outbox.batch(self._most, _BYTES, 0.0))
@@ -105,24 +105,24 @@ class Sender:
             self._try(events)
         except Exception:
             self._close()
-            self._say("broken", "events could not be sent; %d are dropped", len(events), exc_info=True)
+            self._warn_once("broken", "events could not be sent; %d are dropped", len(events), exc_info=True)
             self._outbox.drop(0, len(events))
 
     def _try(self, events: list[bytes]) -> None:
         settings = self._settings()
-        where = f"{settings.address.shown}/events"
+        url = f"{settings.address.url}/events"
         try:
             status, body = self._post(settings, b'{"events":[' + b",".join(events) + b"]}")
         except _FAILURES as error:
             self._close()
-            self._failed(where, f"{type(error).__name__}: {error}")
+            self._failed(url, f"{type(error).__name__}: {error}")
             return
         found = verdict(status, body, len(events))
         if found.do is Do.AGAIN:
-            self._failed(where, f"status {status}")
+            self._failed(url, f"status {status}")
             return
         self._failures = 0
-        self._said.discard("away")
+        self._warned.discard("away")
         match found.do:
             case Do.NEXT:
                 self._outbox.received(len(events))
@@ -130,15 +130,15 @@ class Sender:
             case Do.SMALLER:
                 self._most = len(events) // 2
             case Do.WITHOUT:
-                self._refused(where, status, body, 1)
+                self._refused(url, status, body, 1)
                 self._outbox.drop(found.index)
             case _:
-                self._refused(where, status, body, len(events))
+                self._refused(url, status, body, len(events))
                 self._outbox.drop(0, len(events))
                 self._most = _EVENTS
 
     def _post(self, settings: Settings, body: bytes) -> tuple[int, bytes]:
-        """Post a batch. A connection that was left open may have been closed by the other side: then by a new one."""
+        """Post a batch; retry once on a new connection if an idle one turns out to be closed."""
         headers = {"Content-Type": "application/json"}
         if settings.token:
             headers["x-gateway-token"] = settings.token
@@ -147,7 +147,7 @@ class Sender:
             try:
                 connection.request("POST", f"{settings.address.path}/events", body, headers)
                 response = connection.getresponse()
-                said = response.read(_REPLY)
+                reply = response.read(_REPLY)
                 if not response.isclosed():
                     self._close()
             except (ConnectionError, http.client.BadStatusLine):
@@ -156,10 +156,10 @@ class Sender:
                 again = False
                 connection.close()
             else:
-                return response.status, said
+                return response.status, reply
 
     def _connected(self, settings: Settings) -> tuple[http.client.HTTPConnection, bool]:
-        """Return a connection, and whether it has been used."""
+        """Return a connection, and whether it was used before."""
         address = settings.address
         if self._connection is not None and self._address == address:
             return self._connection, True
@@ -179,23 +179,25 @@ class Sender:
             self._connection.close()
         self._connection = self._address = None
 
-    def _failed(self, where: str, why: str) -> None:
+    def _failed(self, url: str, why: str) -> None:
         self._failures += 1
-        self._say(
+        self._warn_once(
             "away",
             "events cannot be sent to %s now (%s). Up to %d wait for it, later ones are dropped. Does the gateway run"
             " there? configure(url=...) or GATEWAY_URL says where it is.",
-            where, why, self._outbox.most,
+            url, why, self._outbox.most,
         )  # fmt: skip
-        self._outbox.pause(backoff(self._failures, self._chance()), _HURRIED)
+        self._outbox.pause(backoff(self._failures, self._random()), _HURRIED)
 
-    def _refused(self, where: str, status: int, body: bytes, count: int) -> None:
+    def _refused(self, url: str, status: int, body: bytes, count: int) -> None:
         hint = "; configure(token=...) or GATEWAY_TOKEN is its token" if status in {401, 403} else ""
-        said = body[:300].decode("utf-8", "replace")
-        self._say(f"status {status}", "%s refused %d events with status %d: %s%s", where, count, status, said, hint)
+        reply = body[:300].decode("utf-8", "replace")
+        self._warn_once(
+            f"status {status}", "%s refused %d events with status %d: %s%s", url, count, status, reply, hint
+        )
 
-    def _say(self, kind: str, message: str, *values: object, exc_info: bool = False) -> None:
-        """Log a kind of problem once."""
-        if kind not in self._said:
-            self._said.add(kind)
+    def _warn_once(self, kind: str, message: str, *values: object, exc_info: bool = False) -> None:
+        """Log a warning, once for each kind."""
+        if kind not in self._warned:
+            self._warned.add(kind)
             log.warning(message, *values, exc_info=exc_info)

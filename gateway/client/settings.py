@@ -1,4 +1,4 @@
-"""Where the gateway is, and what all runs of this process belong to. Pure."""
+"""Settings of the client: the gateway's address, and metadata of all runs of this process. Pure."""
 
 from collections.abc import Mapping
 from typing import TypedDict
@@ -10,7 +10,7 @@ DEFAULT_URL = "http://127.0.0.1:4000"
 
 
 class Metadata(TypedDict, total=False):
-    """What runs, steps and requests belong to: columns of the store, by these names."""
+    """Metadata of runs, steps and requests; columns of the store have these names."""
 
     application: str
     environment: str
@@ -27,7 +27,7 @@ class Metadata(TypedDict, total=False):
 
 
 class Address(Struct, frozen=True):
-    """A URL's parts. `path` is what comes before `/events`."""
+    """A URL's parts. `path`: the prefix of `/events`."""
 
     scheme: str
     host: str
@@ -35,14 +35,14 @@ class Address(Struct, frozen=True):
     path: str
 
     @property
-    def shown(self) -> str:
-        """The URL again."""
+    def url(self) -> str:
+        """The URL, with its port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What `configure` sets. `timeout` in seconds; `queue_events` is how many events may wait."""
+    """Settings of `configure`. `timeout`: seconds; `queue_events`: the capacity of the queue."""
 
     url: str = DEFAULT_URL
     token: str | None = None
@@ -53,7 +53,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> Address:
-        """Where it is."""
+        """The parts of the URL."""
         return address_of(self.url)
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def address_of(url: str) -> Address:
-    """Return a URL's parts. Raises ValueError that says what is wrong, without showing what may be secret."""
+    """Return a URL's parts. Raises ValueError, whose message repeats no part that may be secret."""
     if not _is_word(url):
         raise ValueError("the gateway's url must be ASCII without spaces")
     try:
@@ -82,7 +82,7 @@ def address_of(url: str) -> Address:
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
-    """Return what GATEWAY_URL and GATEWAY_TOKEN say. Raises ValueError for what cannot be."""
+    """Return the settings of GATEWAY_URL and GATEWAY_TOKEN. Raises ValueError for invalid ones."""
     url, token = environ.get("GATEWAY_URL", "").strip(), environ.get("GATEWAY_TOKEN", "").strip()
     return changed(Settings(), url=url or None, token=token or None)
 
@@ -97,7 +97,7 @@ def changed(
     timeout: float | None = None,
     metadata: Metadata | None = None,
 ) -> Settings:
-    """Return settings with what is given here. Raises ValueError, and TypeError for metadata of another name."""
+    """Return settings with the given values replaced. Raises ValueError, and TypeError for unknown metadata."""
     if url is not None:
         address_of(url)
     if token and not _is_word(token):
@@ -118,7 +118,7 @@ def changed(
 
 
 def known(metadata: Metadata) -> Metadata:
-    """Return it. Raises TypeError for a name that is none of `Metadata`'s."""
+    """Return the metadata unchanged. Raises TypeError for a name that is not in `Metadata`."""
     for name in metadata:
         if name not in Metadata.__annotations__:
             raise TypeError(f"unexpected keyword argument {name!r}; metadata is {', '.join(Metadata.__annotations__)}")
@@ -126,12 +126,12 @@ def known(metadata: Metadata) -> Metadata:
 
 
 def merged(outer: Metadata, inner: Metadata) -> Metadata:
-    """Return both; the inner one's values count, and None says nothing."""
+    """Merge metadata; values of the inner one win, unless they are None."""
     both: Metadata = {**outer}
     both.update({name: value for name, value in inner.items() if value is not None})  # type: ignore[typeddict-item]
     return both
 
 
 def _is_word(value: str) -> bool:
-    """Whether it can stand in a request's head."""
+    """Whether a value is a single word of ASCII, as in a request's head."""
     return value.isascii() and value.isprintable() and " " not in value

@@ -1,9 +1,6 @@
 """Requests to the gateway say in which run and step they were made, whichever library sends them, and others do not."""
 
 import asyncio
-import json
-import subprocess
-import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from typing import Any
@@ -246,99 +243,3 @@ async def test_a_hook_that_breaks_does_not_break_the_request(caplog):
     httpx_hook(Nothing())
     await httpx_async_hook(Nothing())
     assert [each.getMessage() for each in caplog.records] == ["a request could not be given its headers"]
-
-
-OTEL = """
-import json
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from gateway.client import *
-exporter = InMemorySpanExporter()
-provider = TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(exporter))
-if RECORDS: trace.set_tracer_provider(provider)
-tracer = provider.get_tracer("app")
-said = []
-@step("generator")
-def generator():
-    said.append(headers()["traceparent"])
-    yield
-    said.append(headers()["traceparent"])
-with run("before"), step("not below any span"):
-    pass
-with tracer.start_as_current_span("request"):
-    with run("r") as r:
-        with step("a") as a:
-            with tracer.start_as_current_span("inner"):
-                with step("b") as b:
-                    said.append(headers()["traceparent"])
-        with step("c") as c:
-            pass
-        for _ in generator():
-            assert trace.get_current_span().name == "r" if RECORDS else True
-        try:
-            with step("d"):
-                raise ValueError("x")
-        except ValueError:
-            pass
-        with tracer.start_as_current_span("elsewhere", context=trace.set_span_in_context(trace.INVALID_SPAN)):
-            with step("e") as e:
-                pass
-    with step("alone"):
-        pass
-assert not trace.get_current_span().get_span_context().is_valid
-names = {s.context.span_id: s.name for s in exporter.get_finished_spans()}
-spans = {s.name: [names.get(s.parent.span_id) if s.parent else None, s.status.status_code.name,
-    format(s.context.trace_id, "032x"), format(s.context.span_id, "016x")] for s in exporter.get_finished_spans()}
-ids = {s.name: [s.trace_id, s.span_id, s.id] for s in (r, a, b, c, e)}
-print(json.dumps({"spans": spans, "ids": ids, "said": said}))
-"""
-
-
-async def test_runs_and_steps_are_spans_of_an_application_that_has_some(gateway):
-    """Below its current span, recorded by its own OpenTelemetry; the gateway is told their ids."""
-    said = await spans_of(gateway, records=True)
-    spans, ids = said["spans"], said["ids"]
-    assert {name: parent for name, (parent, *_) in spans.items()} == {
-        "request": None, "r": "request", "a": "r", "inner": "a", "b": "inner", "c": "r", "generator": "r", "d": "r",
-        "elsewhere": None, "alone": "alone",
-    }  # fmt: skip
-    assert spans["d"][1] == "ERROR"
-    assert all(ids[name][:2] == spans[name][2:] for name in ("r", "a", "b", "c"))
-    assert ids["e"][:2] == [spans["r"][2], run_ids.step_span_id(ids["e"][2])]
-    traces = [each.split("-")[1:3] for each in said["said"]]
-    assert traces == [spans["b"][2:], spans["generator"][2:], spans["generator"][2:]]
-    events = [each for batch in gateway.bodies for each in batch]
-    told = {each["name"]: (each.get("trace_id"), each.get("span_id")) for each in events if each["type"] == "run:start"}
-    assert told["before"] == (None, None)
-    assert told["r"] == tuple(spans["r"][2:])
-    told = {each["data"]["name"]: each["data"].get("span_id") for each in events if each["type"] == "step:start"}
-    assert told == {"not below any span": None, "e": None} | {
-        name: spans[name][3] for name in ("a", "b", "c", "generator", "d", "alone")
-    }
-
-
-async def test_a_span_that_nobody_records_gives_its_trace_only(gateway):
-    """Where there is an API without an SDK, runs are in the trace that came in, under ids of their own."""
-    said = await spans_of(gateway, records=False)
-    assert set(said["spans"]) == {"request", "inner", "elsewhere"}
-    trace_id, span_id, own_id = said["ids"]["r"]
-    assert (trace_id, span_id) == (said["spans"]["request"][2], run_ids.run_span_id(own_id))
-    events = [each for batch in gateway.bodies for each in batch]
-    told = {each["name"]: (each.get("trace_id"), each.get("span_id")) for each in events if each["type"] == "run:start"}
-    assert told["r"] == (trace_id, None)
-    assert not any("span_id" in each["data"] for each in events if each["type"] == "step:start")
-
-
-async def spans_of(gateway: Listening, *, records: bool) -> dict[str, Any]:
-    """Run an application with OpenTelemetry in a process of its own, and return what it saw."""
-    environ = {"GATEWAY_URL": gateway.url, "PYTHONPATH": ":".join(sys.path)}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", f"RECORDS = {records}\n{OTEL}", env=environ,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate()
-    assert (process.returncode, err.decode()) == (0, "")
-    return json.loads(out)

@@ -3,24 +3,17 @@
 import asyncio
 import contextlib
 import http.client
-import json
 import logging
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway.client import configure, delivery, dropped, event, flush, run, step
-from gateway.client.outbox import Outbox
-from gateway.client.sender import Do, Verdict, backoff, verdict
-from gateway.client.values import LARGEST, encoded, encoded_object
 from tests.support.listening import ACCEPTED, Listening, listening
 from tests.support.upstream import CLOSE, RESET, Asked, Upstream, reply
 
@@ -200,54 +193,6 @@ async def test_the_newest_is_dropped_where_the_queue_is_full(gateway, caplog):
     assert numbers(await gateway.events())[-1] == 100
 
 
-def test_the_queue_is_bounded_in_bytes():
-    """Ten thousand inputs of a megabyte each would be the application's memory."""
-    outbox = Outbox(10_000, most_bytes=100)
-    assert [outbox.put(b"x" * 40) for _ in range(3)] == [True, True, False]
-    outbox.received(1)
-    assert outbox.put(b"x" * 40)
-    outbox.drop(1)
-    assert outbox.put(b"x" * 60)
-    assert (len(outbox), outbox.dropped) == (2, 2)
-    assert repr(outbox) == "<Outbox waiting=2 dropped=2>"
-
-
-def test_who_flushes_does_not_wait_for_a_backoff():
-    """Neither for more events to come, nor for the next try of a gateway that has long been away."""
-    outbox = Outbox(10)
-    outbox.put(b"1")
-    for waiting in (lambda: outbox.pause(600.0, 0.0), lambda: outbox.batch(10, 100, 600.0)):
-        thread = threading.Thread(target=waiting, daemon=True)
-        thread.start()
-        assert not outbox.flush(0.2)
-        thread.join(30.0)
-        assert not thread.is_alive()
-
-
-@given(st.lists(st.sampled_from(["put", "received", "drop"]), max_size=60), st.integers(1, 8))
-def test_the_queue_keeps_order_and_count(doings, most):
-    """What was put in is in it, received, or dropped; what is handed out comes in the order in which it came."""
-    outbox, model, made, gone = Outbox(most), [], 0, 0
-    for doing in doings:
-        if doing == "put":
-            made += 1
-            kept = outbox.put(b"%d" % made)
-            assert kept == (len(model) < most)
-            if kept:
-                model.append(b"%d" % made)
-        elif model:
-            batch = outbox.batch(3, 100, 0.0)
-            assert batch == model[:3]
-            if doing == "received":
-                outbox.received(len(batch))
-                gone += len(batch)
-                del model[: len(batch)]
-            else:
-                outbox.drop(len(batch) - 1)
-                del model[len(batch) - 1]
-        assert made == len(outbox) + gone + outbox.dropped
-
-
 async def test_threads_and_tasks_share_one_queue(gateway):
     """Each one's own events stay in order, and none is lost."""
 
@@ -268,95 +213,6 @@ class Odd:
 
     def __repr__(self) -> str:
         raise RuntimeError("no")
-
-
-class Dumped:
-    """What pydantic's models have."""
-
-    def model_dump(self, mode: str) -> dict[str, str]:
-        return {"mode": mode}
-
-
-class Mapped(Mapping):
-    """A mapping that is no dict."""
-
-    def __getitem__(self, key: str) -> int:
-        return {"a": 1}[key]
-
-    def __iter__(self):
-        return iter(["a"])
-
-    def __len__(self) -> int:
-        return 1
-
-
-def circle() -> list:
-    """Return a list that has itself in it, many times."""
-    made: list = [1]
-    made += [made, {"again": made}, (made, made)] * 20
-    return made
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (Odd(), "<Odd>"),
-        ({"a": Odd()}, {"a": "<Odd>"}),
-        (Dumped(), {"mode": "json"}),
-        (Mapped(), {"a": 1}),
-        ({(1, 2): "tuple", None: 1}, {"(1, 2)": "tuple", "None": 1}),
-        ("half \ud800 a pair", "half ? a pair"),
-        ({"\ud800": ["\udfff"]}, {"?": ["?"]}),
-        (2**70, 2**70),
-        ([10**5000, 1, True, None, 1.5], ["<int>", 1, True, None, 1.5]),
-        (float("nan"), None),
-        (len, repr(len)),
-        (b"bytes", "Ynl0ZXM="),
-    ],
-)
-def test_any_value_has_some_json(value, expected):
-    """What has none of its own is told by its repr; never an exception in the application."""
-    assert json.loads(msgspec.json.encode(encoded(value))) == expected
-
-
-def test_what_has_no_end_is_cut():
-    """Circles, depth, long reprs and large values: all bounded, and valid JSON."""
-    deep: list = []
-    for _ in range(100_000):
-        deep = [deep]
-    for value in (
-        circle(),
-        deep,
-        list(range(10**6)),
-        "x" * (LARGEST + 1),
-        type("Long", (), {"__repr__": lambda _: "é" * 10**7})(),
-    ):
-        data = bytes(encoded(value))
-        assert len(data) <= 2 * LARGEST
-        json.loads(data)
-    assert json.loads(bytes(encoded("é" * LARGEST))).endswith("é…")
-    assert list(json.loads(bytes(encoded_object({"a": "x" * LARGEST})))) == ["truncated"]
-    assert json.loads(bytes(encoded_object(["no", "object"]))) == {"value": ["no", "object"]}
-    while deep:  # one level at a time: freeing it at once would go as deep
-        deep = deep.pop()
-
-
-_texts = st.text(st.characters())  # halves of surrogate pairs too
-_values = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), _texts, st.binary(), st.complex_numbers(), st.datetimes(),
-    st.uuids(), st.decimals(), st.builds(Odd), st.frozensets(st.integers()),
-)  # fmt: skip
-_keys = _texts | st.integers() | st.none()
-_anything = st.recursive(
-    _values, lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(_keys, inner), max_leaves=20
-)
-
-
-@given(_anything)
-def test_whatever_it_is(value):
-    """The JSON is whole, and UTF-8."""
-    json.loads(bytes(encoded(value)).decode())
-    assert isinstance(json.loads(bytes(encoded_object({"v": value})).decode()), dict)
 
 
 async def test_odd_texts_do_no_harm(gateway):
@@ -395,29 +251,6 @@ async def test_odd_texts_do_no_harm(gateway):
     assert said[0]["info"] == {"1": "<Odd>"}
     assert (said[3]["data"], said[3]["error"]) == ({"?": "<Odd>"}, "<Odd>")
     assert dropped() == 0
-
-
-def test_answers_mean_what_they_say():
-    """Which answers are worth another try, and which are not."""
-    for status in (200, 202, 204):
-        assert verdict(status, b"", 3) == Verdict(Do.NEXT)
-    for status in (408, 425, 429, 500, 502, 503, 504, 529):
-        assert verdict(status, b"", 3) == Verdict(Do.AGAIN)
-    for status in (301, 400, 401, 403, 404, 405, 415, 422):
-        assert verdict(status, b"", 3) == Verdict(Do.GIVE_UP)
-    assert verdict(413, b"", 2) == Verdict(Do.SMALLER)
-    assert verdict(413, b"", 1) == Verdict(Do.GIVE_UP)
-    assert verdict(422, b"- at `$.events[2].data`", 3) == Verdict(Do.WITHOUT, 2)
-    assert verdict(422, b"- at `$[1].id`", 3) == Verdict(Do.WITHOUT, 1)
-    assert verdict(422, b"- at `$.events[3].data`", 3) == Verdict(Do.GIVE_UP)
-
-
-@given(st.integers(1, 10**6), st.floats(0, 1))
-def test_waits_grow_and_are_bounded(failures, fraction):
-    """From a tenth of a second to ten, and no two clients in step."""
-    assert 0.05 <= backoff(failures, fraction) <= 10.0
-    assert backoff(failures, fraction) <= backoff(failures + 1, fraction)
-    assert backoff(100, 0.0) == 5.0
 
 
 # ---- the end of a process ----

@@ -2,25 +2,17 @@
 
 import asyncio
 import contextvars
-import inspect
-import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway import client, ids
 from gateway.client import Run, Step, configure, current_run, current_step, event, headers, run, step
-from gateway.client.ids import RANDOM_BITS, uuid7
-from gateway.client.settings import Settings, from_environ
 from tests.support.listening import Listening, listening
 from tests.support.upstream import Upstream
 
@@ -252,176 +244,6 @@ async def test_what_ends_out_of_turn_leaves_nobody_standing_in_it(gateway):
     assert len(await gateway.events()) == 4
 
 
-async def test_functions_of_any_kind_are_decorated(gateway):
-    """Each call is a step of its own; what comes back, and what kind of function it is, stays the same."""
-
-    class Shop:
-        @step(capture=True)
-        def price(self, sku: str, *, count: int = 1) -> int:
-            return len(sku) * count
-
-    class Called:
-        async def __call__(self, n: int) -> int:
-            return n
-
-    @step("double", type="tool", capture=True)
-    async def double(n: int) -> int:
-        return 2 * n
-
-    @step("silent")
-    def silent(secret: str) -> str:
-        return secret
-
-    @step("own", capture=True)
-    def own(n: int) -> int:
-        current_step().output = "other"
-        return n
-
-    assert inspect.iscoroutinefunction(double)
-    assert inspect.signature(double) == inspect.signature(double.__wrapped__)
-    assert double.__name__ == "double"
-
-    @run("r", capture=True)
-    async def main() -> int:
-        assert silent("s3cret") == "s3cret"
-        assert own(1) == 1
-        assert await step("called")(Called())(4) == 4
-        assert await step("partial")(partial(double, 5))() == 10
-        return Shop().price("abc", count=2) + await double(n=3)
-
-    assert await main() == 12
-    assert await main() == 12
-    said = await gateway.events()
-    assert b"s3cret" not in b"".join(asked.body for asked in gateway.upstream.asked)
-    runs = [each for each in said if each["type"] == "run:start"]
-    assert len({each["id"] for each in runs}) == 2
-    assert [each["output"] for each in said if each["type"] == "run:update"] == [12, 12]
-    first = [each for each in said if each.get("run_id") == runs[0]["id"]]
-    starts = {each["data"]["name"]: each for each in first if each["type"] == "step:start"}
-    assert list(starts) == ["silent", "own", "called", "partial", "double", "price"]
-    assert starts["price"]["data"]["input"] == {"sku": "abc", "count": 2}
-    assert starts["double"]["data"]["input"] == {"n": 3}
-    assert "input" not in starts["silent"]["data"]
-    ends = {each["step_id"]: each["data"]["output"] for each in first if each["type"] == "step:end"}
-    outputs = {name: ends[each["step_id"]] for name, each in starts.items()}
-    assert outputs == {"silent": None, "own": "other", "called": None, "partial": None, "double": 6, "price": 6}
-
-
-async def test_a_call_with_wrong_arguments_fails_as_before(gateway):
-    """Taking the arguments for the input does not hide what Python says of them."""
-
-    @step(capture=True)
-    def f(a: int) -> int:
-        return a
-
-    with pytest.raises(TypeError, match="unexpected keyword argument 'b'"):
-        f(b=1)
-    said = await gateway.events()
-    assert said[1]["data"]["input"] == {"args": [], "kwargs": {"b": 1}}
-    assert said[2]["type"] == "step:error"
-
-
-async def test_a_generators_caller_does_not_stand_in_its_step(gateway):
-    """What it does between its yields is in the step; what its caller does meanwhile is not."""
-
-    @step("talk", capture=True)
-    def talk(n: int) -> Iterator[int]:
-        for each in range(n):
-            with step(f"word {each}"):
-                pass
-            got = yield each
-            assert got == f"got {each}"
-        return "all"
-
-    assert inspect.isgeneratorfunction(talk)
-    with run("r"):
-        words = talk(2)
-        assert next(words) == 0
-        assert current_step() is None
-        with step("meanwhile"):
-            assert words.send("got 0") == 1
-            assert current_step().name == "meanwhile"
-        with pytest.raises(StopIteration, match="all"):
-            words.send("got 1")
-    said = await gateway.events()
-    assert parents(said) == {"talk": None, "word 0": "talk", "meanwhile": None, "word 1": "talk"}
-    assert said[-2]["data"] == {"output": "all"}
-
-
-@pytest.mark.parametrize("how", ["exhausted", "closed", "fails", "is thrown at"])
-async def test_a_generator_ends_its_step_once_however_it_ends(gateway, how):
-    """Exhausted or closed it has finished; an exception of its own, or one that it lets pass, is an error."""
-    cleaned = []
-
-    @step("sync")
-    def sync() -> Iterator[int]:
-        try:
-            yield 1
-            if how == "fails":
-                raise LookupError
-        finally:
-            cleaned.append(current_step().name)
-
-    @step("async")
-    async def asynchronous() -> AsyncIterator[int]:
-        try:
-            yield 1
-            await asyncio.sleep(0)
-            if how == "fails":
-                raise LookupError
-        finally:
-            await asyncio.sleep(0)
-            cleaned.append(current_step().name)
-
-    assert inspect.isasyncgenfunction(asynchronous)
-    async with run("r"):
-        one, other = sync(), asynchronous()
-        assert (next(one), await anext(other)) == (1, 1)
-        assert current_step() is None
-        match how:
-            case "exhausted":
-                assert list(one) == [] == [each async for each in other]
-            case "closed":
-                one.close()
-                await other.aclose()
-            case "fails":
-                with pytest.raises(LookupError):
-                    next(one)
-                with pytest.raises(LookupError):
-                    await anext(other)
-            case _:
-                with pytest.raises(LookupError):
-                    one.throw(LookupError())
-                with pytest.raises(LookupError):
-                    await other.athrow(LookupError())
-    assert cleaned == ["sync", "async"]
-    said = await gateway.events()
-    expected = "step:end" if how in {"exhausted", "closed"} else "step:error"
-    assert [each["type"] for each in said[3:-1]] == [expected] * 2
-    assert said[-1]["status"] == "finished"
-
-
-async def test_an_async_generator_hands_on_what_it_is_sent(gateway):
-    """As an asynchronous generator without a step does; an exception thrown in may be answered."""
-
-    @step("echo")
-    async def echo() -> AsyncIterator[str]:
-        got = ""
-        while got != "end":
-            try:
-                got = yield got
-            except LookupError:
-                got = "looked up"
-
-    talk = echo()
-    assert await talk.asend(None) == ""
-    assert await talk.asend("a") == "a"
-    assert await talk.athrow(LookupError()) == "looked up"
-    with pytest.raises(StopAsyncIteration):
-        await talk.asend("end")
-    assert [each["type"] for each in await gateway.events()][-2:] == ["step:end", "run:update"]
-
-
 async def test_events_stand_where_they_are_said(gateway):
     """In the current run and step, and with the seed's word for unknown outside of any."""
     event("outside")
@@ -451,60 +273,6 @@ def test_misuse_is_told_at_once():
         configure(timeout=0)
 
 
-async def test_one_object_is_one_run(gateway):
-    """To use it twice is a mistake, and what it has begun goes on."""
-    once = run("r")
-    with once, pytest.raises(RuntimeError, match=r"this run has begun already; call run\(\) again"), once:
-        pass
-    assert [each["type"] for each in await gateway.events()] == ["run:start", "run:update"]
-
-
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("127.0.0.1:4000", "must be like http://127.0.0.1:4000"),
-        ("ftp://host", "must be like http://127.0.0.1:4000"),
-        ("http://", "must be like http://127.0.0.1:4000"),
-        ("http://host:port", "is no URL"),
-        ("http://host/a b", "ASCII without spaces"),
-        ("http://hôst", "ASCII without spaces"),
-        ("http://me:hunter2@host", "no user and no password"),
-        ("http://host/?token=hunter2", "no query"),
-    ],
-)
-def test_a_wrong_url_is_refused_by_name(url, why):
-    """And what may be secret in it is not shown."""
-    with pytest.raises(ValueError, match=re.escape(why)) as caught:
-        configure(url=url)
-    assert "hunter2" not in str(caught.value)
-
-
-def test_the_environment_says_where_the_gateway_is():
-    """GATEWAY_URL and GATEWAY_TOKEN; else it is on this machine. Nothing shows the token."""
-    assert from_environ({}) == Settings(url="http://127.0.0.1:4000", token=None)
-    said = from_environ({"GATEWAY_URL": "https://gw.example/llm/", "GATEWAY_TOKEN": "s3cret"})
-    assert (said.address.shown, said.token) == ("https://gw.example:443/llm", "s3cret")
-    assert "s3cret" not in repr(said)
-    assert from_environ({"GATEWAY_URL": " ", "GATEWAY_TOKEN": "s3cret\n"}) == Settings(token="s3cret")
-    with pytest.raises(ValueError, match="token must be ASCII without spaces") as caught:
-        from_environ({"GATEWAY_TOKEN": "s3cret\nX: 1"})
-    assert "s3cret" not in str(caught.value)
-    assert from_environ({"GATEWAY_URL": "http://[::1]:81"}).address.shown == "http://[::1]:81"
-
-
-def test_a_wrong_environment_is_told_and_costs_nothing_but_the_events():
-    """The application runs on; what is configured later counts."""
-    script = (
-        "from gateway.client import run, dropped, flush, configure\nwith run('r'): pass\nprint(flush(), dropped())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], env={"GATEWAY_URL": "gateway:80", "PYTHONPATH": ":".join(sys.path)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout == "True 0\n"
-    assert done.stderr.count("GATEWAY_URL, GATEWAY_TOKEN: the gateway's url must be like http://") == 1
-
-
 async def test_a_run_may_go_on_by_its_id(gateway):
     """A given id is kept: one of another process, or a name of one's own."""
     given = UUID("0190a1b2-c3d4-7e5f-8a6b-0123456789ab")
@@ -525,15 +293,6 @@ async def test_where_a_run_stands_is_what_the_gateway_will_say(gateway):
         assert (r.span_id, s.span_id) == (ids.run_span_id(r.id), ids.step_span_id(s.id, r.id))
         assert r.span_id != s.span_id
     assert not [each for each in await gateway.events() if "trace_id" in each or "span_id" in each.get("data", {})]
-
-
-@given(st.integers(0, 2**48 - 1), st.integers(0, 2**RANDOM_BITS - 1))
-def test_an_id_is_a_uuid_of_version_7(milliseconds, random):
-    """It holds its time and all random bits, so that ids sort by time and do not meet."""
-    made = UUID(uuid7(milliseconds, random))
-    assert (made.version, made.variant) == (7, "specified in RFC 4122")
-    assert made.int >> 80 == milliseconds
-    assert (made.int >> 64 & 0xFFF) << 62 | made.int & (1 << 62) - 1 == random
 
 
 async def test_it_can_be_turned_off(gateway):
@@ -557,34 +316,6 @@ def test_it_is_light():
     assert {name for name in ours if not name.startswith("gateway.client")} == {"gateway", "gateway.ids"}
     heavy = ("aiohttp", "duckdb", "opentelemetry", "httpx", "httpx2", "click", "rich", "asyncio", "multiprocessing")
     assert [name for name in said if name.split(".")[0] in heavy] == []
-
-
-@pytest.mark.integration
-def test_decorated_functions_keep_their_types(tmp_path: Path):
-    """A type checker knows of a decorated function what it knew before, and of `with` that nothing is swallowed."""
-    program = tmp_path / "program.py"
-    program.write_text(
-        "from collections.abc import AsyncIterator, Coroutine\n"
-        "from typing import Any, assert_type\n"
-        "from gateway.client import Run, Step, run, step\n"
-        "@run('r')\ndef plain(a: int, *, b: str = '') -> float:\n    return float(a)\n"
-        "@step('s', type='tool', capture=True, user='u')\nasync def later(a: int) -> str:\n    return str(a)\n"
-        "@step()\nasync def many(a: int) -> AsyncIterator[int]:\n    yield a\n"
-        "def ends() -> int:\n    with run('r') as r, step('s') as s:\n"
-        "        assert_type((r, s), tuple[Run, Step])\n        return 1\n"
-        "assert_type(plain(1, b=''), float)\n"
-        "_ = assert_type(later(1), Coroutine[Any, Any, str])\n"
-        "assert_type(many(1), AsyncIterator[int])\n"
-        "plain('x')\nplain(1, c=1)\nrun('r', user=1)\nrun('r', nobody='x')\n"
-    )
-    environ = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "--follow-imports=silent",
-         "--no-error-summary", str(program)],
-        cwd=tmp_path, env=environ, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    wrong = [line.rpartition("[")[2] for line in done.stdout.splitlines() if ": error: " in line]
-    assert wrong == ["arg-type]", "call-arg]", "arg-type]", "call-arg]"], done.stdout + done.stderr
 
 
 def test_all_that_is_public_is_there():

@@ -37,6 +37,7 @@ async def test_a_query_too_many_is_refused_until_others_are_done(pool: QueryPool
     assert (await pool.run("SELECT count(*) FROM exchanges", 1)).rows == [[3]]
 
 
+@pytest.mark.integration
 async def test_a_query_that_fails_frees_its_process(pool: QueryPool):
     """A query that fails raises its error to the caller, and frees its process."""
     for _ in range(5):
