@@ -122,7 +122,7 @@ def _parse(ingest: IngestRequest, encoding: Encoding, instance: str) -> _Parsed:
                 ids.add(span_id)
                 parsed.lines.append(data)
                 continue
-        parsed.rejected[line.why] += 1
+        parsed.rejected[line.reason] += 1
         parsed.dropped[reason] += 1
     return parsed
 

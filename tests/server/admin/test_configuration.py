@@ -282,7 +282,7 @@ async def test_no_web_page_can_change_anything(gateway: InProcess, tmp_path, met
 
 
 async def test_where_a_token_is_needed_it_is(tmp_path):
-    """For reading and for locked; health then names no files to strangers."""
+    """For reading and for changing; health then names no files to strangers."""
     data = tmp_path / "data"
     async with InProcess(data, token="the-token-0123456789") as gateway, served(tmp_path, data) as reloader:
         gateway._worker._status = lambda: {"generation": 1, "loaded_at": 0.0, "error": "/a/file: $.path"}

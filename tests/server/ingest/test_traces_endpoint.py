@@ -124,6 +124,15 @@ async def test_a_span_that_is_twice_in_a_request_is_taken_once(gateway: InProces
     assert gateway.ask("SELECT count(*) FROM spans") == [(1,)]
 
 
+async def test_one_span_id_in_two_traces_is_two_spans(gateway: InProcess):
+    """A span id identifies a span within its trace only."""
+    body = wrapped([span(1, trace_id=bytes(15) + b"a"), span(1, trace_id=bytes(15) + b"b")])
+    answer = await send(gateway.url, body)
+    assert (answer.status, answer.body) == (200, b"")
+    assert len({line["trace_id"] for line in gateway.received()}) == 2
+    assert len({line["span_id"] for line in gateway.received()}) == 1
+
+
 async def test_what_came_first_stays(gateway: InProcess):
     """A span that is sent again says what it said at first, sealed or not."""
     for name in ("first", "second", "third"):
