@@ -1,11 +1,11 @@
-"""The one taxonomy of what can go wrong between a client and a provider .
+"""The taxonomy of errors between a client and a provider.
 
     GatewayError
-    |-- ConfigError            the configuration cannot work; says where and what to change
-    `-- ExchangeError          an exchange failed; has a Kind, and is told to the client in its own dialect
+    |-- ConfigError            the configuration cannot work; names the setting and the remedy
+    `-- ExchangeError          an exchange failed; has a Kind, and is sent to the client in its own dialect
 
-A `Kind` says which HTTP status the client gets where the provider gave none, whether the policy may try again, and what
-an OpenAI and an Anthropic client call it.
+A `Kind` has the HTTP status for the client if the provider sent none, whether a retry policy may try again, and the
+error types of OpenAI's and Anthropic's APIs.
 """
 
 from enum import Enum
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Fact(NamedTuple):
-    """What is known of an error kind: `status` for the client, `retryable` by policy, its name per dialect."""
+    """Facts of an error kind: `status` for the client, `retryable` by policy, its type in each family of APIs."""
 
     status: int
     retryable: bool
@@ -40,7 +40,7 @@ class Kind(Enum):
 
     @property
     def fact(self) -> Fact:
-        """What is known of this kind."""
+        """The facts of this kind."""
         return FACTS[self]
 
 
@@ -64,7 +64,7 @@ _BAD_INPUT = frozenset({400, 404, 405, 406, 413, 415, 422, 431})
 
 
 def kind_of_status(status: int) -> Kind | None:
-    """Return the error kind of a provider's HTTP status, None below 400. Source: the seed's table."""
+    """Return the error kind of a provider's HTTP status, None below 400. Source: chronicle's table."""
     if status < 400:
         return None
     if status == 429:
@@ -79,11 +79,11 @@ def kind_of_status(status: int) -> Kind | None:
 
 
 class GatewayError(Exception):
-    """Root of what this package raises on purpose."""
+    """Root of the exceptions that this package raises on purpose."""
 
 
 class ConfigError(GatewayError):
-    """The configuration cannot work; the message names the file, the path in it, and what to change."""
+    """The configuration cannot work; the message names the file, the path in it, and the remedy."""
 
 
 class ExchangeError(GatewayError):

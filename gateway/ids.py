@@ -1,23 +1,23 @@
-"""Where a run and its steps stand in a trace, by their own ids alone. Pure, and imports nothing of ours.
+"""Trace and span ids of runs and steps, derived from their own ids. Pure.
 
-The gateway, its recorder and its client apply one rule, so that one tree comes out whoever sees what first: a run's
+Workers, recorder and client derive ids by one rule, and so build the same tree whichever event arrives first: a run's
 trace id is the 128 bits of its UUID, a span id the last 64 of the run's or the step's. An id that is no UUID is hashed.
 """
 
 import hashlib
 import re
 
-# As it is mostly written, or as hex alone.
+# With hyphens, or as hex digits alone.
 _UUID = re.compile(r"[0-9a-f]{8}(-?)(?:[0-9a-f]{4}\1){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _TRACE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII | re.IGNORECASE)
 _SPAN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII | re.IGNORECASE)
 
 NIL = "00000000-0000-0000-0000-000000000000"
-"""What clients send for an id that they do not know. Source: the seed's client."""
+"""The id that clients send for one that they do not know. Source: chronicle's client."""
 
 
 def known(own_id: str | None) -> str | None:
-    """Return an id of a run or a step as it is stored: a UUID in its usual form; None where it says nothing."""
+    """Return an id of a run or a step as it is stored: a UUID in its canonical form; None for an empty or nil id."""
     if not own_id:
         return None
     if _UUID.fullmatch(own_id) is None:
@@ -44,7 +44,7 @@ def run_span_id(run_id: str) -> str:
 
 
 def step_span_id(step_id: str, run_id: str | None = None) -> str:
-    """Return the span id of a step, 16 hex digits. Only an id that is no UUID may be the same in another run.
+    """Return the span id of a step, 16 hex digits. Only an id that is no UUID may recur in another run.
 
     >>> step_span_id("0190a1b2-0000-7000-8000-00000000000F")
     '800000000000000f'
@@ -57,12 +57,12 @@ def step_span_id(step_id: str, run_id: str | None = None) -> str:
 
 
 def valid_trace_id(given: str | None) -> str | None:
-    """Return a trace id that a client gave, None where it is none."""
+    """Return a client's trace id in lower case, None if it is not valid."""
     return _valid(_TRACE_ID, given)
 
 
 def valid_span_id(given: str | None) -> str | None:
-    """Return a span id that a client gave, None where it is none."""
+    """Return a client's span id in lower case, None if it is not valid."""
     return _valid(_SPAN_ID, given)
 
 
@@ -75,7 +75,7 @@ def _bits(uuid: str) -> str:
 
 
 def _last_half(own_id: str) -> str | None:
-    """Return the last 64 bits of a UUID; None where it is none, or they are all zero, as in no span id."""
+    """Return the last 64 bits of a UUID; None for another id, or if all are zero, which no span id may be."""
     last = _bits(own_id)[16:] if _UUID.fullmatch(own_id) else ""
     return last if last.strip("0") else None
 

@@ -1,20 +1,20 @@
-"""Every attribute name we emit, and the column each one is stored in.
+"""Names of all attributes that are emitted, and the column that each is stored in.
 
-The GenAI conventions live in `open-telemetry/semantic-conventions-genai` and have no release yet, so the strings are
-kept here and nowhere else. A span's attributes are split in two: those in the tables below become typed columns of the
-relation `spans`, all others go to its JSON column `attributes`. Each table can be inverted, so that a stored row gives
-back the span it came from (`otlp`, and the view `otel_traces`).
+The GenAI conventions are in `open-telemetry/semantic-conventions-genai` and have no release yet, so that their names
+are defined here and nowhere else. Attributes in the tables below become typed columns of the relation `spans`, all
+others go to its JSON column `attributes`. Each table can be inverted, to restore the span of a stored row (`otlp`, and
+the view `otel_traces`).
 """
 
 from typing import NamedTuple
 
-# Span names' first word, by what was asked (gen_ai.operation.name).
+# Operations (gen_ai.operation.name), the first word of span names.
 CHAT = "chat"
 GENERATE_CONTENT = "generate_content"
 TEXT_COMPLETION = "text_completion"
 EMBEDDINGS = "embeddings"
 
-# The capture switch of the conventions; DESIGN.md's `[capture]` decides when it is not set.
+# The capture switch of the conventions; `[capture]` applies if it is not set.
 CAPTURE_SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
@@ -42,7 +42,7 @@ SPAN_COLUMNS = (
     Column("events", "JSON"),  # [{name, time_ns, attributes}]
 )
 
-# On exchanges and attempts alike.
+# Of exchanges and attempts.
 SHARED_COLUMNS = (
     Column("method", "VARCHAR", "http.request.method"),
     Column("path", "VARCHAR", "url.path"),
@@ -110,7 +110,7 @@ ATTEMPT_COLUMNS = (
     Column("tool_definitions", "JSON", "gen_ai.tool.definitions"),
 )
 
-# What is left of the attributes.
+# All other attributes.
 REST_COLUMN = Column("attributes", "JSON")
 
 # attribute -> column, by the kind of the span.
@@ -122,10 +122,10 @@ COLUMNS = tuple(
     {c.name: c for c in (*SPAN_COLUMNS, *SHARED_COLUMNS, *EXCHANGE_COLUMNS, *ATTEMPT_COLUMNS, REST_COLUMN)}.values()
 )
 
-# The body of a provider's error, as text. No column; it may repeat content, and goes where that may.
+# The body of a provider's error, as text. It has no column; it may repeat content, and is captured like content.
 ERROR_BODY = "gateway.error.body"
 
-# What a request itself says of its content at a collector, where it says so: no more goes there.
+# The capture mode that a request sets for the collector: no more content is exported.
 CAPTURE_OTLP = "gateway.capture.otlp"
 
 # Content: a JSON string on the span, a JSON value in the store.

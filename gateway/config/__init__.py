@@ -1,1 +1,1 @@
-"""TODO gateway/config."""
+"""Configuration: the tables of `gateway.toml`, the layers they are merged from, and their validation."""

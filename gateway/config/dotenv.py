@@ -1,7 +1,7 @@
-r"""`.env` files: `KEY=VALUE` lines, as shells and other tools write them. Pure; nothing is expanded or run.
+r"""`.env` files: lines of `KEY=VALUE`, as shells and other tools write them. Pure; nothing is expanded or run.
 
-A value is bare (up to white space and a `#`), in single quotes (as it stands) or in double quotes (with \n, \r, \t, \",
-\\ and \$); a quoted one may have more than one line. `export` before the key is passed over.
+A value is bare (up to white space and a `#`), in single quotes (verbatim) or in double quotes (with \n, \r, \t, \",
+\\ and \$); a quoted value may span lines. `export` before the key is ignored.
 """
 
 import re
@@ -20,7 +20,7 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
 
 class Variables(Struct, frozen=True, kw_only=True):
-    """What a file says: its variables, the last one of a name counts, and the numbers of lines that cannot be read."""
+    """The variables of a file, of which the last one of a name counts, and the numbers of its invalid lines."""
 
     values: dict[str, str]
     unread: list[int]
@@ -31,7 +31,7 @@ class Variables(Struct, frozen=True, kw_only=True):
 
 
 def parse(text: str) -> Variables:
-    r"""Read a file's text.
+    r"""Return the variables of a file's text.
 
     >>> parse("# keys\nexport A='x y'  # one\nB=1 # two\noops\n").values
     {'A': 'x y', 'B': '1'}
@@ -44,8 +44,8 @@ def parse(text: str) -> Variables:
         begun = at
         if blank := _BLANK.match(text, at):
             at = blank.end()
-        elif said := _assignment(text, at):
-            key, value, at = said
+        elif assignment := _assignment(text, at):
+            key, value, at = assignment
             values[key] = value
         else:
             unread.append(line)
@@ -55,7 +55,7 @@ def parse(text: str) -> Variables:
 
 
 def _assignment(text: str, at: int) -> tuple[str, str, int] | None:
-    """Return the key, the value and where the next line begins; None where a line is no assignment."""
+    """Return the key, the value and the offset of the next line; None if the line is no assignment."""
     while text[at : at + 1] in {" ", "\t"}:
         at += 1
     key = _KEY.match(text, at)

@@ -1,4 +1,4 @@
-"""Reads configuration files. What can go wrong with one is an error that names it and says what to change."""
+"""Configuration files as text, TOML or JSON. Every failure is a ConfigError that names the file and the remedy."""
 
 import errno
 import os
@@ -13,13 +13,13 @@ import msgspec
 from gateway.errors import ConfigError
 
 LARGEST = 1024 * 1024
-"""Bytes. A larger file is another one than was meant."""
+"""Bytes; no configuration is larger."""
 
 Warn = Callable[[str], None]
 
 
 def read_toml(path: Path, shown: str, *, named: bool, warn: Warn) -> dict[str, Any] | None:
-    """Return a file's tables, None where it is not there. `shown`: what it is called in errors. Raises ConfigError."""
+    """Return a file's tables, None if it is missing. `shown`: its name in errors. Raises ConfigError."""
     text = read_text(path, shown, named=named, instead="name it with -c", warn=warn)
     if text is None:
         return None
@@ -27,12 +27,12 @@ def read_toml(path: Path, shown: str, *, named: bool, warn: Warn) -> dict[str, A
         return tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{shown}: not valid TOML: it is nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits is one of Python's own
+    except ValueError as error:  # also raised by Python for a number of thousands of digits
         raise ConfigError(f"{shown}: not valid TOML: {error}") from None
 
 
 def read_json(path: Path, shown: str, *, warn: Warn) -> dict[str, Any] | None:
-    """Return a file's JSON object, None where it is not there. Raises ConfigError."""
+    """Return a file's JSON object, None if it is missing. Raises ConfigError."""
     text = read_text(path, shown, named=False, instead="choose another folder with --data", warn=warn)
     if text is None:
         return None
@@ -45,10 +45,10 @@ def read_json(path: Path, shown: str, *, warn: Warn) -> dict[str, Any] | None:
 
 
 def read_text(path: Path, shown: str, *, named: bool, instead: str, warn: Warn) -> str | None:
-    """Return a file's text, None where it is not there.
+    """Return a file's text, None if it is missing.
 
-    `named`: whether somebody asked for this very file; else it was looked for, and must be one that can be trusted.
-    `instead`: what to do where it is not to be changed. Raises ConfigError.
+    `named`: whether the user named this file; one that was only found must be trustworthy. `instead`: the remedy for
+    users who cannot change the file. Raises ConfigError.
     """
     try:
         about = path.stat()
@@ -77,7 +77,7 @@ def _missing(path: Path, shown: str, error: OSError, *, named: bool, warn: Warn)
         if named:
             raise ConfigError(f"{shown}: there is no such file; name one that is there, or leave -c out")
         return
-    if error.errno == errno.EACCES and not named:  # a folder above the working one, which only others may look into
+    if error.errno == errno.EACCES and not named:  # a directory above the working one, without permission
         warn(f"{shown}: cannot be looked for: {error.strerror}")
         return
     why = "a link to nothing" if error.errno == errno.ENOENT else error.strerror or str(error)
@@ -85,7 +85,10 @@ def _missing(path: Path, shown: str, error: OSError, *, named: bool, warn: Warn)
 
 
 def _check(path: Path, shown: str, about: os.stat_result, instead: str) -> None:
-    """Refuse what could hang us, and what somebody else put where anybody may write: it could lead our keys away."""
+    """Refuse a file that could block the read, and one of another user in a world-writable directory.
+
+    Such a file could send the user's keys to another server.
+    """
     if not stat.S_ISREG(about.st_mode):
         raise ConfigError(f"{shown}: is no regular file; move it, or {instead}")
     if about.st_uid in {0, os.geteuid()}:

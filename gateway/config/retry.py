@@ -1,4 +1,4 @@
-"""TODO gateway/config/retry.py."""
+"""The `[retry]` table: how often an attempt is repeated, and how long to wait before each."""
 
 from typing import Literal
 
@@ -22,16 +22,16 @@ class Additive(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The `[retry]` table, with the seed's defaults; times in milliseconds.
+    """The `[retry]` table, with chronicle's defaults; times in milliseconds.
 
     Attributes:
-        max_tries: The first try included.
+        max_tries: The number of tries, the first one included.
         initial_backoff: The wait after the first failure.
         increase: {type = "exponential", multiplier = 2.0}, {type = "additive", amount = n}, or "constant", which may be
             written as a table too.
-        jitter: A random part of this is added to each wait.
+        jitter: A random part of it is added to each wait.
         max_backoff: No wait is longer.
-        fail_if_rate_limit_exceeds_max_backoff: Give up where the provider says to wait longer than that; else wait.
+        fail_if_rate_limit_exceeds_max_backoff: Whether to give up if the provider asks for a longer wait than that.
 
     """
 
@@ -44,14 +44,14 @@ class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 TRIES_MAX = 100
-"""More tries than this are a mistake, and the longest wait that may be asked for is an hour."""
+"""The upper bound of `max_tries`."""
 
-
+# An hour, the upper bound of every wait.
 _LONGEST_MS = 3_600_000.0
 
 
 def policy_problem(policy: RetryPolicy) -> str | None:
-    """Return what is wrong with a policy though each value has the right type: the field, and what it must be."""
+    """Return the first value out of bounds as a message that begins with its field; None if all are valid."""
     if not 1 <= policy.max_tries <= TRIES_MAX:
         return f"max_tries must be from 1 to {TRIES_MAX}, not {policy.max_tries}"
     for name in ("initial_backoff", "jitter", "max_backoff"):

@@ -1,6 +1,7 @@
-"""Untyped tables -> typed ones, with errors that begin with the path of the wrong value and name the keys there are.
+"""Conversion of untyped tables to typed ones; errors begin with the path of the wrong value and name the valid keys.
 
-msgspec says what is wrong; this finds which entry of a table it means, and never repeats a value, which may be a key.
+msgspec reports the error; this module finds the entry of a table that it means. No value is repeated, since any may be
+a key.
 """
 
 import difflib
@@ -18,14 +19,14 @@ T = TypeVar("T")
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
-# What a file's reader calls them.
-_SAID = {"object": "table", "array": "list"}
+# The words of TOML for JSON's.
+_TOML_WORDS = {"object": "table", "array": "list"}
 _WORDS = re.compile(r"\b(object|array)\b")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 
 
 def convert(raw: Any, kind: type[T], path: str = "$") -> T:
-    """Return `raw` as a `kind`. `path`: where it stands. Raises ConfigError: `$.retry.max_tries: Expected ...`."""
+    """Return `raw` as a `kind`. `path`: the path of `raw`. Raises ConfigError: `$.retry.max_tries: Expected ...`."""
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -33,7 +34,7 @@ def convert(raw: Any, kind: type[T], path: str = "$") -> T:
 
 
 def _explained(message: str, raw: Any, kind: Any, path: str) -> str:
-    """Return msgspec's message in our form."""
+    """Return msgspec's message with the path in front."""
     match = _MESSAGE.fullmatch(message)
     what, steps = (match["what"], match["path"] or "") if match else (message, "")
     for step in _STEP.finditer(steps.removeprefix("$")):
@@ -50,7 +51,7 @@ def _explained(message: str, raw: Any, kind: Any, path: str) -> str:
             path = f"{path}.{key}"
         try:
             raw = raw[key]
-        except (LookupError, TypeError):  # the name of a tag that is not there
+        except (LookupError, TypeError):  # a tag that is missing
             raw = None
     if unknown := _UNKNOWN.fullmatch(what):
         return f"{path}.{unknown[1]}: there is no such key; {_nearest(unknown[1], list(_keys(kind, raw)))}"
@@ -59,7 +60,7 @@ def _explained(message: str, raw: Any, kind: Any, path: str) -> str:
     if what.startswith("Invalid"):
         values = list(_values(kind))
         return f"{path}: not a value that this can have" + (f"; there are {', '.join(values)}" if values else "")
-    return f"{path}: {_WORDS.sub(lambda found: _SAID[found[0]], what)}"
+    return f"{path}: {_WORDS.sub(lambda found: _TOML_WORDS[found[0]], what)}"
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -79,7 +80,7 @@ def _tables(kind: Any) -> Iterator[type[msgspec.Struct]]:
 
 
 def _keys(kind: Any, raw: Any) -> Iterator[str]:
-    """Give the keys that this table may have: those of the kind that its tag says, where it is one of several."""
+    """Yield the valid keys of a table; of a tagged union, those of the kind that its tag names."""
     for table in _tables(kind):
         tag = table.__struct_config__.tag_field
         if tag is None or raw.get(tag) == table.__struct_config__.tag:
@@ -92,14 +93,14 @@ def _tag(table: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 def _values(kind: Any) -> Iterator[str]:
-    """Give the words that may stand somewhere."""
+    """Yield the values of a literal type."""
     for each in _options(kind):
         if get_origin(each) is Literal:
             yield from map(str, get_args(each))
 
 
 def _field(kind: Any, name: str) -> Any:
-    """Return the type of a table's field; for the name of a tag, the words that it may be."""
+    """Return the type of a table's field; for a tag, a literal of its values."""
     for table in _tables(kind):
         if name in table.__struct_fields__:
             return get_type_hints(table)[name]
@@ -108,12 +109,12 @@ def _field(kind: Any, name: str) -> Any:
 
 
 def _within(kind: Any, container: type, argument: int) -> Any:
-    """Return the type of what is in a list, or of a table's values."""
+    """Return the type of a list's items, or of a table's values."""
     return next((get_args(each)[argument] for each in _options(kind) if get_origin(each) is container), Any)
 
 
 def _wrong(table: Mapping[str, Any], kind: Any) -> str:
-    """Return the key of the first entry that is no `kind`: that is the one msgspec met."""
+    """Return the key of the first entry that is no `kind`, at which msgspec stopped."""
     for key, value in table.items():
         try:
             msgspec.convert(value, kind)

@@ -1,1 +1,1 @@
-"""TODO gateway/server."""
+"""The server: a supervisor, workers that answer clients, and the recorder with the admin pages."""
