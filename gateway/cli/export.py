@@ -59,7 +59,8 @@ def export(
     if len(given) != 1:
         raise click.UsageError("say where to: --otlp [URL], --jsonl FILE or --parquet FILE, one of them")
     if url is None:
-        from gateway.store.dump import dump, period
+        from gateway.store.dump import dump
+        from gateway.store.times import period
 
         file = parquet or jsonl or Path()
         rows = dump(data, file, "parquet" if parquet else "jsonl", period(where, since, until, time.time_ns()))

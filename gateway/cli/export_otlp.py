@@ -11,7 +11,7 @@ from msgspec import structs
 from gateway.cli.progress import shown
 from gateway.config.model import Capture, CaptureMode
 from gateway.store.otlp.backfill import ExportError, Job, Summary, backfill
-from gateway.store.otlp.exporter import content_wanted, either, protocol, sender_by
+from gateway.store.otlp.exporter import content_wanted, protocol, sender_by, variable
 
 NOT_ALL_TAKEN = 3
 INTERRUPTED = 130
@@ -25,7 +25,7 @@ def to_collector(job: Job, spoken: str | None, content: CaptureMode | None, *, a
     """
     environ = os.environ
     url = job.endpoint or None
-    said = either(environ, "ENDPOINT")
+    said = variable(environ, "ENDPOINT")
     if url is None and not said:
         raise ExportError("no endpoint is known; write --otlp URL, or set OTEL_EXPORTER_OTLP_ENDPOINT")
     if url is not None and "://" not in url:

@@ -25,10 +25,10 @@ class Lines:
         if now - self._said_at < _EVERY_SECONDS:
             return
         rate = (done - self._said) / (now - self._said_at)
-        self.say(f"{done:,} of {total:,} spans, {rate:,.0f} a second")
+        self.message(f"{done:,} of {total:,} spans, {rate:,.0f} a second")
         self._said_at, self._said = now, done
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Say something besides."""
         self._write(f"{text}\n")
 
@@ -69,7 +69,7 @@ def _bar() -> Iterator[Progress]:
                 speed = done / max(time.monotonic() - began, 0.001)
                 bar.update(task, completed=done, total=max(done, total), rate=f"{speed:,.0f} a second")
 
-            def say(self, text: str) -> None:
+            def message(self, text: str) -> None:
                 console.print(text)
 
         progress = Bar()
@@ -83,7 +83,7 @@ def _logged(progress: Progress) -> Iterator[None]:
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            progress.say(record.getMessage())
+            progress.message(record.getMessage())
 
     handler, logger = Handler(logging.WARNING), logging.getLogger("gateway")
     logger.addHandler(handler)

@@ -25,7 +25,7 @@ from gateway.server.routes import recorder_app
 from gateway.server.supervisor import Lifeline
 from gateway.server.worker import Worker
 from gateway.store.metrics.instruments import WorkerGauges
-from gateway.store.metrics.page import metered
+from gateway.store.metrics.page import metrics_page
 from gateway.store.otlp.exporter import Exporter
 from gateway.store.recorder import Recorder
 from gateway.tracing.capture import policy_of
@@ -185,7 +185,7 @@ async def open_recorder(
             "otlp": exporter.counters() if exporter is not None else None,
         }
 
-    async with metered(data, environ, health, workers) as metrics:
+    async with metrics_page(data, environ, health, workers) as metrics:
         app = recorder_app(data, config.sql, health, metrics=metrics, config=config_pages)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await runner.setup()

@@ -1,6 +1,6 @@
-"""Many small segments become one large one, since a query opens every file of the store, and may open some hundred.
+"""Compaction: small segments merged into large ones, since a query opens every file, and may open some hundreds.
 
-Which are merged is pure. Those of an older version are written anew with this one's columns.
+Segments of an older version are rewritten with the columns of this one.
 """
 
 import os
@@ -15,22 +15,22 @@ from gateway.store.views import quoted, tables, typed
 
 MIB = 1024 * 1024
 SMALL_BYTES = 64 * MIB
-"""A segment of this size is large enough to stay as it is."""
+"""Size from which a segment is not merged."""
 MERGED_BYTES = 256 * MIB
-"""No merge takes more than this."""
+"""Limit on the sum of the sizes of merged segments."""
 ENOUGH = 24
-"""So many small segments of one day are merged at once; what is left of a day, when it is over."""
+"""Number of small segments of a day that are merged at once; the rest are merged once the day is over."""
 _DAY = 86400.0
 _MEMORY = "1GiB"
 
 COLUMNS_MARK = str(tables())
-"""Says which columns segments have: where the same stands in their folder, none needs to be looked at."""
+"""Columns of segments of this version: if the mark file in the folder has the same, none needs a check."""
 
 
 def due(segments: Iterable[SegmentInfo], now: float) -> list[SegmentInfo]:
-    """Return the segments to merge next, oldest first; none where nothing is to be gained.
+    """Return the segments to merge next, oldest first; none if there is nothing to gain. Pure.
 
-    Days are merged by themselves, so that retention by age can still take one after the other.
+    A merge stays within a day, so that the retention by age can retire one day after the other.
     """
     days: dict[int, list[SegmentInfo]] = {}
     for info in sorted(segments, key=lambda each: (each.newest, each.path)):
@@ -52,8 +52,9 @@ def _as_many_as_fit(small: list[SegmentInfo]) -> list[SegmentInfo]:
 
 
 def merge(sources: Sequence[Path], merged: Path) -> None:
-    """Make one segment of several, oldest first, which stands for them from then on. May be repeated after a kill.
+    """Merge segments, oldest first, into one that replaces them from then on. Idempotent after a kill.
 
+    Their list is on disk before the merged segment has its name: without the list, every row would be there twice.
     Raises StoreError, OSError.
     """
     unfinished, names = merged.with_suffix(".tmp"), merged.with_suffix(SOURCES)
@@ -61,11 +62,12 @@ def merge(sources: Sequence[Path], merged: Path) -> None:
         _copy(sources, unfinished)
         names.write_bytes(msgspec.json.encode([path.name for path in sources]))
         sync(names)
+        sync(names.parent)
         replace_by(unfinished, merged)
 
 
 def modernize(segment: Path) -> bool:
-    """Give a segment of an older version the columns of this one; say whether it wanted any. Raises as `merge` does."""
+    """Rewrite a segment of an older version with the columns of this one; return whether it was. Raises as `merge`."""
     unfinished = segment.with_suffix(".tmp")
     with clean(unfinished):
         with duckdb.connect(":memory:", config=CONFIG) as con:
@@ -77,27 +79,27 @@ def modernize(segment: Path) -> bool:
 
 
 def _tables_of(con: duckdb.DuckDBPyConnection, segment: Path) -> dict[str, list[str]]:
-    """Return the tables that a segment has, and their columns in order."""
-    con.execute(f"ATTACH {quoted(segment)} AS looked_at (READ_ONLY)")
+    """Return the tables of a segment, and their columns in order."""
+    con.execute(f"ATTACH {quoted(segment)} AS checked (READ_ONLY)")
     found = con.execute(
         "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns() "
-        "WHERE database_name = 'looked_at' GROUP BY table_name"
+        "WHERE database_name = 'checked' GROUP BY table_name"
     ).fetchall()
-    con.execute("DETACH looked_at")
+    con.execute("DETACH checked")
     return dict(found)
 
 
 def _copy(sources: Sequence[Path], unfinished: Path) -> None:
-    """Write the rows of segments into a new one, which is as new as the newest of them."""
+    """Copy the rows of segments into a new one, whose time is that of the newest: the retention reads it."""
     newest = max(path.stat().st_mtime for path in sources)
     with duckdb.connect(":memory:", config=CONFIG | {"memory_limit": _MEMORY}) as con:
         con.execute(f"SET temp_directory = {quoted(unfinished.with_suffix('.tmp.spill'))}")
         con.execute(f"ATTACH {quoted(unfinished)} AS segment {STORAGE}")
-        there = {source: _tables_of(con, source) for source in sources}
+        existing = {source: _tables_of(con, source) for source in sources}
         for table, columns in tables().items():
             con.execute(f"CREATE TABLE segment.{table} ({typed(columns)})")
             for source in sources:
-                if table not in there[source]:
+                if table not in existing[source]:
                     continue
                 rows = f"FROM read_duckdb({quoted(source)}, table_name = '{table}')"
                 con.execute(f"INSERT INTO segment.{table} BY NAME SELECT * {rows}")

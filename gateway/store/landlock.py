@@ -1,6 +1,6 @@
-"""Landlock, where the kernel has it: from here on this process reads below a few folders, and that is all.
+"""Landlock, if the kernel has it: confines this process to reading below a few folders, for good.
 
-It writes and executes no file, and makes no TCP connection. Source: linux/landlock.h; the system calls have the same
+It can write and execute no file, and make no TCP connection. Source: linux/landlock.h; the system calls have the same
 numbers on all architectures.
 """
 
@@ -30,7 +30,7 @@ class _Beneath(ctypes.Structure):
 
 
 def read_only(folders: Iterable[str]) -> bool:
-    """Allow reading below `folders`, and nothing else; return False where the kernel cannot do that."""
+    """Allow reading below `folders` and nothing else; return False if the kernel cannot enforce that."""
     if sys.platform != "linux":
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -57,7 +57,7 @@ def read_only(folders: Iterable[str]) -> bool:
 def _allow(libc: ctypes.CDLL, ruleset: int, folder: str) -> None:
     try:
         fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-    except OSError:  # what cannot be opened now cannot be read then
+    except OSError:  # a folder that cannot be opened now cannot be read later
         return
     try:
         rule = _Beneath(_READ_FILE | _READ_DIR, fd)

@@ -1,4 +1,4 @@
-"""What a journal holds, counted: what was accepted, stored and dropped, and which exchanges have no end in it."""
+"""Ledger of a journal: exchanges accepted, stored, dropped and interrupted, by reading its lines."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ INTERRUPTED = "interrupted"
 
 
 class _Line(Struct, gc=False, tag_field="t"):
-    """What the ledger needs of a line. What is none of these is damaged: a wrong byte in a name shows so."""
+    """Fields of a line that the ledger needs. A line of another kind is damaged: a byte of its tag is wrong."""
 
 
 class _Journal(_Line, gc=False, tag="journal"):
@@ -61,10 +61,10 @@ _line_decoder = msgspec.json.Decoder(
 
 
 class Ledger(Struct):
-    """What a journal says of itself. accepted = stored + interrupted + dropped, once nobody writes to it.
+    """Counts of a journal: accepted = stored + interrupted + dropped, once no worker writes to it.
 
-    Of what clients tell of their runs, `events` is what was stored, `events_dropped` what was refused for want of disk;
-    `received` and `received_dropped` are the same of what applications send as spans, though some may be none.
+    `events` are stored events of runs, `events_dropped` those refused, on a full disk for example; `received` and
+    `received_dropped` are the same for spans of applications.
     """
 
     journal: str
@@ -85,7 +85,7 @@ class Ledger(Struct):
 
 
 def read_ledger(journal: Path) -> tuple[Ledger, list[dict[str, Any]]]:
-    """Count what a journal holds; return the counts, and the starts of the exchanges that have no end in it."""
+    """Read a journal; return its counts, and the starts of the exchanges without an end in it."""
     ledger = Ledger(journal=journal.stem, dropped_by_reason={})
     starts: dict[str, bytes] = {}
     ended: set[str] = set()
@@ -128,18 +128,18 @@ def read_ledger(journal: Path) -> tuple[Ledger, list[dict[str, Any]]]:
 
 
 def lines(journal: Path) -> Iterator[tuple[bytes, _Line | None]]:
-    """Give each line of a journal, and what it is; None for a damaged one."""
+    """Yield each line of a journal, raw and decoded; None for a damaged one."""
     with journal.open("rb") as file:
         for raw in file:
             try:
-                raw.isascii() or raw.decode()  # of what it skips the decoder sees no more than where it ends
+                raw.isascii() or raw.decode()  # the decoder does not validate the text that it skips
                 yield raw, _line_decoder.decode(raw)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 yield raw, None
 
 
 def interrupted(start: dict[str, Any]) -> dict[str, Any]:
-    """Return the row that stands for an exchange whose gateway stopped before it ended; how long it took is unknown."""
+    """Return the row of an exchange whose gateway stopped before its end; its duration is unknown."""
     return start | {
         "t": "span",
         "outcome": INTERRUPTED,

@@ -1,6 +1,6 @@
-"""SQL over the store, in a locked room: a child process with limits, killed at its deadline (`gateway.room`).
+"""SQL over the store in a sandboxed query process (`sandbox`), which has limits and is killed at its deadline.
 
-It works while the gateway runs and after, since it reads the same files as everybody else.
+It needs no running gateway: it reads the files of the store.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from gateway.errors import GatewayError
 
 
 class QueryError(GatewayError):
-    """The query failed; the message says why and, where that is known, what to change."""
+    """The query failed; the message has the cause and, if known, the remedy."""
 
 
 class QueryRefused(QueryError):  # noqa: N818  read as an outcome
-    """The query is none that may run here: not one SELECT, or reaching for files."""
+    """The query is not allowed: not a single SELECT, or one that opens files."""
 
 
 class QueryTimeout(QueryError):  # noqa: N818
@@ -40,8 +40,8 @@ class Result(Struct, frozen=True, kw_only=True):
     elapsed_ms: float
 
 
-class Question(Struct, frozen=True, kw_only=True):
-    """What the room is asked."""
+class QueryRequest(Struct, frozen=True, kw_only=True):
+    """A query, with its limits, as the sandbox reads it from standard input."""
 
     data: str
     sql: str
@@ -50,8 +50,8 @@ class Question(Struct, frozen=True, kw_only=True):
     memory_mb: int
 
 
-class Answer(Struct, frozen=True, kw_only=True):
-    """What the room says: a result, or an error and whether it refused."""
+class QueryReply(Struct, frozen=True, kw_only=True):
+    """Reply of the sandbox: a result, or an error; `refused`: the query is not allowed."""
 
     result: Result | None = None
     error: str | None = None
@@ -60,7 +60,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 def run_sql(data: Path, sql: str, *, limit: int = 1000, timeout_s: float = 30.0, memory_mb: int = 1024) -> Result:
     """Run one SELECT and return at most `limit` rows. Raises QueryError, QueryRefused, QueryTimeout."""
-    question = _question(data, sql, limit, timeout_s, memory_mb)
+    request = _encoded(data, sql, limit, timeout_s, memory_mb)
     with subprocess.Popen(  # noqa: S603  our own interpreter and module
         _COMMAND,
         stdin=subprocess.PIPE,
@@ -71,7 +71,7 @@ def run_sql(data: Path, sql: str, *, limit: int = 1000, timeout_s: float = 30.0,
         start_new_session=True,
     ) as child:
         try:
-            out, err = child.communicate(question, timeout=timeout_s)
+            out, err = child.communicate(request, timeout=timeout_s)
         except subprocess.TimeoutExpired:
             _kill(child.pid)
             raise _too_slow(timeout_s) from None
@@ -84,8 +84,8 @@ def run_sql(data: Path, sql: str, *, limit: int = 1000, timeout_s: float = 30.0,
 async def run_sql_async(
     data: Path, sql: str, *, limit: int = 1000, timeout_s: float = 30.0, memory_mb: int = 1024
 ) -> Result:
-    """Do the same from an event loop; the child is killed when the caller is cancelled."""
-    question = _question(data, sql, limit, timeout_s, memory_mb)
+    """Run one SELECT from an event loop; the child is killed if the caller is cancelled. Raises likewise."""
+    request = _encoded(data, sql, limit, timeout_s, memory_mb)
     child = await asyncio.create_subprocess_exec(
         *_COMMAND,
         stdin=asyncio.subprocess.PIPE,
@@ -97,7 +97,7 @@ async def run_sql_async(
     )
     try:
         async with asyncio.timeout(timeout_s):
-            out, err = await child.communicate(question)
+            out, err = await child.communicate(request)
     except TimeoutError:
         raise _too_slow(timeout_s) from None
     finally:
@@ -111,30 +111,30 @@ _COMMAND = (sys.executable, "-m", "gateway.store.sandbox")
 
 
 def _environment() -> dict[str, str]:
-    """Return a child's environment: none of ours, whose keys no query may see."""
+    """Return a child's environment, without the gateway's variables: no query may see their keys."""
     return {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC"}
 
 
-def _question(data: Path, sql: str, limit: int, timeout: float, memory_mb: int) -> bytes:
+def _encoded(data: Path, sql: str, limit: int, timeout: float, memory_mb: int) -> bytes:
     if not data.is_dir():
         raise QueryError(f"there is no data folder {data}; start the gateway, or name its folder with --data")
-    question = Question(data=str(data.absolute()), sql=sql, limit=limit, timeout=timeout, memory_mb=memory_mb)
+    request = QueryRequest(data=str(data.absolute()), sql=sql, limit=limit, timeout=timeout, memory_mb=memory_mb)
     try:
-        return msgspec.json.encode(question)
+        return msgspec.json.encode(request)
     except UnicodeEncodeError:
         raise QueryError("the query or the path of the data folder is no valid UTF-8") from None
 
 
 def _result(out: bytes, err: bytes, code: int) -> Result:
     try:
-        answer = msgspec.json.decode(out, type=Answer)
+        reply = msgspec.json.decode(out, type=QueryReply)
     except (msgspec.DecodeError, msgspec.ValidationError):
         last = err.decode(errors="replace").strip().rpartition("\n")[2]
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        raise QueryError(f"the query's process {how}, most likely for want of memory: {last}") from None
-    if answer.result is not None:
-        return answer.result
-    raise (QueryRefused if answer.refused else QueryError)(answer.error or "the query failed")
+        raise QueryError(f"the query's process {how}, most likely for lack of memory: {last}") from None
+    if reply.result is not None:
+        return reply.result
+    raise (QueryRefused if reply.refused else QueryError)(reply.error or "the query failed")
 
 
 def _too_slow(seconds: float) -> QueryTimeout:

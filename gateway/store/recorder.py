@@ -1,13 +1,13 @@
-"""The recorder's work: seal journals that nobody holds, publish the view file, keep the store within its bounds.
+"""Recorder: seals journals, publishes the view file, merges segments and applies the retention.
 
-Every step may be repeated after `kill -9`, and says by file names alone how far it came:
+Every step may be repeated after `kill -9`; file names alone are its state:
     live/X.jsonl alone                      being written, or to be sealed
-    live/X.jsonl and segments/X.duckdb      sealed; the journal is read by nobody new and goes after a grace period
+    live/X.jsonl and segments/X.duckdb      sealed; the journal is in no new view, and removed after a grace period
     segments/X.duckdb alone                 done
-    segments/merged-N.sources, and .duckdb  stands for the segments it lists, which go after a grace period
+    segments/merged-N.sources, and .duckdb  replaces the segments it lists, which are removed after a grace period
     segments/merged-N.sources alone         a merge that was not finished
 
-A step that fails keeps none of the others from being done: on a full disk, what may go must go.
+A step that fails stops none of the others: on a full disk, files must still be removed.
 """
 
 import asyncio
@@ -44,22 +44,22 @@ _RETRY_SECONDS = 60.0
 _AFTER_FAILURE_SECONDS = 1.0
 _RETENTION_SECONDS = 60.0
 _PUBLISH_SECONDS = 2.0
-# A worker has a file of this name for a moment only; an older one is from a worker that was killed in that moment.
+# A worker renames a `.new` journal at once; an older one is of a worker that was killed before.
 _UNLOCKED_SECONDS = 60.0
 
 
 class Export(Protocol):
-    """What the recorder asks of the OTLP exporter before it removes a journal."""
+    """Progress of the OTLP export, which a journal is kept for."""
 
     def exported(self, journal: Path) -> bool:
-        """Whether all spans of the journal are out, or given up."""
+        """Return whether all spans of the journal are sent or given up."""
 
     def forget(self, journal: Path) -> None:
-        """Drop what is known of a journal that is gone."""
+        """Drop the cursor of a journal that was removed."""
 
 
 class Recorder:
-    """Looks after one data folder; there is one at a time (the supervisor holds the folder's lock)."""
+    """Owner of one data folder; the supervisor holds the folder's lock, so there is one at a time."""
 
     def __init__(
         self, data: Path, settings: Store, export: Export | None, clock: Callable[[], float] = time.time
@@ -72,12 +72,12 @@ class Recorder:
         self._clock = clock
         self._published: tuple[tuple[Path, ...], tuple[Path, ...]] | None = None
         self._not_before: dict[Path, float] = {}
-        self._since: dict[Path, float] = {}  # when a segment of the view was first in it
+        self._since: dict[Path, float] = {}  # when each segment was first published
         self._retired: dict[Path, float] = {}
         self._retention_at = 0.0
         self._merge_at = 0.0
         self._published_at = 0.0
-        self._said: dict[str, str] = {}
+        self._failing: dict[str, str] = {}
         self.sealed = 0
         self.failures = 0
 
@@ -85,7 +85,7 @@ class Recorder:
         return f"<Recorder {self._data} sealed: {self.sealed}>"
 
     def prepare(self) -> None:
-        """Make the folders, take away what a killed process left half done, and publish."""
+        """Create the folders, remove leftovers of a killed process, and publish."""
         now = self._clock()
         self._shielded(self._make_folders, now)
         self._shielded(self._remove_leftovers, now)
@@ -93,7 +93,7 @@ class Recorder:
         self._shielded(self._publish_what_changed, now)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then once more, so that what the workers left is sealed."""
+        """Do the steps until `stop` is set, then once more, so that the workers' last journals are sealed."""
         while not stop.is_set():
             await self._step()
             try:
@@ -110,7 +110,7 @@ class Recorder:
             await asyncio.sleep(_AFTER_FAILURE_SECONDS)
 
     def step(self) -> None:
-        """Do all that is due. What fails is counted, logged once, and tried again."""
+        """Do all that is due. A failure is counted, logged once, and tried again."""
         now = self._clock()
         for part in (
             self._publish_what_changed,
@@ -130,12 +130,12 @@ class Recorder:
             part(now)
         except Exception as error:
             self.failures += 1
-            if self._said.get(name) != str(error):  # once per outage
-                foreseen = isinstance(error, GatewayError | OSError)
-                log.warning("cannot %s in %s: %s; trying again", name, self._data, error, exc_info=not foreseen)
-            self._said[name] = str(error)
+            if self._failing.get(name) != str(error):  # once per outage
+                expected = isinstance(error, GatewayError | OSError)
+                log.warning("cannot %s in %s: %s; trying again", name, self._data, error, exc_info=not expected)
+            self._failing[name] = str(error)
         else:
-            if self._said.pop(name, None) is not None:
+            if self._failing.pop(name, None) is not None:
                 log.warning("can %s in %s again", name, self._data)
 
     def _make_folders(self, _now: float) -> None:
@@ -153,17 +153,17 @@ class Recorder:
                 remove(leftover)
 
     def _modernize_segments(self, _now: float) -> None:
-        """Give segments of an older version the columns of this one. Whether there may be any, a file says."""
+        """Rewrite segments of an older version with the columns of this one. A mark file saves the check."""
         mark = self._data / "columns"
         if mark.exists() and mark.read_text(encoding="utf-8") == COLUMNS_MARK:
             return
-        renewed = sum(modernize(segment) for segment in self._listing()[1])
-        if renewed:
-            log.info("%d segments of an older version were renewed", renewed)
+        rewritten = sum(modernize(segment) for segment in self._listing()[1])
+        if rewritten:
+            log.info("rewrote %d segments of an older version", rewritten)
         mark.write_text(COLUMNS_MARK, encoding="utf-8")
 
     def _publish_what_changed(self, _now: float) -> None:
-        """Publish where the files are others than those published, and where nobody could open what is."""
+        """Publish if the files differ from the published ones, or if the view file cannot be opened."""
         journals, segments = self._listing()
         if (segments, journals) != self._published or not intact(self._data):
             self._publish()
@@ -173,12 +173,12 @@ class Recorder:
         for journal in journals:
             if self._not_before.get(journal, 0.0) <= now and not locked(journal):
                 self._seal(journal, now)
-                # Until then the view reads the journal. With many to seal, each would be published for half a second.
+                # The view reads the journal until then. Publishing once for each of many journals would take too long.
                 if self._clock() - self._published_at >= _PUBLISH_SECONDS:
                     self._publish()
 
     def _listing(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-        """Return the journals not yet sealed, and the segments that are not retired."""
+        """Return the journals without a segment, and the segments that are not retired."""
         segments, journals = store_files(self._data)
         return tuple(journals), tuple(path for path in segments if path not in self._retired)
 
@@ -197,9 +197,9 @@ class Recorder:
         except Exception as error:
             self.failures += 1
             self._not_before[journal] = now + _RETRY_SECONDS
-            foreseen = isinstance(error, GatewayError | OSError)
+            expected = isinstance(error, GatewayError | OSError)
             log.warning(
-                "cannot seal %s: %s; it stays readable, and is tried again", journal, error, exc_info=not foreseen
+                "cannot seal %s: %s; it stays readable, and is tried again", journal, error, exc_info=not expected
             )
             return
         self.sealed += 1
@@ -207,7 +207,7 @@ class Recorder:
         log.info("sealed %s: %s", journal.name, sealed)
 
     def _remove_sealed_journals(self, now: float) -> None:
-        """Remove journals whose segment has been published long enough, and whose spans are exported."""
+        """Remove journals whose segment has been published for the grace period, and whose spans are exported."""
         for journal in self._live.glob(f"*{SUFFIX}"):
             segment = self._segments / f"{journal.stem}.duckdb"
             since = self._since.get(segment, self._retired.get(segment))
@@ -220,7 +220,7 @@ class Recorder:
                 self._export.forget(journal)
 
     def _retire_old_segments(self, now: float) -> None:
-        """Take the oldest segments out of the view, by age and by size; their files go after the grace period."""
+        """Retire the oldest segments, by age and by size: they leave the view, and are removed later."""
         if now < self._retention_at:
             return
         _, segments = self._listing()
@@ -231,13 +231,13 @@ class Recorder:
         for info in gone:
             self._retired[info.path] = now
         if gone:
-            log.info("retention: %d segments leave the store", len(gone))
+            log.info("retention: %d segments retired", len(gone))
             self._publish()
 
     def _remove_retired_segments(self, now: float) -> None:
-        """Remove segments that left the view long enough ago.
+        """Remove segments that were retired a grace period ago.
 
-        One whose journal waits for the export stays, or that journal would be sealed again.
+        A segment whose journal waits for the export stays, or that journal would be sealed again.
         """
         for path, since in list(self._retired.items()):
             waiting = (self._live / f"{path.stem}{SUFFIX}").exists()
@@ -246,7 +246,7 @@ class Recorder:
                 del self._retired[path]
 
     def _merge_small_segments(self, now: float) -> None:
-        """Make one segment of many small ones; one whose journal is still there is left, or that is sealed again."""
+        """Merge small segments; not those whose journal exists, or that journal would be sealed again."""
         if now < self._merge_at:
             return
         _, segments = self._listing()
@@ -255,14 +255,17 @@ class Recorder:
         if not small:
             self._merge_at = now + _RETENTION_SECONDS
             return
-        self._merge_at = now + _RETRY_SECONDS  # where it fails
+        self._merge_at = now + _RETRY_SECONDS  # if it fails
         merge([info.path for info in small], self._segments / f"{MERGED}{time.time_ns()}.duckdb")
         self._merge_at = 0.0
         log.info("merged %d segments", len(small))
         self._publish()
 
     def _remove_merged_segments(self, now: float) -> None:
-        """Remove the segments that a merged one stands for, once it has been published long enough."""
+        """Remove the segments that a merged one replaces, once it has been published for the grace period.
+
+        Their list is removed last: without it, a source that is left would be in the view a second time.
+        """
         for names in self._segments.glob(f"*{SOURCES}"):
             merged = names.with_suffix(".duckdb")
             since = self._since.get(merged, self._retired.get(merged))

@@ -1,10 +1,10 @@
-"""The locked room itself: a process that reads one question from standard input, answers it, and is gone.
+"""Sandboxed query process: reads one request from standard input, replies on standard output, and exits.
 
-Walls, each enough for what it is there for, found by trying them on DuckDB 1.5 and 2.0:
+Its barriers, each sufficient for its purpose, as tested on DuckDB 1.5 and 2.0:
     one SELECT, nested in another    COPY, ATTACH, SET, PRAGMA, INSTALL do not parse there, in a WITH neither
-    enable_external_access = false   no file but the listed ones is opened, whatever function is asked to
-    lock_configuration = true        and no query opens that up again
-    RLIMIT_FSIZE = 0, Landlock       nothing is written, though listed paths are granted for writing too
+    enable_external_access = false   no file but the listed ones is opened, by no function
+    lock_configuration = true        and no query undoes that
+    RLIMIT_FSIZE = 0, Landlock       nothing is written, though the listed paths are allowed for writing too
     RLIMIT_AS, RLIMIT_CPU            scalar functions heed neither DuckDB's memory limit nor an interrupt
 """
 
@@ -24,52 +24,55 @@ import duckdb
 import msgspec
 
 from gateway.store import landlock
-from gateway.store.query import Answer, Question, Result
+from gateway.store.query import QueryReply, QueryRequest, Result
 from gateway.store.segments import store_files
 from gateway.store.views import statements
 
 _OUTPUT_BYTES = 64 * 1024 * 1024
-_INTERPRETER_BYTES = 2 * 1024**3  # what Python, DuckDB and their threads map before any query
+_INTERPRETER_BYTES = 2 * 1024**3  # mapped by Python, DuckDB and their threads before any query
 _BATCH = 256
 _ZONED = re.compile(r'(?<!")TIMESTAMP WITH TIME ZONE')
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 
 
 def main() -> None:
-    """Answer the question on standard input, as JSON on standard output."""
-    question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
-    sys.stdout.buffer.write(msgspec.json.encode(answer(question)))
+    """Reply to the request on standard input, as JSON on standard output."""
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=QueryRequest)
+    sys.stdout.buffer.write(msgspec.json.encode(reply(request)))
 
 
-def answer(question: Question) -> Answer:
-    """Lock the room, for good, and answer a question in it."""
+def reply(request: QueryRequest) -> QueryReply:
+    """Enter the sandbox, for good, and run a query in it."""
     try:
-        return Answer(result=_ask(question))
+        return QueryReply(result=_execute(request))
     except _Refused as error:
-        return Answer(error=str(error), refused=True)
+        return QueryReply(error=str(error), refused=True)
     except duckdb.Error as error:
         refused = isinstance(error, duckdb.PermissionException)
-        return Answer(error=_explained(error), refused=refused)
+        return QueryReply(error=_explained(error), refused=refused)
     except MemoryError:
-        return Answer(error=f"the query needs more than {question.memory_mb} MB of memory (limit: $.sql.memory_mb)")
+        return QueryReply(error=f"the query needs more than {request.memory_mb} MB of memory (limit: $.sql.memory_mb)")
     except OSError as error:
-        return Answer(error=f"the store cannot be read: {error}")
+        return QueryReply(error=f"the store cannot be read: {error}")
     except Exception as error:  # a value that Python's DuckDB cannot hold
-        return Answer(error=f"the result cannot be shown ({type(error).__name__}: {error}); cast it to VARCHAR")
+        return QueryReply(error=f"the result cannot be shown ({type(error).__name__}: {error}); cast it to VARCHAR")
 
 
 class _Refused(Exception):  # noqa: N818
-    """What was sent is no query for the room."""
+    """The statement is not a query that is allowed."""
 
 
-def _ask(question: Question) -> Result:
-    segments, journals = store_files(Path(question.data))
+def _execute(request: QueryRequest) -> Result:
+    segments, journals = store_files(Path(request.data))
     views = list(statements(segments, journals))
-    _limit(question)
-    folders = {question.data, *(str(path.resolve().parent) for path in (*segments, *journals))}  # some may be links
+    _limit(request)
+    folders = {
+        request.data,
+        *(str(path.resolve().parent) for path in (*segments, *journals)),
+    }  # some may be symbolic links
     landlock.read_only([*folders, sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/proc/self", "/sys"])
     config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{question.memory_mb}MB",
+        "memory_limit": f"{request.memory_mb}MB",
         "threads": 2,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -80,35 +83,35 @@ def _ask(question: Question) -> Result:
         for view in views:
             con.execute(view)
         con.execute("SET TimeZone = 'UTC'") if _has_timezone(con) else None
-        # DuckDB looks for a write-ahead log beside each of its files.
+        # DuckDB opens the write-ahead log beside each of its files.
         wals = [path.with_name(f"{path.name}.wal") for path in segments]
         con.execute("SET allowed_paths = $1", [[str(path.absolute()) for path in (*segments, *wals, *journals)]])
         con.execute("SET enable_external_access = false")
         con.execute("SET lock_configuration = true")
         began = time.perf_counter()
-        return _run(con, _nested(con, question.sql), question.limit, began)
+        return _run(con, _nested(con, request.sql), request.limit, began)
 
 
 def _nested(con: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """Return the query inside another one. Raises _Refused where it is not one that can stand there."""
-    asked = con.extract_statements(sql)
-    if len(asked) != 1:
-        raise _Refused(f"send one statement, not {len(asked)}" if asked else "there is no query")
+    """Return the query nested in another one. Raises _Refused if it cannot be nested."""
+    parsed = con.extract_statements(sql)
+    if len(parsed) != 1:
+        raise _Refused(f"send one statement, not {len(parsed)}" if parsed else "there is no query")
     try:
-        nested = con.extract_statements(f"SELECT * FROM (\n{_without_end(asked[0].query)}\n)")
+        nested = con.extract_statements(f"SELECT * FROM (\n{_without_end(parsed[0].query)}\n)")
     except duckdb.ParserException:
         nested = []
     if len(nested) != 1 or nested[0].type != duckdb.StatementType.SELECT:
-        kind = asked[0].type.name
+        kind = parsed[0].type.name
         raise _Refused(
-            "only a query can be asked here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, or PIVOT with its "
+            "only a query can be run here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, or PIVOT with its "
             f"columns listed by IN), not {'several statements in one' if kind == 'MULTI' else kind}"
         )
     return nested[0].query
 
 
 def _without_end(sql: str) -> str:
-    """Return a statement without the semicolons it ends in, and the comments behind them."""
+    """Return a statement without trailing semicolons and comments."""
     data = sql.encode()
     end = len(data)
     for offset, _ in reversed(duckdb.tokenize(sql)):
@@ -144,7 +147,7 @@ def _run(con: duckdb.DuckDBPyConnection, sql: str, limit: int, began: float) -> 
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it."""
+    """Return a value in a form that JSON has."""
     match value:
         case None | bool() | str():
             return value
@@ -182,9 +185,9 @@ def _has_timezone(con: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _explained(error: duckdb.Error) -> str:
-    """Return DuckDB's own words, with a hint where they need one."""
+    """Return DuckDB's message, with the limit or the rule that it is about."""
     text = str(error)
-    if not isinstance(error, duckdb.ParserException):  # it speaks of the nested query, which begins a line later
+    if not isinstance(error, duckdb.ParserException):  # about the nested query, which begins a line later
         text = _LINE.sub(lambda found: f"LINE {max(1, int(found[1]) - 1):>{len(found[1])}}:", text)
     if isinstance(error, duckdb.PermissionException):
         return f"a query reads the store's own relations and no other file: {text}"
@@ -193,13 +196,13 @@ def _explained(error: duckdb.Error) -> str:
     return text
 
 
-def _limit(question: Question) -> None:
-    """Bound what the process may take. The parent kills it at the deadline; the CPU bound is for a parent that died."""
+def _limit(request: QueryRequest) -> None:
+    """Limit the resources of this process. The parent kills it at the deadline; the CPU limit is for an orphan."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    seconds = int(question.timeout) * 2 + 2
+    seconds = int(request.timeout) * 2 + 2
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    size = question.memory_mb * 1024 * 1024 + _INTERPRETER_BYTES
+    size = request.memory_mb * 1024 * 1024 + _INTERPRETER_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 

@@ -1,6 +1,6 @@
-"""Journals become sealed DuckDB files, and one small file of views makes a database of them all.
+"""Segments, DuckDB files that journals are sealed into, and the view file, a database over them all.
 
-Any DuckDB opens the view file and sees live rows, with no lock and no server: it lists segments and journals by path,
+Any DuckDB opens the view file and reads live rows, without a lock or a server: it lists segments and journals by path,
 and is replaced as a whole whenever that list changes. Files are written for DuckDB 1.5 as well as 2.
 """
 
@@ -22,11 +22,11 @@ from gateway.store.ledger import Ledger, interrupted, lines, read_ledger
 from gateway.store.views import LEDGER, events_of, quoted, received_of, rows_of, statements, tables, typed
 
 VIEWS = "spans.duckdb"
-# A merged segment's name begins so; a file beside it, of this ending, lists the segments it stands for.
+# Prefix of a merged segment's name, and suffix of the file beside it that lists the segments it replaces.
 MERGED = "merged-"
 SOURCES = ".sources"
 
-# 2.0 writes files that 1.5 refuses, unless told so.
+# By default 2.0 writes files that 1.5 cannot read.
 STORAGE = "(STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE 8192)"
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "256MB",
@@ -34,16 +34,16 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
-# What sealing takes at least, and for each byte of the longest line: found by trying, with both versions.
+# Memory that sealing takes at least, and for each byte of the longest line, as measured with both versions.
 _SEAL_BYTES, _SEAL_BYTES_PER_BYTE = 512 * MIB, 24
 
 
 class StoreError(GatewayError):
-    """A file of the store could not be made; the message is DuckDB's."""
+    """A file of the store cannot be written; the message is DuckDB's."""
 
 
 class SegmentInfo(Struct, frozen=True, kw_only=True):
-    """A segment as retention sees it: its size, and the Unix time it was sealed, soon after its newest row."""
+    """Size and time of a segment: the Unix time at which it was sealed, soon after its newest row."""
 
     path: Path
     bytes: int
@@ -51,8 +51,8 @@ class SegmentInfo(Struct, frozen=True, kw_only=True):
 
 
 def store_files(data: Path) -> tuple[list[Path], list[Path]]:
-    """Return the segments of a data folder, and the journals that have none yet: together they are the store."""
-    # Listed in this order: a merged segment is there before those that it stands for are passed over, or gone.
+    """Return the segments of a data folder, and the journals without a segment: together they are the store."""
+    # Listed before the sources are read: a merged segment exists before its sources are hidden or removed.
     there = _files(data / "segments", ".duckdb")
     merged = {name for path in there for name in replaced_by(path)}
     sealed = {path.stem for path in there} | {name.removesuffix(".duckdb") for name in merged}
@@ -61,7 +61,7 @@ def store_files(data: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:
-    """Return the files of a kind. Raises OSError where the folder cannot be read: that is not an empty store."""
+    """Return the files of a suffix. Raises OSError if the folder cannot be read: that is not an empty store."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == suffix)
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def _files(folder: Path, suffix: str) -> list[Path]:
 
 
 def replaced_by(segment: Path) -> list[str]:
-    """Return the names of the segments that a merged one stands for; none for a segment of a journal."""
+    """Return the names of the segments that a merged one replaces; none for a segment of a journal."""
     if not segment.name.startswith(MERGED):
         return []
     try:
@@ -80,7 +80,7 @@ def replaced_by(segment: Path) -> list[str]:
 
 
 def seal(journal: Path, segment: Path) -> Ledger:
-    """Make a segment of a journal that nobody writes to. May be repeated, after a kill at any moment as well.
+    """Seal a journal that no worker writes to into a segment. Idempotent, after a kill at any moment as well.
 
     Raises StoreError, OSError.
     """
@@ -97,7 +97,7 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
     if open_starts or ledger.damaged_lines:
         more = unfinished.with_suffix(".tmp.jsonl")
         with more.open("wb") as file:
-            # DuckDB passes over a damaged line, but not over one that is longer than any line should be.
+            # DuckDB skips a damaged line, but not one that is longer than its limit.
             if ledger.damaged_lines:
                 sources.clear()
                 file.writelines(raw for raw, line in lines(journal) if line is not None)
@@ -113,7 +113,7 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
             ("events_raw", events_of, ledger.events),
             ("received_spans", received_of, ledger.received),
         ):
-            # As in most journals there are none: they need not be read again.
+            # Most journals have none: they need not be read again.
             rows = f"AS {read(sources, longest)}" if count else f"({typed(tables()[table])})"
             con.execute(f"CREATE TABLE segment.{table} {rows}")
         con.execute(f"CREATE TABLE segment.ledger ({typed(LEDGER)})")
@@ -126,7 +126,7 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
 
 @contextmanager
 def clean(unfinished: Path) -> Iterator[None]:
-    """Remove an unfinished file before and after, and what DuckDB leaves beside it: its log, the folder it spills to.
+    """Remove an unfinished file before and after, with DuckDB's log and spill folder beside it.
 
     Raises StoreError for what DuckDB raises.
     """
@@ -151,7 +151,11 @@ def remove(leftover: Path) -> None:
 
 
 def publish(data: Path, segments: Sequence[Path], journals: Sequence[Path]) -> None:
-    """Replace the view file by one over these files, named by their absolute paths. Raises StoreError, OSError."""
+    """Replace the view file by one over these files, named by their absolute paths. Raises StoreError, OSError.
+
+    The file is complete, closed and on disk before it gets its name, and is never written to afterwards: a reader has
+    the old file or the new one open, whichever its name led to.
+    """
     unfinished = data / f"{VIEWS}.tmp"
     with clean(unfinished):
         with duckdb.connect(":memory:", config=CONFIG) as con:
@@ -161,15 +165,15 @@ def publish(data: Path, segments: Sequence[Path], journals: Sequence[Path]) -> N
                 con.execute(statement)
             con.execute("USE memory")
             con.execute("DETACH views")
-        # A write-ahead log that somebody's own session left belongs to the file that goes.
+        # A write-ahead log left by another session belongs to the old file; a reader would replay it into the new one.
         (data / f"{VIEWS}.wal").unlink(missing_ok=True)
         replace_by(unfinished, data / VIEWS)
 
 
 def intact(data: Path) -> bool:
-    """Whether anybody can open the view file: it is there, nobody holds it for writing, no log of theirs is beside it.
+    """Return whether the view file can be opened: it exists, no process holds it for writing, and it has no log.
 
-    The command line of DuckDB does hold it so, unless told otherwise, and shuts out all others.
+    DuckDB's command line holds it for writing unless it is started with `-readonly`, and shuts out all others.
     """
     if (data / f"{VIEWS}.wal").exists():
         return False
@@ -189,7 +193,7 @@ def intact(data: Path) -> bool:
 def expired(
     segments: Iterable[SegmentInfo], now: float, max_age: float | None, max_bytes: int | None
 ) -> list[SegmentInfo]:
-    """Return the segments to remove, oldest first: those older than `max_age` seconds, and as many as are too much."""
+    """Return the segments to retire, oldest first: older than `max_age` seconds, or in excess of `max_bytes`."""
     oldest_first = sorted(segments, key=lambda info: (info.newest, info.path))
     left = sum(info.bytes for info in oldest_first)
     gone = []
@@ -204,14 +208,17 @@ def expired(
 
 
 def replace_by(unfinished: Path, final: Path) -> None:
-    """Put a finished file in its place, so that it is whole or not there after a crash of the machine as well."""
+    """Give a finished file its name, so that it is whole or absent even after a crash of the machine.
+
+    In this order: its content is on disk before its name is, and its name before anything that follows from it.
+    """
     sync(unfinished)
     unfinished.replace(final)
     sync(final.parent)
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on disk."""
+    """Wait until a file, or the entries of a folder, are on disk (fsync)."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -1,4 +1,4 @@
-"""The SQL of the view file, made of the paths it lists. Pure: paths in, statements out."""
+"""SQL of the view file, for the paths of segments and journals. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
 from gateway.tracing.journal import LINE_BYTES
 
-# Columns of the relation `ledger`: one row a journal, live or sealed.
+# Columns of the relation `ledger`: one row for each journal, live or sealed.
 LEDGER = {
     "journal": "VARCHAR",
     "worker": "VARCHAR",
@@ -24,19 +24,19 @@ LEDGER = {
     "received_dropped": "BIGINT",
 }
 
-# Columns of the relation `events_raw`: one row a line that says what a client told of a run or a step, repeated or not.
+# Columns of the relation `events_raw`: one row for each line of an event of a run or a step, repeated or not.
 EVENTS = {
     "event_id": "VARCHAR",  # the same for the same event
     "type": "VARCHAR",
-    "phase": "INTEGER",  # of a run or a step: 0 it begins, 1 it goes on, 2 it ends; NULL: a plain event
+    "phase": "INTEGER",  # of a run or a step: 0 start, 1 update, 2 end; NULL: a plain event
     "run_id": "VARCHAR",
     "step_id": "VARCHAR",
     "time_ns": "BIGINT",
     "received_ns": "BIGINT",
-    "trace_id": "VARCHAR",  # of the run, and where a run's own start says no other, made of its id
-    "span_id": "VARCHAR",  # of the step, or of the run; likewise
+    "trace_id": "VARCHAR",  # of the run; derived from its id if the run's start has none
+    "span_id": "VARCHAR",  # of the step or the run; likewise
     "parent_step_id": "VARCHAR",
-    "parent_span_id": "VARCHAR",  # made of the parent step's id, or the run's
+    "parent_span_id": "VARCHAR",  # derived from the id of the parent step or the run
     "status": "VARCHAR",
     "name": "VARCHAR",
     "description": "VARCHAR",
@@ -52,8 +52,8 @@ EVENTS = {
     "data": "JSON",
 }
 
-# Columns of the relation `received_spans`: one row a span that an application sent, again where it was sent again.
-# Values are as `gateway.received.values` writes them, which can be undone.
+# Columns of the relation `received_spans`: one row for each span that an application sent, repeated or not.
+# Values are in the reversible form of `tracing.ingest.otlp.values`.
 RECEIVED = {
     "trace_id": "VARCHAR",
     "span_id": "VARCHAR",
@@ -70,14 +70,14 @@ RECEIVED = {
     "links": "JSON",  # [{trace_id, span_id, attributes}]
     "attributes": "JSON",
     "resource": "JSON",  # its attributes
-    "otlp": "JSON",  # what else OTLP says of it: {scope: {name, version, ...}, ...}
+    "otlp": "JSON",  # further fields of OTLP: {scope: {name, version, ...}, ...}
     "received_ns": "BIGINT",
 }
 
 # Columns of `spans` that only the spans of applications have.
 OF_OTHERS = {"links": "JSON", "resource": "JSON", "otlp": "JSON"}
 
-# In a line that says another kind, a byte is wrong.
+# A line of another kind is damaged.
 _KINDS = ("SERVER", "CLIENT", "INTERNAL", "PRODUCER", "CONSUMER")
 
 
@@ -91,7 +91,7 @@ _SCHEMA = _read_schema()
 
 
 def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[str]:
-    """Give the statements that make the views over these files."""
+    """Yield the statements that create the views over these files."""
     live = {
         "spans": rows_of(journals) if journals else "",
         "events_raw": events_of(journals) if journals else "",
@@ -99,32 +99,32 @@ def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[s
         "ledger": _live_ledger(journals),
     }
     for table, columns in tables().items():
-        view = "recorded_spans" if table == "spans" else table  # `spans` has those of runs and steps besides
+        view = "recorded_spans" if table == "spans" else table  # `spans` also has the spans of runs and steps
         yield f"CREATE VIEW {view} AS {_union(_empty(columns), _sealed(table, segments), live[table])}"
     yield from _SCHEMA
     yield _otel_traces()
 
 
 def tables() -> dict[str, dict[str, str]]:
-    """Return the tables that every segment has: their columns, in order, and the columns' types."""
+    """Return the tables of every segment: their columns, in order, with types."""
     received = {"started_at": "TIMESTAMP"} | RECEIVED
     return {"spans": columns_of_spans(), "events_raw": EVENTS, "received_spans": received, "ledger": LEDGER}
 
 
 def typed(columns: Mapping[str, str]) -> str:
-    """Return columns as a CREATE TABLE has them."""
+    """Return columns in the form of CREATE TABLE."""
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
 
 
 def columns_of_spans() -> dict[str, str]:
-    """Return the columns of the relation `spans`, in order, and their types."""
+    """Return the columns of the relation `spans`, in order, with types."""
     return {"started_at": "TIMESTAMP"} | {column.name: column.type for column in COLUMNS}
 
 
 def rows_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
-    """Return the SELECT that reads the spans out of journals; torn and damaged lines are passed over.
+    """Return the SELECT that reads spans from journals; torn and damaged lines are skipped.
 
-    `longest`: bytes of the longest line there may be, by which DuckDB sizes what it reads and parses at once.
+    `longest`: bytes of the longest line possible, by which DuckDB sizes its buffers.
     """
     columns = {"t": "VARCHAR"} | {column.name: column.type for column in COLUMNS}
     return (
@@ -134,7 +134,7 @@ def rows_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
 
 
 def events_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
-    """Return the SELECT that reads what clients told of their runs out of journals, as `rows_of` reads spans."""
+    """Return the SELECT that reads events of runs from journals, as `rows_of` reads spans."""
     columns = {"t": "VARCHAR"} | EVENTS
     return (
         f"SELECT * EXCLUDE (t) FROM {_read(journals, columns, longest)} "
@@ -143,7 +143,7 @@ def events_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
 
 
 def received_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
-    """Return the SELECT that reads the spans that applications sent out of journals, as `rows_of` reads our own."""
+    """Return the SELECT that reads spans of applications from journals, as `rows_of` reads the gateway's own."""
     columns = {"t": "VARCHAR"} | RECEIVED
     return (
         "SELECT make_timestamp(start_ns // 1000) AS started_at, * EXCLUDE (t) "
@@ -155,13 +155,13 @@ def _read(journals: Sequence[Path], columns: dict[str, str], longest: int = LINE
     types = ", ".join(f"{name}: {quoted(kind)}" for name, kind in columns.items())
     return (
         f"read_json({_listed(journals)}, columns = {{{types}}}, format = 'newline_delimited', ignore_errors = true, "
-        # A folder named `name=x` is no column.
+        # A folder named `name=x` is not a column.
         f"hive_partitioning = false, maximum_object_size = {longest}{more})"
     )
 
 
 def _sealed(table: str, segments: Sequence[Path]) -> str:
-    # All have the same columns (`compaction.modernize`). To unite them by name DuckDB would open each for each view.
+    # All have the same columns (`compaction.modernize`). For a union by name DuckDB would open each for each view.
     options = f"table_name = '{table}', hive_partitioning = false"
     return f"SELECT * FROM read_duckdb({_listed(segments)}, {options})" if segments else ""
 
@@ -196,14 +196,14 @@ def _union(*parts: str) -> str:
 
 
 def _empty(columns: Mapping[str, str]) -> str:
-    """Return a relation without rows that has every column, whatever the files have."""
+    """Return a relation without rows that has every column, even if there is no file."""
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} WHERE false"
 
 
 def _attributes() -> str:
-    """Return the expression that puts promoted columns back under their attributes' names; a null removes the key."""
+    """Return the expression that restores promoted columns as attributes; a null removes the key."""
 
-    def put_back(promoted: dict[str, str]) -> str:
+    def restored(promoted: dict[str, str]) -> str:
         pairs = ", ".join(
             f"{quoted(attribute)}, {f'CAST({column} AS VARCHAR)' if column in CONTENT_COLUMNS else column}"
             for attribute, column in promoted.items()
@@ -212,7 +212,7 @@ def _attributes() -> str:
 
     return (
         "CASE origin WHEN 'otlp' THEN attributes ELSE json_merge_patch(coalesce(attributes, '{}'), "
-        f"CASE WHEN kind = 'SERVER' THEN {put_back(EXCHANGE_PROMOTED)} ELSE {put_back(ATTEMPT_PROMOTED)} END) END"
+        f"CASE WHEN kind = 'SERVER' THEN {restored(EXCHANGE_PROMOTED)} ELSE {restored(ATTEMPT_PROMOTED)} END) END"
     )
 
 

@@ -40,7 +40,7 @@ class Said:
     def update(self, done: int, total: int) -> None:
         self.done.append((done, total))
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.texts.append(text)
 
 
@@ -434,7 +434,7 @@ def test_exit_codes_say_how_it_went(tmp_path, receiver):
         (["--otlp", f"http://127.0.0.1:{free_port()}", "--data", str(data), "--patience", "0"], 1, "ConnectionError"),
         (["--otlp", "--data", str(data)], 1, "OTEL_EXPORTER_OTLP_ENDPOINT"),
         (["--otlp", "localhost:4318", "--data", str(data)], 1, "http://HOST:PORT"),
-        ([*to, "--since", "yesterday"], 1, "is no moment"),
+        ([*to, "--since", "yesterday"], 1, "is not a time"),
         ([*to, "--since", "1d", "--until", "2d"], 1, "no time between"),
         ([*to, "--where", "nonsense = 1"], 1, "--where"),
         (["--otlp", to[1], "--data", str(tmp_path / "none")], 1, "there is no data folder"),

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from gateway.cli.main import main
 from gateway.semconv import COLUMNS
-from gateway.store.dump import DumpError, dump, period
+from gateway.store.dump import DumpError, dump
+from gateway.store.times import period
 from gateway.store.views import OF_OTHERS
 from tests.support.store import START_NS, exchange, header, journal, over, sealed, small
 

@@ -92,7 +92,7 @@ def test_a_restricted_process_reads_below_its_folders_and_that_is_all(tmp_path, 
 
 @pytest.mark.skipif(sys.platform == "linux", reason="there is Landlock")
 def test_where_there_is_none_it_says_so():
-    """The room has other walls."""
+    """The sandbox has other barriers."""
     assert landlock.read_only([]) is False
 
 

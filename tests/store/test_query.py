@@ -41,21 +41,21 @@ def _run(request) -> Callable[..., Awaitable[Result]]:
     return request.param
 
 
-def _rooms(of: int) -> set[int]:
-    """Return the pids of a process's children that are rooms."""
+def _sandboxes(of: int) -> set[int]:
+    """Return the pids of a process's children that are sandboxes."""
     found = subprocess.run(
         ["pgrep", "-P", str(of), "-f", "gateway.store.sandbox"], capture_output=True, text=True, check=False
     )
     return {int(pid) for pid in found.stdout.split()}
 
 
-def _a_room(of: int) -> int:
-    """Wait until a process has a room as its child."""
+def _sandbox(of: int) -> int:
+    """Wait until a process has a sandbox as its child."""
     for _ in range(2000):
-        if rooms := _rooms(of):
-            return rooms.pop()
+        if children := _sandboxes(of):
+            return children.pop()
         time.sleep(0.01)
-    raise AssertionError("no room was entered")
+    raise AssertionError("no sandbox was started")
 
 
 def _gone(pid: int) -> bool:
@@ -68,11 +68,11 @@ def _gone(pid: int) -> bool:
     return False
 
 
-@pytest.fixture(name="_no_room_is_left", autouse=True)
+@pytest.fixture(name="_no_sandbox_is_left", autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Whatever happened to a query, its process is gone."""
     yield
-    assert _rooms(os.getpid()) == set()
+    assert _sandboxes(os.getpid()) == set()
 
 
 async def test_a_query_gives_columns_types_and_rows(data, run):
@@ -100,7 +100,7 @@ async def test_a_query_that_takes_too_long_is_killed(data, run):
 async def test_a_query_nobody_waits_for_is_killed(data):
     """Whoever closes the page need not pay for it."""
     asking = asyncio.get_running_loop().create_task(run_sql_async(data, ENDLESS))
-    await asyncio.to_thread(_a_room, os.getpid())
+    await asyncio.to_thread(_sandbox, os.getpid())
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -165,12 +165,12 @@ async def test_links_in_the_folder_are_followed(tmp_path):
     assert (await run_sql_async(tmp_path / "link", "SELECT count(*) FROM exchanges")).rows == [[3]]
 
 
-async def test_no_environment_of_ours_is_in_the_room(data, monkeypatch):
+async def test_no_environment_of_ours_is_in_the_sandbox(data, monkeypatch):
     """A query's process has no key in its environment to begin with."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
     asking = asyncio.get_running_loop().create_task(run_sql_async(data, ENDLESS))
-    room = await asyncio.to_thread(_a_room, os.getpid())
-    environment = Path(f"/proc/{room}/environ")
+    child = await asyncio.to_thread(_sandbox, os.getpid())
+    environment = Path(f"/proc/{child}/environ")
     if environment.exists():
         assert b"sk-planted" not in environment.read_bytes()
     assert set(query._environment()) == {"PYTHONPATH", "PATH", "LANG", "TZ"}
@@ -178,10 +178,10 @@ async def test_no_environment_of_ours_is_in_the_room(data, monkeypatch):
     await asyncio.gather(asking, return_exceptions=True)
 
 
-async def test_a_room_that_dies_is_told_of(data, monkeypatch):
+async def test_sandbox_that_dies_is_told_of(data, monkeypatch):
     """What is not an answer is an error that says how it ended."""
     monkeypatch.setattr(query, "_COMMAND", (sys.executable, "-c", "raise SystemExit('no room left')"))
-    with pytest.raises(QueryError, match="ended with code 1, most likely for want of memory: no room left"):
+    with pytest.raises(QueryError, match="ended with code 1, most likely for lack of memory: no room left"):
         await run_sql_async(data, "SELECT 1")
 
 
@@ -226,12 +226,12 @@ async def test_the_command_asks_a_gateway_that_runs_and_one_that_was_stopped(ups
 def test_ctrl_c_ends_the_command_and_its_query(data):
     """Without a traceback, and without leaving the query's process behind."""
     with _command("sql", "--data", data, "--timeout", "60", ENDLESS) as process:
-        room = _a_room(process.pid)
+        child = _sandbox(process.pid)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=40)
     assert (process.returncode, out) == (1, "")
     assert "Traceback" not in err
-    assert _gone(room)
+    assert _gone(child)
 
 
 def test_a_store_that_cannot_be_read_is_an_error_with_its_name(tmp_path):

@@ -1,4 +1,4 @@
-"""The locked room: whatever is asked there, nothing but the store is read, and nothing at all is written."""
+"""The sandbox: whatever a query does there, only the store is read, and nothing is written."""
 
 import subprocess
 import sys
@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.store.query import Answer, QueryError, QueryTimeout, Question, _environment, run_sql
+from gateway.store.query import QueryError, QueryReply, QueryRequest, QueryTimeout, _environment, run_sql
 from tests.support.store import small
 
-OUTSIDE = "/tmp/gateway-test-room.parquet"  # noqa: S108  where nothing may be written
+OUTSIDE = "/tmp/gateway-test-sandbox.parquet"  # noqa: S108  where nothing may be written
 
 REFUSED = {
     "copy a query": "COPY (SELECT 1) TO '{data}/out.csv'",
@@ -91,7 +91,7 @@ FAIL = {
     "the environment": "SELECT getenv('OPENAI_API_KEY')",
     "a setting by a function": "SELECT set_config('enable_external_access', 'true', false)",
     "an object of Python's": "FROM sys",
-    "another object of Python's": "FROM question",
+    "another object of Python's": "FROM request",
     "a parameter": "SELECT $1",
     "a lock": "FROM exchanges FOR UPDATE",
 }
@@ -151,31 +151,31 @@ def _nothing_is_written(place) -> Iterator[None]:
     assert not Path(OUTSIDE).exists()
 
 
-# A room that answers a question a line: one process for all of a table, locked anew for each.
-ROOM = """
+# A sandbox that replies to a request on each line: one process for a whole table, confined anew for each.
+SANDBOX = """
 import sys, msgspec
-from gateway.store.query import Question
-from gateway.store.sandbox import answer
+from gateway.store.query import QueryRequest
+from gateway.store.sandbox import reply
 for line in sys.stdin.buffer:
-    sys.stdout.buffer.write(msgspec.json.encode(answer(msgspec.json.decode(line, type=Question))) + b"\\n")
+    sys.stdout.buffer.write(msgspec.json.encode(reply(msgspec.json.decode(line, type=QueryRequest))) + b"\\n")
     sys.stdout.buffer.flush()
 """
 
 
 @pytest.fixture(name="ask", scope="module")
-def _ask(place) -> Iterator[Callable[[str], Answer]]:
-    """Ask in one room."""
+def _ask(place) -> Iterator[Callable[[str], QueryReply]]:
+    """Run queries in one sandbox."""
     with subprocess.Popen(
-        [sys.executable, "-c", ROOM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(), cwd="/"
-    ) as room:
+        [sys.executable, "-c", SANDBOX], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(), cwd="/"
+    ) as process:
 
-        def ask(sql: str) -> Answer:
-            assert room.stdin is not None
-            assert room.stdout is not None
-            question = Question(data=str(place["data"]), sql=sql, limit=100, timeout=60.0, memory_mb=1024)
-            room.stdin.write(msgspec.json.encode(question) + b"\n")
-            room.stdin.flush()
-            return msgspec.json.decode(room.stdout.readline(), type=Answer)
+        def ask(sql: str) -> QueryReply:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            request = QueryRequest(data=str(place["data"]), sql=sql, limit=100, timeout=60.0, memory_mb=1024)
+            process.stdin.write(msgspec.json.encode(request) + b"\n")
+            process.stdin.flush()
+            return msgspec.json.decode(process.stdout.readline(), type=QueryReply)
 
         yield ask
 

@@ -1,4 +1,4 @@
-"""What the room sends back: every type of DuckDB's as JSON, and no more than a caller can take."""
+"""Results of the sandbox: every type of DuckDB as JSON, and no more than a caller can take."""
 
 import asyncio
 import json
@@ -116,7 +116,7 @@ def test_a_query_that_fails_when_it_runs_says_why(tmp_path, sql, said):
 
 
 def test_a_relative_folder_is_the_callers(tmp_path, monkeypatch):
-    """The room runs elsewhere, and finds it all the same."""
+    """The sandbox runs in another folder, and finds it all the same."""
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
     assert run_sql(Path("data"), "SELECT count(*) FROM spans").rows == [[0]]

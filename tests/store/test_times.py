@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.store.times import MomentError, iso, moment
+from gateway.store.times import TimeError, iso, unix_ns
 
 NOW = 1_700_000_000_000_000_000  # 2023-11-14T22:13:20Z
 
@@ -25,11 +25,11 @@ NOW = 1_700_000_000_000_000_000  # 2023-11-14T22:13:20Z
 )
 def test_a_moment_is_read(text, shown):
     """Each form comes to Unix time, exact to the microsecond."""
-    assert iso(moment(text, NOW)) == shown
+    assert iso(unix_ns(text, NOW)) == shown
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "1", "d", "-1d", "1y", "2023-13-01", "99999999d"])
 def test_what_is_no_moment_is_said(text):
     """The error shows the text, and how one is written."""
-    with pytest.raises(MomentError, match="90m, 12h, 1d or 2w"):
-        moment(text, NOW)
+    with pytest.raises(TimeError, match="90m, 12h, 1d or 2w"):
+        unix_ns(text, NOW)

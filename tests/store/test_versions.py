@@ -258,7 +258,7 @@ def _oldest(tmp_path_factory) -> str:
     ("sql", "code", "said"),
     [("SELECT count(*) FROM exchanges", 0, "3"), ("FROM read_text('/etc/passwd')", 1, "no other file")],
 )
-def test_the_oldest_asks_in_the_locked_room(oldest, tmp_path, sql, code, said):
+def test_the_oldest_asks_in_the_sandbox(oldest, tmp_path, sql, code, said):
     """The command works with it as it does with the newest; `.ci/run` runs the store's tests with it."""
     data = small(tmp_path / "data")
     command = [oldest, "-m", "gateway", "sql", "--data", str(data), sql]

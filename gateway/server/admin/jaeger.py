@@ -134,7 +134,7 @@ async def _in_thread(build: Callable[[], web.Response]) -> web.Response:
     return await asyncio.to_thread(build)
 
 
-def _given(request: web.Request) -> parameters.Given:
+def _given(request: web.Request) -> parameters.QueryString:
     return {name: request.query.getall(name) for name in request.query}
 
 

@@ -1,6 +1,9 @@
-"""The store as Jaeger's query service shows it. Pure.
+"""Jaeger's query API over the store. Pure.
 
-`asked` reads what a UI asks for, `sql` asks the store for it, `spans` and `otlp_json` say it in Jaeger's two ways;
-`admin.jaeger` has the routes. Sources: Jaeger 1.76 and 2.20 (its query service, and what its UI calls), and Grafana's
-Jaeger datasource.
+    parameters          a query string, parsed
+    sql                 the query to the store
+    spans, otlp_json    its rows, in Jaeger's two formats
+
+`server.admin.jaeger` has the routes. Sources: Jaeger 1.76 and 2.20 (its query service, and the requests of its UI), and
+Grafana's Jaeger datasource.
 """

@@ -1,4 +1,4 @@
-"""Rows of `spans` as Jaeger's third API has them: OTLP in JSON, and a line on each trace that was found. Pure.
+"""Jaeger's third API: rows of `spans` as OTLP in JSON, and a summary of each trace found. Pure.
 
 As in proto3's JSON, 64-bit integers are text; ids are hex, kinds and status codes numbers, as OTLP has them.
 """
@@ -33,7 +33,7 @@ def resource_spans(found: Iterable[Json]) -> list[Json]:
 
 
 def summaries(columns: Sequence[str], values: Iterable[Sequence[Any]]) -> list[Json]:
-    """Return the rows of `sql.summaries` as /api/v3/trace-summaries has them; what is empty or 0 is left out."""
+    """Return the rows of `sql.summaries` in the form of /api/v3/trace-summaries; empty values and 0 are left out."""
     return [_summary(dict(zip(columns, each, strict=True))) for each in values]
 
 

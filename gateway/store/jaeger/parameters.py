@@ -1,6 +1,6 @@
-"""What Jaeger's UI and Grafana ask for: a query string's parameters, read as Jaeger's query service reads them. Pure.
+"""Parameters of Jaeger's API, parsed from query strings as Jaeger's query service parses them. Pure.
 
-`Given` is a query string, each name with all its values. Whatever cannot be read raises ParameterError.
+A `QueryString` has all values of each name. A value that cannot be parsed raises ParameterError.
 """
 
 import re
@@ -13,14 +13,14 @@ from msgspec import Struct
 
 from gateway.errors import GatewayError
 
-Given = Mapping[str, Sequence[str]]
+QueryString = Mapping[str, Sequence[str]]
 
-# What Jaeger's query service takes where nothing is said, and the most that its UI lets one ask for.
+# Defaults of Jaeger's query service, and the largest limit of its UI.
 DEFAULT_LIMIT = 100
 MOST_TRACES = 1500
 _LOOKBACK_US = 48 * 3600 * 1_000_000
 _DEPENDENCIES_MS = 24 * 3600 * 1000
-# Times are clamped to what a TIMESTAMP holds, with room to spare, and durations to what a BIGINT does.
+# Times are clamped to the range of a TIMESTAMP, with a margin, and durations to that of a BIGINT.
 _LATEST_US = 2**60
 _LONGEST_NS = 2**62
 
@@ -36,11 +36,11 @@ _tags_decoder = msgspec.json.Decoder(dict[str, str])
 
 
 class ParameterError(GatewayError):
-    """A parameter cannot be read; the message names it."""
+    """A parameter is invalid; the message names it."""
 
 
 class Search(Struct, frozen=True, kw_only=True):
-    """Which traces are wanted: those with a span that meets all of it. The newest come first.
+    """A search for traces with a span that meets all conditions, newest first.
 
     start_us, end_us: when that span began, Unix microseconds, both included. min_ns, max_ns: how long it took.
     """
@@ -56,7 +56,7 @@ class Search(Struct, frozen=True, kw_only=True):
 
 
 def trace_id(text: str) -> str:
-    """Return a trace id as it is stored, 32 hex digits, of one whose leading zeros may be missing."""
+    """Return a trace id as it is stored, in 32 hex digits; leading zeros may be missing in `text`."""
     if len(text) > 32:
         raise ParameterError(f"a trace id has 32 hex digits at most, not {text[:80]!r}")
     if not _TRACE_ID.fullmatch(text):
@@ -64,82 +64,82 @@ def trace_id(text: str) -> str:
     return text.lower().rjust(32, "0")
 
 
-def trace_ids(given: Given) -> list[str]:
-    """Return the traces that are asked for by id, each once, in order."""
-    ids = list(dict.fromkeys(trace_id(text) for text in given.get("traceID", ())))
+def trace_ids(query: QueryString) -> list[str]:
+    """Return the ids in the parameter traceID, each once, in order."""
+    ids = list(dict.fromkeys(trace_id(text) for text in query.get("traceID", ())))
     if len(ids) > MOST_TRACES:
         raise ParameterError(f"ask for {MOST_TRACES} traces at most by traceID, not {len(ids)}")
     return ids
 
 
-def search(given: Given, now_us: int) -> Search:
-    """Return what GET /api/traces asks for: times in microseconds, durations as Go writes them."""
-    service = _one(given, "service")
+def search(query: QueryString, now_us: int) -> Search:
+    """Return the search of GET /api/traces: times in microseconds, durations in Go's notation."""
+    service = _one(query, "service")
     if service is None:
         raise ParameterError("the parameter 'service' is required")
-    end_us = _time(given, "end", now_us)
-    # A UI that says `lookback` says `start` as well; a person may not.
-    back = _BACK.fullmatch(_one(given, "lookback") or "")
+    end_us = _time(query, "end", now_us)
+    # A UI sends `start` beside `lookback`; a person may not.
+    back = _BACK.fullmatch(_one(query, "lookback") or "")
     back_us = int(back[1]) * _BACK_SECONDS[back[2]] * 1_000_000 if back else _LOOKBACK_US
     return _checked(
         Search(
             service=service,
-            operation=_one(given, "operation"),
-            tags=_tags(given.get("tag", ()), given.get("tags", ())),
-            start_us=_time(given, "start", end_us - back_us),
+            operation=_one(query, "operation"),
+            tags=_tags(query.get("tag", ()), query.get("tags", ())),
+            start_us=_time(query, "start", end_us - back_us),
             end_us=end_us,
-            min_ns=_duration(given, "minDuration"),
-            max_ns=_duration(given, "maxDuration"),
-            limit=_limit(given, "limit"),
+            min_ns=_duration(query, "minDuration"),
+            max_ns=_duration(query, "maxDuration"),
+            limit=_limit(query, "limit"),
         )
     )
 
 
-def search_v3(given: Given) -> Search:
-    """Return what /api/v3/traces and /api/v3/trace-summaries ask for: times as RFC 3339. No service means any."""
-    start_us, end_us = (_rfc3339(given, f"query.startTime{which}") for which in ("Min", "Max"))
+def search_v3(query: QueryString) -> Search:
+    """Return the search of /api/v3/traces and /api/v3/trace-summaries: times as RFC 3339. No service means any."""
+    start_us, end_us = (_rfc3339(query, f"query.startTime{which}") for which in ("Min", "Max"))
     if start_us >= end_us:
         raise ParameterError("query.startTimeMin must be before query.startTimeMax")
     depth = next(
-        (name for name in ("query.searchDepth", "query.search_depth") if _one(given, name)), "query.num_traces"
+        (name for name in ("query.searchDepth", "query.search_depth") if _one(query, name)), "query.num_traces"
     )
     return _checked(
         Search(
-            service=_either(given, "query.serviceName")[1],
-            operation=_either(given, "query.operationName")[1],
-            tags=_tags((), given.get("query.attributes", ()), "query.attributes"),
+            service=_either(query, "query.serviceName")[1],
+            operation=_either(query, "query.operationName")[1],
+            tags=_tags((), query.get("query.attributes", ()), "query.attributes"),
             start_us=start_us,
             end_us=end_us,
-            min_ns=_duration(given, _either(given, "query.durationMin")[0]),
-            max_ns=_duration(given, _either(given, "query.durationMax")[0]),
-            limit=_limit(given, depth),
+            min_ns=_duration(query, _either(query, "query.durationMin")[0]),
+            max_ns=_duration(query, _either(query, "query.durationMax")[0]),
+            limit=_limit(query, depth),
         )
     )
 
 
-def operations(given: Given) -> tuple[str, str | None]:
-    """Return whose operations /api/operations asks for: the service, and the kind of span or None for any."""
-    service = _one(given, "service")
+def operations(query: QueryString) -> tuple[str, str | None]:
+    """Return the service and the kind of span (None: any) of /api/operations."""
+    service = _one(query, "service")
     if service is None:
         raise ParameterError("the parameter 'service' is required")
-    return service, _either(given, "spanKind")[1]
+    return service, _either(query, "spanKind")[1]
 
 
-def dependencies(given: Given, now_ms: int) -> tuple[int, int, str | None]:
-    """Return the first and the last microsecond that /api/dependencies asks for, and the service or None for all."""
-    end = _integer(given, "endTs", now_ms)
-    start = end - _integer(given, "lookback", _DEPENDENCIES_MS)
-    return _clamped(start * 1000), _clamped(end * 1000), _one(given, "service")
+def dependencies(query: QueryString, now_ms: int) -> tuple[int, int, str | None]:
+    """Return the first and the last microsecond of /api/dependencies, and the service or None for all."""
+    end = _integer(query, "endTs", now_ms)
+    start = end - _integer(query, "lookback", _DEPENDENCIES_MS)
+    return _clamped(start * 1000), _clamped(end * 1000), _one(query, "service")
 
 
-def check_hints(given: Given) -> None:
+def check_hints(query: QueryString) -> None:
     """Check the times that may come with a trace's id.
 
-    They are hints on where to look, and no more: Grafana sends milliseconds where microseconds are meant, and shows a
-    trace under whatever time a person has on the screen.
+    They are only hints: Grafana sends milliseconds instead of microseconds, and shows a trace in whatever period is on
+    the screen.
     """
-    _time(given, "start", 0)
-    _time(given, "end", 0)
+    _time(query, "start", 0)
+    _time(query, "end", 0)
 
 
 def _checked(search: Search) -> Search:
@@ -148,45 +148,45 @@ def _checked(search: Search) -> Search:
     return search
 
 
-def _one(given: Given, name: str) -> str | None:
-    """Return a parameter's first value; None where it is missing or empty."""
-    values = given.get(name, ())
+def _one(query: QueryString, name: str) -> str | None:
+    """Return a parameter's first value, None if it is missing or empty."""
+    values = query.get(name, ())
     return values[0] or None if values else None
 
 
-def _either(given: Given, name: str) -> tuple[str, str | None]:
-    """Return the name and the value of a parameter that also has an older name, with underscores."""
-    value = _one(given, name)
+def _either(query: QueryString, name: str) -> tuple[str, str | None]:
+    """Return the name and the value of a parameter that has an older name as well, with underscores."""
+    value = _one(query, name)
     if value is not None:
         return name, value
     older = re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
-    return older, _one(given, older)
+    return older, _one(query, older)
 
 
-def _integer(given: Given, name: str, default: int) -> int:
-    text = _one(given, name)
+def _integer(query: QueryString, name: str, default: int) -> int:
+    text = _one(query, name)
     if text is None:
         return default
     if not _NUMBER.fullmatch(text):
-        raise ParameterError(f"cannot read the parameter {name!r}: {text[:80]!r} is no whole number")
+        raise ParameterError(f"cannot read the parameter {name!r}: {text[:80]!r} is not a whole number")
     return int(text)
 
 
-def _time(given: Given, name: str, default: int) -> int:
-    return _clamped(_integer(given, name, default))
+def _time(query: QueryString, name: str, default: int) -> int:
+    return _clamped(_integer(query, name, default))
 
 
 def _clamped(us: int) -> int:
     return max(0, min(us, _LATEST_US))
 
 
-def _limit(given: Given, name: str) -> int:
-    return max(1, min(_integer(given, name, DEFAULT_LIMIT), MOST_TRACES))
+def _limit(query: QueryString, name: str) -> int:
+    return max(1, min(_integer(query, name, DEFAULT_LIMIT), MOST_TRACES))
 
 
-def _rfc3339(given: Given, canonical: str) -> int:
+def _rfc3339(query: QueryString, canonical: str) -> int:
     """Return a time in Unix microseconds."""
-    name, text = _either(given, canonical)
+    name, text = _either(query, canonical)
     if text is None:
         raise ParameterError(f"the parameter {canonical} is required")
     try:
@@ -195,19 +195,21 @@ def _rfc3339(given: Given, canonical: str) -> int:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ParameterError(f"cannot read the parameter {name!r}: {text[:80]!r} is no time as RFC 3339 has it")
+        raise ParameterError(f"cannot read the parameter {name!r}: {text[:80]!r} is not a time of RFC 3339")
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return _clamped((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
-def _duration(given: Given, name: str) -> int | None:
-    """Return a duration in nanoseconds, of `1.5s`, `100ms` or `1h2m`; None where none is given, or 0, as in Jaeger."""
-    text = _one(given, name)
+def _duration(query: QueryString, name: str) -> int | None:
+    """Return a duration like `1.5s`, `100ms` or `1h2m` in nanoseconds; None if it is missing or 0, as in Jaeger."""
+    text = _one(query, name)
     if text is None:
         return None
     found = _DURATION.fullmatch(text) if len(text) <= 100 else None
     if found is None:
-        raise ParameterError(f"cannot read the parameter {name!r}: {text[:80]!r} is no duration such as 1.5s or 100ms")
+        raise ParameterError(
+            f"cannot read the parameter {name!r}: {text[:80]!r} is not a duration such as 1.5s or 100ms"
+        )
     try:
         total = sum((Decimal(number) * _UNITS[unit] for number, unit in _PARTS.findall(found[2])), Decimal(0))
     except InvalidOperation:  # more digits than Decimal keeps

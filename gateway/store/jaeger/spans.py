@@ -1,7 +1,7 @@
-"""Rows of `spans` as the traces of Jaeger's first API: typed tags, references, processes. Pure.
+"""Jaeger's first API: rows of `spans` as traces with typed tags, references and processes. Pure.
 
-The tags are those that Jaeger makes of the same spans when they reach it over OTLP, sorted by name as it has them.
-Times are in microseconds. Content is cut to `VALUE_BYTES` for each tag, as valid JSON, so that a UI stays alive.
+Tags are those that Jaeger derives from the same spans sent over OTLP, sorted by name. Times are in microseconds.
+Content is cut to `VALUE_BYTES` for each tag, as valid JSON, so that a UI stays responsive.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,12 +22,12 @@ Json = dict[str, Any]
 
 VALUE_BYTES = 64 * 1024
 _CAPTURE = Capture(otlp="truncated", otlp_bytes=VALUE_BYTES)
-# Beyond these, JavaScript rounds; Jaeger sends them as text.
+# JavaScript rounds larger integers; Jaeger sends them as text.
 _SAFE = 2**53 - 1
 
 
 def rows(columns: Sequence[str], values: Iterable[Sequence[Any]]) -> Iterator[Json]:
-    """Give each row of an answer as a journal has it, without nulls and with all attributes under `attributes`, cut."""
+    """Yield rows of a result in the form of a journal's line, with all attributes under `attributes`, cut."""
     for each in values:
         row = {name: value for name, value in zip(columns, each, strict=True) if value is not None}
         withheld = row.pop(WITHHELD, False)
@@ -50,12 +50,12 @@ def rows(columns: Sequence[str], values: Iterable[Sequence[Any]]) -> Iterator[Js
 
 
 def traces(found: Iterable[Json], most: int | None = None) -> list[Json]:
-    """Return traces, in the order of the rows; `most`: that many rows are not all, and each trace says so."""
-    made: dict[str, Json] = {}
+    """Return traces in the order of the rows; `most`: the limit that cut the result, for a warning on each trace."""
+    traces: dict[str, Json] = {}
     processes: dict[str, dict[tuple[str, bytes], str]] = {}
     for row in found:
         shown_id = short_id(row["trace_id"])
-        trace = made.setdefault(shown_id, {"traceID": shown_id, "spans": [], "processes": {}, "warnings": None})
+        trace = traces.setdefault(shown_id, {"traceID": shown_id, "spans": [], "processes": {}, "warnings": None})
         service, of = row.get("service_name", ""), dict(row.get("resource") or {})
         of.pop("service.name", None)
         known = processes.setdefault(shown_id, {})
@@ -63,13 +63,13 @@ def traces(found: Iterable[Json], most: int | None = None) -> list[Json]:
         trace["processes"][process] = {"serviceName": service, "tags": _typed(of)}
         trace["spans"].append(_span(row, shown_id, process))
     if most is not None:
-        for trace in made.values():
-            trace["warnings"] = [f"there are more than the {most} spans of this answer; the last trace may lack some"]
-    return list(made.values())
+        for trace in traces.values():
+            trace["warnings"] = [f"the result is limited to {most} spans; the last trace may lack some"]
+    return list(traces.values())
 
 
 def short_id(trace_id: str) -> str:
-    """Return a trace id as Jaeger shows it: one of 64 bits in 16 digits."""
+    """Return a trace id in Jaeger's form: one of 64 bits has 16 digits."""
     return trace_id[16:] if trace_id.startswith("0" * 16) else trace_id
 
 
@@ -85,12 +85,12 @@ def _span(row: Json, trace_id: str, process: str) -> Json:
         "tags": _tags(row),
         "logs": [_log(event) for event in row["events"]],
         "processID": process,
-        "warnings": [f"{INTERRUPTED}: how long it took is not known"] if duration is None else None,
+        "warnings": [f"{INTERRUPTED}: its duration is not known"] if duration is None else None,
     }
 
 
 def scope_of(row: Json) -> Json:
-    """Return the name, version and attributes of the scope that a row's span is of, as far as it has them."""
+    """Return the name, version and attributes of the scope of a row's span, as far as they are known."""
     scope: Json = row["otlp"].get("scope") or {} if "otlp" in row else {"name": SCOPE}
     return scope
 
@@ -99,7 +99,7 @@ def _references(row: Json, trace_id: str) -> list[Json]:
     parent = row.get("parent_span_id")
     links = [(short_id(link["trace_id"]), link["span_id"]) for link in row.get("links") or ()]
     follows = [{"refType": "FOLLOWS_FROM", "traceID": of, "spanID": span_id} for of, span_id in links]
-    if not parent or (trace_id, parent) in links:  # one that is linked to as well is named once, as in Jaeger
+    if not parent or (trace_id, parent) in links:  # a parent that is linked to as well is listed once, as in Jaeger
         return follows
     return [{"refType": "CHILD_OF", "traceID": trace_id, "spanID": parent}, *follows]
 
@@ -143,12 +143,12 @@ def _value(value: Any) -> Json:
             return {"type": "string", "value": value}
         case {"otlp.bytes": str(text)}:
             return {"type": "binary", "value": text}
-        case _:  # a list or an object is text there
+        case _:  # lists and objects are text in Jaeger
             return {"type": "string", "value": msgspec.json.encode(_as_go(value)).decode()}
 
 
 def _as_go(value: Any) -> Any:
-    """Return a value whose JSON is as Go writes it: a whole number has no fraction."""
+    """Return a value whose JSON is the same as Go's: a whole number has no fraction."""
     match value:
         case float() if value.is_integer() and abs(value) <= _SAFE:
             return int(value)
@@ -161,7 +161,7 @@ def _as_go(value: Any) -> Any:
 
 
 def _cut(values: Mapping[str, Any]) -> Json:
-    """Return attributes whose texts have at most `VALUE_BYTES` characters. Content is cut already, and better."""
+    """Return attributes with texts cut to `VALUE_BYTES` characters. Content has been cut before, as valid JSON."""
     return {
         name: f"{value[:VALUE_BYTES]}… [{len(value) - VALUE_BYTES} more characters]"
         if isinstance(value, str) and len(value) > VALUE_BYTES

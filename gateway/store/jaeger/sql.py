@@ -1,8 +1,8 @@
-"""The questions to the store that answer Jaeger's pages, one for each page. Pure: what is asked for in, SQL out.
+"""SQL for Jaeger's pages, one query for each page. Pure.
 
-A process is started for every question (`gateway.query`), so no page asks twice. Whatever came from outside stands in
-the SQL as a quoted literal or as a number. Tags that Jaeger makes of a span's own fields, and attributes that have
-columns of their own, are looked for where they are.
+Every query starts a process (`store.query`), so no page runs two. A value of a request is in the SQL only as a quoted
+literal or a number. Tags that Jaeger derives from fields of a span, and attributes with columns of their own, are
+searched in those columns.
 """
 
 import math
@@ -17,29 +17,29 @@ from gateway.tracing.tracer import SCOPE
 
 MOST_NAMES = 10_000
 MOST_SPANS = 10_000
-# Content in one answer. What is beyond it stays in the store, and the span says where (`WITHHELD`).
+# Content in one result. The rest stays in the store, and the span has a pointer to it (`WITHHELD`).
 _ANSWER_BYTES = 24 * 1024 * 1024
-# One value: a trace that is opened can say more than each of many that are found. What is short enough is sorted in the
-# room's memory before the answer is cut.
+# One value: more for a trace that is opened than for each of many that are found. Shorter values are sorted in the
+# memory of the sandbox before the result is cut.
 _VALUE_BYTES = 4 * 1024 * 1024
 _FOUND_BYTES = 256 * 1024
 
 WITHHELD = "withheld"
-"""A column beside those of `spans`: whether a span's content is left out."""
+"""Column beside those of `spans`: whether a span's content is left out."""
 
 _TYPES = {column.name: column.type for column in COLUMNS} | OF_OTHERS
-# What may be long; what is no column of content is an application's own.
+# Columns that may be long.
 _LONG = (*CONTENT_COLUMNS, "attributes", "events", *OF_OTHERS)
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 def services() -> str:
-    """Ask for the names of all services."""
+    """Return the query for the names of all services."""
     return "SELECT DISTINCT service_name FROM spans WHERE service_name IS NOT NULL ORDER BY 1"
 
 
 def operations(service: str, kind: str | None = None) -> str:
-    """Ask for the operations of a service: name and kind, the kind in small letters."""
+    """Return the query for the operations of a service: name and kind, in lower case."""
     kinds = f" AND lower(kind) = {_text(kind)}" if kind else ""
     return (
         "SELECT DISTINCT coalesce(name, '') AS name, lower(kind) AS kind FROM spans "
@@ -48,7 +48,7 @@ def operations(service: str, kind: str | None = None) -> str:
 
 
 def by_ids(trace_ids: Sequence[str]) -> str:
-    """Ask for the spans of traces, in the order in which each trace began.
+    """Return the query for the spans of traces, in the order of their starts.
 
     No bounds on the time: in a sealed file, zone maps find an id that starts with the time as fast without.
     """
@@ -57,12 +57,12 @@ def by_ids(trace_ids: Sequence[str]) -> str:
 
 
 def found(search: Search) -> str:
-    """Ask for the spans of the traces that a search finds, the newest trace first."""
+    """Return the query for the spans of the traces that a search finds, newest trace first."""
     return _spans(_found(search), min(_FOUND_BYTES, 4 * _ANSWER_BYTES // search.limit))
 
 
 def summaries(search: Search) -> str:
-    """Ask for a row on each trace that a search finds, the newest first.
+    """Return the query for a row on each trace that a search finds, newest first.
 
     Columns: trace_id, root_service, root_name, first_ns, last_ns, spans, errors, orphans, services (structs of name,
     spans and errors). The root is the first span without a parent, else the first whose parent is not here.
@@ -96,7 +96,7 @@ FROM whole JOIN listed USING (trace_id) LEFT JOIN roots USING (trace_id) ORDER B
 
 
 def dependencies(start_us: int, end_us: int, service: str | None) -> str:
-    """Ask which service called which, and how often, by spans that began within these times: parent, child, calls."""
+    """Return the query for calls between services, by spans that began in a period: parent, child, calls."""
     within = f"started_at >= {_timestamp(start_us)} AND started_at <= {_timestamp(end_us)}"
     either = f"WHERE {_text(service)} IN (parent, child)" if service else ""
     return f"""
@@ -110,9 +110,9 @@ SELECT parent, child, calls FROM calls {either} ORDER BY ALL"""
 
 
 def _spans(found: str, most: int) -> str:
-    """Ask for all columns of the spans of the traces that `found` gives, newest first, and for `WITHHELD`.
+    """Return the query for all columns of the spans of the traces in `found`, newest first, and for `WITHHELD`.
 
-    `most`: bytes of one value.
+    `most`: limit on the bytes of one value.
     """
     short = ", ".join(f"CASE WHEN strlen({name}) <= {most} THEN {name} END AS {name}" for name in _LONG)
     too_long = " OR ".join(f"strlen({name}) > {most}" for name in _LONG)
@@ -129,7 +129,7 @@ SELECT {columns}, too_long OR NOT ({whole}) AS {WITHHELD} FROM counted ORDER BY 
 
 
 def _found(search: Search) -> str:
-    """Ask for the ids of the traces with a span that meets all of a search, and when the newest such span began."""
+    """Return the query for the ids of traces with a span that meets a search, and the start of the newest one."""
     conditions = [
         f"started_at >= {_timestamp(search.start_us)}",
         f"started_at <= {_timestamp(search.end_us)}",
@@ -150,7 +150,7 @@ def _found(search: Search) -> str:
 
 
 def _tag(key: str, value: str) -> str:
-    """Return the condition that a span has a tag, as Jaeger shows it."""
+    """Return the condition that a span has a tag, in the form in which Jaeger shows it."""
     key = _CANONICAL.get(key, key)
     match key:
         case "error":
@@ -168,7 +168,7 @@ def _tag(key: str, value: str) -> str:
             return f"service_name = {_text(value)}"
         case "w3c.tracestate":
             return f"trace_state = {_text(value)}"
-    # A JSON pointer: there no name can mean more than itself, as it could in a path.
+    # A JSON pointer: in a path, a name could contain operators.
     pointer = _text("/" + key.replace("~", "~0").replace("/", "~1"))
     rest = f"json_extract_string(attributes, {pointer}) = {_text(value)}"
     of_exchange, of_attempt = EXCHANGE_PROMOTED.get(key), ATTEMPT_PROMOTED.get(key)
@@ -184,7 +184,7 @@ _CANONICAL = {alias: attribute for attribute, alias in ALIASES.items()}
 
 
 def _column(name: str, value: str) -> str:
-    """Return the condition that a column holds a value, which came as text."""
+    """Return the condition that a column has a value, given as text."""
     match _TYPES[name]:
         case "VARCHAR":
             return f"{name} = {_text(value)}"
@@ -196,7 +196,7 @@ def _column(name: str, value: str) -> str:
             return f"{name} = {value}" if _WHOLE.fullmatch(value) else "false"
         case "DOUBLE":
             return _number(name, value)
-        case "VARCHAR[]":  # Jaeger has a list as JSON; a person asks for what is in it
+        case "VARCHAR[]":  # Jaeger shows a list as JSON; a person searches for an element
             return f"(list_contains({name}, {_text(value)}) OR CAST(to_json({name}) AS VARCHAR) = {_text(value)})"
         case _:
             return f"CAST(to_json({name}) AS VARCHAR) = {_text(value)}"
@@ -211,7 +211,7 @@ def _number(name: str, value: str) -> str:
 
 
 def _text(value: str) -> str:
-    """Return a string of SQL. A zero byte would end what DuckDB 1.5 parses."""
+    """Return a string literal. A zero byte would end the statement in DuckDB 1.5."""
     return f"({' || chr(0) || '.join(quoted(part) for part in value.split(chr(0)))})"
 
 

@@ -1,6 +1,6 @@
-"""Metrics of what the journals tell, made beside the store and not in the proxy: they cost a request nothing.
+"""Metrics, counted from the journals by the recorder, so that they cost a request nothing.
 
-`instruments` says what there is, `following` reads what is appended to the journals, `folding` counts it (pure),
-`series` holds the counts, `observed` looks up what others count, `exposition` writes it all as text for Prometheus,
-`export` sends it over OTLP, `meter` and `page` put these together.
+instruments    every metric: name, unit, labels, buckets
+count          journal_reader -> lines -> folding -> series; observed for gauges of the store and the workers
+emit           exposition (Prometheus), export (OTLP), by meter; page serves /-/metrics
 """

@@ -1,7 +1,7 @@
-"""The counts to a collector, by the stock exporters and the standard `OTEL_*` variables: cumulative, with exemplars.
+"""Metrics over OTLP by the stock exporters and the standard `OTEL_*` variables: cumulative, with exemplars.
 
-A thread sends them every OTEL_METRIC_EXPORT_INTERVAL milliseconds and once more at the end. It is a daemon: a collector
-that hangs cannot keep the recorder from ending. Nothing is kept for one that is down: the next counts have it all.
+A thread sends them every OTEL_METRIC_EXPORT_INTERVAL milliseconds, and once more at the end. It is a daemon: a
+collector that hangs cannot keep the recorder alive. Nothing is buffered in an outage: counts are cumulative.
 """
 
 import logging
@@ -35,23 +35,23 @@ log = logging.getLogger("gateway.metrics")
 
 _INTERVAL_MS = 60_000
 _SHORTEST_MS = 100
-# Data points in one request: some 1 MiB. By gRPC no more than 4 MiB are taken.
+# Data points in one request, about 1 MiB. gRPC servers take 4 MiB by default.
 _POINTS_MAX = 2000
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
 
 class MetricSender(Protocol):
-    """What we ask of a stock exporter."""
+    """Interface of a stock exporter."""
 
     def export(self, metrics_data: MetricsData) -> MetricExportResult:
-        """Send, and wait for the answer."""
+        """Send, and wait for the reply."""
 
     def shutdown(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
 
 
-class Sending:
-    """Sends what a meter counts. `start` it in the process that counts; `stop` ends it within seconds."""
+class MetricsExporter:
+    """Sends the counts of a meter. `start` it after the last fork; `stop` ends it within seconds."""
 
     def __init__(self, meter: Meter, sender: MetricSender, interval: float) -> None:
         self._meter = meter
@@ -63,11 +63,11 @@ class Sending:
         self.sent = 0
 
     def __repr__(self) -> str:
-        return f"<Sending sent: {self.sent}>"
+        return f"<MetricsExporter sent: {self.sent}>"
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], meter: Meter) -> "Sending | None":
-        """Return what the standard variables ask for, or None. Where and how is read from the process's environment."""
+    def from_environment(cls, environ: Mapping[str, str], meter: Meter) -> "MetricsExporter | None":
+        """Return an exporter, or None if no variable enables one. The stock one reads the process's environment."""
         if not wanted(environ, METRICS):
             return None
         try:
@@ -78,11 +78,11 @@ class Sending:
             return None
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout: float = 1.0) -> None:
-        """Send once more, as far as that goes in `timeout` seconds."""
+        """Send once more, for at most `timeout` seconds."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -93,7 +93,7 @@ class Sending:
         while not last:
             last = self._stop.wait(self._interval)
             try:
-                # While the counts are held only the message is made of them.
+                # Under the lock the message is built only.
                 message = self._meter.read(lambda families: data_of(families, self._meter))
                 taken = self._sender.export(message) is MetricExportResult.SUCCESS
             except Exception:
@@ -101,9 +101,9 @@ class Sending:
                     log.exception("metrics could not be sent; trying again")
                 self._failing = True
                 continue
-            self._say(taken)
+            self._log(taken)
 
-    def _say(self, taken: bool) -> None:
+    def _log(self, taken: bool) -> None:
         if taken:
             self.sent += 1
         elif not self._failing:  # once per outage
@@ -114,7 +114,7 @@ class Sending:
 
 
 def data_of(families: list[Family], meter: Meter, now_ns: int | None = None) -> MetricsData:
-    """Return the counts in the SDK's form. `now_ns`: the Unix time, of the clock if not said."""
+    """Return the counts in the SDK's form. `now_ns`: Unix time, by default the meter's clock."""
     now = meter.now() if now_ns is None else now_ns
     metrics = [
         Metric(
@@ -172,7 +172,7 @@ def _exemplar(exemplar: Exemplar, value: float) -> SdkExemplar:
 
 
 def _sender(name: str) -> Any:
-    """Return the way to the collector; only its own libraries are loaded."""
+    """Return a stock exporter. Loads the libraries of that protocol only."""
     # They log every failed try, with the address.
     logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
     if name == "grpc":

@@ -1,6 +1,6 @@
-"""Lines of journals into counts. Pure but for what it holds: no file, no clock, no lock.
+"""Fold of journal lines into counts: no file, no clock, no lock.
 
-An exchange is in flight from the line that says it started to the one that says it ended, whichever journal that is in.
+An exchange is in flight from its start line to its end line, whichever journals they are in.
 """
 
 from typing import Final
@@ -16,13 +16,13 @@ from gateway.tracing.attributes import is_retry
 
 MODELS_MAX: Final = 200
 _PROVIDERS_MAX, _WORDS_MAX = 100, 60
-# What the conventions have for a value that is not well known.
+# The conventions' value for one that is not well known.
 _OTHER = "_OTHER"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 
 
 class Fold:
-    """The counts so far, and the exchanges in flight."""
+    """Counts of the lines so far, and the exchanges in flight."""
 
     def __init__(self) -> None:
         self.families = {instrument.name: Family(instrument, i.ZEROS.get(instrument, ())) for instrument in i.FOLDED}
@@ -37,11 +37,11 @@ class Fold:
 
     @property
     def in_flight(self) -> int:
-        """Exchanges that started and have not ended."""
+        """Number of exchanges that started and have not ended."""
         return len(self._open)
 
     def line(self, raw: bytes, journal: str, *, counts: bool = True) -> None:
-        """Take a line of a journal. `counts` False: only note what it says of exchanges in flight."""
+        """Count a line of a journal. `counts` False: only update the exchanges in flight."""
         try:
             line = line_in(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -73,7 +73,7 @@ class Fold:
                 self._of(i.EVENTS).add((line.type if line.type in i.EVENT_TYPES else i.OTHER_EVENT,))
 
     def closed(self, journal: str) -> None:
-        """Say that nobody writes to a journal any more: what is still open in it was interrupted."""
+        """Count the exchanges open in a journal as interrupted: no worker writes to it any more."""
         for span_id in [span_id for span_id, own in self._open.items() if own == journal]:
             del self._open[span_id]
             self._of(i.EXCHANGES_ENDED).add((INTERRUPTED, None, None))
@@ -119,14 +119,14 @@ class Fold:
             self._operation(row, asked, exemplar)
 
     def _phases(self, row: Span, exemplar: Exemplar | None) -> None:
-        said = row.attributes
-        if said is None:
+        overhead = row.attributes
+        if overhead is None:
             return
         for phase, took_us in (
-            ("accept", said.accept_us),
-            ("send", said.send_us),
-            ("relay", said.relay_us),
-            ("record", said.record_us),
+            ("accept", overhead.accept_us),
+            ("send", overhead.send_us),
+            ("relay", overhead.relay_us),
+            ("record", overhead.record_us),
         ):
             if took_us is not None:
                 self._of(i.OVERHEAD_PHASE).record((phase,), took_us / 1e6, exemplar)
@@ -174,13 +174,13 @@ class Fold:
                 self._of(instrument).add(asked, tokens)
 
     def _why(self, reason: str | None) -> tuple[str | None, str | None]:
-        """Split why an attempt was made, "retry after server", into its parts; what follows may be a number."""
+        """Split an attempt's reason, "retry after server", into kind and cause; that of a hedge has a number."""
         why, _, after = (reason or "").partition(" after ")
         return self._words(why or "unknown"), self._words(after or None) if why != "hedge" else None
 
 
 def _exemplar(row: Span) -> Exemplar | None:
-    """Return what leads from a count to its trace; None where its ids are none."""
+    """Return the exemplar of a span; None if its ids are not hexadecimal."""
     try:
         int(row.trace_id, 16), int(row.span_id, 16)
     except ValueError:

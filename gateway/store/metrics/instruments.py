@@ -1,7 +1,8 @@
-"""Every metric that we emit, by its OpenTelemetry name: what it counts, in which unit, what tells its series apart.
+"""Every metric of the gateway, by its OpenTelemetry name: meaning, unit, labels, buckets.
 
-Names, units and buckets of `gen_ai.*` and `http.*` are the conventions' (`open-telemetry/semantic-conventions-genai`
-has the first). The buckets of `http.server.request.duration` go on to ten minutes: an answer may take that long.
+Names, units and buckets of `gen_ai.*` and `http.*` are those of the conventions (the former in
+`open-telemetry/semantic-conventions-genai`). Buckets of `http.server.request.duration` extend to ten minutes, the time
+that a response may take.
 """
 
 from typing import Literal
@@ -40,25 +41,25 @@ _HTTP = (
 _OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 JOURNAL_DROPS = ("disk_full", "write_error", "too_long", "encoding")
-"""Reasons of the journal for a line that is not stored."""
+"""Reasons for which the journal drops a line."""
 RECEIVED_DROPS = (*JOURNAL_DROPS, "malformed", "own", "twice")
-"""Those for an application's span; the last three are found before the journal."""
+"""Reasons for which a span of an application is dropped; the last three are found before the journal."""
 EXPORT_DROPS = ("otlp_backlog", "never_ended", "refused", "rejected", "damaged")
 """Reasons for a span that no collector gets."""
 EVENT_TYPES = ("run:start", "run:update", "step:start", "step:end", "step:error", "step:state")
 OTHER_EVENT = "other"
 
 _GEN_AI = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model")
-_ASKED = ("gateway.provider", "gen_ai.request.model")
+_REQUESTED = ("gateway.provider", "gen_ai.request.model")
 
 
 class Instrument(Struct, frozen=True, kw_only=True):
     """One metric.
 
     Attributes:
-        unit: In UCUM, as OpenTelemetry has it: `s`, `By`, or `{things}`.
-        labels: The attributes of each of its series, in the order of their values.
-        bounds: The upper bounds of a histogram's buckets, but for the last, which has none.
+        unit: In UCUM: `s`, `By`, or `{things}`.
+        labels: Attribute names of its series, in the order of their values.
+        bounds: Upper bounds of a histogram's buckets; the last bucket has none.
 
     """
 
@@ -97,7 +98,7 @@ OPERATION_DURATION = _histogram(
 TIME_TO_FIRST_CHUNK = _histogram(
     "gen_ai.client.operation.time_to_first_chunk",
     "s",
-    "Time from sending a request to the first chunk of its streamed answer.",
+    "Time from sending a request to the first chunk of its streamed response.",
     _DOUBLING,
     *_GEN_AI,
 )
@@ -110,31 +111,33 @@ TOKEN_USAGE = _histogram(
     "gen_ai.token.type",
     "gateway.usage.source",
 )
-# The conventions give these two to the server of a model. Dashboards read them; here they are what the gateway saw.
+# In the conventions these two are of a model's server. Dashboards read them; here they are measured by the gateway.
 TIME_TO_FIRST_TOKEN = _histogram(
     "gen_ai.server.time_to_first_token",
     "s",
-    "Time to the first token of a good streamed answer, as the gateway sees it.",
+    "Time to the first token of a good streamed response, as the gateway sees it.",
     _FIRST_TOKEN,
     *_GEN_AI,
 )
 TIME_PER_OUTPUT_TOKEN = _histogram(
     "gen_ai.server.time_per_output_token",
     "s",
-    "Time per token after the first of a good streamed answer, as the gateway sees it.",
+    "Time per token after the first of a good streamed response, as the gateway sees it.",
     _PER_TOKEN,
     *_GEN_AI,
 )
-# These are parts of the input and output tokens above, and are never to be added to them.
-CACHE_READ = _counter("gateway.usage.cache_read", "{token}", "Input tokens that were read from a cache.", *_ASKED)
-CACHE_WRITE = _counter("gateway.usage.cache_write", "{token}", "Input tokens that were written to a cache.", *_ASKED)
-REASONING = _counter("gateway.usage.reasoning", "{token}", "Output tokens that were spent on reasoning.", *_ASKED)
+# Parts of the input and output tokens above, not to be added to them.
+CACHE_READ = _counter("gateway.usage.cache_read", "{token}", "Input tokens that were read from a cache.", *_REQUESTED)
+CACHE_WRITE = _counter(
+    "gateway.usage.cache_write", "{token}", "Input tokens that were written to a cache.", *_REQUESTED
+)
+REASONING = _counter("gateway.usage.reasoning", "{token}", "Output tokens that were spent on reasoning.", *_REQUESTED)
 
 # Exchanges: started = ended + dropped + active.
 REQUEST_DURATION = _histogram(
     "http.server.request.duration",
     "s",
-    "Duration of an exchange, from the client's request to the last byte of what it got.",
+    "Duration of an exchange, from the client's request to the last byte of the response.",
     _HTTP,
     "http.request.method",
     "url.scheme",
@@ -158,7 +161,7 @@ EXCHANGES_ACTIVE = _gauge("gateway.exchange.active", "{exchange}", "Exchanges in
 EXCHANGE_OVERHEAD = _histogram(
     "gateway.exchange.overhead",
     "s",
-    "Time of an exchange that was not spent waiting for anybody else.",
+    "Time of an exchange that was not spent waiting for the client or an upstream.",
     _OVERHEAD,
     "gateway.stream",
 )
@@ -177,27 +180,27 @@ ATTEMPTS = _counter(
     "Requests sent upstream, by how they ended and why they were made.",
     "gateway.outcome",
     "gateway.attempt.reason",
-    *_ASKED,
+    *_REQUESTED,
 )
 RETRIES = _counter(
     "gateway.attempt.retries",
     "{attempt}",
-    "Attempts that were made since another one had failed, and what it failed of.",
+    "Attempts that were made because another one had failed, with its error.",
     "gateway.attempt.reason",
     "gateway.attempt.after",
-    *_ASKED,
+    *_REQUESTED,
 )
 FALLBACKS = _counter(
     "gateway.attempt.fallbacks",
     "{attempt}",
-    "Those of the retries that went on to the next candidate of a list.",
+    "Retries that went on to the next candidate of a list.",
     "gateway.attempt.after",
-    *_ASKED,
+    *_REQUESTED,
 )
-RATE_LIMITS = _counter("gateway.attempt.rate_limits", "{attempt}", "Attempts that hit a rate limit.", *_ASKED)
+RATE_LIMITS = _counter("gateway.attempt.rate_limits", "{attempt}", "Attempts that hit a rate limit.", *_REQUESTED)
 BACKOFF = _counter("gateway.attempt.backoff", "s", "Time waited before retries.", "gateway.provider")
 FIRST_BYTE = _histogram(
-    "gateway.attempt.time_to_first_byte", "s", "Time to the head of the provider's response.", _DOUBLING, *_ASKED
+    "gateway.attempt.time_to_first_byte", "s", "Time to the head of the provider's response.", _DOUBLING, *_REQUESTED
 )
 ATTEMPT_OVERHEAD = _histogram(
     "gateway.attempt.overhead",
@@ -211,19 +214,19 @@ EVENTS = _counter("gateway.event.stored", "{event}", "Events of runs and steps t
 EVENTS_DROPPED = _counter(
     "gateway.event.dropped",
     "{event}",
-    "Events that could not be stored, which who sent them was told.",
+    "Events that could not be stored; their senders got an error.",
     "gateway.reason",
 )
 RECEIVED = _counter("gateway.received.stored", "{span}", "Spans of applications that came over OTLP and were stored.")
 RECEIVED_DROPPED = _counter(
     "gateway.received.dropped",
     "{span}",
-    "Spans of applications that were not stored, which who sent them was told.",
+    "Spans of applications that were not stored; their senders got an error.",
     "gateway.reason",
 )
 DAMAGED = _counter("gateway.journal.damaged", "{line}", "Lines of journals that could not be read.")
 
-# Looked up when somebody asks.
+# Observed for each scrape.
 JOURNALS = _gauge("gateway.journal.files", "{journal}", "Journals that are not sealed yet.")
 JOURNAL_BYTES = _gauge("gateway.journal.size", "By", "Size of the journals that are not sealed yet.")
 UNREAD_BYTES = _gauge("gateway.journal.unread", "By", "Bytes of journals that these metrics do not count yet.")
@@ -233,7 +236,7 @@ FREE_BYTES = _gauge("gateway.store.free", "By", "Free space of the disk that the
 SEALED = _counter("gateway.recorder.sealed", "{journal}", "Journals that were sealed.")
 FAILURES = _counter("gateway.recorder.failures", "{failure}", "Steps of the recorder that failed and are tried again.")
 EXPORTED = _counter("gateway.otlp.exported", "{span}", "Spans that a collector took.")
-EXPORT_DROPPED = _counter("gateway.otlp.dropped", "{span}", "Spans that no collector will get.", "gateway.reason")
+EXPORT_DROPPED = _counter("gateway.otlp.dropped", "{span}", "Spans that no collector gets.", "gateway.reason")
 EXPORT_RETRIES = _counter("gateway.otlp.retries", "{request}", "Requests to a collector that failed.")
 EXPORT_WAITING = _gauge("gateway.otlp.waiting", "By", "Bytes of journals that no collector has yet.")
 CONNECTIONS = _gauge(

@@ -1,4 +1,4 @@
-"""The lines of a journal, as far as metrics need them: these columns are decoded, all content is passed over."""
+"""Lines of a journal decoded as far as metrics need them: all content is skipped."""
 
 from typing import Literal
 
@@ -51,7 +51,7 @@ class ReceivedDropped(_Line, gc=False, tag="received_dropped"):
 
 
 class Rest(Struct, gc=False):
-    """Of the attributes without a column."""
+    """Attributes without a column that are counted."""
 
     genai_provider: str | None = field(default=None, name="gen_ai.provider.name")
     accept_us: int | None = field(default=None, name="gateway.overhead.accept_us")
@@ -99,7 +99,7 @@ _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 
 def line_in(raw: bytes) -> Line | None:
-    """Return what a line says, None where that is not counted. Raises msgspec.DecodeError for a damaged one."""
+    """Return a decoded line, None for a kind that is not counted. Raises msgspec.DecodeError if it is damaged."""
     if not raw.startswith(_PREFIXES):
         if raw.strip() and not (raw.startswith(b"{") and raw.rstrip().endswith(b"}")):
             raise msgspec.DecodeError("no line of a journal")

@@ -1,7 +1,7 @@
-"""The recorder's meter: folds what the journals tell, in a thread, and gives the counts to who asks.
+"""Meter of the recorder: counts new lines of the journals in a thread, and reads the counts for a page or an export.
 
-The counts begin at 0 with the process that makes them and never go back while it lives. What was written before is not
-counted again: to Prometheus and OpenTelemetry that is a reset, which they know how to read.
+Counts start at 0 with the process and only grow. Earlier lines are not counted again: to Prometheus and OpenTelemetry a
+restart is a counter reset.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from gateway.config.model import MIB
 from gateway.store.metrics import instruments as i
 from gateway.store.metrics.exposition import Page, negotiate
 from gateway.store.metrics.folding import Fold
-from gateway.store.metrics.following import Following
+from gateway.store.metrics.journal_reader import JournalReader
 from gateway.store.metrics.observed import Sources
 from gateway.store.metrics.series import Family
 
@@ -25,14 +25,14 @@ log = logging.getLogger("gateway.metrics")
 T = TypeVar("T")
 
 _TICK = 0.5
-# What is read at once: some 30 ms of one core, then others have a turn.
+# Bytes read under the lock, about 30 ms of one core.
 _STEP_BYTES = 8 * MIB
-# Who asks is not kept waiting for more than this.
+# Limit on the steps that a page waits for.
 _STEPS_AT_ONCE = 8
 
 
 class Meter:
-    """Counts what is written to the journals of `data` from now on. `resource`: what the gateway says of itself."""
+    """Counts the lines written to the journals of `data` from now on. `resource`: attributes of the gateway."""
 
     def __init__(
         self,
@@ -46,18 +46,18 @@ class Meter:
         self.resource = dict(resource)
         self._sources = sources
         self._fold = Fold()
-        self._following = Following(data, self._fold)
+        self._journals = JournalReader(data, self._fold)
         self._lock = threading.Lock()
         self._failing = False
 
     def __repr__(self) -> str:
-        return f"<Meter {self._following!r}>"
+        return f"<Meter {self._journals!r}>"
 
     def step(self) -> bool:
-        """Count a part of what is new; return whether there is more. What fails is logged once, and tried again."""
+        """Count some of the new lines; return whether there are more. A failure is logged once, and tried again."""
         with self._lock:
             try:
-                more = self._following.read(_STEP_BYTES)
+                more = self._journals.read(_STEP_BYTES)
             except Exception:
                 if not self._failing:
                     log.exception("journals cannot be counted; trying again")
@@ -67,7 +67,7 @@ class Meter:
             return more
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Count until `stop` is set, then what is left of it."""
+        """Count until `stop` is set."""
         while not stop.is_set():
             more = await asyncio.to_thread(self.step)
             try:
@@ -76,14 +76,14 @@ class Meter:
                 continue
 
     def read(self, use: Callable[[list[Family]], T]) -> T:
-        """Count what is new, and use the families while nobody changes them."""
+        """Count the new lines, and call `use` with the families under the lock."""
         for _ in range(_STEPS_AT_ONCE):
             if not self.step():
                 break
         with self._lock:
             active = self._fold.families[i.EXCHANGES_ACTIVE.name]
             active.set((), self._fold.in_flight)
-            return use([*self._fold.families.values(), *self._sources.families(self._following.unread)])
+            return use([*self._fold.families.values(), *self._sources.families(self._journals.unread)])
 
     async def page(self, accept: str) -> tuple[bytes, str]:
         """Return the page for an Accept header, and its content type."""
@@ -91,6 +91,6 @@ class Meter:
         return await asyncio.to_thread(self.read, lambda families: encode(Page(families, self.resource))), content_type
 
     def close(self) -> None:
-        """Let go of the journals."""
+        """Close the journals."""
         with self._lock:
-            self._following.close()
+            self._journals.close()

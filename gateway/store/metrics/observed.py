@@ -1,4 +1,4 @@
-"""What is looked up when somebody asks for the metrics: the files of the store, and what other parts have counted."""
+"""Metrics observed for each scrape: files of the store, and counts of the recorder, the export and the workers."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ Observation = tuple[Instrument, Labels, float]
 
 
 class Sources:
-    """Where the numbers are from. `health`: what /-/health says of the recorder; `workers`: their own numbers."""
+    """Sources of observed metrics. `health`: the recorder's part of /-/health; `workers`: their gauges."""
 
     def __init__(
         self, data: Path, health: Callable[[], Mapping[str, Any]], workers: Callable[[], Iterable[WorkerGauges]]
@@ -24,7 +24,7 @@ class Sources:
         self._workers = workers
 
     def families(self, unread: int) -> list[Family]:
-        """Return what is now. `unread`: bytes of journals that are not counted yet."""
+        """Return the values of this moment. `unread`: bytes of journals that are not counted yet."""
         families = {instrument.name: Family(instrument) for instrument in i.OBSERVED}
         for instrument, labels, value in (*self._store(), (i.UNREAD_BYTES, (), unread), *self._of_others()):
             families[instrument.name].set(labels, value)
@@ -34,7 +34,7 @@ class Sources:
         try:
             segments, journals = store_files(self._data)
             yield i.FREE_BYTES, (), shutil.disk_usage(self._data).free
-        except OSError:  # the recorder says so, and counts it
+        except OSError:  # the recorder logs and counts it
             return
         yield i.SEGMENTS, (), len(segments)
         yield i.STORE_BYTES, (), _size(segments)
@@ -64,6 +64,6 @@ def _size(paths: Iterable[Path]) -> int:
     for path in paths:
         try:
             total += path.stat().st_size
-        except FileNotFoundError:  # it has just become a part of another
+        except FileNotFoundError:  # it has just been merged
             continue
     return total

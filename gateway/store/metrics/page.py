@@ -1,4 +1,4 @@
-"""The metrics of a data folder while the recorder looks after it: the page /-/metrics, and what a collector is sent."""
+"""The page /-/metrics of a running recorder, and the export of the same metrics over OTLP."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -15,23 +15,23 @@ from gateway.store.otlp.exporter import METRICS, wanted
 from gateway.tracing import tracer
 
 if TYPE_CHECKING:
-    from gateway.store.metrics.export import Sending
+    from gateway.store.metrics.export import MetricsExporter
 
 PATH = "/-/metrics"
 
 
 @asynccontextmanager
-async def metered(
+async def metrics_page(
     data: Path,
     environ: Mapping[str, str],
     health: Callable[[], Mapping[str, Any]],
     workers: Callable[[], Iterable[WorkerGauges]],
 ) -> AsyncIterator[web.RouteDef]:
-    """Count what is written from now on, and send it where the environment says; give the page that shows it.
+    """Count from now on, export if the environment enables it, and yield the route of the page.
 
-    `health`: what /-/health says of the recorder. `workers`: what they say of themselves.
+    `health`: the recorder's part of /-/health. `workers`: their gauges.
     """
-    meter, sending = await asyncio.to_thread(_begun, environ, data, Sources(data, health, workers))
+    meter, sending = await asyncio.to_thread(_build, environ, data, Sources(data, health, workers))
 
     async def show(request: web.Request) -> web.Response:
         body, kind = await meter.page(request.headers.get("Accept", ""))
@@ -51,11 +51,11 @@ async def metered(
         await asyncio.to_thread(meter.close)
 
 
-def _begun(environ: Mapping[str, str], data: Path, sources: Sources) -> "tuple[Meter, Sending | None]":
-    """Return what counts, and what sends. Files are read for both."""
+def _build(environ: Mapping[str, str], data: Path, sources: Sources) -> "tuple[Meter, MetricsExporter | None]":
+    """Return the meter, and the exporter if there is one. Reads files."""
     meter = Meter(data, sources, tracer.resource(environ, data).attributes)
     if not wanted(environ, METRICS):
         return meter, None
-    from gateway.store.metrics.export import Sending  # noqa: PLC0415  the SDK's part for metrics is loaded where it is used
+    from gateway.store.metrics.export import MetricsExporter  # noqa: PLC0415  loads the SDK's metrics, only if they are used
 
-    return meter, Sending.from_environment(environ, meter)
+    return meter, MetricsExporter.from_environment(environ, meter)

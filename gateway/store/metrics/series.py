@@ -1,7 +1,7 @@
-"""The counts behind a metric: one series for each combination of labels, and never more of them than a limit.
+"""Series of a metric, one for each combination of labels, limited in number: no clock, no lock.
 
-A label's values come from requests in part (models) and would grow without end, so only so many are known by name;
-what comes after them is counted under `other`. Pure: no clock, no lock.
+Some values of labels (models) come from requests, without bound, so a limited number is known by name, and all others
+are counted as `other`.
 """
 
 from bisect import bisect_left
@@ -12,18 +12,18 @@ from msgspec import Struct
 from gateway.store.metrics.instruments import Instrument
 
 Labels = tuple[str | int | None, ...]
-"""The values of an instrument's labels; None where one does not apply."""
+"""Values of an instrument's labels; None for one that does not apply."""
 
 SERIES_MAX = 2000
-"""Series of one metric; the SDK's own limit. What goes beyond is counted in one more, which says that it is that."""
+"""Limit on the series of a metric, the same as the SDK's; one more, `OVERFLOW`, counts the rest."""
 OVERFLOW = "otel.metric.overflow"
 
-# A longer value is cut: it is a name, not a text.
+# Longer values are cut.
 _VALUE_MAX = 120
 
 
 class Exemplar(Struct, frozen=True, gc=False):
-    """One of the things that were counted: its trace and span (hexadecimal), and when it ended (Unix nanoseconds)."""
+    """Ids of a counted span (hexadecimal), and its end (Unix nanoseconds)."""
 
     trace_id: str
     span_id: str
@@ -31,16 +31,16 @@ class Exemplar(Struct, frozen=True, gc=False):
 
 
 class Count(Struct, gc=False):
-    """A number that grows (or is set, for a gauge), and the latest thing that made it grow."""
+    """Value of a counter or a gauge, and the latest exemplar."""
 
     value: float = 0
     exemplar: Exemplar | None = None
 
 
 class Spread(Struct):
-    """A histogram's series: how many values fell into each bucket, the last one without bound.
+    """Series of a histogram: the number of values in each bucket, the last one without a bound.
 
-    `latest` and `exemplars`: each bucket's latest value, and what it was the value of.
+    `latest` and `exemplars`: each bucket's latest value, and its exemplar.
     """
 
     counts: list[int]
@@ -52,7 +52,7 @@ class Spread(Struct):
 
 
 class Family:
-    """All series of one metric, by the values of its labels; beyond `series_max`, one that counts all others.
+    """Series of one metric by the values of its labels, at most `series_max` and one for the overflow.
 
     `zeros`: the series of a counter that exist from the start.
     """
@@ -68,7 +68,7 @@ class Family:
         return f"<Family {self.instrument.name} {len(self.counts) + len(self.spreads)} series>"
 
     def add(self, labels: Labels, amount: float = 1, exemplar: Exemplar | None = None) -> None:
-        """Count something."""
+        """Add to a counter."""
         count = self.counts.get(labels)
         if count is None:
             if len(self.counts) >= self._max:
@@ -79,11 +79,11 @@ class Family:
             count.exemplar = exemplar
 
     def set(self, labels: Labels, value: float) -> None:
-        """Say how much there is."""
+        """Set a gauge."""
         self.counts[labels] = Count(value)
 
     def record(self, labels: Labels, value: float, exemplar: Exemplar | None = None) -> None:
-        """Put a value into its bucket."""
+        """Record a value of a histogram."""
         spread = self.spreads.get(labels)
         if spread is None:
             if len(self.spreads) >= self._max:
@@ -92,7 +92,7 @@ class Family:
             if spread is None:
                 buckets = len(self.instrument.bounds) + 1
                 spread = self.spreads[labels] = Spread([0] * buckets, [0.0] * buckets, [None] * buckets)
-        # A bound belongs to the bucket below it.
+        # A bound is part of the bucket below it.
         bucket = bisect_left(self.instrument.bounds, value)
         spread.counts[bucket] += 1
         spread.latest[bucket] = value
@@ -102,16 +102,16 @@ class Family:
         spread.largest = max(spread.largest, value)
 
     def named(self, labels: Labels) -> Mapping[str, str | int | bool]:
-        """Return a series' labels by name, those that apply."""
+        """Return the labels of a series by name, without those that do not apply."""
         if labels and labels[0] == OVERFLOW:
             return {OVERFLOW: True}
         return {name: value for name, value in zip(self.instrument.labels, labels, strict=True) if value is not None}
 
 
 class Known:
-    """The values that a label may have, as they come, up to a limit; `other` stands for all others.
+    """Values of a label, first come first served up to a limit; `other` replaces the rest.
 
-    What comes with an answer is sure. A name that nobody answered to may be anything, and such may take but half.
+    A value is `sure` if an upstream answered to it. Others may be anything a client sends, and take half of the limit.
     """
 
     def __init__(self, limit: int, other: str = "other") -> None:

@@ -1,8 +1,10 @@
-"""Spans to a collector: from the journals, by the standard `OTEL_*` variables, at least once, in order.
+"""Export of spans to a collector over OTLP, in order, at least once, by the standard `OTEL_*` variables.
 
-`backlog` knows how far each journal is exported, `history` reads the store instead, `rows` makes spans of both by the
-names of `vocabularies`, `http` and `grpc` send them, `delivery` bears with what a collector says, `exporter` is the
-thread that does so.
+source     backlog (journals, live), history (the whole store, for `gateway export`); open_runs for runs and steps
+span       rows (ours), forwarding (those of applications), under the names of vocabularies
+request    request, sent by http or grpc
+delivery   retries, halved batches, spans without content
+thread     exporter (live), backfill (the command)
 """
 
 from gateway.store.otlp.exporter import Exporter

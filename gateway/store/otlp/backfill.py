@@ -1,8 +1,8 @@
-"""`gateway export --otlp`: what is in the store, to a collector, oldest first, and remembered how far.
+"""`gateway export --otlp`: spans of the store to a collector, oldest first, resumable.
 
-A file in the data folder says which span was taken last, and is written after each batch: whoever is killed in the
-middle goes on from there, and sends at most the batch again that was on its way. When all is sent it is kept, so that
-the same command later sends what is new since.
+A cursor file in the data folder has the last span taken, and is written after each batch: an export that is killed
+resumes there, and sends at most one batch twice. The file stays when all is sent, so that the same command later sends
+the spans that are new.
 """
 
 import fcntl
@@ -24,44 +24,44 @@ from gateway.config.model import Capture, VocabularyName
 from gateway.errors import GatewayError
 from gateway.redaction import bare_url
 from gateway.store.otlp.delivery import BATCH_BYTES, Delivery
-from gateway.store.otlp.history import Asked, History, Place, horizon
-from gateway.store.otlp.replies import Sender
+from gateway.store.otlp.history import History, Selection, SpanPosition, horizon
+from gateway.store.otlp.request import Sender
 from gateway.store.query import QueryError
-from gateway.store.times import iso, moment
+from gateway.store.times import iso, unix_ns
 from gateway.tracing.tracer import resource
 
 
 class Progress(Protocol):
-    """Is told how far it is."""
+    """Display of the progress."""
 
     def update(self, done: int, total: int) -> None:
-        """Say that so many of so many are done."""
+        """Show that `done` of `total` spans are sent."""
 
-    def say(self, text: str) -> None:
-        """Say something besides."""
+    def message(self, text: str) -> None:
+        """Show a line of text."""
 
 
 _BATCH_SPANS = 512
 _LONGEST_SLEEP = 1.0
-# What a collector says to a wrong address or a wrong key: nothing that mends itself while one waits.
-_HOPELESS = frozenset(
+# Errors of a wrong address or a wrong key, which no wait mends.
+HOPELESS = frozenset(
     {"HTTP 401", "HTTP 403", "HTTP 404", "HTTP 405", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED"}
 )
 
 
 class ExportError(GatewayError):
-    """The export cannot begin or go on; the message says what to change. What was taken is remembered."""
+    """The export cannot start or go on; the message names the remedy. The cursor is saved."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """What is to be sent, and where: the words of the command line, by which its place is remembered.
+    """Options of the command line, which identify the cursor file.
 
     Attributes:
         endpoint: The collector's URL, as the command line or the environment has it.
-        since: A moment; None: the beginning.
-        until: A moment; None: now.
+        since: A time in a form of `times`; None: the beginning.
+        until: A time; None: now.
         where: SQL over `spans`.
-        patience: Seconds that the collector may take nothing, until this gives up.
+        patience: Seconds without a span taken after which the export gives up.
 
     """
 
@@ -78,17 +78,17 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Cursor(Struct, kw_only=True):
-    """How far an export is. `query` is for people to read: it says which one."""
+    """Contents of the cursor file. `query` is for people: the options of the export."""
 
     query: dict[str, str | None]
-    place: Place
+    place: SpanPosition
     sent: int = 0
     dropped: dict[str, int] = {}
     updated_at: str = ""
 
 
 class Summary(Struct, kw_only=True):
-    """What one run of the command did. `dropped`: spans that the collector threw away or would not take, by reason."""
+    """Result of one run of the command. `dropped`: spans that the collector rejected or refused, by reason."""
 
     endpoint: str
     cursor: str
@@ -112,34 +112,36 @@ def backfill(
     sleep: Callable[[float], None] = time.sleep,
     rng: random.Random | None = None,
 ) -> Summary:
-    """Send what is to be sent; return what was done, also where that was broken off by KeyboardInterrupt.
+    """Send the selected spans and return a summary, after a KeyboardInterrupt as well.
 
-    `environ`: its OTEL_RESOURCE_ATTRIBUTES say more of the service. Raises ExportError, QueryError, MomentError.
+    `environ`: its OTEL_RESOURCE_ATTRIBUTES message more of the service. Raises ExportError, QueryError, MomentError.
     """
-    since = 0 if job.since is None else moment(job.since, now_ns)
-    asked_until = now_ns if job.until is None else moment(job.until, now_ns)
-    if asked_until <= since:
+    since = 0 if job.since is None else unix_ns(job.since, now_ns)
+    requested_until = now_ns if job.until is None else unix_ns(job.until, now_ns)
+    if requested_until <= since:
         raise ExportError(f"there is no time between --since {job.since} and --until {job.until or 'now'}")
     path = job.data / "export" / f"{_name(job)}.json"
-    with _alone(path):
+    with _exclusive(path):
         cursor = None if job.restart else _read(path)
         resumed = cursor is not None
-        cursor = cursor or Cursor(query=_query(job), place=Place(since))
-        until = max(min(asked_until, horizon(job.data, now_ns)), cursor.place.start_ns)
-        asked = Asked(data=job.data, until_ns=until, where=job.where or "true", timeout=job.timeout)
+        cursor = cursor or Cursor(query=_query(job), place=SpanPosition(since))
+        until = max(min(requested_until, horizon(job.data, now_ns)), cursor.place.start_ns)
+        selection = Selection(data=job.data, until_ns=until, where=job.where or "true", timeout=job.timeout)
         if resumed:
-            progress.say(f"going on from {iso(cursor.place.start_ns)}, where {path} says; --restart begins anew")
-        history = History(asked, cursor.place, resource(environ, asked.data), job.vocabulary)
+            progress.message(
+                f"going on from {iso(cursor.place.start_ns)}, the position in {path}; --restart begins anew"
+            )
+        history = History(selection, cursor.place, resource(environ, selection.data), job.vocabulary)
         run = _Run(job, cursor, path, history, sender, progress, sleep, rng or random.Random())
         began = time.monotonic()
         try:
             run.all()
         except KeyboardInterrupt:
-            progress.say("interrupted; the same command goes on from here")
+            progress.message("interrupted; the same command goes on from here")
         finally:
             history.close()
-        if until < asked_until - 10**9 and history.finished:
-            progress.say(f"what began after {iso(until)} is not sent yet: a request of then is still in flight")
+        if until < requested_until - 10**9 and history.finished:
+            progress.message(f"what began after {iso(until)} is not sent yet: a request of then is still in flight")
         return Summary(
             endpoint=bare_url(job.endpoint),
             cursor=str(path),
@@ -155,7 +157,7 @@ def backfill(
 
 
 class _Run:
-    """One run: turns of the delivery, each remembered."""
+    """One run: batches of the delivery, with the cursor saved after each."""
 
     def __init__(
         self,
@@ -184,21 +186,21 @@ class _Run:
         return f"<_Run {self._history!r}>"
 
     def all(self) -> None:
-        """Send all. Raises ExportError, QueryError."""
+        """Send all spans. Raises ExportError, QueryError."""
         try:
             total = self._history.count()
         except QueryError as error:
             if self._job.where is None:
                 raise
-            raise ExportError(f"--where is no condition that can be asked: {error}") from None
-        self._progress.say(f"{total:,} spans to send to {bare_url(self._job.endpoint)}")
+            raise ExportError(f"--where is not a valid condition: {error}") from None
+        self._progress.message(f"{total:,} spans to send to {bare_url(self._job.endpoint)}")
         waited = 0.0
         while not self._history.finished:
-            place = self._history.reached
+            position = self._history.position
             wait = self.delivery.turn(self._history)
-            if self._history.reached != place:
+            if self._history.position != position:
                 waited = 0.0
-                self._remember()
+                self._save()
             self._progress.update(self.delivery.exported + sum(self.delivery.dropped.values()), total)
             if wait:
                 self._wait(wait, waited)
@@ -206,22 +208,22 @@ class _Run:
 
     def _wait(self, seconds: float, waited: float) -> None:
         error = self.delivery.last_error or ""
-        hopeless = error in _HOPELESS and not self.delivery.exported
+        hopeless = error in HOPELESS and not self.delivery.exported
         if hopeless or waited + seconds > self._job.patience:
             how = "" if hopeless else f" for {waited:.0f} s"
             raise ExportError(
                 f"the collector at {bare_url(self._job.endpoint)} takes no spans{how}: {error}; look at its URL, "
-                "--protocol, and OTEL_EXPORTER_OTLP_HEADERS. What was sent is remembered: the same command goes on"
+                "--protocol, and OTEL_EXPORTER_OTLP_HEADERS. The position is saved: the same command goes on"
             )
-        while seconds > 0:  # in steps, so that a signal is heard
+        while seconds > 0:  # in steps, so that a signal is handled
             self._sleep(min(seconds, _LONGEST_SLEEP))
             seconds -= _LONGEST_SLEEP
 
-    def _remember(self) -> None:
-        """Write down how far this is. Raises ExportError: without that, the same would be sent again and again."""
+    def _save(self) -> None:
+        """Write the cursor file. Raises ExportError: without it, the same spans would be sent again and again."""
         sent, dropped = self._before
         cursor = self._cursor
-        cursor.place = self._history.reached
+        cursor.place = self._history.position
         cursor.sent = sent + self.delivery.exported
         cursor.dropped = {
             reason: dropped.get(reason, 0) + self.delivery.dropped.get(reason, 0)
@@ -233,19 +235,19 @@ class _Run:
             unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(cursor), indent=2) + b"\n")
             unfinished.replace(self._path)
         except OSError as error:
-            raise ExportError(f"cannot remember how far the export is in {self._path}: {error}") from None
+            raise ExportError(f"cannot write the position of the export to {self._path}: {error}") from None
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let nobody else run the same export meanwhile. Raises ExportError."""
+def _exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock of this export. Raises ExportError if another process holds it."""
     if not path.parent.parent.is_dir():
         raise ExportError(f"there is no data folder {path.parent.parent}; name the gateway's with --data")
     try:
         path.parent.mkdir(exist_ok=True, mode=0o700)
         lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ExportError(f"cannot remember how far the export is in {path.parent}: {error}") from None
+        raise ExportError(f"cannot write the position of the export to {path.parent}: {error}") from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -277,7 +279,7 @@ def _query(job: Job) -> dict[str, str | None]:
 
 
 def _name(job: Job) -> str:
-    """Return the name of an export: where it goes, and a digest of what is asked."""
+    """Return the name of the cursor file: the collector's host, and a digest of the options."""
     digest = hashlib.blake2b(msgspec.json.encode(_query(job)), digest_size=6).hexdigest()
     host = re.sub(r"[^A-Za-z0-9.-]+", "-", urlsplit(bare_url(job.endpoint)).netloc or "collector")
     return f"{host}-{digest}"

@@ -1,7 +1,7 @@
-"""How far each journal has been exported: read on from there, a batch at a time, and remember it across `kill -9`.
+"""Journals as a source of spans: a cursor for each, which survives `kill -9`, and batches read from there.
 
-Nothing is held between two batches but the runs and steps that have not ended: what a collector did not take is read
-again. The cursor is written after a batch was taken, so that a span is sent at least once.
+Only open runs and steps are held between two batches: a batch that the collector did not take is read again. Cursors
+are written after the collector took a batch, so that every span is sent at least once.
 """
 
 import logging
@@ -18,11 +18,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.config.model import Capture, VocabularyName
 from gateway.store.ledger import interrupted, read_ledger
-from gateway.store.otlp import passing
+from gateway.store.otlp import forwarding
 from gateway.store.otlp.delivery import Batch
-from gateway.store.otlp.encoding import Outgoing, weight
-from gateway.store.otlp.folding import Folding, Told, Turn
-from gateway.store.otlp.memory import Memory
+from gateway.store.otlp.open_runs import EventBatch, OpenRuns, RunState
+from gateway.store.otlp.open_runs_file import OpenRunsFile
+from gateway.store.otlp.request import Outgoing, weight
 from gateway.store.otlp.rows import row_in, span_of
 from gateway.tracing.journal import SUFFIX
 from gateway.tracing.journal_file import locked
@@ -33,9 +33,9 @@ log = logging.getLogger("gateway.otlp")
 _SPAN = b'{"t":"span"'
 _EVENT = b'{"t":"event"'
 _RECEIVED = b'{"t":"received"'
-# No more are read for one batch: what they come to is held until it was taken.
+# Events read for one batch; their changes are held in memory until the batch is settled.
 _EVENTS_MAX = 5_000
-# So many spans of applications are known again: one that comes back from where it was passed on to goes no further.
+# Ids of forwarded spans that are remembered: one that a collector sends back is not forwarded again.
 _PASSED_MAX = 50_000
 
 
@@ -43,19 +43,19 @@ P = ParamSpec("P")
 
 
 class Cursor(Struct, frozen=True, omit_defaults=True):
-    """A place in a journal: bytes, then interrupted exchanges, that are behind it; `done` once nothing can follow."""
+    """Position in a journal: bytes read, then interrupted exchanges sent; `done` once nothing can follow."""
 
     offset: int = 0
     interrupted: int = 0
     done: bool = False
 
 
-class Reached(NamedTuple):
-    """Where a batch leaves each journal, and each run and step; which spans of applications are in it."""
+class Checkpoint(NamedTuple):
+    """Positions after a batch: cursors that moved, runs and steps that changed, ids of spans that are forwarded."""
 
     cursors: dict[str, Cursor]
-    changed: dict[str, Told]
-    passed: dict[str, None] = {}  # noqa: RUF012  a tuple, which nobody changes
+    changed: dict[str, RunState]
+    passed: dict[str, None] = {}  # noqa: RUF012  a tuple; its dict is never changed
 
 
 class _Identity(Struct):
@@ -63,21 +63,21 @@ class _Identity(Struct):
     span_id: str
 
 
-class _Room:
-    """What is left of a batch's bytes."""
+class _Budget:
+    """Byte budget of one batch."""
 
-    def __init__(self, batch: Batch[Reached], max_bytes: int) -> None:
+    def __init__(self, batch: Batch[Checkpoint], max_bytes: int) -> None:
         self._batch = batch
         self._left = max_bytes
 
-    def takes(self, made: Callable[P, Outgoing], *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Put the span that is made into the batch, one at least; False where there is no room for it.
+    def add(self, build: Callable[P, Outgoing], *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Build a span and add it to the batch, at least one; return False if the budget is used up.
 
-        Whatever is wrong with one, the ones behind it are sent.
+        A span that cannot be built is counted as damaged, and the next ones are sent.
         """
         batch = self._batch
         try:
-            span = made(*args, **kwargs)
+            span = build(*args, **kwargs)
             self._left -= weight(span)
         except Exception:
             batch.damaged += 1
@@ -97,15 +97,15 @@ _identities = msgspec.json.Decoder(_Identity)
 
 
 class Backlog:
-    """The journals of a data folder as the exporter sees them. `exported` and `forget` may be called by any thread."""
+    """The journals of a data folder, and how far each is exported. `exported` and `forget` are thread-safe."""
 
     def __init__(self, data: Path, vocabulary: VocabularyName = "gen-ai") -> None:
         self._vocabulary = vocabulary
         self._live = data / "live"
         self._file = data / "otlp" / "cursor.json"
-        self._memory = Memory(data / "otlp" / "open.jsonl")
-        self._folding = Folding(self._memory.read())
-        self._folding.given_up = 0  # they were counted when they were
+        self._runs_file = OpenRunsFile(data / "otlp" / "open.jsonl")
+        self._runs = OpenRuns(self._runs_file.read())
+        self._runs.given_up = 0  # counted before the restart
         self._scope = InstrumentationScope(SCOPE, VERSION)
         self._resources: dict[str, Resource] = {}
         self._passed: dict[str, None] = {}
@@ -118,16 +118,16 @@ class Backlog:
         return f"<Backlog {self._live} bytes: {self.bytes}>"
 
     def exported(self, journal: Path) -> bool:
-        """Whether nothing of a journal is left to send."""
+        """Return whether all of a journal is sent or given up."""
         return self._cursor(journal).done
 
     def forget(self, journal: Path) -> None:
-        """Drop what is known of a journal that is gone."""
+        """Drop the cursor of a journal that was removed."""
         with self._lock:
             self._cursors.pop(journal.name, None)
 
     def scan(self) -> list[Path]:
-        """Return the journals with something to send, now or later, oldest first; count their bytes."""
+        """Return the journals that are not done, oldest first, and update `bytes`."""
         sizes = {}
         for path in self._live.glob(f"*{SUFFIX}"):
             try:
@@ -145,35 +145,35 @@ class Backlog:
 
     @property
     def open(self) -> int:
-        """How many runs and steps have begun and are not sent."""
-        return len(self._folding)
+        """Number of runs and steps that began and are not sent."""
+        return len(self._runs)
 
     @property
     def ready(self) -> bool:
-        """Whether a run or a step ended that waits for nothing any more."""
-        return self._folding.any_due()
+        """Whether a run or step is due, which no full batch shows."""
+        return self._runs.any_due()
 
     def given_up(self) -> int:
-        """Return how many runs and steps were given up since this was asked last."""
-        count, self._folding.given_up = self._folding.given_up, 0
+        """Return the number of runs and steps given up since the last call."""
+        count, self._runs.given_up = self._runs.given_up, 0
         return count
 
-    def batch(self, max_spans: int, max_bytes: int, capture: Capture, now_ns: int) -> Batch[Reached]:
-        """Return the next spans in order, with as much content as `capture` says; one at least, however long it is.
+    def batch(self, max_spans: int, max_bytes: int, capture: Capture, now_ns: int) -> Batch[Checkpoint]:
+        """Return the next spans in order, with content as `capture` allows; at least one, however large.
 
-        Runs and steps that have ended come first: their events were read for a batch before. `now_ns`: Unix time.
+        Runs and steps that are due come first: their events were read for an earlier batch. `now_ns`: Unix time.
         """
-        turn = Turn(self._folding)
-        reached = Reached({}, turn.changed, {})
-        batch = Batch([], reached)
-        room = _Room(batch, max_bytes)
-        for told in self._folding.due(now_ns):
-            if self._folding.identity(told) in self._passed:  # the application's own stands for it
-                turn.sent(told)
+        events_batch = EventBatch(self._runs)
+        checkpoint = Checkpoint({}, events_batch.changed, {})
+        batch = Batch([], checkpoint)
+        budget = _Budget(batch, max_bytes)
+        for run in self._runs.due(now_ns):
+            if self._runs.identity(run) in self._passed:  # the application sent it itself
+                events_batch.mark_sent(run)
                 continue
-            if not room.takes(self._span_of_told, told, capture):
+            if not budget.add(self._span_of_run, run, capture):
                 return batch
-            turn.sent(told)
+            events_batch.mark_sent(run)
             if len(batch.spans) >= max_spans:
                 batch.full = True
                 return batch
@@ -181,20 +181,20 @@ class Backlog:
         for journal in self.scan():
             for line, behind in self._lines(journal):
                 if line.startswith(_SPAN):
-                    if not room.takes(self._span_of, line, journal, capture):
+                    if not budget.add(self._span_of, line, journal, capture):
                         return batch
                 elif line.startswith(_RECEIVED):
                     of = _identity(line)
-                    if of not in self._passed and of not in reached.passed:
-                        if not room.takes(_span_received, line, capture):
+                    if of not in self._passed and of not in checkpoint.passed:
+                        if not budget.add(_span_received, line, capture):
                             return batch
-                        reached.passed[of] = None
+                        checkpoint.passed[of] = None
                 elif line.startswith(_EVENT):
                     events += 1
-                    batch.damaged += self._told(turn, line, journal, capture)
+                    batch.damaged += self._add_event(events_batch, line, journal, capture)
                 elif line and not (line.startswith(b"{") and line.endswith(b"\n")):
                     batch.damaged += 1
-                batch.reached.cursors[journal.name] = behind
+                batch.position.cursors[journal.name] = behind
                 if len(batch.spans) >= max_spans or events >= _EVENTS_MAX:
                     batch.full = True
                     return batch
@@ -203,62 +203,63 @@ class Backlog:
     def _span_of(self, line: bytes, journal: Path, capture: Capture) -> ReadableSpan:
         return span_of(row_in(line), self._resource(journal), self._scope, capture, self._vocabulary)
 
-    def _span_of_told(self, told: Told, capture: Capture) -> ReadableSpan:
-        row = self._folding.row_of(told)
-        return span_of(row, Resource(told.resource), self._scope, capture, self._vocabulary)
+    def _span_of_run(self, run: RunState, capture: Capture) -> ReadableSpan:
+        row = self._runs.row_of(run)
+        return span_of(row, Resource(run.resource), self._scope, capture, self._vocabulary)
 
-    def _told(self, turn: Turn, line: bytes, journal: Path, capture: Capture) -> int:
-        """Take an event; return how many lines were damaged."""
+    def _add_event(self, events_batch: EventBatch, line: bytes, journal: Path, capture: Capture) -> int:
+        """Add an event; return the number of damaged lines."""
         try:
-            turn.take(line, self._resource(journal).attributes, capture)
-        except Exception:  # as for a span
+            events_batch.add(line, self._resource(journal).attributes, capture)
+        except Exception:  # whatever is wrong with it, the next lines are read
             return 1
         return 0
 
-    def settle(self, reached: Reached) -> None:
-        """Move the cursors, and take what changed of runs and steps; write both down.
+    def settle(self, checkpoint: Checkpoint) -> None:
+        """Apply a checkpoint, and write it: runs and steps first, then the cursors.
 
-        The cursor comes last: after a kill between the two, events are read again, which changes nothing.
+        After a kill between the two writes, events are read twice, which changes nothing. In the other order the start
+        of an open run would be lost.
         """
-        changed = reached.changed
-        self._folding.keep(changed)
-        self._passed.update(reached.passed)
+        changed = checkpoint.changed
+        self._runs.apply(changed)
+        self._passed.update(checkpoint.passed)
         while len(self._passed) > _PASSED_MAX:
             del self._passed[next(iter(self._passed))]
         with self._lock:
-            self._cursors.update(reached.cursors)
+            self._cursors.update(checkpoint.cursors)
             cursors = dict(self._cursors)
         if cursors == self._saved and not changed:
             return
         unfinished = self._file.with_suffix(".tmp")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._memory.write(changed.values(), self._folding)
+            self._runs_file.write(changed.values(), self._runs)
             unfinished.write_bytes(msgspec.json.encode(cursors))
             unfinished.replace(self._file)
-        except OSError as error:  # the worst of it: a restart sends some spans again
+        except OSError as error:  # at worst a restart sends some spans again
             log.warning("cannot write in %s: %s", self._file.parent, error)
         else:
             self._saved = cursors
 
-    def give_up(self, max_bytes: int, capture: Capture) -> int:
-        """Pass over the oldest journals until no more than `max_bytes` wait; return how many spans that loses.
+    def drop_oldest(self, max_bytes: int, capture: Capture) -> int:
+        """Skip the oldest journals until at most `max_bytes` wait; return the number of spans lost.
 
-        What they tell of runs and steps is taken: it is small.
+        Their events of runs and steps are read: they are small.
         """
         lost = 0
         for journal in self.scan() if self.bytes > max_bytes else ():
             if self.bytes <= max_bytes:
                 break
-            before = reached = self._cursor(journal)
-            turn = Turn(self._folding)
+            before = checkpoint = self._cursor(journal)
+            events_batch = EventBatch(self._runs)
             for line, behind in self._lines(journal):
                 lost += line.startswith((_SPAN, _RECEIVED))
                 if line.startswith(_EVENT):
-                    self._told(turn, line, journal, capture)
-                reached = behind
-            self.bytes -= reached.offset - before.offset
-            self.settle(Reached({journal.name: reached}, turn.changed))
+                    self._add_event(events_batch, line, journal, capture)
+                checkpoint = behind
+            self.bytes -= checkpoint.offset - before.offset
+            self.settle(Checkpoint({journal.name: checkpoint}, events_batch.changed))
         return lost
 
     def _cursor(self, journal: Path) -> Cursor:
@@ -266,14 +267,14 @@ class Backlog:
             return self._cursors.get(journal.name, Cursor())
 
     def _lines(self, journal: Path) -> Iterator[tuple[bytes, Cursor]]:
-        """Give a journal's lines from its cursor on, each with the place behind it.
+        """Yield a journal's lines from its cursor on, each with the cursor after it.
 
-        Once nobody writes to it any more, its interrupted exchanges follow, as lines, and an empty last one.
+        Once no worker writes to the journal, its interrupted exchanges follow as lines, and an empty last one.
         """
         at = self._cursor(journal)
         offset = at.offset
         try:
-            final = not locked(journal)  # asked first: what is read after that is all there will be
+            final = not locked(journal)  # checked first: then no line can follow those that are read
             with journal.open("rb") as file:
                 file.seek(offset)
                 for line in file:
@@ -291,7 +292,7 @@ class Backlog:
         yield b"", Cursor(offset, len(starts), done=True)
 
     def _resource(self, journal: Path) -> Resource:
-        """Return what the worker said of itself, OTEL_RESOURCE_ATTRIBUTES included, when it began the journal."""
+        """Return the worker's resource from the journal's header, with OTEL_RESOURCE_ATTRIBUTES."""
         source = self._resources.get(journal.name)
         if source is None:
             with journal.open("rb") as file:
@@ -309,12 +310,12 @@ class Backlog:
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError) as error:
-            log.warning("%s cannot be read (%s); what is in the journals is sent again", self._file, error)
+            log.warning("%s cannot be read (%s); all journals are sent again", self._file, error)
             return {}
 
 
 def _identity(line: bytes) -> str:
-    """Return what tells a span from all others; of a damaged line, which is none, nothing."""
+    """Return the trace id and the span id in a line, empty for a damaged one."""
     try:
         of = _identities.decode(line)
     except msgspec.DecodeError:
@@ -322,8 +323,8 @@ def _identity(line: bytes) -> str:
     return of.trace_id + of.span_id
 
 
-def _span_received(line: bytes, capture: Capture) -> passing.Passed:
-    return passing.span_of(passing.row_in(line), capture)
+def _span_received(line: bytes, capture: Capture) -> forwarding.ForwardedSpan:
+    return forwarding.span_of(forwarding.row_in(line), capture)
 
 
 def _age(journal: Path) -> tuple[int, str]:

@@ -1,7 +1,8 @@
-"""Batches to a collector, one at a time, until each is taken, in whatever way the collector refuses them.
+"""Delivery of batches to a collector, one at a time, through outages, throttling and refusals.
 
-A batch that comes too early waits; one that is too large is halved; a span that is too large goes without its content,
-and one that is refused even so is passed over and counted. Who calls waits and remembers: see `exporter`, `history`.
+After a failure a batch is sent again later; a refused batch is halved; a span that is refused alone is sent without
+content, and if it is refused again it is dropped and counted. The caller waits and saves the position: see `exporter`,
+`backfill`.
 """
 
 import logging
@@ -11,52 +12,51 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from gateway.config.model import MIB, Capture
-from gateway.store.otlp.encoding import Outgoing
-from gateway.store.otlp.replies import Later, Refused, Sender, Taken
+from gateway.store.otlp.request import Later, Outgoing, Refused, Sender, Taken
 
 log = logging.getLogger("gateway.otlp")
 
-# Half of what a gRPC server takes by default is left for estimates that are wrong.
+# A gRPC server takes 4 MiB by default; estimates of a size may be wrong.
 BATCH_BYTES = 3 * MIB // 2
 METADATA = Capture(otlp="metadata")
 _BACKOFF_SECONDS = (0.5, 30.0)
 _LONGEST_WAIT = 600.0
 SHORTEST_DELAY = 0.05
 
-Reached = TypeVar("Reached")
+Position = TypeVar("Position")
 
 
-class Batch(Struct, Generic[Reached]):
-    """Spans to send as one, and where that leaves the source of them."""
+class Batch(Struct, Generic[Position]):
+    """Spans of one request, and the position of their source after them. `full`: there is more to send at once."""
 
     spans: list[Outgoing]
-    reached: Reached
+    position: Position
     damaged: int = 0
     full: bool = False
 
 
-class Source(Protocol[Reached]):
-    """Where spans come from, in order, from a place that is remembered."""
+class Source(Protocol[Position]):
+    """Spans in order, from a position on that is saved."""
 
-    def batch(self, max_spans: int, max_bytes: int, capture: Capture) -> Batch[Reached]:
-        """Return the next spans, as much content in them as `capture` says; one at least, however long it is."""
+    def batch(self, max_spans: int, max_bytes: int, capture: Capture) -> Batch[Position]:
+        """Return the next spans, with content as `capture` allows; at least one, however large."""
 
-    def settle(self, reached: Reached) -> None:
-        """Go on behind a batch, from now on."""
+    def settle(self, position: Position) -> None:
+        """Move to the position after a batch, and save it."""
 
     @property
     def ready(self) -> bool:
-        """Whether there is more at once, though the batch was not full."""
+        """Whether there is more to send at once, though the batch was not full."""
 
 
 class Delivery:
-    """Sends what a source has; `where` is how messages name the collector."""
+    """Sends the spans of a source; `endpoint` names the collector in log lines."""
 
     def __init__(
         self,
         sender: Sender,
         capture: Capture,
-        where: str,
+        endpoint: str,
         *,
         batch_spans: int,
         batch_bytes: int,
@@ -65,7 +65,7 @@ class Delivery:
     ) -> None:
         self._sender = sender
         self._capture = capture
-        self._where = where
+        self._endpoint = endpoint
         self._batch_spans = batch_spans
         self._batch_bytes = batch_bytes
         self._delay = delay
@@ -81,8 +81,8 @@ class Delivery:
     def __repr__(self) -> str:
         return f"<Delivery exported: {self.exported}>"
 
-    def turn(self, source: Source[Reached]) -> float:
-        """Send one batch; return the seconds to wait before the next."""
+    def turn(self, source: Source[Position]) -> float:
+        """Send one batch; return the seconds to wait before the next one."""
         capture = METADATA if self._without_content else self._capture
         batch = source.batch(self._limit, self._batch_bytes, capture)
         if not batch.spans:
@@ -96,7 +96,7 @@ class Delivery:
                 self.last_error = error
                 if self._narrowed(len(batch.spans)):
                     return 0.0
-                if not isinstance(self._sender.send([]), Taken):  # then it was not for this span's sake
+                if not isinstance(self._sender.send([]), Taken):  # then this span is not the reason
                     return self.failed(error, None)
                 self.drop("refused", 1)
             case Taken(rejected):
@@ -110,14 +110,14 @@ class Delivery:
         self._settle(source, batch)
         return self._pause(source, batch)
 
-    def _pause(self, source: Source[Reached], batch: Batch[Reached]) -> float:
-        """Return the seconds until the next batch after one that is settled."""
+    def _pause(self, source: Source[Position], batch: Batch[Position]) -> float:
+        """Return the seconds to wait after a settled batch."""
         return 0.0 if batch.full or source.ready else self._delay
 
     def failed(self, error: str, after: float | None) -> float:
-        """Return the seconds to wait after a failure: what the collector asks for, or more each time."""
+        """Return the seconds to wait after a failure: those of Retry-After, or a backoff that grows."""
         if not self._failures:  # once per outage
-            log.warning("the collector at %s takes no spans (%s); they wait", self._where, error)
+            log.warning("the collector at %s takes no spans (%s); they wait", self._endpoint, error)
         first, most = _BACKOFF_SECONDS
         backoff = min(most, first * 2.0 ** min(self._failures, 10)) * self._rng.uniform(0.8, 1.2)
         self._failures += 1
@@ -126,7 +126,7 @@ class Delivery:
         return backoff if after is None else min(max(after, SHORTEST_DELAY), _LONGEST_WAIT)
 
     def drop(self, reason: str, spans: int) -> None:
-        """Count spans that will not be sent. The counts are replaced as a whole: other threads read them."""
+        """Count spans that will not be sent. The dictionary is replaced, never changed: other threads read it."""
         if not spans:
             return
         if reason not in self.dropped:
@@ -134,13 +134,13 @@ class Delivery:
         self.dropped = self.dropped | {reason: self.dropped.get(reason, 0) + spans}
 
     def _narrowed(self, spans: int) -> bool:
-        """Make the next batch half of one that was refused, then a span without content; False where it was that."""
+        """Halve the next batch, or leave out content if it is a single span; return False if both are done already."""
         if spans == 1 and self._without_content:
             return False
         self._without_content = spans == 1
         self._limit = max(1, spans // 2)
         return True
 
-    def _settle(self, source: Source[Reached], batch: Batch[Reached]) -> None:
+    def _settle(self, source: Source[Position], batch: Batch[Position]) -> None:
         self.drop("damaged", batch.damaged)
-        source.settle(batch.reached)
+        source.settle(batch.position)

@@ -1,7 +1,7 @@
-"""The recorder's exporter: one thread that reads batches from the backlog and sends them, until told to stop.
+"""Live export: a thread of the recorder that sends batches from the backlog until it is stopped.
 
-A thread, because the stock exporters block, and one, because order is kept by sending one batch at a time. It is a
-daemon: a collector that hangs cannot keep the recorder from ending.
+A thread, since the stock exporters block; a single one, since batches in sequence keep the order; and a daemon, so that
+a collector that hangs cannot keep the recorder alive.
 """
 
 import logging
@@ -15,20 +15,22 @@ from typing import Any
 from gateway.config.model import MIB, Capture, VocabularyName
 from gateway.errors import ConfigError
 from gateway.semconv import CAPTURE_SWITCH
-from gateway.store.otlp.backlog import Backlog, Reached
+from gateway.store.otlp.backlog import Backlog, Checkpoint
 from gateway.store.otlp.delivery import BATCH_BYTES, METADATA, SHORTEST_DELAY, Batch, Delivery
-from gateway.store.otlp.replies import Sender
+from gateway.store.otlp.request import Sender
 
 log = logging.getLogger("gateway.otlp")
 
 TRACES, METRICS = "TRACES", "METRICS"
-"""Signals, as the names of variables have them."""
+"""Signals, as the names of `OTEL_*` variables spell them."""
 
 MAX_BACKLOG_BYTES = 2048 * MIB
+CONTENT_OFF = frozenset({"NO_CONTENT", "EVENT_ONLY", "FALSE"})
+"""Values of the conventions' switch, in capitals, with which no content is on spans."""
 
 
 class Exporter:
-    """Sends what the journals of `data` hold. `start` it in the process that exports; `stop` ends it within seconds."""
+    """Exports the journals of `data`. `start` it after the last fork; `stop` ends it within seconds."""
 
     def __init__(
         self,
@@ -68,9 +70,9 @@ class Exporter:
     def from_environment(
         cls, environ: Mapping[str, str], data: Path, capture: Capture, vocabulary: VocabularyName = "gen-ai"
     ) -> "Exporter | None":
-        """Return the exporter that the standard `OTEL_*` variables ask for, or None.
+        """Return an exporter, or None if no `OTEL_*` variable enables one.
 
-        Whether there is one is read from `environ`; where and how it sends, by the stock exporters, from the process's
+        `environ` decides whether there is one; the stock exporters read endpoint, headers and TLS from the process's
         own environment.
         """
         if not wanted(environ) or capture.otlp == "off":
@@ -87,11 +89,11 @@ class Exporter:
         return cls(data, sender, capture, batch_spans=max(1, batch_spans), delay=delay, vocabulary=vocabulary)
 
     def start(self) -> None:
-        """Begin to export."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout: float = 1.5) -> None:
-        """Send what waits as far as that goes in `timeout` seconds; the rest waits for the next start."""
+        """Send what can be sent in `timeout` seconds; the rest is sent after the next start."""
         self._deadline = time.monotonic() + timeout
         self._stop.set()
         if self._thread.is_alive():
@@ -101,15 +103,15 @@ class Exporter:
             log.info("%d bytes of journals wait to be exported at the next start", self._backlog.bytes)
 
     def exported(self, journal: Path) -> bool:
-        """Whether all spans of the journal are out, or given up."""
+        """Return whether all spans of the journal are sent or given up."""
         return self._backlog.exported(journal)
 
     def forget(self, journal: Path) -> None:
-        """Drop what is known of a journal that is gone."""
+        """Drop the cursor of a journal that was removed."""
         self._backlog.forget(journal)
 
     def counters(self) -> dict[str, Any]:
-        """Return what was done so far, and how much waits."""
+        """Return counts since the start, and the bytes that wait."""
         return {
             "exported": self._delivery.exported,
             "dropped": dict(self._delivery.dropped),
@@ -125,7 +127,7 @@ class Exporter:
             try:
                 wait = self._turn()
             except Exception:
-                log.exception("the export stumbled; trying again")
+                log.exception("the export failed; trying again")
                 wait = self._delivery.failed("internal", None)
             idle_or_failed = wait > 0
             if last_turns and (idle_or_failed or self._overdue()):
@@ -136,24 +138,24 @@ class Exporter:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _turn(self) -> float:
-        """Send one batch; return the seconds to wait before the next."""
-        self._delivery.drop("otlp_backlog", self._backlog.give_up(self._max_backlog_bytes, self._capture))
+        """Send one batch; return the seconds to wait before the next one."""
+        self._delivery.drop("otlp_backlog", self._backlog.drop_oldest(self._max_backlog_bytes, self._capture))
         wait = self._delivery.turn(self._journals)
         self._delivery.drop("never_ended", self._backlog.given_up())
         return wait
 
 
 class _Journals:
-    """The backlog as a source: runs and steps that have ended are due by the clock."""
+    """The backlog as a source, with the clock by which runs and steps are due."""
 
     def __init__(self, backlog: Backlog) -> None:
         self._backlog = backlog
 
-    def batch(self, max_spans: int, max_bytes: int, capture: Capture) -> Batch[Reached]:
+    def batch(self, max_spans: int, max_bytes: int, capture: Capture) -> Batch[Checkpoint]:
         return self._backlog.batch(max_spans, max_bytes, capture, time.time_ns())
 
-    def settle(self, reached: Reached) -> None:
-        self._backlog.settle(reached)
+    def settle(self, checkpoint: Checkpoint) -> None:
+        self._backlog.settle(checkpoint)
 
     @property
     def ready(self) -> bool:
@@ -161,37 +163,39 @@ class _Journals:
 
 
 def wanted(environ: Mapping[str, str], signal: str = TRACES) -> bool:
-    """Whether the environment asks for OTLP of a signal: an endpoint is set, and nothing says no."""
+    """Return whether the environment enables OTLP for a signal: an endpoint is set, and no switch turns it off."""
     exporters = environ.get(f"OTEL_{signal}_EXPORTER") or "otlp"
     return (
-        bool(either(environ, "ENDPOINT", signal))
+        bool(variable(environ, "ENDPOINT", signal))
         and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
         and "otlp" in (name.strip() for name in exporters.split(","))
     )
 
 
 def content_wanted(environ: Mapping[str, str]) -> bool:
-    """Whether the conventions' own switch leaves content on spans."""
-    return environ.get(CAPTURE_SWITCH, "").upper() not in {"NO_CONTENT", "EVENT_ONLY", "FALSE"}
+    """Return whether the conventions' own switch leaves content on spans."""
+    return environ.get(CAPTURE_SWITCH, "").upper() not in CONTENT_OFF
 
 
 def protocol(environ: Mapping[str, str], url: str | None = None, signal: str = TRACES) -> str:
-    """Return grpc or http/protobuf. Not said: the port that belongs to gRPC decides. Raises ConfigError."""
-    said = either(environ, "PROTOCOL", signal)
-    if not said:
-        return "grpc" if (url or either(environ, "ENDPOINT", signal)).rstrip("/").endswith(":4317") else "http/protobuf"
-    if said not in {"grpc", "http/protobuf"}:
-        raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {said!r}; the gateway speaks grpc and http/protobuf")
-    return said
+    """Return grpc or http/protobuf; without a variable, grpc for its own port 4317. Raises ConfigError."""
+    name = variable(environ, "PROTOCOL", signal)
+    if not name:
+        return (
+            "grpc" if (url or variable(environ, "ENDPOINT", signal)).rstrip("/").endswith(":4317") else "http/protobuf"
+        )
+    if name not in {"grpc", "http/protobuf"}:
+        raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {name!r}; the gateway speaks grpc and http/protobuf")
+    return name
 
 
-def either(environ: Mapping[str, str], name: str, signal: str = TRACES) -> str:
-    """Return one of the exporter's variables: the one for a signal, or that for all, or nothing."""
+def variable(environ: Mapping[str, str], name: str, signal: str = TRACES) -> str:
+    """Return a variable of the exporter, that of the signal before the general one; empty if neither is set."""
     return environ.get(f"OTEL_EXPORTER_OTLP_{signal}_{name}") or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or ""
 
 
 def sender_by(protocol: str, url: str | None = None) -> Sender:
-    """Return the way to the collector at a URL, or where the environment says; only its own libraries are loaded."""
+    """Return a sender to a URL, or to the endpoint of the environment. Loads the libraries of that protocol only."""
     if protocol == "grpc":
         from gateway.store.otlp.grpc import GrpcSender  # noqa: PLC0415
 

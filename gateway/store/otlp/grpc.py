@@ -12,12 +12,11 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-from gateway.store.otlp.encoding import Outgoing, request_of
-from gateway.store.otlp.replies import Later, Refused, Reply, Taken
+from gateway.store.otlp.request import Later, Outgoing, Refused, Reply, Taken, request_of
 
 # The library's own wait before it connects again grows to two minutes.
 _CHANNEL_OPTIONS = (("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 5_000))
-# How servers say that a message is too long; the same codes are used for quotas.
+# Texts of servers for a message that is too long; the same codes are used for quotas.
 _TOO_LONG = ("larger than max", "exceeds maximum", "too large")
 
 
@@ -28,7 +27,7 @@ class GrpcSender:
         self._exporter = OTLPSpanExporter(endpoint=url, channel_options=_CHANNEL_OPTIONS)  # type: ignore[arg-type]
 
     def send(self, spans: Sequence[Outgoing]) -> Reply:
-        """Send a batch once, and wait for the answer."""
+        """Send a batch once, and wait for the reply."""
         try:
             request = request_of(spans)
         except Exception:
@@ -48,7 +47,7 @@ class GrpcSender:
 
 
 def reply_of(error: grpc.RpcError) -> Reply:
-    """Return what a failed call means."""
+    """Return the reply that a failed call amounts to."""
     code, details = error.code(), error.details() or ""
     too_long = code in {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OUT_OF_RANGE} and any(
         words in details for words in _TOO_LONG
@@ -59,7 +58,7 @@ def reply_of(error: grpc.RpcError) -> Reply:
 
 
 def _retry_delay(error: grpc.RpcError) -> float | None:
-    """Return the seconds in the RetryInfo that a throttling server sends along."""
+    """Return the seconds in the RetryInfo of a throttling server, fractions included."""
     for key, value in error.trailing_metadata() or ():
         if key != "grpc-status-details-bin":
             continue

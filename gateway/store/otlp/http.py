@@ -1,7 +1,7 @@
-"""OTLP over HTTP. The stock exporter reads the settings; what is sent, and how each answer is taken, is decided here.
+"""OTLP over HTTP, with the settings of the stock exporter.
 
-The stock one retries inside a call and tells success from failure only, and encodes the SDK's spans alone. The session
-it is given here ends its retries, keeps the answer, and has its own body.
+The stock exporter retries inside a call, returns success or failure only, and encodes spans of the SDK only. Here its
+session is replaced by one that ends those retries, keeps the reply, and sends its own body.
 """
 
 import gzip
@@ -18,15 +18,14 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from requests.structures import CaseInsensitiveDict
 
-from gateway.store.otlp.encoding import Outgoing, request_of
-from gateway.store.otlp.replies import Later, Refused, Reply, Taken
+from gateway.store.otlp.request import Later, Outgoing, Refused, Reply, Taken, request_of
 
-# Said of these very bytes. All else (a wrong path or token, a proxy's error) may be mended while the spans wait.
-_REFUSALS = frozenset({400, 413, 422})
+# Statuses about these very bytes. All others (a wrong path or token, a proxy's error) may be mended while spans wait.
+REFUSALS = frozenset({400, 413, 422})
 
 
 class HttpSender:
-    """Sends over one kept connection to a URL, below which `/v1/traces` is, or OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
+    """Sends over one kept-alive connection to `/v1/traces` of a URL, or to OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
 
     def __init__(self, url: str | None = None) -> None:
         # It logs every failed try, and values that it cannot encode.
@@ -36,7 +35,7 @@ class HttpSender:
         self._exporter = OTLPSpanExporter(endpoint=url and _below(url), session=self._session)
 
     def send(self, spans: Sequence[Outgoing]) -> Reply:
-        """Send a batch once, and wait for the answer."""
+        """Send a batch once, and wait for the reply."""
         try:
             self._session.body = request_of(spans).SerializeToString()
         except Exception:
@@ -46,23 +45,23 @@ class HttpSender:
         return self._session.reply or Later("closed")
 
     def close(self) -> None:
-        """Let go of the connection. A request under way ends by its own timeout."""
+        """Close the connection. A request under way ends by its own timeout."""
         self._closed = True
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 class _NoRetry(requests.RequestException):
-    """Ends the stock exporter's own retries, which are for connection errors and some statuses."""
+    """Ends the stock exporter's own retries."""
 
 
 class _Session(requests.Session):
-    """Sends `body`, whatever the exporter has it send, in the coding that it says; keeps the last answer."""
+    """Sends `body` in place of the exporter's, in the same content coding, and keeps the last reply."""
 
     body = b""
     reply: Reply | None = None
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
-        """Send a request; raise after any answer but success."""
+        """Send a request; raise after any reply but success."""
         headers = CaseInsensitiveDict(self.headers)
         headers.update(options.get("headers") or {})
         try:
@@ -77,10 +76,10 @@ class _Session(requests.Session):
 
 
 def reply_of(status: int, retry_after: str | None, body: bytes, now: float) -> Reply:
-    """Return what an HTTP answer means; `now` is the Unix time."""
+    """Return the reply that an HTTP response amounts to. `now`: Unix time in seconds."""
     if 200 <= status < 300:
         return Taken(_rejected(body))
-    if status in _REFUSALS:
+    if status in REFUSALS:
         return Refused(f"HTTP {status}")
     return Later(f"HTTP {status}", _seconds(retry_after, now))
 
@@ -103,11 +102,11 @@ def _rejected(body: bytes) -> int:
     try:
         return int(ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans)
     except DecodeError:
-        return 0  # some answer with JSON or a page; the status is what counts
+        return 0  # some collectors reply with JSON or a page; the status decides
 
 
 def _seconds(retry_after: str | None, now: float) -> float | None:
-    """Return the seconds in a Retry-After header, which may also be a date."""
+    """Return the seconds of a Retry-After header, which may be a date."""
     if retry_after is None:
         return None
     if retry_after.strip().isdecimal():

@@ -1,9 +1,9 @@
-"""Messages as OpenInference has them: `PREFIX.N.message.role`, `.content`, `.tool_calls.N.tool_call...`. Pure."""
+"""Messages in OpenInference's flat form: `PREFIX.N.message.role`, `.content`, `.tool_calls.N.tool_call...`. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.store.otlp.naming import Attributes, parts_of, text_of
+from gateway.store.otlp.content import Attributes, parts_of, text_of
 
 _TEXTS = {"text": "text", "refusal": "text", "reasoning": "reasoning"}
 _MEDIA = {
@@ -12,8 +12,8 @@ _MEDIA = {
     "video": ("video", "video.url", None),
     "document": ("document", "document.url", "document.mime_type"),
 }
-# Of each part and of each message, what has a place in the flat form.
-_SAID = {
+# Fields of parts and messages that the flat form has.
+_FIELDS = {
     "text": {"content"},
     "reasoning": {"content"},
     "tool_call": {"id", "name", "arguments"},
@@ -23,7 +23,7 @@ _SAID = {
 
 
 class Flattened:
-    """Messages one after the other under one prefix, as attributes."""
+    """Messages in sequence under one prefix, as attributes."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -34,18 +34,18 @@ class Flattened:
         return f"<Flattened {self._prefix} messages: {self._count}>"
 
     def add(self, message: Mapping[str, Any]) -> bool:
-        """Add a message; say whether all of it had a place.
+        """Add a message; return whether the flat form holds all of it.
 
-        What each tool gave back is a message of its own: one has one `tool_call_id`.
+        Each tool response is a message of its own, since a message has a single `tool_call_id`.
         """
         items = parts_of(message)
-        given_back = [part for part in items if part.get("type") == "tool_call_response"]
+        responses = [part for part in items if part.get("type") == "tool_call_response"]
         others = [part for part in items if part.get("type") != "tool_call_response"]
-        whole = message.get("parts") == items and set(message) <= _SAID["message"]
-        for part in given_back:
+        whole = message.get("parts") == items and set(message) <= _FIELDS["message"]
+        for part in responses:
             self._begin(message)
-            whole &= self._give_back(part)
-        if others or not given_back:
+            whole &= self._tool_response(part)
+        if others or not responses:
             self._begin(message)
             for index, part in enumerate(part for part in others if part.get("type") == "tool_call"):
                 whole &= self._call(index, part)
@@ -62,7 +62,7 @@ class Flattened:
     def _contents(self, parts: list[dict[str, Any]]) -> bool:
         if len(parts) == 1 and parts[0].get("type") == "text" and isinstance(parts[0].get("content"), str):
             self.attributes[f"{self._at}.content"] = parts[0]["content"]
-            return set(parts[0]) <= {"type", *_SAID["text"]}
+            return set(parts[0]) <= {"type", *_FIELDS["text"]}
         whole = True
         for index, part in enumerate(parts):
             whole &= self._content(f"{self._at}.contents.{index}.message_content", part)
@@ -72,7 +72,7 @@ class Flattened:
         kind, content = part.get("type"), part.get("content")
         if kind in _TEXTS and isinstance(content, str):
             self.attributes |= {f"{at}.type": _TEXTS[kind], f"{at}.text": content}
-            return kind in _SAID and set(part) <= {"type", "content"}
+            return kind in _FIELDS and set(part) <= {"type", "content"}
         url = part.get("uri") if kind == "uri" else None
         if kind == "blob" and isinstance(content, str):
             url = f"data:{part.get('mime_type') or 'application/octet-stream'};base64,{content}"
@@ -84,7 +84,7 @@ class Flattened:
             return set(part) <= {"type", "modality", "mime_type", "uri" if kind == "uri" else "content"} and (
                 kind == "blob" or mime is not None or "mime_type" not in part
             )
-        # Its own word, and all of it: some readers show what they do not know.
+        # Its own type, and all of it as JSON: some readers show types that they do not know.
         self.attributes |= {f"{at}.type": text_of(kind or "other"), f"{at}.text": text_of(part)}
         return True
 
@@ -93,11 +93,11 @@ class Flattened:
         for name, place in (("id", "id"), ("name", "function.name"), ("arguments", "function.arguments")):
             if part.get(name) is not None:
                 self.attributes[f"{at}.{place}"] = text_of(part[name])
-        return set(part) <= {"type", *_SAID["tool_call"]}
+        return set(part) <= {"type", *_FIELDS["tool_call"]}
 
-    def _give_back(self, part: dict[str, Any]) -> bool:
+    def _tool_response(self, part: dict[str, Any]) -> bool:
         if part.get("id") is not None:
             self.attributes[f"{self._at}.tool_call_id"] = text_of(part["id"])
         if part.get("response") is not None:
             self.attributes[f"{self._at}.content"] = text_of(part["response"])
-        return set(part) <= {"type", *_SAID["tool_call_response"]}
+        return set(part) <= {"type", *_FIELDS["tool_call_response"]}

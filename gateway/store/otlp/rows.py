@@ -1,7 +1,7 @@
-"""A journal's line, or a row of the store, back to the span it came from, as far as the collector may see it. Pure.
+"""Rows of a journal or of the store back to spans, with content as `[capture] otlp` allows. Pure.
 
-The inverse of `telemetry.row_of`, under the names of a vocabulary. A run or a step comes as a row of the same form
-(`folding.row_of`), with what it was given and gave under `told`.
+The inverse of `tracer.row_of`, under the names of a vocabulary. A run or a step is a row of the same form
+(`open_runs.row_of`), with its input and output under `content`.
 """
 
 from typing import Any, TypedDict
@@ -15,22 +15,21 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from gateway.config.model import Capture, VocabularyName
 from gateway.semconv import CAPTURE_OTLP, COLUMNS, CONTENT_COLUMNS, ERROR_BODY, promoted
-from gateway.store.otlp.naming import Facts, listed
-from gateway.store.otlp.tool_definitions import flat
+from gateway.store.otlp.content import Facts, flat, listed
 from gateway.store.otlp.vocabularies import attributes_in
 from gateway.tracing.capture import least_capture
 from gateway.tracing.truncate import truncate_json, truncate_messages
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-# What is known by reading bodies.
+# Attributes that are read from bodies.
 _READ = ("gen_ai.", "gateway.usage.")
-# The settings with which content is sent.
+# Settings of `[capture] otlp` with which content is sent.
 _CONTENT = ("full", "truncated")
 _TOOLS = "gen_ai.tool.definitions"
-# What a run or a step was given and gave.
-_TOLD = ("input.value", "output.value")
+# Input and output of a run or a step.
+_RUN_CONTENT = ("input.value", "output.value")
 
-# Content stays the JSON that it is: it becomes a string again, mostly without being read.
+# Content stays raw JSON: it becomes a string again, in most cases without being parsed.
 _Row = TypedDict(  # type: ignore[misc]
     "_Row", {column.name: msgspec.Raw if column.name in CONTENT_COLUMNS else Any for column in COLUMNS}, total=False
 )
@@ -45,7 +44,7 @@ def row_in(line: bytes) -> dict[str, Any]:
 
 
 def row_of_store(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row as a line has it, of one that the store gave, where JSON is text. Raises msgspec.DecodeError."""
+    """Return a row of the store in the form of a journal's line, with JSON decoded. Raises msgspec.DecodeError."""
     read = {
         name: value.encode() if name in CONTENT_COLUMNS else msgspec.json.decode(value) if name in _JSON else value
         for name, value in row.items()
@@ -53,7 +52,9 @@ def row_of_store(row: dict[str, Any]) -> dict[str, Any]:
     }
     if read["kind"] == "INTERNAL" and ("run_id" in read or "step_id" in read):
         attributes = read.get("attributes") or {}
-        read["told"] = {name: attributes.pop(name).encode() for name in _TOLD if isinstance(attributes.get(name), str)}
+        read["content"] = {
+            name: attributes.pop(name).encode() for name in _RUN_CONTENT if isinstance(attributes.get(name), str)
+        }
     return read
 
 
@@ -64,11 +65,11 @@ def span_of(
     capture: Capture,
     vocabulary: VocabularyName = "gen-ai",
 ) -> ReadableSpan:
-    """Return the span that a row was made of; its content as `capture.otlp` says. Raises KeyError or ValueError."""
+    """Return the span of a row, with content as `capture.otlp` allows. Raises KeyError or ValueError."""
     kind = SpanKind[row["kind"]]
     trace_id, start = int(row["trace_id"], 16), row["start_ns"]
-    # What a step failed of is its own words.
-    message = None if "told" in row and capture.otlp not in _CONTENT else row.get("status_message")
+    # The message of a failed step is its own text, hence content.
+    message = None if "content" in row and capture.otlp not in _CONTENT else row.get("status_message")
     parent = row.get("parent_span_id")
     state = row.get("trace_state")
     return ReadableSpan(
@@ -94,7 +95,7 @@ def span_of(
 
 
 def weight(span: ReadableSpan) -> int:
-    """Return about how many bytes a span takes in a request; rather more than less."""
+    """Return an upper estimate of the bytes of a span in a request."""
     total = 512
     for key, value in (span.attributes or {}).items():
         total += len(key) + 16
@@ -102,13 +103,13 @@ def weight(span: ReadableSpan) -> int:
             total += len(value.encode())
         elif isinstance(value, (list, tuple, dict)):
             total += len(msgspec.json.encode(value)) + 16 * len(value)
-    for told in [*(event.attributes for event in span.events), *(link.attributes for link in span.links)]:
-        total += 64 + len(msgspec.json.encode(dict(told or {})))
+    for attributes in [*(event.attributes for event in span.events), *(link.attributes for link in span.links)]:
+        total += 64 + len(msgspec.json.encode(dict(attributes or {})))
     return total
 
 
 def attributes_of(row: dict[str, Any], capture: Capture, vocabulary: VocabularyName = "gen-ai") -> dict[str, Any]:
-    """Return the attributes of a row's span under the names of a vocabulary; content as `capture.otlp` says."""
+    """Return the attributes of a row's span under the names of a vocabulary, with content as `capture.otlp` allows."""
     facts = Facts(row["kind"], row["start_ns"], row.get("duration_ns"))
     return attributes_in(vocabulary, _attributes(row, capture), facts)
 
@@ -127,13 +128,13 @@ def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
             attributes[ERROR_BODY] = attributes[ERROR_BODY][: capture.otlp_bytes]
     else:
         attributes.pop(ERROR_BODY, None)  # it may repeat content
-    if capture.otlp == "off":  # what HTTP tells, and no more
+    if capture.otlp == "off":  # only attributes of HTTP remain
         attributes = {name: value for name, value in attributes.items() if not name.startswith(_READ)}
     return attributes
 
 
 def _add_content(attributes: dict[str, Any], row: dict[str, Any], limit: int | None) -> None:
-    """Add the content, each attribute in at most `limit` bytes; where that cuts, say so and where the rest is."""
+    """Add content, each attribute cut to `limit` bytes; if one is cut, add the query that finds the whole."""
     content = {
         attribute: bytes(row.get(column) or b"")
         for attribute, column in promoted(row["kind"]).items()
@@ -141,7 +142,7 @@ def _add_content(attributes: dict[str, Any], row: dict[str, Any], limit: int | N
     }
     if content.get(_TOOLS):
         content[_TOOLS] = _tools(content[_TOOLS])
-    for attribute, encoded in (content | row.get("told", {})).items():
+    for attribute, encoded in (content | row.get("content", {})).items():
         if encoded in {b"", b"null"}:
             continue
         if limit is None or len(encoded) <= limit:
@@ -155,6 +156,6 @@ def _add_content(attributes: dict[str, Any], row: dict[str, Any], limit: int | N
 
 
 def _tools(encoded: bytes) -> bytes:
-    """Return the definitions of tools in the conventions' form: readers that are strict show no others."""
+    """Return tool definitions in the conventions' form: strict readers show no others."""
     tools = listed(encoded)
     return encoded if tools is None else msgspec.json.encode(flat(tools))

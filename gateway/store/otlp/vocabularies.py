@@ -1,7 +1,7 @@
-"""What a span's attributes are called for whom: one set of facts, under the names that a consumer reads. Pure.
+"""Vocabularies of attributes: the names of `semconv` translated to the names that a consumer reads. Pure.
 
-`attributes_in` is given the names of `semconv.py` and returns those of a vocabulary. What a vocabulary has no name for
-keeps its own, so that nothing is lost; a name that is taken already is not taken twice.
+An attribute without a name in a vocabulary keeps its own, so that nothing is lost; a name that is taken is never
+overwritten.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.config.model import VocabularyName
 from gateway.store.otlp import vocabulary_llm, vocabulary_openinference
-from gateway.store.otlp.naming import Attributes, Facts
+from gateway.store.otlp.content import Attributes, Facts
 
 # Attribute -> its older name, sent beside it: Phoenix, Jaeger and SigNoz read the first, many LLM views the second.
 ALIASES = {
@@ -21,8 +21,8 @@ ALIASES = {
 _FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 _LANGFUSE_FIRST_CHUNK = "langfuse.observation.completion_start_time"
 
-# What version 1.37 of the conventions has below `gen_ai.`, of what we say. Chat history is the same there as today,
-# in attributes; it was events before. Source: open-telemetry/semantic-conventions v1.37.0, docs/registry.
+# Names of version 1.37 of the conventions below `gen_ai.`. Chat history is in attributes there as it is today.
+# Source: open-telemetry/semantic-conventions v1.37.0, docs/registry.
 _IN_1_37 = frozenset(
     f"gen_ai.{name}"
     for name in """
@@ -42,32 +42,32 @@ def attributes_in(vocabulary: VocabularyName, attributes: Mapping[str, Any], fac
 
 
 def _gen_ai(attributes: Mapping[str, Any], facts: Facts) -> Attributes:
-    """Return today's names, and beside them what some consumers read instead."""
-    said = dict(attributes)
+    """Return today's names, with aliases beside them that some consumers read instead."""
+    result = dict(attributes)
     for attribute, alias in ALIASES.items():
-        if attribute in said:
-            said.setdefault(alias, said[attribute])
-    first_chunk = said.get(_FIRST_CHUNK)
+        if attribute in result:
+            result.setdefault(alias, result[attribute])
+    first_chunk = result.get(_FIRST_CHUNK)
     if isinstance(first_chunk, int | float):
-        with contextlib.suppress(ValueError, OverflowError, OSError):  # no time that a calendar has
+        with contextlib.suppress(ValueError, OverflowError, OSError):  # out of the range of datetime
             moment = datetime.fromtimestamp(facts.start_ns / 1e9 + first_chunk, UTC)
-            said.setdefault(_LANGFUSE_FIRST_CHUNK, moment.isoformat())
-    return said
+            result.setdefault(_LANGFUSE_FIRST_CHUNK, moment.isoformat())
+    return result
 
 
 def _gen_ai_1_37(attributes: Mapping[str, Any], _: Facts) -> Attributes:
     """Return the names of version 1.37, with `gen_ai.system`, which it has deprecated and many still read.
 
-    What came later goes below `gateway.`: readers of that time add up all that stands below `gen_ai.usage.`.
+    Later names are moved below `gateway.`: readers of that version add up everything below `gen_ai.usage.`.
     """
-    said: Attributes = {}
+    result: Attributes = {}
     for name, value in attributes.items():
         later = name.startswith("gen_ai.") and name not in _IN_1_37 and name != "gen_ai.system"
         double = name in _DOUBLES_IN_1_37 and isinstance(value, int) and not isinstance(value, bool)
-        said[f"gateway.{name}" if later else name] = float(value) if double else value
-    if "gen_ai.provider.name" in said:
-        said.setdefault("gen_ai.system", said["gen_ai.provider.name"])
-    return said
+        result[f"gateway.{name}" if later else name] = float(value) if double else value
+    if "gen_ai.provider.name" in result:
+        result.setdefault("gen_ai.system", result["gen_ai.provider.name"])
+    return result
 
 
 _VOCABULARIES: dict[VocabularyName, Callable[[Mapping[str, Any], Facts], Attributes]] = {

@@ -1,13 +1,14 @@
-"""The names of the gateway this one follows: `llm.*`, as its spans and its log had them. Pure.
+"""Chronicle's names: `llm.*`, as its spans and its log have them. Pure.
 
-There one span stood for a request and all its retries. Here a request's own facts are on the exchange, what the model
-was asked and said on each attempt. Source: the seed, proxy/src/lib.rs and response.rs; times are whole milliseconds.
+Chronicle is the Rust LLM proxy whose API is supported. It has one span for a request and all its retries; here the
+request's attributes are on the exchange, those of the model on each attempt. Times are whole milliseconds. Source:
+chronicle, proxy/src/lib.rs and response.rs.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.store.otlp.naming import Attributes, Facts, listed, parts_of, renamed, text_of, texts_of
+from gateway.store.otlp.content import Attributes, Facts, listed, parts_of, renamed, text_of, texts_of
 
 _NAMES = {
     "gateway.error": "error",
@@ -45,36 +46,36 @@ _SYSTEM = "gen_ai.system_instructions"
 
 
 def attributes_in(attributes: Mapping[str, Any], facts: Facts) -> Attributes:
-    """Return a span's attributes by these names."""
-    said = renamed(attributes, _NAMES)
-    if _STOP in said:
-        said.setdefault("llm.chat.stop_sequences", text_of(said.pop(_STOP)))
-    reasons = said.get(_FINISH)
+    """Return a span's attributes under these names."""
+    result = renamed(attributes, _NAMES)
+    if _STOP in result:
+        result.setdefault("llm.chat.stop_sequences", text_of(result.pop(_STOP)))
+    reasons = result.get(_FINISH)
     if isinstance(reasons, list | tuple) and reasons:
-        said.setdefault("llm.finish_reason", reasons[0])
+        result.setdefault("llm.finish_reason", reasons[0])
         if len(reasons) == 1:
-            del said[_FINISH]
+            del result[_FINISH]
     prompts = _prompts(listed(attributes.get("gen_ai.input.messages")), listed(attributes.get(_SYSTEM)))
     if prompts:
-        said.setdefault("llm.prompts", prompts)
+        result.setdefault("llm.prompts", prompts)
     completions = [
-        text for message in listed(attributes.get("gen_ai.output.messages")) or () for text in _said(message)
+        text for message in listed(attributes.get("gen_ai.output.messages")) or () for text in _texts(message)
     ]
     if completions:
-        said.setdefault("llm.completions", "\n\n".join(completions))
+        result.setdefault("llm.completions", "\n\n".join(completions))
     took = {"SERVER": "llm.total_latency", "CLIENT": "llm.latency"}.get(facts.kind)
     if took is not None and facts.duration_ns is not None:
-        said.setdefault(took, facts.duration_ns // 1_000_000)
-    if facts.kind == "SERVER" and "http.response.status_code" in said:
-        said.setdefault("llm.status_code", said["http.response.status_code"])
-    return said
+        result.setdefault(took, facts.duration_ns // 1_000_000)
+    if facts.kind == "SERVER" and "http.response.status_code" in result:
+        result.setdefault("llm.status_code", result["http.response.status_code"])
+    return result
 
 
 def _prompts(messages: list[dict[str, Any]] | None, system: list[dict[str, Any]] | None) -> str:
-    """Return the texts of a conversation, each behind its name or role; of a single message, its text alone."""
+    """Return the texts of a conversation, each after its name or role; for a single message, its text only."""
     each = [("system", "".join(texts_of(system)))] if system else []
     for message in messages or ():
-        texts = "".join(_said(message))
+        texts = "".join(_texts(message))
         if texts:
             each.append((text_of(message.get("name") or message.get("role") or ""), texts))
     if len(each) == 1:
@@ -82,6 +83,6 @@ def _prompts(messages: list[dict[str, Any]] | None, system: list[dict[str, Any]]
     return "\n\n".join(f"{name}: {text}" for name, text in each)
 
 
-def _said(message: Mapping[str, Any]) -> list[str]:
+def _texts(message: Mapping[str, Any]) -> list[str]:
     text = "".join(texts_of(parts_of(message)))
     return [text] if text else []

@@ -1,7 +1,7 @@
-"""OpenInference, which Phoenix and Arize read: messages and tools are flattened, a value to an attribute. Pure.
+"""OpenInference, which Phoenix and Arize read: messages and tools flattened, an attribute for each value. Pure.
 
-Content that the flat form holds only in part stays under its own name besides. Source: openinference's semantic
-conventions 0.1.42 (spec/ and its Python package), and what Phoenix 20 makes of `gen_ai.*`.
+Content that the flat form cannot hold in full also stays under its own name. Source: openinference's semantic
+conventions 0.1.42 (spec/ and its Python package), and the way Phoenix 20 reads `gen_ai.*`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.store.otlp.naming import Attributes, Facts, listed, parts_of, renamed, texts_of
+from gateway.store.otlp.content import Attributes, Facts, listed, nested, parts_of, renamed, texts_of
 from gateway.store.otlp.openinference_messages import Flattened
-from gateway.store.otlp.tool_definitions import nested
 
 _NAMES = {
     "gen_ai.request.model": "llm.request.model_name",
@@ -23,7 +22,7 @@ _NAMES = {
     "gen_ai.usage.cache_write.input_tokens": "llm.token_count.prompt_details.cache_write",
     "gen_ai.usage.reasoning.output_tokens": "llm.token_count.completion_details.reasoning",
     "gen_ai.usage.cost": "llm.cost.total",
-    # A session is what says so; where nothing does, the conversation is one.
+    # A session has its own attribute; without one, the conversation is the session.
     "gen_ai.conversation.id": "session.id",
 }
 _KINDS = {
@@ -36,7 +35,7 @@ _KINDS = {
     "create_agent": "AGENT",
 }
 _STEPS = {"tool": "TOOL", "agent": "AGENT", "retriever": "RETRIEVER", "llm": "LLM", "embedding": "EMBEDDING"}
-# gen_ai.provider.name -> llm.provider, who runs it, and llm.system, whose interface it speaks.
+# gen_ai.provider.name -> llm.provider, the operator, and llm.system, the maker of the interface.
 _PROVIDERS = {
     "openai": ("openai", "openai"),
     "anthropic": ("anthropic", "anthropic"),
@@ -59,11 +58,11 @@ _FINISH, _PROVIDER = "gen_ai.response.finish_reasons", "gen_ai.provider.name"
 
 
 def attributes_in(attributes: Mapping[str, Any], facts: Facts) -> Attributes:
-    """Return a span's attributes by these names."""
-    if any(name.startswith(_OWN) for name in attributes):  # an application's own span that speaks it
+    """Return a span's attributes under these names."""
+    if any(name.startswith(_OWN) for name in attributes):  # an application's span that has these names already
         return dict(attributes)
     kind = _kind(attributes, facts)
-    said = renamed(attributes, _NAMES)
+    result = renamed(attributes, _NAMES)
     more: Attributes = {} if kind is None else {"openinference.span.kind": kind}
     of = "embedding" if kind == "EMBEDDING" else "llm"
     model = attributes.get("gen_ai.response.model") or attributes.get("gen_ai.request.model")
@@ -72,18 +71,18 @@ def attributes_in(attributes: Mapping[str, Any], facts: Facts) -> Attributes:
     if isinstance(provider := attributes.get(_PROVIDER), str):
         name, system = _PROVIDERS.get(provider, (provider, None))
         more |= {"llm.provider": name} if system is None else {"llm.provider": name, "llm.system": system}
-    reasons = said.get(_FINISH)
+    reasons = result.get(_FINISH)
     if isinstance(reasons, list | tuple) and reasons:
-        more["llm.finish_reason"] = said.pop(_FINISH) if len(reasons) > 1 else said.pop(_FINISH)[0]
-    parameters = {name.removeprefix(_REQUEST): said.pop(name) for name in list(said) if name.startswith(_REQUEST)}
+        more["llm.finish_reason"] = result.pop(_FINISH) if len(reasons) > 1 else result.pop(_FINISH)[0]
+    parameters = {name.removeprefix(_REQUEST): result.pop(name) for name in list(result) if name.startswith(_REQUEST)}
     if parameters:
         more[f"{of}.invocation_parameters"] = msgspec.json.encode(parameters).decode()
-    more |= _embedded(said) if kind == "EMBEDDING" else _talked(said)
-    return more | said
+    more |= _embeddings(result) if kind == "EMBEDDING" else _conversation(result)
+    return more | result
 
 
 def _kind(attributes: Mapping[str, Any], facts: Facts) -> str | None:
-    """Return what kind of work a span is; None for a request whose body nobody read."""
+    """Return the kind of a span; None for a request whose body was not read."""
     if facts.kind == "SERVER":
         return "CHAIN"
     if facts.kind != "CLIENT" and "gateway.run.id" in attributes:
@@ -91,50 +90,50 @@ def _kind(attributes: Mapping[str, Any], facts: Facts) -> str | None:
     return _KINDS.get(str(attributes.get("gen_ai.operation.name")))
 
 
-def _embedded(said: Attributes) -> Attributes:
-    """Return what was embedded, flat; take it out of `said` where that is all of it."""
-    asked = listed(said.get(_INPUT)) or []
-    texts = [text for message in asked for text in texts_of(parts_of(message))]
+def _embeddings(result: Attributes) -> Attributes:
+    """Return embedded texts, flat; remove them from `result` if that is all of the content."""
+    inputs = listed(result.get(_INPUT)) or []
+    texts = [text for message in inputs for text in texts_of(parts_of(message))]
     flat: Attributes = {f"embedding.embeddings.{index}.embedding.text": text for index, text in enumerate(texts)}
     if texts:
         flat |= {"input.value": "\n\n".join(texts), "input.mime_type": "text/plain"}
     plain = [{"role": "user", "parts": [{"type": "text", "content": text}]} for text in texts]
     together = [{"role": "user", "parts": [part for message in plain for part in message["parts"]]}]
-    if asked and asked in (plain, together):
-        del said[_INPUT]
+    if inputs and inputs in (plain, together):
+        del result[_INPUT]
     return flat
 
 
-def _talked(said: Attributes) -> Attributes:
-    """Return a conversation and its tools, flat; take out of `said` what is all there."""
+def _conversation(result: Attributes) -> Attributes:
+    """Return a conversation and its tools, flat; remove from `result` the content that is there in full."""
     flat: Attributes = {}
-    asked, answered = Flattened("llm.input_messages"), Flattened("llm.output_messages")
-    for name, into in ((_SYSTEM, asked), (_INPUT, asked), (_OUTPUT, answered)):
-        items = listed(said.get(name))
+    inputs, outputs = Flattened("llm.input_messages"), Flattened("llm.output_messages")
+    for name, into in ((_SYSTEM, inputs), (_INPUT, inputs), (_OUTPUT, outputs)):
+        items = listed(result.get(name))
         if items is None:
             continue
         messages: Sequence[Mapping[str, Any]] = [{"role": "system", "parts": items}] if name == _SYSTEM else items
         places = [into.add(message) for message in messages]
         if all(places):
-            del said[name]
+            del result[name]
         if name != _SYSTEM:
-            flat |= _shown("input", items[-1:]) if name == _INPUT else _shown("output", items)
-    tools = listed(said.get(_TOOLS))
+            flat |= _summary("input", items[-1:]) if name == _INPUT else _summary("output", items)
+    tools = listed(result.get(_TOOLS))
     if tools is not None:
-        del said[_TOOLS]
+        del result[_TOOLS]
     schemas = {
         f"llm.tools.{index}.tool.json_schema": msgspec.json.encode(tool).decode()
         for index, tool in enumerate(nested(tools or []))
     }
-    return asked.attributes | answered.attributes | schemas | flat
+    return inputs.attributes | outputs.attributes | schemas | flat
 
 
-def _shown(what: str, messages: Sequence[Mapping[str, Any]]) -> Attributes:
-    """Return what a list of spans shows of messages: their texts, or where there are none, all of them as JSON."""
+def _summary(what: str, messages: Sequence[Mapping[str, Any]]) -> Attributes:
+    """Return input or output as a list of spans shows it: the texts of messages, or JSON if there are none."""
     if not messages:
         return {}
     texts = [text for message in messages for text in texts_of(parts_of(message))]
     if texts:
         return {f"{what}.value": "\n\n".join(texts), f"{what}.mime_type": "text/plain"}
-    told = msgspec.json.encode(messages if len(messages) > 1 else messages[0]).decode()
-    return {f"{what}.value": told, f"{what}.mime_type": "application/json"}
+    encoded = msgspec.json.encode(messages if len(messages) > 1 else messages[0]).decode()
+    return {f"{what}.value": encoded, f"{what}.mime_type": "application/json"}

@@ -14,7 +14,7 @@ START_NS = 1_700_000_000_123_456_789
 
 
 def a_row(**columns: Any) -> dict[str, Any]:
-    """Return a row as the room gives it: JSON columns are text."""
+    """Return a row as a query returns it: JSON columns are text."""
     plain = {
         "trace_id": TRACE,
         "span_id": "1" * 16,

@@ -226,7 +226,7 @@ def test_an_answer_holds_so_much_content_and_no_more(tmp_path: Path):
 
 @pytest.mark.parametrize(("limit", "withheld"), [(20, False), (1500, True)])
 def test_many_traces_say_less_each(tmp_path: Path, limit: int, withheld: bool):
-    """So that they fit into the room's memory."""
+    """So that they fit into the memory of the sandbox."""
     path = journal(tmp_path, [a_span(1, input_messages=["x" * 100_000])])
     columns, rows = over(sql.found(wanted(limit=limit)), journals=[path])
     assert [row[columns.index(sql.WITHHELD)] for row in rows] == [withheld]

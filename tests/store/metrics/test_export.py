@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
     add_MetricsServiceServicer_to_server,
 )
 
-from gateway.store.metrics.export import Sending
+from gateway.store.metrics.export import MetricsExporter
 from gateway.store.metrics.meter import Meter
 from gateway.store.metrics.observed import Sources
 from gateway.tracing.journal import Journal
@@ -101,12 +101,12 @@ def _meter(tmp_path: Path) -> Iterator[Meter]:
 
 def sending(
     monkeypatch: pytest.MonkeyPatch, meter: Meter, endpoint: str, interval_ms: int = 100, **more: str
-) -> Sending | None:
+) -> MetricsExporter | None:
     """Make what the variables ask for; the stock exporters read them from the process's environment."""
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_METRIC_EXPORT_INTERVAL": str(interval_ms), **more}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    return Sending.from_environment(environ, meter)
+    return MetricsExporter.from_environment(environ, meter)
 
 
 def metrics_in(request: ExportMetricsServiceRequest) -> dict[str, Any]:
@@ -186,8 +186,8 @@ def test_a_collector_gets_all_metrics_over_grpc(monkeypatch, meter):
 
 def test_nothing_is_sent_unless_it_is_asked_for(monkeypatch, meter, receiver):
     """An endpoint asks for it, OTEL_METRICS_EXPORTER=none and OTEL_SDK_DISABLED do not."""
-    assert Sending.from_environment({}, meter) is None
-    assert Sending.from_environment({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": receiver.url}, meter) is None
+    assert MetricsExporter.from_environment({}, meter) is None
+    assert MetricsExporter.from_environment({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": receiver.url}, meter) is None
     assert sending(monkeypatch, meter, receiver.url, OTEL_METRICS_EXPORTER="none") is None
     assert sending(monkeypatch, meter, receiver.url, OTEL_METRICS_EXPORTER="otlp", OTEL_SDK_DISABLED="true") is None
 
@@ -198,7 +198,7 @@ def test_variables_that_cannot_be_used_turn_it_off(monkeypatch, meter, receiver,
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, **wrong}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert Sending.from_environment(environ, meter) is None
+    assert MetricsExporter.from_environment(environ, meter) is None
     assert "OTLP of metrics is off" in caplog.text
 
 

@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from gateway.config.model import Capture
 from gateway.store.otlp import history
 from gateway.store.otlp.backlog import Backlog
-from gateway.store.otlp.history import Asked, History, Place, Span, Window, horizon, portions, windows
+from gateway.store.otlp.history import History, Selection, Span, SpanPosition, Window, horizon, portions, windows
 from gateway.store.query import QueryError
 from tests.store.otlp.test_exporter import journal_in, line
 from tests.store.otlp.test_runs import Shown, drained
@@ -19,7 +19,7 @@ from tests.support.store import START_NS, exchange, header, journal, sealed, spa
 from tests.support.told_events import lines_of, step, whole_run
 
 FULL = Capture(otlp="full")
-FIRST = Place(0)
+FIRST = SpanPosition(0)
 MINUTE = 60_000_000_000
 
 
@@ -29,10 +29,10 @@ def at(number: int, ns: int, **columns: Any) -> dict[str, Any]:
 
 
 def read(
-    data: Path, *, begin: Place = FIRST, until: int = 2**62, where: str = "true", spans: int = 512
+    data: Path, *, begin: SpanPosition = FIRST, until: int = 2**62, where: str = "true", spans: int = 512
 ) -> tuple[list[str], list[int]]:
     """Return the names of all spans, in the order they come, and how many each batch had."""
-    asked = Asked(data=data, until_ns=until, where=where)
+    asked = Selection(data=data, until_ns=until, where=where)
     source = History(asked, begin, Resource({"a": "b"}))
     names, sizes = [], []
     try:
@@ -41,7 +41,7 @@ def read(
             batch = source.batch(spans, 1 << 20, FULL)
             names += [each.name for each in batch.spans]
             sizes.append(len(batch.spans))
-            source.settle(batch.reached)
+            source.settle(batch.position)
     finally:
         source.close()
     return names, sizes
@@ -60,8 +60,8 @@ def test_sealed_and_live_spans_come_by_their_start(tmp_path):
 def test_a_place_a_time_and_a_condition_bound_it(tmp_path):
     """It begins behind a place, ends before a moment, and has only what is asked for; a comment does no harm."""
     sealed(tmp_path, [header(), *(at(n, n // 2, operation="chat" if n % 2 else "embeddings") for n in range(10))])
-    assert read(tmp_path, begin=Place(START_NS + 2, f"{4:016x}"))[0] == ["n5", "n6", "n7", "n8", "n9"]
-    assert read(tmp_path, begin=Place(START_NS + 1), until=START_NS + 3)[0] == ["n2", "n3", "n4", "n5"]
+    assert read(tmp_path, begin=SpanPosition(START_NS + 2, f"{4:016x}"))[0] == ["n5", "n6", "n7", "n8", "n9"]
+    assert read(tmp_path, begin=SpanPosition(START_NS + 1), until=START_NS + 3)[0] == ["n2", "n3", "n4", "n5"]
     assert read(tmp_path, where="operation = 'chat' -- only")[0] == ["n1", "n3", "n5", "n7", "n9"]
     assert read(tmp_path, where="trace_id IN (SELECT trace_id FROM attempts) AND span_id < 'f'", spans=3)[1][0] == 3
 
@@ -83,7 +83,7 @@ def test_a_condition_that_changes_its_mind_is_asked_once_a_span(tmp_path):
     ],
 )
 def test_a_wrong_condition_is_an_error(tmp_path, where, said):
-    """What is no condition, or reaches for files, is refused in the room's words."""
+    """What is no condition, or reaches for files, is refused with the sandbox's message."""
     sealed(tmp_path, [header(), at(1, 1)])
     with pytest.raises(QueryError, match=said):
         read(tmp_path, where=where)
@@ -117,11 +117,11 @@ def test_many_small_steps_give_the_same(tmp_path):
 def test_a_batch_is_given_again_until_it_is_settled(tmp_path):
     """What was not taken comes again, in whatever smaller piece."""
     sealed(tmp_path, [header(), *(at(n, n) for n in range(5))])
-    source = History(Asked(data=tmp_path, until_ns=2**62), Place(0), Resource({}))
+    source = History(Selection(data=tmp_path, until_ns=2**62), SpanPosition(0), Resource({}))
     source.count()
     names = [[each.name for each in source.batch(size, 1 << 20, FULL).spans] for size in (4, 2, 1)]
     assert names == [["n0", "n1", "n2", "n3"], ["n0", "n1"], ["n0"]]
-    source.settle(source.batch(1, 1 << 20, FULL).reached)
+    source.settle(source.batch(1, 1 << 20, FULL).position)
     assert [each.name for each in source.batch(2, 1, FULL).spans] == ["n1"]  # by bytes, one at least
     source.close()
 
@@ -138,7 +138,7 @@ def test_content_and_types_come_back_from_the_store(tmp_path):
             at(1, 1, **said, attributes=attributes, events=events, chunk_times_ms=[1.5], status="ERROR"),
         ],
     )
-    source = History(Asked(data=tmp_path, until_ns=2**62), Place(0), Resource({"k": "v"}))
+    source = History(Selection(data=tmp_path, until_ns=2**62), SpanPosition(0), Resource({"k": "v"}))
     source.count()
     (one,) = source.batch(9, 1 << 20, FULL).spans
     source.close()
@@ -158,7 +158,7 @@ def test_content_and_types_come_back_from_the_store(tmp_path):
 def test_a_row_that_is_no_span_is_counted_and_passed(tmp_path):
     """One without a usable id does not hold up the ones behind it."""
     sealed(tmp_path, [header(), at(1, 1), at(2, 2, trace_id="no hex"), at(3, 3)])
-    source = History(Asked(data=tmp_path, until_ns=2**62), Place(0), Resource({}))
+    source = History(Selection(data=tmp_path, until_ns=2**62), SpanPosition(0), Resource({}))
     source.count()
     batch = source.batch(9, 1 << 20, FULL)
     source.close()
@@ -167,11 +167,11 @@ def test_a_row_that_is_no_span_is_counted_and_passed(tmp_path):
 
 @pytest.mark.integration
 def test_the_longest_goes_without_content(tmp_path, monkeypatch):
-    """What the room could not answer with is read without its messages, not left out."""
+    """A span that is larger than a result may be is read without its messages, not left out."""
     monkeypatch.setattr(history, "_LONGEST", 1000)
     asked = [{"role": "user", "parts": [{"type": "text", "content": "x" * 2000}]}]
     sealed(tmp_path, [header(), at(1, 1, input_messages=asked, input_tokens=5)])
-    source = History(Asked(data=tmp_path, until_ns=2**62), Place(0), Resource({}))
+    source = History(Selection(data=tmp_path, until_ns=2**62), SpanPosition(0), Resource({}))
     source.count()
     (one,) = source.batch(9, 1 << 20, FULL).spans
     source.close()
@@ -200,7 +200,7 @@ def test_runs_and_steps_come_as_they_are_sent_live(tmp_path, capture):
     events = [*whole_run(), step("start", "long", 45, type="t", input={"q": "x" * 100}), step("end", "long", 46)]
     journal(tmp_path, [header(), *lines_of(events)])
     live = {span["span_id"]: span for span in drained(Backlog(tmp_path), capture=capture)}
-    source = History(Asked(data=tmp_path, until_ns=2**62), Place(0), Resource({}))
+    source = History(Selection(data=tmp_path, until_ns=2**62), SpanPosition(0), Resource({}))
     source.count()
     stored = {shown["span_id"]: shown for shown in map(Shown, source.batch(99, 1 << 20, capture).spans)}
     source.close()

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from gateway.config.model import Capture
 from gateway.ids import run_span_id, step_span_id, trace_id
 from gateway.store.otlp import backlog as module
-from gateway.store.otlp import folding
+from gateway.store.otlp import open_runs
 from gateway.store.otlp.backlog import Backlog
 from gateway.store.otlp.exporter import Exporter
-from gateway.store.otlp.replies import Later, Reply, Taken
+from gateway.store.otlp.request import Later, Reply, Taken
 from gateway.store.segments import store_files
 from tests.support.store import header, journal, over
 from tests.support.told_events import INNER, RUN, STEP, at, lines_of, step, whole_run
 
 NOW = 1_800_000_000_000_000_000  # when the lines of `lines_of` were received
-LATER = NOW + 2 * folding.PATIENCE_NS
+LATER = NOW + 2 * open_runs.PATIENCE_NS
 
 _few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -51,9 +51,9 @@ def drained(backlog: Backlog, now_ns: int = LATER, capture: Capture | None = Non
     sent: list[Shown] = []
     for _ in range(200):
         batch = backlog.batch(spans, 1 << 20, capture or Capture(), now_ns)
-        backlog.settle(batch.reached)
+        backlog.settle(batch.position)
         sent += map(Shown, batch.spans)
-        if not (batch.full or batch.spans or batch.reached.changed):
+        if not (batch.full or batch.spans or batch.position.changed):
             return sent
     raise AssertionError("it does not end")
 
@@ -126,7 +126,7 @@ def test_a_collector_gets_what_sql_shows(tmp_path_factory, data):
         batch = backlog.batch(data.draw(st.integers(1, 4)), 1 << 20, Capture(), NOW)
         if what in {"take", "killed before the cursor"}:
             sent += map(Shown, batch.spans)
-            reached = batch.reached
+            reached = batch.position
             backlog.settle(reached._replace(cursors={}) if what == "killed before the cursor" else reached)
         if what.startswith("kill"):
             backlog = Backlog(folder)
@@ -206,7 +206,7 @@ def test_a_span_that_the_application_sends_itself_stands_for_the_derived_one(tmp
             tmp_path, [header(), {"t": "received", **own, "name": "its own", "kind": "INTERNAL", "start_ns": 1}], "w1"
         )
         batch = backlog.batch(512, 1 << 20, Capture(), NOW)
-        backlog.settle(batch.reached)
+        backlog.settle(batch.position)
         assert [passed.span.name for passed in batch.spans] == ["its own"]
     assert [span["name"] for span in drained(backlog, LATER)] == ([] if sent_by_itself else ["n"])
     assert backlog.open == 0
@@ -243,7 +243,7 @@ def test_content_is_sent_as_the_setting_says(tmp_path, capture, given, truncated
 
 def test_what_is_open_is_bounded_and_what_is_given_up_is_counted(tmp_path, monkeypatch):
     """The oldest go first; its end is then all that is known of one."""
-    monkeypatch.setattr(folding, "OPEN_MAX", 3)
+    monkeypatch.setattr(open_runs, "OPEN_MAX", 3)
     starts = [step("start", f"s{number}", number, type="t") for number in range(5)]
     journal(tmp_path, [header(), *lines_of(starts)])
     backlog = Backlog(tmp_path)
@@ -265,7 +265,7 @@ def test_many_events_are_read_in_parts(tmp_path, monkeypatch):
     starts = [step("start", f"s{number}", number, type="t") for number in range(25)]
     journal(tmp_path, [header(), *lines_of(starts)])
     batch = Backlog(tmp_path).batch(512, 1 << 20, Capture(), NOW)
-    assert (len(batch.reached.changed), batch.full) == (10, True)
+    assert (len(batch.position.changed), batch.full) == (10, True)
     backlog = Backlog(tmp_path)
     drained(backlog, NOW)
     assert backlog.open == 25
@@ -273,8 +273,8 @@ def test_many_events_are_read_in_parts(tmp_path, monkeypatch):
 
 def test_the_file_of_what_is_open_stays_small(tmp_path, monkeypatch):
     """It is written anew when most of it is out of date, and says the same after."""
-    monkeypatch.setattr("gateway.store.otlp.memory._SLACK", 20)
-    monkeypatch.setattr(folding, "SENT_MAX", 5)
+    monkeypatch.setattr("gateway.store.otlp.open_runs_file._SLACK", 20)
+    monkeypatch.setattr(open_runs, "SENT_MAX", 5)
     backlog = Backlog(tmp_path)
     for number in range(60):
         events = [step("start", f"s{number}", 1, type="t"), step("start", f"o{number % 3}", 1, type="t")]
@@ -294,13 +294,13 @@ def test_damage_costs_no_more_than_its_line(tmp_path, damage):
     backlog = Backlog(tmp_path)
     batch = backlog.batch(512, 1 << 20, Capture(), NOW)
     assert batch.damaged == 1
-    backlog.settle(batch.reached)
+    backlog.settle(batch.position)
     with (tmp_path / "otlp" / "open.jsonl").open("ab") as file:
         file.write(damage)
     journal(tmp_path, lines_of([step("start", INNER, 2, type="t"), step("end", STEP, 3)]), "w0-2")
     again = Backlog(tmp_path)
     assert [span["duration_ns"] for span in drained(again)] == [2_000_000]
-    assert [told.step_id for told in Backlog(tmp_path)._folding] == [STEP, INNER]
+    assert [told.step_id for told in Backlog(tmp_path)._runs] == [STEP, INNER]
 
 
 class Unreliable:
@@ -339,7 +339,7 @@ def test_a_backlog_that_is_given_up_keeps_its_runs(tmp_path):
     journal(tmp_path, [header(), *lines_of(whole_run()), span | {"pad": "x" * 1000}])
     backlog = Backlog(tmp_path)
     backlog.scan()
-    assert backlog.give_up(10, Capture()) == 1
+    assert backlog.drop_oldest(10, Capture()) == 1
     assert sorted(span["name"] for span in drained(backlog)) == ["answer a ticket", "retrieve", "tool"]
 
 
@@ -351,7 +351,7 @@ def test_a_worker_that_has_a_name_has_it_on_its_runs_too(tmp_path):
     journal(tmp_path, [header(), *lines_of([step("end", STEP, 9)])], "w0-2")
     backlog = Backlog(tmp_path)
     drained_batch = backlog.batch(512, 1 << 20, Capture(), LATER)
-    backlog.settle(drained_batch.reached)
+    backlog.settle(drained_batch.position)
     (span,) = backlog.batch(512, 1 << 20, Capture(), LATER).spans
     assert dict(span.resource.attributes) == source
     assert run_span_id(RUN) == format(span.parent.span_id, "016x")

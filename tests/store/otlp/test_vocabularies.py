@@ -14,9 +14,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.config.model import Capture, VocabularyName
 from gateway.semconv import ATTEMPT_PROMOTED
-from gateway.store.otlp.naming import Facts, listed
+from gateway.store.otlp.content import Facts, flat, listed, nested
 from gateway.store.otlp.rows import span_of
-from gateway.store.otlp.tool_definitions import flat, nested
 from gateway.store.otlp.vocabularies import attributes_in
 from tests.support.raw import exchange, request
 from tests.support.receiver import Receiver, attributes_of

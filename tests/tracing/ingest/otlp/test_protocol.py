@@ -13,8 +13,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from gateway.config.model import Capture
-from gateway.store.otlp import passing
-from gateway.store.otlp.encoding import request_of, weight
+from gateway.store.otlp import forwarding
+from gateway.store.otlp.request import request_of, weight
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp.lines import encode, source_fields, span_line
 from gateway.tracing.ingest.otlp.protocol import (
@@ -49,7 +49,7 @@ def lines_of(body, read=spans_in_protobuf, capture_policy=KEPT):
 
 def sent_on(lines):
     """Return the request that a collector gets for lines."""
-    return request_of([passing.span_of(passing.row_in(json.dumps(line).encode()), FULL) for line in lines])
+    return request_of([forwarding.span_of(forwarding.row_in(json.dumps(line).encode()), FULL) for line in lines])
 
 
 @given(requests())
@@ -69,7 +69,7 @@ def test_spans_are_grouped_by_resource_and_scope():
         [(part.scope.name, [each.span_id[-1] for each in part.spans]) for part in group.scope_spans]
         for group in made.resource_spans
     ] == [[("x", [1, 11]), ("y", [3, 13])], [("x", [2, 12])]]
-    assert sum(weight(passing.span_of(line, FULL)) for line in lines) >= made.ByteSize()
+    assert sum(weight(forwarding.span_of(line, FULL)) for line in lines) >= made.ByteSize()
 
 
 @given(requests())
@@ -169,7 +169,7 @@ def test_the_collectors_capture_mode_holds():
     spoken = said({"gen_ai.input.messages": "[]", "kept": "yes"})
     event = Span.Event(name="gen_ai.content.prompt", attributes=said({"gen_ai.prompt": "hello"}))
     (line,) = lines_of(wrapped([span(1, attributes=spoken, events=[event])]).SerializeToString())
-    made = passing.span_of(line, Capture(otlp="metadata")).span
+    made = forwarding.span_of(line, Capture(otlp="metadata")).span
     assert attributes_of(made) == {"kept": "yes"}
     assert not made.events[0].attributes
     assert line["attributes"] == {"gen_ai.input.messages": "[]", "kept": "yes"}

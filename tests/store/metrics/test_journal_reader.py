@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.store.metrics.folding import Fold
-from gateway.store.metrics.following import Following
+from gateway.store.metrics.journal_reader import JournalReader
 from gateway.store.segments import seal
 from tests.support.metered import line, page_of, total
 
@@ -48,12 +48,12 @@ def _fold() -> Fold:
 
 
 @pytest.fixture(name="follow")
-def _follow(tmp_path: Path, fold: Fold) -> Iterator[Callable[[], Following]]:
+def _follow(tmp_path: Path, fold: Fold) -> Iterator[Callable[[], JournalReader]]:
     """Begin to follow; the files are let go of in the end."""
-    begun: list[Following] = []
+    begun: list[JournalReader] = []
 
-    def follow() -> Following:
-        begun.append(Following(tmp_path, fold))
+    def follow() -> JournalReader:
+        begun.append(JournalReader(tmp_path, fold))
         return begun[-1]
 
     yield follow

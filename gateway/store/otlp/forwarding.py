@@ -1,7 +1,7 @@
-"""A span that an application sent, as a line or the store has it -> the span that it was, for a collector. Pure.
+"""Spans of applications, from a journal or the store, back to OTLP to be forwarded to a collector. Pure.
 
-The inverse of `received.lines`. Its names are the application's own, whatever `[otlp] vocabulary` says of ours. It does
-not become a span of the SDK on the way, which has no place for all that OTLP can say.
+The inverse of `tracing.ingest.otlp`. Attributes keep the application's names, whatever `[otlp] vocabulary` is. The span
+is built in protobuf: the SDK's has no place for all of OTLP.
 """
 
 from typing import Any, NamedTuple
@@ -21,8 +21,8 @@ _JSON = frozenset(name for name, kind in RECEIVED.items() if kind == "JSON")
 Row = dict[str, Any]
 
 
-class Passed(NamedTuple):
-    """A span to be passed on, and whose it is."""
+class ForwardedSpan(NamedTuple):
+    """A span with its resource and scope."""
 
     span: Span
     resource: Resource
@@ -38,16 +38,16 @@ def row_in(line: bytes) -> Row:
 
 
 def row_of_store(row: Row) -> Row:
-    """Return a row as a line has it, of one that the store gave, where JSON is text. Raises msgspec.DecodeError."""
+    """Return a row of the store in the form of a journal's line, with JSON decoded. Raises msgspec.DecodeError."""
     return {
         name: msgspec.json.decode(value) if name in _JSON else value for name, value in row.items() if value is not None
     }
 
 
-def span_of(row: Row, capture: Capture) -> Passed:
-    """Return the span of a row; its content as `capture.otlp` says. Raises KeyError or ValueError."""
+def span_of(row: Row, capture: Capture) -> ForwardedSpan:
+    """Return the span of a row, with content as `capture.otlp` allows. Raises KeyError or ValueError."""
     rest: dict[str, Any] = row.get("otlp") or {}
-    said, start = rest.get("scope") or {}, row["start_ns"]
+    of_scope, start = rest.get("scope") or {}, row["start_ns"]
     span = Span(
         trace_id=bytes.fromhex(row["trace_id"]),
         span_id=bytes.fromhex(row["span_id"]),
@@ -74,16 +74,16 @@ def span_of(row: Row, capture: Capture) -> Passed:
         dropped_attributes_count=rest.get("resource_dropped", 0),
     )
     scope = InstrumentationScope(
-        name=said.get("name", ""),
-        version=said.get("version", ""),
-        attributes=encode_attributes(said.get("attributes") or {}),
-        dropped_attributes_count=said.get("dropped", 0),
+        name=of_scope.get("name", ""),
+        version=of_scope.get("version", ""),
+        attributes=encode_attributes(of_scope.get("attributes") or {}),
+        dropped_attributes_count=of_scope.get("dropped", 0),
     )
-    return Passed(span, resource, scope, rest.get("resource_schema_url", ""), rest.get("scope_schema_url", ""))
+    return ForwardedSpan(span, resource, scope, rest.get("resource_schema_url", ""), rest.get("scope_schema_url", ""))
 
 
 def _attributes(of: Row, capture: Capture) -> list[KeyValue]:
-    """Return attributes as the collector may have them."""
+    """Return attributes, with content as the collector may have it."""
     limit = capture.store_bytes if capture.otlp == "full" else capture.otlp_bytes
     return encode_attributes(capture_attributes(of.get("attributes") or {}, capture.otlp, limit))
 

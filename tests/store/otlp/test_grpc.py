@@ -1,0 +1,130 @@
+"""OTLP over gRPC."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status as RpcStatus
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+
+from gateway.config.model import Capture
+from tests.support.exported import exchange, journal_in, messages, names_of, until
+from tests.support.receiver import spans_in
+
+
+class GrpcReceiver(TraceServiceServicer):
+    """An OTLP/gRPC receiver; its script answers with a code, with a status of details, or by hanging."""
+
+    def __init__(self) -> None:
+        self.script: Callable[[list[Any]], RpcStatus | str | None] = lambda _: None
+        self.batches: list[list[Any]] = []
+        self.calls: list[float] = []
+        self.released = threading.Event()
+        self._server = grpc.server(futures.ThreadPoolExecutor(2))
+        add_TraceServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+
+    def Export(self, request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:  # noqa: N802
+        self.calls.append(time.monotonic())
+        spans = spans_in(request)
+        said = self.script(spans)
+        if said == "hang":
+            self.released.wait(30)
+        elif isinstance(said, RpcStatus):
+            context.set_trailing_metadata([("grpc-status-details-bin", said.SerializeToString())])
+            code = next(code for code in grpc.StatusCode if code.value[0] == said.code)
+            context.abort(code, said.message)
+        else:
+            self.batches.append(spans)
+        return ExportTraceServiceResponse()
+
+    @property
+    def names(self) -> list[str]:
+        return [span.name for batch in self.batches for span in batch]
+
+    def close(self) -> None:
+        self.released.set()
+        self._server.stop(None).wait()
+
+
+@pytest.fixture(name="grpc_receiver")
+def _grpc_receiver(monkeypatch: pytest.MonkeyPatch, export: object) -> Iterator[GrpcReceiver]:  # noqa: ARG001
+    receiver = GrpcReceiver()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{receiver.port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    yield receiver
+    receiver.close()
+
+
+def test_grpc_carries_the_same_spans_in_order(tmp_path, grpc_receiver, export):
+    """Batches of more than a receiver's four megabytes are never made."""
+    journal = journal_in(tmp_path)
+    for number in range(8):
+        exchange(journal, number, input_messages=messages(500_000))
+    journal.close()
+    exporter = export(Capture(otlp="full"))
+    (path,) = (tmp_path / "live").glob("*.jsonl")
+    until(lambda: exporter.exported(path))
+    assert grpc_receiver.names == names_of(range(8))
+    assert exporter.counters()["retries"] == 0
+
+
+def test_grpc_halves_what_is_too_long_and_drops_content_last(tmp_path, grpc_receiver, export):
+    """A single span above the receiver's limit arrives without content; its neighbours whole."""
+    journal = journal_in(tmp_path)
+    for number in range(3):
+        exchange(journal, number, input_messages=messages(2_500_000 if number == 1 else 5))
+    journal.close()
+    exporter = export(Capture(otlp="full"))
+    (path,) = (tmp_path / "live").glob("*.jsonl")
+    until(lambda: exporter.exported(path))
+    assert grpc_receiver.names == names_of(range(3))
+    assert exporter.counters()["last_error"] == "RESOURCE_EXHAUSTED"
+    assert exporter.counters()["dropped"] == {}
+
+
+def test_grpc_throttling_is_kept_and_no_span_lost(tmp_path, grpc_receiver, export):
+    """A quota is not a refusal; the delay a server asks for is kept."""
+    detail = AnyMessage()
+    detail.Pack(RetryInfo(retry_delay=Duration(seconds=1)))
+    answers = [RpcStatus(code=8, message="quota", details=[detail])]
+    grpc_receiver.script = lambda _: answers.pop() if answers else None
+    journal = journal_in(tmp_path)
+    exchange(journal, 0)
+    journal.close()
+    export()
+    until(lambda: grpc_receiver.names)
+    first, second = grpc_receiver.calls
+    assert second - first >= 1
+    assert grpc_receiver.names == names_of([0])
+
+
+def test_grpc_call_that_hangs_is_cancelled_at_the_end(tmp_path, grpc_receiver, export):
+    """`stop` ends the call under way, and the thread with it."""
+    grpc_receiver.script = lambda _: "hang"
+    journal = journal_in(tmp_path)
+    exchange(journal, 0)
+    journal.close()
+    exporter = export()
+    until(lambda: grpc_receiver.calls)
+    before = time.monotonic()
+    exporter.stop(0.3)
+    assert time.monotonic() - before < 5
+    until(lambda: not exporter._thread.is_alive())
+    assert exporter.counters()["exported"] == 0
+    assert exporter.counters()["dropped"] == {}
