@@ -21,9 +21,9 @@ from gateway.cli.progress import Lines
 from gateway.config.model import Capture
 from gateway.store.otlp.backfill import ExportError, Job, Summary, backfill
 from gateway.store.otlp.exporter import sender_by
-from tests.store.otlp.test_exporter import exchange as written
-from tests.store.otlp.test_exporter import journal_in, line
 from tests.support.collector import free_port
+from tests.support.exported import exchange as written
+from tests.support.exported import journal_in, line
 from tests.support.receiver import Answer, Receiver, attributes_of
 from tests.support.store import START_NS, exchange, header, journal, sealed, span
 

@@ -14,8 +14,8 @@ import duckdb
 import pytest
 
 from gateway.ids import run_span_id, step_span_id, trace_id
-from tests.store.otlp.test_exporter import Receiver, attributes_of
 from tests.support.raw import exchange, request
+from tests.support.receiver import Receiver, attributes_of
 from tests.support.running import InProcess, Process, to
 from tests.support.told_events import INNER, RUN, STEP, step, tell, whole_run
 from tests.support.upstream import Upstream, reply

@@ -1,6 +1,7 @@
 """The recorder: journals become segments, the view follows, what is not needed goes, and no step may be missed."""
 
 import asyncio
+import fcntl
 import os
 import shutil
 import time
@@ -252,6 +253,19 @@ def test_a_journal_that_is_just_being_made_is_left_alone(data, clock):
     os.utime(old, (clock.now - 100, clock.now - 100))
     _recorder(data, clock)
     assert _names(data / "live") == ["w0-1.new"]
+
+
+def test_an_unnamed_journal_that_is_locked_stays_whatever_its_age(data, clock):
+    """Its worker was stopped between two system calls, and goes on."""
+    path = data / "live" / "w0-1.new"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.utime(path, (clock.now - 61, clock.now - 61))
+        _recorder(data, clock)
+        assert path.exists()
+    _recorder(data, clock)
+    assert not path.exists()
 
 
 def test_a_folder_that_was_moved_is_published_again(data, clock, tmp_path):

@@ -3,6 +3,7 @@
 import gzip
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -41,8 +42,9 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
+                coding = self.headers.get("content-encoding")
+                if coding is not None:
+                    body = {"gzip": gzip, "deflate": zlib}[coding].decompress(body)
                 receiver.headers.append({key.lower(): value for key, value in self.headers.items()})
                 answer = receiver.answer(ExportTraceServiceRequest.FromString(body))
                 if answer.hang:

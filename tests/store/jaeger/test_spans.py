@@ -178,6 +178,13 @@ def test_an_interrupted_exchange_took_no_time_and_says_why():
     assert "interrupted" in span["warnings"][0]
 
 
+def test_a_span_of_no_time_has_no_warning():
+    """Its duration is known: 0."""
+    (trace,) = traces(read(a_row(duration_ns=0)))
+    (span,) = trace["spans"]
+    assert (span["duration"], span["warnings"]) == (0, None)
+
+
 def test_an_answer_that_is_not_all_says_so():
     """On each trace, since any may be the one that lacks spans."""
     (trace,) = traces(read(a_row()), most=1)

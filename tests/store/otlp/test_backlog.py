@@ -2,14 +2,19 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
 from gateway.config.model import Capture
 from gateway.store.otlp import Exporter
+from gateway.store.otlp.backlog import Backlog
 from gateway.store.otlp.http import HttpSender
 from tests.support.exported import START, exchange, journal_in, line, names_of, until
 from tests.support.receiver import Answer, attributes_of
+from tests.support.store import exchange as exchange_lines
+from tests.support.store import header, journal
+from tests.support.told_events import lines_of, step
 
 
 def test_an_interrupted_exchange_is_sent_as_an_error(tmp_path, receiver, export):
@@ -137,3 +142,59 @@ def test_a_backlog_too_large_loses_its_oldest_spans(tmp_path, receiver, monkeypa
     until(lambda: all(exporter.exported(path) for path in newer))
     assert receiver.names == names_of([1, 2])
     exporter.stop()
+
+
+def test_a_checkpoint_has_its_runs_on_disk_before_its_cursors(tmp_path):
+    """Without the order, a kill between the two writes would lose the start of every open run for good."""
+    journal(tmp_path, [header(), *lines_of([step("start", "s1", 1, type="t")])])
+    (tmp_path / "otlp" / "open.jsonl" / "in the way").mkdir(parents=True)
+    backlog = Backlog(tmp_path)
+    batch = backlog.batch(10, 10**6, Capture(), START)
+    assert batch.position.cursors
+    assert batch.position.changed
+    backlog.settle(batch.position)
+    assert not (tmp_path / "otlp" / "cursor.json").exists()
+
+
+def test_cursors_that_cannot_be_written_are_written_the_next_time(tmp_path, caplog):
+    """The failure is logged; the export goes on, and at worst sends some spans again after a restart."""
+    journal(tmp_path, [header(), *exchange_lines(1)])
+    cursors = tmp_path / "otlp" / "cursor.json"
+    cursors.mkdir(parents=True)
+    (cursors / "in the way").touch()
+    backlog = Backlog(tmp_path)
+    batch = backlog.batch(10, 10**6, Capture(), START)
+    backlog.settle(batch.position)
+    assert "cannot write in" in caplog.text
+    shutil.rmtree(cursors)
+    backlog.settle(backlog.batch(10, 10**6, Capture(), START).position)
+    assert json.loads(cursors.read_text())["w0-1.jsonl"]["done"] is True
+
+
+LOST = {
+    "a span": ({"t": "span", "kind": "CLIENT", "span_id": "1" * 16}, 1),
+    "a span of an application": ({"t": "received", "kind": "CLIENT", "span_id": "1" * 16}, 1),
+    "a start": ({"t": "start", "kind": "SERVER", "span_id": "1" * 16}, 1),  # it is interrupted
+    "an event": ({"t": "event", "type": "run:start"}, 0),
+    "a drop": ({"t": "dropped", "kind": "SERVER", "span_id": "1" * 16, "reason": "disk_full"}, 0),
+}
+
+
+@pytest.mark.parametrize(("row", "lost"), LOST.values(), ids=LOST)
+def test_what_is_skipped_is_counted_by_the_span(tmp_path, row, lost):
+    """Spans of the gateway and of applications; other lines are no spans."""
+    journal(tmp_path, [header(), row])
+    backlog = Backlog(tmp_path)
+    backlog.scan()
+    assert backlog.drop_oldest(0, Capture()) == lost
+    assert backlog.scan() == []
+
+
+def test_a_backlog_within_its_limit_is_not_skipped(tmp_path):
+    """Not a byte of it."""
+    path = journal(tmp_path, [header(), *exchange_lines(1)])
+    backlog = Backlog(tmp_path)
+    backlog.scan()
+    assert backlog.drop_oldest(path.stat().st_size, Capture()) == 0
+    assert backlog.scan() == [path]
+    assert backlog.drop_oldest(path.stat().st_size - 1, Capture()) == 2

@@ -13,8 +13,9 @@ import pytest
 
 from gateway.config.model import Capture
 from gateway.errors import ConfigError
+from gateway.semconv import CAPTURE_SWITCH
 from gateway.store.otlp import Exporter
-from gateway.store.otlp.exporter import protocol, wanted
+from gateway.store.otlp.exporter import CONTENT_OFF, METRICS, TRACES, content_wanted, protocol, variable, wanted
 from tests.support.exported import START, exchange, journal_in, messages, names_of, until
 from tests.support.receiver import Answer, Receiver, attributes_of
 
@@ -194,3 +195,32 @@ def test_a_killed_exporter_goes_on_where_it_was(tmp_path, receiver, export):
     times = Counter(receiver.names)
     assert set(times) == set(names_of(range(50)))
     assert sum(times.values()) <= 100 + 2 * 6
+
+
+@pytest.mark.parametrize("word", ["NO_CONTENT", "EVENT_ONLY", "FALSE", "no_content", "Event_Only", "false"])
+def test_the_conventions_switch_keeps_content_off_spans(word):
+    """In each of its words, in any case."""
+    assert content_wanted({CAPTURE_SWITCH: word}) is False
+
+
+@pytest.mark.parametrize(
+    "environ", [{}, *({CAPTURE_SWITCH: word} for word in ("", "SPAN_ONLY", "SPAN_AND_EVENT", "true"))]
+)
+def test_content_is_on_spans_unless_it_is_switched_off(environ):
+    """Without the variable, and by its other words."""
+    assert content_wanted(environ) is True
+
+
+def test_the_words_that_switch_content_off():
+    """Each has its test above."""
+    assert {"NO_CONTENT", "EVENT_ONLY", "FALSE"} == CONTENT_OFF
+
+
+@pytest.mark.parametrize("signal", [TRACES, METRICS])
+def test_a_variable_of_the_signal_comes_before_the_general_one(signal):
+    """An empty one is as one that is not set."""
+    general, own = "OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"
+    assert variable({}, "ENDPOINT", signal) == ""
+    assert variable({general: "g"}, "ENDPOINT", signal) == "g"
+    assert variable({general: "g", own: "o"}, "ENDPOINT", signal) == "o"
+    assert variable({general: "g", own: ""}, "ENDPOINT", signal) == "g"

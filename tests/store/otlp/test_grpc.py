@@ -22,6 +22,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 
 from gateway.config.model import Capture
+from gateway.store.otlp.grpc import reply_of
+from gateway.store.otlp.request import Later, Refused
 from tests.support.exported import exchange, journal_in, messages, names_of, until
 from tests.support.receiver import spans_in
 
@@ -128,3 +130,72 @@ def test_grpc_call_that_hangs_is_cancelled_at_the_end(tmp_path, grpc_receiver, e
     until(lambda: not exporter._thread.is_alive())
     assert exporter.counters()["exported"] == 0
     assert exporter.counters()["dropped"] == {}
+
+
+class Failure(grpc.RpcError):
+    """A failed call, with a code, a text and the details of a status."""
+
+    def __init__(self, code: grpc.StatusCode, details: str | None = "", trailers: Any = ()) -> None:
+        self._code, self._details, self._trailers = code, details, trailers
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str | None:
+        return self._details
+
+    def trailing_metadata(self) -> Any:
+        return self._trailers
+
+
+def retry_info(**duration: int) -> bytes:
+    """Return the details of a status that asks for a wait."""
+    other, detail = AnyMessage(type_url="x"), AnyMessage()
+    detail.Pack(RetryInfo(retry_delay=Duration(**duration)))
+    return RpcStatus(code=8, details=[other, detail]).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"),
+    [({"seconds": 1}, 1.0), ({"nanos": 500_000_000}, 0.5), ({"seconds": 1, "nanos": 500_000_000}, 1.5), ({}, 0.0)],
+)
+def test_grpc_delays_have_fractions(duration, seconds):
+    """Both parts of RetryInfo count."""
+    trailers = [("other", "x"), ("grpc-status-details-bin", retry_info(**duration))]
+    assert reply_of(Failure(grpc.StatusCode.UNAVAILABLE, "", trailers)) == Later("UNAVAILABLE", seconds)
+
+
+@pytest.mark.parametrize("trailers", [None, (), [("grpc-status-details-bin", b"\xff")], [("x", "y")]])
+def test_grpc_failures_without_a_delay_leave_the_backoff(trailers):
+    """No trailers, others, or details that are no status."""
+    assert reply_of(Failure(grpc.StatusCode.UNAVAILABLE, None, trailers)) == Later("UNAVAILABLE")
+
+
+TOO_LONG = [
+    "Sent message larger than max (5 vs. 4)",
+    "grpc: received message exceeds maximum size",
+    "message too large",
+]
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OUT_OF_RANGE])
+@pytest.mark.parametrize("text", TOO_LONG)
+def test_grpc_messages_that_are_too_long_are_refused(code, text):
+    """By the texts of three servers; with another text the same codes are a quota, which passes."""
+    assert reply_of(Failure(code, text)) == Refused(code.name)
+    assert reply_of(Failure(code, "quota")) == Later(code.name)
+
+
+def test_grpc_invalid_arguments_are_refused():
+    """Whatever the text."""
+    assert reply_of(Failure(grpc.StatusCode.INVALID_ARGUMENT)) == Refused("INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [each for each in grpc.StatusCode if each.name not in {"OK", "INVALID_ARGUMENT"}],
+    ids=lambda each: each.name,
+)
+def test_grpc_codes_that_may_pass_are_tried_again(code):
+    """All but that for a bad request."""
+    assert reply_of(Failure(code, "x")) == Later(code.name)

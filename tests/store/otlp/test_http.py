@@ -1,6 +1,9 @@
 """OTLP over HTTP: replies by status, headers, compression."""
 
-from gateway.store.otlp.http import reply_of
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from gateway.store.otlp.http import REFUSALS, HttpSender, reply_of
 from gateway.store.otlp.request import Later, Refused, Taken
 from tests.support.exported import exchange, journal_in, until
 
@@ -25,3 +28,65 @@ def test_what_a_status_means():
     assert reply_of(429, "7", b"", 0.0) == Later("HTTP 429", 7.0)
     assert reply_of(503, "Thu, 01 Jan 1970 00:01:00 GMT", b"", 10.0) == Later("HTTP 503", 50.0)
     assert reply_of(503, "soon", b"", 0.0) == Later("HTTP 503")
+
+
+def test_the_statuses_that_refuse_a_batch_for_good():
+    """A malformed request, one that is too large, and spans that cannot be processed; all others may be mended."""
+    assert {400, 413, 422} == REFUSALS
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_status_about_the_bytes_is_a_refusal(status):
+    """The batch is narrowed down to the span that is to blame."""
+    assert reply_of(status, "7", b"", 0.0) == Refused(f"HTTP {status}")
+
+
+@pytest.mark.parametrize("status", [100, 300, 302, 401, 403, 404, 405, 408, 415, 421, 429, 500, 502, 503, 504])
+def test_any_other_status_is_tried_again(status):
+    """A wrong path, token or proxy may be mended while the spans wait."""
+    assert reply_of(status, None, b"", 0.0) == Later(f"HTTP {status}")
+
+
+RETRY_AFTER = [
+    ("0", 0.0),
+    (" 7 ", 7.0),
+    ("Thu, 01 Jan 1970 00:01:00 GMT", 50.0),
+    ("Thu, 01 Jan 1970 00:00:05 GMT", 0.0),
+    ("-1", None),
+    ("1.5", None),
+    ("", None),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize(("header", "seconds"), RETRY_AFTER)
+def test_retry_after_is_seconds_or_a_date(header, seconds):
+    """A date of the past is no wait; a text that is neither leaves the backoff."""
+    assert reply_of(503, header, b"", 10.0) == Later("HTTP 503", seconds)
+
+
+def test_rejected_spans_are_those_of_a_partial_success():
+    """A body that is no OTLP has none."""
+    reply = ExportTraceServiceResponse()
+    reply.partial_success.rejected_spans = 3
+    assert reply_of(200, None, reply.SerializeToString(), 0.0) == Taken(3)
+    assert reply_of(200, None, b"{}", 0.0) == Taken()
+
+
+@pytest.mark.parametrize("url", ["{}", "{}/", "{}/v1/traces", "{}/v1/traces/"])
+def test_a_url_is_that_of_the_collector_or_of_its_traces(receiver, url):
+    """The path of the signal is added once."""
+    sender = HttpSender(url.format(f"http://127.0.0.1:{receiver.port}"))
+    assert sender.send([]) == Taken()
+    sender.close()
+    assert isinstance(sender.send([]), Later)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "none"])
+def test_the_body_is_in_the_coding_of_the_environment(receiver, monkeypatch, coding):
+    """As the header has it, or the collector could not read it."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", coding)
+    sender = HttpSender(f"http://127.0.0.1:{receiver.port}")
+    assert sender.send([]) == Taken()
+    assert receiver.headers[0].get("content-encoding", "none") == coding
+    sender.close()
