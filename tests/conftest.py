@@ -42,7 +42,7 @@ _MAY_BLOCK = {
         "rotate",
         "tick",
     },
-    "gateway/store/query.py": {"_question"},
+    "gateway/store/query.py": {"_encoded"},
     "tests/support/running.py": {"__init__", "_lines", "ask", "sealed"},
 }
 
