@@ -106,10 +106,10 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_steps")
 def test_many_small_steps_give_the_same(tmp_path):
     """Windows, lists that are cut short and portions follow each other without a gap or an overlap."""
-    numbers = range(40)
-    sealed(tmp_path, [header(), *(at(n, (n // 9) * MINUTE + n % 4) for n in numbers)])
+    numbers = range(16)
+    sealed(tmp_path, [header(), *(at(n, (n // 6) * MINUTE + n % 4) for n in numbers)])
     names = read(tmp_path, spans=2)[0]
-    order = sorted(numbers, key=lambda n: ((n // 9) * MINUTE + n % 4, n))
+    order = sorted(numbers, key=lambda n: ((n // 6) * MINUTE + n % 4, n))
     assert names == [f"n{n}" for n in order]
 
 
