@@ -7,6 +7,7 @@ and is replaced as a whole whenever that list changes. Files are written for Duc
 import fcntl
 import glob
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,17 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 # Memory that sealing takes at least, and for each byte of the longest line, as measured with both versions.
 _SEAL_BYTES, _SEAL_BYTES_PER_BYTE = 512 * MIB, 24
+
+
+_CREATE = re.compile(r"\bCREATE (VIEW|MACRO|TABLE)\b")
+_OBJECTS = "SELECT " + " + ".join(
+    f"(SELECT count(DISTINCT {name}) FROM {function}() WHERE database_name = 'views' AND NOT internal)"
+    for function, name in (
+        ("duckdb_views", "view_name"),
+        ("duckdb_functions", "function_name"),
+        ("duckdb_tables", "table_name"),
+    )
+)
 
 
 class StoreError(GatewayError):
@@ -130,16 +142,18 @@ def clean(unfinished: Path) -> Iterator[None]:
 
     Raises StoreError for what DuckDB raises.
     """
-    beside = f"{glob.escape(unfinished.name)}*"
     try:
-        for leftover in unfinished.parent.glob(beside):
-            remove(leftover)
+        _discard(unfinished)
         yield
     except duckdb.Error as error:
         raise StoreError(str(error)) from error
     finally:
-        for leftover in unfinished.parent.glob(beside):
-            remove(leftover)
+        _discard(unfinished)
+
+
+def _discard(unfinished: Path) -> None:
+    for leftover in unfinished.parent.glob(f"{glob.escape(unfinished.name)}*"):
+        remove(leftover)
 
 
 def remove(leftover: Path) -> None:
@@ -153,21 +167,45 @@ def remove(leftover: Path) -> None:
 def publish(data: Path, segments: Sequence[Path], journals: Sequence[Path]) -> None:
     """Replace the view file by one over these files, named by their absolute paths. Raises StoreError, OSError.
 
-    The file is complete, closed and on disk before it gets its name, and is never written to afterwards: a reader has
-    the old file or the new one open, whichever its name led to.
+    DuckDB opens a file by its name again after it has read the header, so a reader may have the header of the old file
+    and the blocks of the new one ("No more data remaining in MetadataReader"). That works if the new file is a copy of
+    the old one with one more checkpoint: as after a crash, the blocks of the checkpoint before are still there, and the
+    reader gets the old views.
     """
     unfinished = data / f"{VIEWS}.tmp"
+    new = list(statements(segments, journals))
     with clean(unfinished):
-        with duckdb.connect(":memory:", config=CONFIG) as con:
-            con.execute(f"ATTACH {quoted(unfinished)} AS views {STORAGE}")
-            con.execute("USE views")
-            for statement in statements(segments, journals):
-                con.execute(statement)
-            con.execute("USE memory")
-            con.execute("DETACH views")
+        if not _revise(data / VIEWS, unfinished, new):
+            _discard(unfinished)
+            _write_views(unfinished, new)
         # A write-ahead log left by another session belongs to the old file; a reader would replay it into the new one.
         (data / f"{VIEWS}.wal").unlink(missing_ok=True)
         replace_by(unfinished, data / VIEWS)
+
+
+def _revise(published: Path, unfinished: Path, new: Sequence[str]) -> bool:
+    """Copy the published view file and replace its views in one checkpoint; return False if it has to be made anew."""
+    try:
+        shutil.copyfile(published, unfinished)
+        objects = _write_views(unfinished, [_CREATE.sub(r"CREATE OR REPLACE \1", each, count=1) for each in new], "")
+    except (OSError, duckdb.Error):  # there is none, or it is damaged
+        return False
+    return objects == len(new)  # more: it is of another version, or of another session
+
+
+def _write_views(file: Path, new: Sequence[str], options: str = STORAGE) -> int:
+    """Execute statements in a database, in one transaction; return the number of objects that it has then."""
+    with duckdb.connect(":memory:", config=CONFIG) as con:
+        con.execute(f"ATTACH {quoted(file)} AS views {options}")
+        con.execute("USE views")
+        con.execute("BEGIN")
+        for statement in new:
+            con.execute(statement)
+        con.execute("COMMIT")
+        found = con.execute(_OBJECTS).fetchone()
+        con.execute("USE memory")
+        con.execute("DETACH views")
+    return int(found[0]) if found else 0
 
 
 def intact(data: Path) -> bool:

@@ -235,12 +235,15 @@ async def _under_fire(tmp_path: Path, seconds: float, clients: int) -> None:
         gateway = Gateway(tmp_path, upstream.url, workers=2)
         await gateway.start()
         until = time.monotonic() + seconds
-        sent, kills, asked = await asyncio.gather(
-            _load(gateway, clients, until, whole), _killer(gateway, until - 0.5, rng), _asker(gateway, until)
-        )
-        counts = await _settled(gateway)
-        _check(gateway, whole, counts)
-        assert await gateway.stop() == 0
+        try:
+            sent, kills, asked = await asyncio.gather(
+                _load(gateway, clients, until, whole), _killer(gateway, until - 0.5, rng), _asker(gateway, until)
+            )
+            counts = await _settled(gateway)
+            _check(gateway, whole, counts)
+        finally:
+            code = await gateway.stop()
+        assert code == 0
     print(f"sent {sent}, whole {len(whole)}, kills {kills}, asked {asked}, (accepted, stored, ..) {counts}")
     assert kills >= seconds
     assert asked >= seconds
