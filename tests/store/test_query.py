@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -109,7 +110,7 @@ async def test_a_query_nobody_waits_for_is_killed(data):
 @pytest.mark.parametrize(
     ("sql", "kind", "said"),
     [
-        ("DROP VIEW spans", QueryRefused, "only a query can be asked here"),
+        ("DROP VIEW spans", QueryRefused, "only a query can be run here"),
         ("SELECT 1; SELECT 2", QueryRefused, "send one statement, not 2"),
         ("", QueryRefused, "there is no query"),
         ("FROM read_text('/etc/passwd')", QueryRefused, "no other file"),
@@ -242,3 +243,31 @@ def test_a_store_that_cannot_be_read_is_an_error_with_its_name(tmp_path):
     (data / "segments" / "w0-0.duckdb").write_bytes(b"this is no database" * 1000)
     with pytest.raises(QueryError, match=r"w0-0\.duckdb"):
         run_sql(data, "FROM exchanges")
+
+
+LIMITS = {
+    "Max cpu time": "62",  # twice the deadline, and two seconds
+    "Max file size": "0",
+    "Max core file size": "0",
+    "Max address space": str(1024**3 + 2 * 1024**3),
+}
+
+
+async def test_a_sandbox_has_limits_that_hold_without_its_parent(data):
+    """The parent kills it at the deadline; if the parent died, the kernel ends it by its CPU time."""
+    running = asyncio.create_task(run_sql_async(data, ENDLESS, timeout_s=30, memory_mb=1024))
+    child = await asyncio.to_thread(_sandbox, os.getpid())
+    for _ in range(500):
+        limits = await asyncio.to_thread(Path(f"/proc/{child}/limits").read_text)
+        found = {
+            name: line[len(name) :].split() for line in limits.splitlines() for name in LIMITS if line.startswith(name)
+        }
+        if found["Max file size"][0] == "0":
+            break
+        await asyncio.sleep(0.02)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert {name: (soft, hard) for name, (soft, hard, *_) in found.items()} == {
+        name: (value, value) for name, value in LIMITS.items()
+    }
