@@ -131,22 +131,13 @@ server/live_config/report.py
 server/live_config/source.py
 server/processes.py
 server/worker.py
-store/compaction.py
 store/jaeger/otlp_json.py
 store/otlp/backfill.py
-store/otlp/backlog.py
-store/otlp/delivery.py
-store/otlp/encoding.py
-store/otlp/folding.py
-store/otlp/grpc.py
-store/otlp/http.py
-store/otlp/memory.py
-store/otlp/naming.py
+store/otlp/content.py
+store/otlp/forwarding.py
+store/otlp/open_runs_file.py
 store/otlp/openinference_messages.py
-store/otlp/passing.py
-store/otlp/replies.py
-store/otlp/rows.py
-store/otlp/tool_definitions.py
+store/otlp/request.py
 store/otlp/vocabulary_llm.py
 store/otlp/vocabulary_openinference.py
 store/views.py
@@ -185,11 +176,6 @@ server/admin/query_pool.py
 server/admin/sockets.py
 server/data_dir.py
 server/live_config/as_json.py
-store/dump.py
-store/otlp/encoding.py
-store/otlp/naming.py
-store/otlp/replies.py
-store/times.py
 tracing/ingest/otlp/replies.py
 """.split()
 
@@ -219,7 +205,6 @@ gateway/providers/quirks.py
 gateway/proxy/routing/request_options.py
 gateway/proxy/routing/retry.py
 gateway/server/ingest/events_endpoint.py
-gateway/store/otlp/vocabulary_llm.py
 gateway/tracing/ingest/event_rows.py
 gateway/tracing/ingest/event_schema.py
 CONTRIBUTING.md

@@ -13,7 +13,7 @@ from gateway.store.otlp import history
 from gateway.store.otlp.backlog import Backlog
 from gateway.store.otlp.history import History, Selection, Span, SpanPosition, Window, horizon, portions, windows
 from gateway.store.query import QueryError
-from tests.store.otlp.test_runs import Shown, drained
+from tests.store.otlp.test_open_runs import Shown, drained
 from tests.support.exported import journal_in, line
 from tests.support.store import START_NS, exchange, header, journal, sealed, span
 from tests.support.told_events import lines_of, step, whole_run
