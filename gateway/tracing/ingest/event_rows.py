@@ -1,7 +1,7 @@
 """Journal lines of the events of runs and steps. Pure.
 
 A run is an application's own unit of work, a step a part of it. Both are folded from their events when they are read
-(`store/schema.sql`, `store.otlp.folding`), since events arrive in any order, repeated, and by several workers.
+(`store/schema.sql`, `store.otlp.open_runs`), since events arrive in any order, repeated, and by several workers.
 """
 
 import hashlib

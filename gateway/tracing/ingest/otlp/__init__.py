@@ -2,6 +2,6 @@
 
 `protocol` decodes requests and encodes responses, `lines` converts a span to a line, `values` converts attribute values
 from and to JSON, and `content` decides what of them is captured. Requests arrive in `server.ingest.traces_endpoint`;
-`store.otlp.passing` sends the spans on to a collector.
+`store.otlp.forwarding` sends the spans on to a collector.
 Source: the specification of OTLP 1.10, and of its JSON encoding.
 """

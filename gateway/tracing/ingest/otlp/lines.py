@@ -1,4 +1,4 @@
-"""Journal lines of applications' spans, without loss: `store.otlp.passing` restores each span from its line.
+"""Journal lines of applications' spans, without loss: `store.otlp.forwarding` restores each span from its line.
 
     {"t": "received", trace_id, span_id, name, kind, start_ns, duration_ns, ..., "otlp": {scope, ...}}
 
