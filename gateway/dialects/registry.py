@@ -11,10 +11,10 @@ from gateway.dialects import (
     openai_chat,
     openai_responses,
 )
-from gateway.dialects.anthropic.read_response import MESSAGES
+from gateway.dialects.anthropic import MESSAGES
 from gateway.dialects.endpoint import OPTION_PREFIX, Endpoint, Headers, PathOperation, PathPrefix, TokenCount
-from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS
-from gateway.dialects.openai_responses.read_response import RESPONSES
+from gateway.dialects.openai_chat import CHAT_COMPLETIONS
+from gateway.dialects.openai_responses import RESPONSES
 from gateway.dialects.shared.rate_limits import RateLimit
 from gateway.dialects.shared.writer import Writer
 from gateway.dialects.wire.edit import Peek

@@ -23,7 +23,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     ToolChoice,
 )
-from gateway.dialects.openai_chat.read_request import NAME as OPENAI_CHAT
+from gateway.dialects.openai_chat.read_parts import NAME as OPENAI_CHAT
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import as_functions
 from gateway.dialects.shared.messages import named

@@ -3,10 +3,8 @@
 from typing import Any, NamedTuple
 
 from gateway.dialects import Dialect
-from gateway.dialects.anthropic.read_response import MESSAGES
-from gateway.dialects.anthropic.write_response import MESSAGES_WRITER
-from gateway.dialects.bedrock import CONVERSE
-from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
+from gateway.dialects.anthropic import MESSAGES, MESSAGES_WRITER
+from gateway.dialects.bedrock import CONVERSE, CONVERSE_WRITER
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
@@ -20,12 +18,9 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
 )
 from gateway.dialects.gemini import GEMINI, GEMINI_WRITER
-from gateway.dialects.ollama.read_response import OLLAMA_CHAT
-from gateway.dialects.ollama.write_request import OLLAMA_WRITER
-from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS
-from gateway.dialects.openai_chat.write_response import CHAT_WRITER
-from gateway.dialects.openai_responses.read_response import RESPONSES
-from gateway.dialects.openai_responses.write_response import RESPONSES_WRITER
+from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_WRITER
+from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER
+from gateway.dialects.openai_responses import RESPONSES, RESPONSES_WRITER
 from gateway.dialects.shared.writer import Writer
 from tests.dialects.botocores import framed
 from tests.support.paths import FIXTURES

@@ -12,8 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
 from gateway.dialects import events
-from gateway.dialects.bedrock import CONVERSE
-from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
+from gateway.dialects.bedrock import CONVERSE, CONVERSE_WRITER
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, ToolCall, Usage
 from gateway.dialects.shared.synthesize_stream import replay
 from gateway.dialects.wire import eventstream

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionMessageFunctionToolCall
 
 from gateway.dialects.conversation import ChatRequest, ChatResponse, ToolCall
-from gateway.dialects.openai_chat.write_response import CHAT_WRITER
+from gateway.dialects.openai_chat import CHAT_WRITER
 from gateway.providers.groq import recovered
 
 ADD = '{"name": "add", "arguments": {"a": 1, "b": "two }"}}'

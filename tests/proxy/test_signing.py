@@ -12,7 +12,7 @@ from botocore.config import Config as BotocoreConfig
 from botocore.exceptions import ClientError
 
 from gateway.config.model import parse
-from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
+from gateway.dialects.bedrock import CONVERSE_WRITER
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, Usage
 from gateway.dialects.shared.synthesize_stream import replay
 from gateway.dialects.wire.eventstream import CONTENT_TYPE

@@ -2,12 +2,31 @@
 
 import re
 
-from gateway.dialects.anthropic.read_blocks import NAME
-from gateway.dialects.anthropic.read_response import MESSAGES
-from gateway.dialects.anthropic.write_response import MESSAGES_WRITER, write_error
+from gateway.dialects import Dialect
+from gateway.dialects.anthropic.read_parts import NAME
+from gateway.dialects.anthropic.read_request import read_conversation, read_request
+from gateway.dialects.anthropic.read_response import _read_response
+from gateway.dialects.anthropic.read_stream import _MessageReader
+from gateway.dialects.anthropic.write_request import write_request
+from gateway.dialects.anthropic.write_response import write_error, write_response
+from gateway.dialects.anthropic.write_stream import MessagesStreamWriter
 from gateway.dialects.endpoint import Endpoint, TokenCount, json_tokens, server_sent
 from gateway.dialects.shared.model_list import write_model_page
 from gateway.dialects.shared.rate_limits import RateLimit, until_rfc3339
+from gateway.dialects.shared.writer import Writer
+
+MESSAGES = Dialect(
+    name=NAME,
+    read_request=read_request,
+    read_response=_read_response,
+    stream_reader=_MessageReader,
+    read_conversation=read_conversation,
+)
+
+
+MESSAGES_WRITER = Writer(
+    name=NAME, request=write_request, response=write_response, stream=MessagesStreamWriter, error=write_error
+)
 
 ENDPOINT = Endpoint(
     name=NAME,

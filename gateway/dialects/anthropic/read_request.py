@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from gateway.dialects.anthropic.read_blocks import NAME, read_blocks
+from gateway.dialects.anthropic.read_parts import NAME, read_blocks
 from gateway.dialects.conversation import (
     ChatRequest,
     Extra,

@@ -8,8 +8,7 @@ from typing import Any
 
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.claude import thinks_adaptively
-from gateway.dialects.shared.reasoning import LEVELS, budget, level
+from gateway.dialects.shared.reasoning import LEVELS, budget, level, thinks_adaptively
 from gateway.dialects.shared.unsupported import Dropped
 
 Json = dict[str, Any]

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from gateway.dialects.anthropic.read_blocks import NAME
+from gateway.dialects.anthropic.read_parts import NAME
 from gateway.dialects.anthropic.schema import fitted
 from gateway.dialects.anthropic.thinking import add_thinking
-from gateway.dialects.anthropic.write_blocks import ID_FORM, Json, Placed, write_blocks
+from gateway.dialects.anthropic.write_parts import ID_FORM, Json, Placed, write_blocks
 from gateway.dialects.conversation import ChatRequest, Message, Tool
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA

@@ -4,16 +4,12 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.anthropic.read_blocks import NAME
-from gateway.dialects.anthropic.vocabulary import STATUS_TYPES, error_type, write_reason, write_usage
-from gateway.dialects.anthropic.write_blocks import ID_FORM, shown_citations, write_block
-from gateway.dialects.anthropic.write_request import write_request
-from gateway.dialects.anthropic.write_stream import MessagesStreamWriter
-from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text
+from gateway.dialects.anthropic.read_parts import NAME
+from gateway.dialects.anthropic.write_parts import ID_FORM, shown_citations, write_block
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text, Usage
 from gateway.dialects.shared.opaque_state import encode_state, foreign
 from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
 
 Json = dict[str, Any]
@@ -80,6 +76,75 @@ def write_error(kind: Kind, status: int, message: str, word: str | None, request
     return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
 
 
-MESSAGES_WRITER = Writer(
-    name=NAME, request=write_request, response=write_response, stream=MessagesStreamWriter, error=write_error
+_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+
+
+_WORDS = frozenset(
+    "end_turn max_tokens stop_sequence tool_use pause_turn refusal model_context_window_exceeded".split()
 )
+
+
+STATUS_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+_TYPES = frozenset(STATUS_TYPES.values())
+
+
+# Other dialects' words for what this one has a word for.
+_SAME = {
+    "rate_limit_exceeded": "rate_limit_error",
+    "RESOURCE_EXHAUSTED": "rate_limit_error",
+    "ThrottlingException": "rate_limit_error",
+    "insufficient_quota": "billing_error",
+    "UNAVAILABLE": "overloaded_error",
+    "server_is_overloaded": "overloaded_error",
+    "INVALID_ARGUMENT": "invalid_request_error",
+}
+
+
+def write_reason(reason: str | None, word: str | None, dropped: Dropped) -> str:
+    """Return the dialect's word: its own where it was told one, else the one of the same meaning."""
+    if word in _WORDS or reason in _WORDS:
+        return str(word if word in _WORDS else reason)
+    if reason is not None and reason not in _REASONS:
+        dropped.add(f"finish_reason: {word or reason}")
+    return _REASONS.get(reason or "stop", "end_turn")
+
+
+def write_usage(usage: Usage | None) -> Json:
+    """Write token counts; input leaves out what the cache gave and took. The SDKs want both numbers."""
+    said: Json = {"input_tokens": 0, "output_tokens": 0} | known_usage(usage)
+    return said
+
+
+def known_usage(usage: Usage | None) -> Json:
+    """Write those token counts that are known."""
+    if usage is None:
+        return {}
+    read, written = usage.cache_read_tokens, usage.cache_write_tokens
+    fresh = None if usage.input_tokens is None else max(0, usage.input_tokens - (read or 0) - (written or 0))
+    said = {
+        "input_tokens": fresh,
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": written,
+    }
+    known: Json = {key: value for key, value in said.items() if value is not None}
+    if usage.reasoning_tokens is not None:
+        known["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    return known
+
+
+def error_type(word: str | None) -> str:
+    """Return the dialect's word for an error, by the provider's word for it."""
+    return str(word) if word in _TYPES else _SAME.get(word or "", "api_error")

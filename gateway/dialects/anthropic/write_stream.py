@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from gateway.dialects import events
-from gateway.dialects.anthropic.read_blocks import NAME
-from gateway.dialects.anthropic.vocabulary import error_type, known_usage, write_reason, write_usage
-from gateway.dialects.anthropic.write_blocks import ID_FORM, shown_citations, write_block
+from gateway.dialects.anthropic.read_parts import NAME
+from gateway.dialects.anthropic.write_parts import ID_FORM, shown_citations, write_block
+from gateway.dialects.anthropic.write_response import error_type, known_usage, write_reason, write_usage
 from gateway.dialects.conversation import (
     ChatRequest,
     Compaction,

@@ -4,19 +4,22 @@ import re
 from urllib.parse import quote
 
 from gateway.dialects import Dialect
-from gateway.dialects.bedrock.read_blocks import NAME
+from gateway.dialects.bedrock.read_parts import NAME
 from gateway.dialects.bedrock.read_request import model_in, read_conversation, read_request
 from gateway.dialects.bedrock.read_response import read_response
 from gateway.dialects.bedrock.read_stream import ConverseReader
-from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
-from gateway.dialects.bedrock.write_response import error_type, write_error
+from gateway.dialects.bedrock.write_request import _write_request
+from gateway.dialects.bedrock.write_response import error_type, write_error, write_response
+from gateway.dialects.bedrock.write_stream import ConverseStreamWriter
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.endpoint import Endpoint, PathOperation
 from gateway.dialects.events import Broken
+from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
 from gateway.semconv import CHAT
 
 __all__ = ["CONVERSE", "ENDPOINT", "model_in"]
+
 
 CONVERSE = Dialect(
     name=NAME,
@@ -24,6 +27,15 @@ CONVERSE = Dialect(
     read_response=read_response,
     stream_reader=ConverseReader,
     read_conversation=read_conversation,
+)
+
+
+CONVERSE_WRITER = Writer(
+    name=NAME,
+    request=_write_request,
+    response=write_response,
+    stream=ConverseStreamWriter,
+    error=write_error,
 )
 
 

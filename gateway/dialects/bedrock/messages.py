@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.bedrock.read_blocks import NAME
-from gateway.dialects.bedrock.write_blocks import ID_FORM
+from gateway.dialects.bedrock.read_parts import NAME
+from gateway.dialects.bedrock.write_parts import ID_FORM
 from gateway.dialects.conversation import ChatRequest, Message, Other, Part, Text, ToolCall
 from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped

@@ -7,11 +7,11 @@ Bedrock user guide's pages on extended and adaptive thinking, and Amazon Nova's 
 import re
 from typing import Any
 
-from gateway.dialects.bedrock.read_blocks import CLAUDE_DIALECT
+from gateway.dialects.bedrock.read_parts import CLAUDE_DIALECT
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared import reasoning
-from gateway.dialects.shared.claude import thinks_adaptively
 from gateway.dialects.shared.parameters import MAX_TOKENS, REASONING_LEVEL, TEMPERATURE, TOP_K
+from gateway.dialects.shared.reasoning import thinks_adaptively
 from gateway.dialects.shared.unsupported import Dropped
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.dialects.bedrock.models import own_fields
-from gateway.dialects.bedrock.read_blocks import NAME, cache_mark, read_content
+from gateway.dialects.bedrock.read_parts import NAME, cache_mark, read_content
 from gateway.dialects.conversation import ChatRequest, Message, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.opaque_state import own

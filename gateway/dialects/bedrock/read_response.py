@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.dialects.bedrock.read_blocks import NAME, read_content
+from gateway.dialects.bedrock.read_parts import NAME, read_content
 from gateway.dialects.conversation import ChatResponse, Extra, Message, Part, Usage
 from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.usage import CountNames, usage_beside_cache

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.dialects import events
 from gateway.dialects.bedrock.media import mime_type
-from gateway.dialects.bedrock.read_blocks import NAME, joined, read_block, read_citations
+from gateway.dialects.bedrock.read_parts import NAME, joined, read_block, read_citations
 from gateway.dialects.bedrock.read_response import Beside, answer, finish, usage_of
 from gateway.dialects.conversation import Blob, ChatResponse, Part, Text
 from gateway.dialects.shared.opaque_state import own

@@ -6,32 +6,40 @@ from urllib.parse import quote
 
 import msgspec
 
+from gateway.dialects.bedrock import CONVERSE_WRITER
 from gateway.dialects.bedrock.messages import Placed, tools_used, turns
 from gateway.dialects.bedrock.models import own_fields
-from gateway.dialects.bedrock.read_blocks import NAME
-from gateway.dialects.bedrock.write_blocks import Blocks
-from gateway.dialects.bedrock.write_response import error_type, write_error, write_response
-from gateway.dialects.bedrock.write_stream import ConverseStreamWriter
+from gateway.dialects.bedrock.read_parts import NAME
+from gateway.dialects.bedrock.write_parts import Blocks
+from gateway.dialects.bedrock.write_response import error_type
 from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA
 from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Writer, Written
+from gateway.dialects.shared.writer import Written
 from gateway.dialects.wire.json import merged
 
 __all__ = ["CONVERSE_WRITER", "error_type"]
 
+
 Json = dict[str, Any]
+
 
 # Said in fields of their own, by the path, or nothing to say.
 _ELSEWHERE = frozenset({name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE, name.TOP_K})
+
+
 _INFERENCE = {
     name.MAX_TOKENS: "maxTokens",
     name.TEMPERATURE: "temperature",
     name.TOP_P: "topP",
     name.STOP_SEQUENCES: "stopSequences",
 }
+
+
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
+
+
 _METADATA_MAX = 16
 
 
@@ -188,12 +196,3 @@ def _tool_choice(choice: ToolChoice | None, dropped: Dropped) -> Json:
             return {"toolChoice": {"tool": {"name": choice.name}}}
     dropped.add(f"tool_choice: {choice.mode}")
     return {}
-
-
-CONVERSE_WRITER = Writer(
-    name=NAME,
-    request=_write_request,
-    response=write_response,
-    stream=ConverseStreamWriter,
-    error=write_error,
-)

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.bedrock.read_blocks import NAME
+from gateway.dialects.bedrock.read_parts import NAME
 from gateway.dialects.bedrock.read_response import FINISH_REASONS
-from gateway.dialects.bedrock.write_blocks import ID_FORM, Blocks
+from gateway.dialects.bedrock.write_parts import ID_FORM, Blocks
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Usage
 from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from gateway.dialects import events
-from gateway.dialects.bedrock.read_blocks import NAME
-from gateway.dialects.bedrock.write_blocks import ID_FORM, Blocks, proof, write_citation
+from gateway.dialects.bedrock.read_parts import NAME
+from gateway.dialects.bedrock.write_parts import ID_FORM, Blocks, proof, write_citation
 from gateway.dialects.bedrock.write_response import beside, stop_reason, write_usage
 from gateway.dialects.conversation import (
     ChatRequest,

@@ -5,12 +5,13 @@ from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.endpoint import Endpoint, PathOperation, server_sent
 from gateway.dialects.gemini import paths
 from gateway.dialects.gemini.errors import write_error
-from gateway.dialects.gemini.fields import NAME
+from gateway.dialects.gemini.read_parts import NAME
 from gateway.dialects.gemini.read_request import GENERATE, STREAM, model_in, read_conversation, read_request
 from gateway.dialects.gemini.read_response import DECODER, read_whole
 from gateway.dialects.gemini.read_stream import GeminiReader
 from gateway.dialects.gemini.write_request import write_request
-from gateway.dialects.gemini.write_response import array_stream, stream, write_response
+from gateway.dialects.gemini.write_response import write_response
+from gateway.dialects.gemini.write_stream import array_stream, stream
 from gateway.dialects.shared.writer import Writer
 from gateway.dialects.wire.json import decode
 from gateway.errors import Kind
@@ -29,6 +30,11 @@ def _read_response(body: bytes) -> ChatResponse:
     return ChatResponse() if whole is None else read_whole(whole)
 
 
+def _error(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001
+    """Write an error body; clients distinguish errors by their status alone."""
+    return write_error(status, message, word, request_id)
+
+
 GEMINI = Dialect(
     name=NAME,
     operation=GENERATE_CONTENT,
@@ -40,12 +46,9 @@ GEMINI = Dialect(
 )
 
 
-def _error(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001
-    """Write an error body; clients distinguish errors by their status alone."""
-    return write_error(status, message, word, request_id)
-
-
 GEMINI_WRITER = Writer(name=NAME, request=write_request, response=write_response, stream=stream, error=_error)
+
+
 GEMINI_ARRAY_WRITER = Writer(
     name=NAME, request=write_request, response=write_response, stream=array_stream, error=_error
 )

@@ -6,8 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import Message, Other, Part, Reasoning, Text, ToolCallResponse
-from gateway.dialects.gemini.fields import NAME, rest
-from gateway.dialects.gemini.read_parts import read_part
+from gateway.dialects.gemini.read_parts import NAME, read_part, rest
 from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.wire.json import fields, objects, text
 

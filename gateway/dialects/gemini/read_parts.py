@@ -1,6 +1,7 @@
 """Gemini's parts, of which its requests and responses are made, as parts of the conversation."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -19,14 +20,16 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.gemini.fields import NAME, NO_SIGNATURE, camel, pick, rest
 from gateway.dialects.shared.media import modality_of
 from gateway.dialects.shared.opaque_state import decode_state, standard_base64
 from gateway.dialects.wire.json import objects, text
 
 # The address of a file that the Gemini API keeps.
 KEPT_FILES = "https://generativelanguage.googleapis.com/"
+
+
 CODE_EXECUTION = "code_execution"
+
 
 # What stands beside a part's data, and says more of it.
 _ASIDE = frozenset(
@@ -35,6 +38,8 @@ _ASIDE = frozenset(
         "documentMetadata spreadsheetMetadata audioMetadata"
     ).split()
 )
+
+
 _TEXT = frozenset({"text", "thought"})
 
 
@@ -207,3 +212,40 @@ _KINDS: dict[str, Callable[[dict[str, Any], Extra | None], Part | None]] = {
     "toolCall": _tool_call,
     "toolResponse": _tool_response,
 }
+
+
+NAME = "gemini"
+
+
+# Stands where there is no signature, for calls that another model made. Source: the guide to thought signatures.
+NO_SIGNATURE = "skip_thought_signature_validator"
+
+
+def camel(name: str) -> str:
+    """Return a field's name as the API documents it.
+
+    >>> camel("function_declarations")
+    'functionDeclarations'
+    """
+    if "_" not in name:
+        return name
+    head, *tail = name.split("_")
+    return head + "".join(word[:1].upper() + word[1:] for word in tail)
+
+
+@cache
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+
+
+def pick(value: dict[str, Any], name: str) -> Any:
+    """Return a field by its documented name, or by that in snake_case."""
+    found = value.get(name)
+    return value.get(_snake(name)) if found is None else found
+
+
+def rest(value: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """Return the fields that have other names than those known, as they stand."""
+    if value.keys() <= known:
+        return {}
+    return {k: v for k, v in value.items() if v is not None and camel(k) not in known}

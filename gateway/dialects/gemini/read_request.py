@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolChoice
-from gateway.dialects.gemini.fields import NAME, camel, pick, rest
 from gateway.dialects.gemini.read_messages import read_contents, read_system
+from gateway.dialects.gemini.read_parts import NAME, camel, pick, rest
 from gateway.dialects.gemini.schema import json_schema
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import parameters

@@ -7,8 +7,8 @@ import msgspec
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import ChatResponse, Citation, Message, Part, Text, TokenLogprob, ToolCall, Usage
-from gateway.dialects.gemini.fields import NAME, pick, rest
 from gateway.dialects.gemini.read_messages import read_parts
+from gateway.dialects.gemini.read_parts import NAME, pick, rest
 from gateway.dialects.wire.json import count, error_of, fields, objects, text
 
 _FINISH_REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}

@@ -9,9 +9,8 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse, Reasoning, Text, ToolCall, Usage
-from gateway.dialects.gemini.fields import pick, rest
-from gateway.dialects.gemini.framing import END, EitherDecoder
-from gateway.dialects.gemini.read_parts import read_part
+from gateway.dialects.gemini.json_array import END, EitherDecoder
+from gateway.dialects.gemini.read_parts import pick, read_part, rest
 from gateway.dialects.gemini.read_response import (
     DECODER,
     KNOWN,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.dialects.gemini.fields import camel
+from gateway.dialects.gemini.read_parts import camel
 from gateway.dialects.wire.json import fields
 
 # Deeper ones are left as they are.

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.gemini.fields import pick
+from gateway.dialects.gemini.read_parts import pick
 from gateway.dialects.wire.json import text
 
 Place = tuple[str | int, ...]

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import Extra, Message, Part, Reasoning, Text, TokenLogprob, ToolCall
-from gateway.dialects.gemini.fields import NAME
+from gateway.dialects.gemini.read_parts import NAME
 from gateway.dialects.gemini.read_response import cited
 from gateway.dialects.gemini.stream_arguments import Arguments
 from gateway.dialects.wire.json import json_value

@@ -21,8 +21,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.gemini.fields import NAME
-from gateway.dialects.gemini.read_parts import CODE_EXECUTION, KEPT_FILES
+from gateway.dialects.gemini.read_parts import CODE_EXECUTION, KEPT_FILES, NAME
 from gateway.dialects.shared.opaque_state import encode_state, foreign
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.wire.json import fields, merged, text

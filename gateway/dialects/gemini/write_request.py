@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     ToolChoice,
 )
-from gateway.dialects.gemini.fields import NAME, NO_SIGNATURE
+from gateway.dialects.gemini.read_parts import NAME, NO_SIGNATURE
 from gateway.dialects.gemini.read_request import GENERATE, STREAM
 from gateway.dialects.gemini.write_parts import Json, Writing, shown_apart
 from gateway.dialects.shared import parameters as name

@@ -7,7 +7,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import ChatRequest, Message, Part, ResponseFormat, Text, Tool
-from gateway.dialects.ollama.parts import NAME, images, message
+from gateway.dialects.ollama.read_parts import NAME, images, message
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.parameters import parameters

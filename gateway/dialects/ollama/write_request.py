@@ -8,20 +8,22 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.conversation import ChatRequest, Message, ResponseFormat, Text, Tool, ToolCall, ToolCallResponse
-from gateway.dialects.ollama.parts import BETWEEN, NAME, Said, placed, written, written_result
+from gateway.dialects.ollama.read_parts import NAME, Said
 from gateway.dialects.ollama.read_request import OPTIONS
-from gateway.dialects.ollama.write_response import OllamaStreamWriter, error, response
+from gateway.dialects.ollama.write_parts import BETWEEN, placed, written, written_result
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA
 from gateway.dialects.shared.messages import named
 from gateway.dialects.shared.reasoning import level
 from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Writer, Written
+from gateway.dialects.shared.writer import Written
 from gateway.dialects.wire.json import fields
 from gateway.semconv import TEXT_COMPLETION
 
 # What only the completion of a prompt can be told.
 _OF_A_PROMPT = frozenset({"suffix", "template", "raw", "context"})
+
+
 _HANDLED = frozenset({*OPTIONS.values(), name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE})
 
 
@@ -163,6 +165,3 @@ def _tool(tool: Tool, dropped: Dropped) -> Said | None:
     nothing = SCHEMA if tool.kind == "custom" else {"type": "object", "properties": {}}
     function["parameters"] = nothing if tool.parameters is None else tool.parameters
     return {"type": "function", "function": {**function, **fields(rest.pop("function", None))}, **rest}
-
-
-OLLAMA_WRITER = Writer(name=NAME, request=_request, response=response, stream=OllamaStreamWriter, error=error)

@@ -1,14 +1,70 @@
 """OpenAI's chat completions, older completions and embeddings; its paths below `/v1` are the default of all others."""
 
 import re
+from functools import partial
 
+import msgspec
+
+from gateway import semconv
+from gateway.dialects import Dialect
 from gateway.dialects.endpoint import Endpoint, server_sent
-from gateway.dialects.openai_chat.read_request import NAME
-from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
+from gateway.dialects.openai_chat.read_parts import NAME
+from gateway.dialects.openai_chat.read_request import (
+    read_chat,
+    read_chat_conversation,
+    read_completion,
+    read_completion_conversation,
+    read_embeddings,
+)
+from gateway.dialects.openai_chat.read_response import _read_response
+from gateway.dialects.openai_chat.read_stream import _ChatReader
 from gateway.dialects.openai_chat.stream_usage import UsageFilter, ask_for_usage
-from gateway.dialects.openai_chat.write_response import CHAT_WRITER, MARKING_CHAT_WRITER, write_error
+from gateway.dialects.openai_chat.write_request import write_request
+from gateway.dialects.openai_chat.write_response import write_error, write_response
+from gateway.dialects.openai_chat.write_stream import ChatStreamWriter
 from gateway.dialects.shared.model_list import write_models
 from gateway.dialects.shared.rate_limits import RateLimit, go_duration
+from gateway.dialects.shared.writer import Writer
+
+CHAT_COMPLETIONS = Dialect(
+    name="openai-chat",
+    read_request=read_chat,
+    read_response=_read_response,
+    stream_reader=_ChatReader,
+    read_conversation=read_chat_conversation,
+)
+
+
+COMPLETIONS = Dialect(
+    name="openai-completions",
+    part_of=NAME,
+    operation=semconv.TEXT_COMPLETION,
+    read_request=read_completion,
+    read_response=_read_response,
+    stream_reader=_ChatReader,
+    read_conversation=read_completion_conversation,
+)
+
+
+# Read like a chat's response without choices: the model, the usage, an error. Vectors are not kept.
+EMBEDDINGS = Dialect(
+    name="openai-embeddings",
+    part_of=NAME,
+    operation=semconv.EMBEDDINGS,
+    read_request=read_embeddings,
+    read_response=_read_response,
+    stream_reader=_ChatReader,
+)
+
+
+CHAT_WRITER = Writer(
+    name=NAME, request=write_request, response=write_response, stream=ChatStreamWriter, error=write_error
+)
+
+
+# For providers that take marks of what is to be cached.
+MARKING_CHAT_WRITER = msgspec.structs.replace(CHAT_WRITER, request=partial(write_request, marks=True))
+
 
 ENDPOINT = Endpoint(
     name=NAME,

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.dialects.conversation import Citation, Message, Part, Reasoning, Refusal, Text, TokenLogprob, ToolCall
 from gateway.dialects.events import ChoiceDone, Event, PartBegun, PartDone, PartGrown
-from gateway.dialects.openai_chat.read_request import proof_of
+from gateway.dialects.openai_chat.read_parts import proof_of
 from gateway.dialects.wire.json import json_value
 
 Told = list[Event] | None

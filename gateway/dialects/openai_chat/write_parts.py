@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Uri,
 )
-from gateway.dialects.openai_chat.read_request import GAP, NAME
+from gateway.dialects.openai_chat.read_parts import GAP, NAME
 from gateway.dialects.shared.messages import cache_control
 from gateway.dialects.shared.opaque_state import encode_state, foreign
 from gateway.dialects.shared.unsupported import Dropped

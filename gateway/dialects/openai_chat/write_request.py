@@ -18,8 +18,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     ToolChoice,
 )
-from gateway.dialects.openai_chat.read_request import NAME
-from gateway.dialects.openai_chat.schema import is_strict
+from gateway.dialects.openai_chat.read_parts import NAME
 from gateway.dialects.openai_chat.write_parts import (
     Json,
     Marks,
@@ -50,8 +49,12 @@ _PARAMETERS = {
     name.SEED: "seed",
     name.CHOICE_COUNT: "n",
 }
+
+
 # Said in fields of their own, or nothing to say.
 _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
+
+
 # What only the older completions have.
 _OLDER = {"suffix", "echo", "best_of"}
 
@@ -232,3 +235,19 @@ def _response_format(form: ResponseFormat) -> Json:
         "strict": form.strict,
     }
     return {"type": "json_schema", "json_schema": {key: value for key, value in said.items() if value is not None}}
+
+
+_DEEP = 64
+
+
+def is_strict(schema: Any, depth: int = 0) -> bool:
+    """Whether a schema may be strict; one that is not is refused, together with the request."""
+    if not isinstance(schema, dict):
+        return not isinstance(schema, list) or (depth < _DEEP and all(is_strict(each, depth + 1) for each in schema))
+    if "properties" in schema or schema.get("type") == "object":
+        properties, required = schema.get("properties", {}), schema.get("required", [])
+        if schema.get("additionalProperties") is not False or not isinstance(required, list):
+            return False
+        if not isinstance(properties, dict) or any(name not in required for name in properties):
+            return False
+    return depth < _DEEP and all(is_strict(each, depth + 1) for each in schema.values())

@@ -1,10 +1,30 @@
 """OpenAI's Responses API."""
 
+from gateway.dialects import Dialect
 from gateway.dialects.endpoint import Endpoint, server_sent
-from gateway.dialects.openai_responses.read_items import NAME
-from gateway.dialects.openai_responses.read_response import RESPONSES
-from gateway.dialects.openai_responses.write_response import RESPONSES_WRITER, write_error
+from gateway.dialects.openai_responses.read_parts import NAME
+from gateway.dialects.openai_responses.read_request import read_conversation, read_request
+from gateway.dialects.openai_responses.read_response import _read_response
+from gateway.dialects.openai_responses.read_stream import _ResponseReader
+from gateway.dialects.openai_responses.write_request import write_request
+from gateway.dialects.openai_responses.write_response import write_error, write_response
+from gateway.dialects.openai_responses.write_stream import ResponsesStreamWriter
 from gateway.dialects.shared.model_list import write_models
+from gateway.dialects.shared.writer import Writer
+
+RESPONSES = Dialect(
+    name=NAME,
+    read_request=read_request,
+    read_response=_read_response,
+    stream_reader=_ResponseReader,
+    read_conversation=read_conversation,
+)
+
+
+RESPONSES_WRITER = Writer(
+    name=NAME, request=write_request, response=write_response, stream=ResponsesStreamWriter, error=write_error
+)
+
 
 ENDPOINT = Endpoint(
     name=NAME,

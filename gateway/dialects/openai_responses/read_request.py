@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.dialects.conversation import ChatRequest, ResponseFormat, Text, Tool, ToolChoice
-from gateway.dialects.openai_responses.read_items import NAME, read_input
+from gateway.dialects.openai_responses.read_parts import NAME, read_input
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import output_type, parameters
 from gateway.dialects.wire.json import count, decode, definitions, fields, flag, objects, text

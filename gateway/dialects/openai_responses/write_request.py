@@ -21,10 +21,10 @@ from gateway.dialects.conversation import (
     ToolChoice,
     Uri,
 )
-from gateway.dialects.openai_chat.schema import is_strict
-from gateway.dialects.openai_responses.read_items import NAME
+from gateway.dialects.openai_chat.write_request import is_strict
+from gateway.dialects.openai_responses.read_parts import NAME
 from gateway.dialects.openai_responses.read_request import LOGPROBS
-from gateway.dialects.openai_responses.write_items import (
+from gateway.dialects.openai_responses.write_parts import (
     Json,
     forgo,
     result_of,

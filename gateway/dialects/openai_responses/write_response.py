@@ -1,28 +1,34 @@
 """A response as one of OpenAI's Responses: whole, or an error; `responses_stream` has the same as a stream."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
-from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text
-from gateway.dialects.openai_responses.read_items import NAME
-from gateway.dialects.openai_responses.vocabulary import (
-    content_part,
-    envelope,
-    message_item,
-    own_item,
-    prove,
-    reasoning_item,
-    write_error_of,
-    write_status,
-    write_usage,
+from gateway.dialects.conversation import (
+    ChatRequest,
+    ChatResponse,
+    Message,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    Usage,
 )
-from gateway.dialects.openai_responses.write_items import Json, result_of, write_reasoning
-from gateway.dialects.openai_responses.write_request import write_request
-from gateway.dialects.openai_responses.write_stream import ResponsesStreamWriter
+from gateway.dialects.openai_responses.read_parts import NAME
+from gateway.dialects.openai_responses.write_parts import (
+    Json,
+    result_of,
+    write_annotations,
+    write_item,
+    write_reasoning,
+)
+from gateway.dialects.shared import parameters as name
+from gateway.dialects.shared.opaque_state import encode_state, foreign
 from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
 
 
@@ -95,6 +101,148 @@ def write_error(kind: Kind, status: int, message: str, word: str | None, request
     return msgspec.json.encode({"error": error})
 
 
-RESPONSES_WRITER = Writer(
-    name=NAME, request=write_request, response=write_response, stream=ResponsesStreamWriter, error=write_error
-)
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter", "steered": "steered"}
+
+
+_COMPLETE = {None, "stop", "tool_calls"}
+
+
+_ERRORS = frozenset({"server_error", "rate_limit_exceeded", "invalid_prompt", "invalid_image", "image_too_large"})
+
+
+# Other dialects' words for what this one has a word for.
+_SAME = {
+    "rate_limit_error": "rate_limit_exceeded",
+    "RESOURCE_EXHAUSTED": "rate_limit_exceeded",
+    "ThrottlingException": "rate_limit_exceeded",
+    "invalid_request_error": "invalid_prompt",
+    "INVALID_ARGUMENT": "invalid_prompt",
+}
+
+
+def write_status(reason: str | None, word: str | None, dropped: Dropped) -> tuple[str, Json | None]:
+    """Return the status of a response that ended so, and the details of one that is incomplete."""
+    if reason == "error":
+        return "failed", None
+    if reason in _INCOMPLETE:
+        return "incomplete", {"reason": _INCOMPLETE[reason]}
+    if reason not in _COMPLETE:
+        dropped.add(f"finish_reason: {word or reason}")
+    return "completed", None
+
+
+def write_error_of(word: str | None, message: str | None) -> Json:
+    """Return the error of a response that failed. Its codes are few: the provider's word stands beside them."""
+    code = word if word in _ERRORS else _SAME.get(word or "", "server_error")
+    error = {"code": code, "message": message or "the provider told of an error"}
+    return error if word in {None, code} else error | {"type": word}
+
+
+def write_usage(usage: Usage | None) -> Json | None:
+    """Write what was counted, None where nothing was. The SDKs want every number."""
+    if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
+        return None
+    asked, answered = usage.input_tokens or 0, usage.output_tokens or 0
+    return {
+        "input_tokens": asked,
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens or 0,
+            "cache_write_tokens": usage.cache_write_tokens or 0,
+        },
+        "output_tokens": answered,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
+        "total_tokens": usage.total_tokens if usage.total_tokens is not None else asked + answered,
+    }
+
+
+def envelope(asked: ChatRequest, ident: str, model: str | None, created: int) -> Json:
+    """Return all that a response repeats of its request; its SDKs want most of it to be there."""
+    system = "\n\n".join(part.content for part in asked.system_instructions if isinstance(part, Text))
+    return {
+        "id": ident,
+        "object": "response",
+        "created_at": created,
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": system or None,
+        "max_output_tokens": asked.parameters.get(name.MAX_TOKENS),
+        "metadata": asked.metadata,
+        "model": model or asked.model,
+        "output": [],
+        "parallel_tool_calls": asked.parallel_tool_calls is not False,
+        "previous_response_id": asked.parameters.get(name.PREVIOUS_RESPONSE_ID),
+        "reasoning": {"effort": asked.parameters.get(name.REASONING_LEVEL), "summary": None},
+        "store": False,
+        "temperature": asked.parameters.get(name.TEMPERATURE, 1.0),
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": asked.parameters.get(name.TOP_P, 1.0),
+        "truncation": "disabled",
+        "usage": None,
+        "user": asked.user,
+    }
+
+
+def content_part(part: Text | Refusal, path: str, dropped: Dropped) -> Json:
+    """Write what stands in a message's content."""
+    dropped.foreign(part.extra, NAME, path)
+    if isinstance(part, Refusal):
+        return {"type": "refusal", "refusal": part.content}
+    return {
+        "type": "output_text",
+        "text": part.content,
+        "annotations": write_annotations(part, path, dropped),
+        "logprobs": _logprobs(part.logprobs),
+    }
+
+
+def _logprobs(logprobs: list[TokenLogprob]) -> list[Json]:
+    return [{**_logprob(each), "top_logprobs": [_logprob(top) for top in each.top]} for each in logprobs]
+
+
+def _logprob(each: TokenLogprob) -> Json:
+    return {"token": each.token, "logprob": each.logprob, "bytes": list(each.token.encode())}
+
+
+def message_item(part: Text | Refusal, ident: str, number: int) -> Json:
+    """Return the item of a message that begins with this part, without its content."""
+    item: Json = {"type": "message", "id": f"msg_{_made(ident, number)}", "status": "completed", "role": "assistant"}
+    return item | part.extra.get(NAME, {})
+
+
+def reasoning_item(part: Reasoning, ident: str, number: int) -> Json:
+    """Return the item of reasoning that begins with this part."""
+    item = {"id": f"rs_{_made(ident, number)}", **write_reasoning(part)}
+    return {**item, **prove(part)}
+
+
+def prove(part: Reasoning) -> Json:
+    """Return what a part adds to its item to prove it, or carries of what proves it to another's provider."""
+    own: Json = part.extra.get(NAME, {})
+    others = foreign(part.extra, NAME)
+    if others and not own:
+        own = {"encrypted_content": encode_state(others)}
+    return own
+
+
+def own_item(part: Part, index: int, ids: ResponseIds, number: int, dropped: Dropped) -> Json | None:
+    """Write a part that is an item alone; None, and named, where there is no word for it."""
+    if isinstance(part, ToolCall):
+        part = msgspec.structs.replace(part, id=ids.id_of(part, index))
+    item = write_item(part, f"output[{index}]", dropped)
+    if item is None or not isinstance(part, ToolCall):
+        return item
+    kind = "ctc" if part.custom else "fc"
+    return {"id": f"{kind}_{_made(ids.response_id, number)}", "status": "completed", **item}
+
+
+def _made(ident: str, number: int) -> str:
+    return f"{ident.removeprefix('resp_')}_{number}"
+
+
+def placed(item: Json, number: int, **fields: Any) -> Json:
+    """Return where something happens: in which item, by its id and its number."""
+    return {"item_id": item.get("id"), "output_index": number, **fields}

@@ -10,8 +10,9 @@ import msgspec
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest, Part, Reasoning, Refusal, Text, ToolCall, Usage
-from gateway.dialects.openai_responses.read_items import NAME
-from gateway.dialects.openai_responses.vocabulary import (
+from gateway.dialects.openai_responses.read_parts import NAME
+from gateway.dialects.openai_responses.write_parts import Json, result_of
+from gateway.dialects.openai_responses.write_response import (
     content_part,
     envelope,
     message_item,
@@ -23,7 +24,6 @@ from gateway.dialects.openai_responses.vocabulary import (
     write_status,
     write_usage,
 )
-from gateway.dialects.openai_responses.write_items import Json, result_of
 from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import StreamWriter

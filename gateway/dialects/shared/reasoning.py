@@ -1,11 +1,16 @@
 """How much a model should think, which dialects say as a level, as a number of tokens, or as a switch. Pure."""
 
+import re
+
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared.parameters import REASONING_LEVEL
 from gateway.dialects.shared.unsupported import Dropped
 
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
 _SWITCHES = {"enabled", "adaptive", "disabled"}
+
 
 # A level for a budget of up to so many tokens, and the budget for a level. Low to high are those of Gemini's OpenAI
 # compatibility; the others are ours.
@@ -44,3 +49,23 @@ def lost(asked: ChatRequest, dropped: Dropped, *, shows: bool) -> None:
         dropped.add("reasoning_budget")
     if asked.show_reasoning is not None and not shows:
         dropped.add("show_reasoning")
+
+
+_NUMBERS = re.compile(r"(?<![\d.])(\d{1,2})(?:[-.](\d{1,2}))?(?![\d.])")
+
+
+def thinks_adaptively(model: str | None) -> bool:
+    """Whether a model is told to think by `adaptive` and an effort, and not by a budget: Claude 4.6 and later.
+
+    Source: Anthropic's and AWS's pages on adaptive thinking. A name without a version is taken for an older one.
+
+    >>> thinks_adaptively("claude-opus-4-7")
+    True
+    >>> thinks_adaptively("anthropic.claude-sonnet-4-5-20250929-v1:0")
+    False
+    >>> thinks_adaptively("claude-fable-5")
+    True
+    """
+    _, claude, name = (model or "").rpartition("claude-")
+    found = _NUMBERS.search(name) if claude else None
+    return found is not None and (int(found.group(1)), int(found.group(2) or 0)) >= (4, 6)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.dialects.anthropic.read_response import MESSAGES
+from gateway.dialects.anthropic import MESSAGES
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dialects.anthropic.read_response import MESSAGES
+from gateway.dialects.anthropic import MESSAGES
 from gateway.dialects.conversation import (
     ChatResponse,
     Citation,

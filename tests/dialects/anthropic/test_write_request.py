@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
-from gateway.dialects.anthropic.read_response import MESSAGES
-from gateway.dialects.anthropic.write_response import MESSAGES_WRITER
+from gateway.dialects.anthropic import MESSAGES, MESSAGES_WRITER
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,

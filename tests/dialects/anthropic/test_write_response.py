@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects import events
-from gateway.dialects.anthropic.read_response import MESSAGES
-from gateway.dialects.anthropic.write_response import MESSAGES_WRITER
+from gateway.dialects.anthropic import MESSAGES, MESSAGES_WRITER
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.dialects.bedrock import CONVERSE
-from gateway.dialects.bedrock.write_request import CONVERSE_WRITER
+from gateway.dialects.bedrock import CONVERSE, CONVERSE_WRITER
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,

@@ -5,8 +5,8 @@ import pytest
 from botocore.exceptions import EventStreamError
 
 from gateway.dialects import events
-from gateway.dialects.bedrock import CONVERSE
-from gateway.dialects.bedrock.write_request import CONVERSE_WRITER, error_type
+from gateway.dialects.bedrock import CONVERSE, CONVERSE_WRITER
+from gateway.dialects.bedrock.write_request import error_type
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,

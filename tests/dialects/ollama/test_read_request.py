@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolCallResponse,
 )
-from gateway.dialects.ollama.read_response import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
+from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
 
 Read = Callable[[str], bytes]
 

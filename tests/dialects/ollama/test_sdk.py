@@ -19,8 +19,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Usage,
 )
-from gateway.dialects.ollama.read_response import OLLAMA_CHAT, OLLAMA_GENERATE
-from gateway.dialects.ollama.write_request import OLLAMA_WRITER
+from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_WRITER
 from gateway.errors import Kind
 from tests.dialects.strategies_ollama import told_of
 from tests.support.upstream import Upstream, reply, stream

@@ -33,8 +33,7 @@ from gateway.dialects.conversation import (
     Uri,
     Usage,
 )
-from gateway.dialects.ollama.read_response import OLLAMA_CHAT, OLLAMA_GENERATE
-from gateway.dialects.ollama.write_request import OLLAMA_WRITER
+from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_WRITER
 from gateway.errors import Kind
 from tests.dialects import strategies_ollama as drawn
 

@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
+from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 
 Read = Callable[[str], bytes]
 

@@ -27,8 +27,7 @@ from gateway.dialects.conversation import (
     ToolChoice,
     Uri,
 )
-from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS, COMPLETIONS
-from gateway.dialects.openai_chat.write_response import CHAT_WRITER, MARKING_CHAT_WRITER
+from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER, COMPLETIONS, MARKING_CHAT_WRITER
 from tests.dialects import drawing, sdk_types
 from tests.dialects import strategies_chat as drawn
 from tests.dialects.telling import folded, read, told_of, written

@@ -22,8 +22,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.openai_chat.read_response import CHAT_COMPLETIONS
-from gateway.dialects.openai_chat.write_response import CHAT_WRITER
+from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER
 from tests.dialects import sdk_types
 from tests.dialects.telling import read, told_of, written
 

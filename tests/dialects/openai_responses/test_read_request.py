@@ -21,7 +21,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.openai_responses.read_response import RESPONSES
+from gateway.dialects.openai_responses import RESPONSES
 
 Read = Callable[[str], bytes]
 

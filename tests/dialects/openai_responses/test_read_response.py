@@ -17,7 +17,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.openai_responses.read_response import RESPONSES
+from gateway.dialects.openai_responses import RESPONSES
 
 Read = Callable[[str], bytes]
 

@@ -25,8 +25,7 @@ from gateway.dialects.conversation import (
     ToolChoice,
     Uri,
 )
-from gateway.dialects.openai_responses.read_response import RESPONSES
-from gateway.dialects.openai_responses.write_response import RESPONSES_WRITER
+from gateway.dialects.openai_responses import RESPONSES, RESPONSES_WRITER
 from tests.dialects import drawing, sdk_types
 from tests.dialects import strategies_responses as drawn
 

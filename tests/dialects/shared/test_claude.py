@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.dialects.shared.claude import thinks_adaptively
+from gateway.dialects.shared.reasoning import thinks_adaptively
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects import events
-from gateway.dialects.anthropic.write_blocks import ID_FORM as ANTHROPIC
-from gateway.dialects.bedrock.write_blocks import ID_FORM as BEDROCK
+from gateway.dialects.anthropic.write_parts import ID_FORM as ANTHROPIC
+from gateway.dialects.bedrock.write_parts import ID_FORM as BEDROCK
 from gateway.dialects.conversation import (
     ChatRequest,
     ChatResponse,

@@ -5,19 +5,16 @@ joined when they are written. Older servers give calls no ids.
 """
 
 from base64 import b64decode
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from gateway.dialects.conversation import (
     Blob,
-    Compaction,
     Message,
     Other,
     Part,
     Reasoning,
-    Refusal,
     Text,
     TokenLogprob,
     ToolCall,
@@ -25,12 +22,10 @@ from gateway.dialects.conversation import (
     tool_answer,
 )
 from gateway.dialects.shared.opaque_state import own
-from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.wire.json import UNREADABLE, fields, json_value, objects, text
 
 NAME = "ollama"
-# What stands between two texts that are written as one, where they are not pieces of one.
-BETWEEN = "\n\n"
+
 
 # What images begin with, decoded. The API tells no media type, and other dialects must. Sound comes in the same field.
 _BEGINNINGS = (
@@ -42,9 +37,13 @@ _BEGINNINGS = (
     (b"fLaC", "audio/flac"),
     (b"OggS", "audio/ogg"),
 )
+
+
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 
+
 Said = dict[str, Any]  # fields of the wire's objects
+
 
 _MESSAGE = frozenset({"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id", "name"})
 
@@ -117,85 +116,6 @@ def logprobs(values: Any) -> list[TokenLogprob]:
         for value in objects(values)
         if isinstance(value.get("token"), str) and type(value.get("logprob")) in {int, float}
     ]
-
-
-def written_logprobs(tokens: list[TokenLogprob]) -> list[dict[str, Any]]:
-    """Write log probabilities."""
-    return [
-        {"token": t.token, "logprob": t.logprob} | ({"top_logprobs": written_logprobs(t.top)} if t.top else {})
-        for t in tokens
-    ]
-
-
-def placed(parts: list[Part], path: str) -> list[tuple[str, Part]]:
-    """Return each part with its path."""
-    return [(f"{path}[{index}]", part) for index, part in enumerate(parts)]
-
-
-def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = "", calls_before: int = 0) -> Said:
-    """Write parts as one message's fields; what cannot be said is named in `dropped`, by its path.
-
-    `between` stands between two texts.
-    """
-    texts: list[str] = []
-    thoughts: list[str] = []
-    pictures: list[str] = []
-    calls: list[Said] = []
-    for at, part in parts:
-        match part:
-            case Text() | Refusal():
-                texts.append(part.content)
-                if isinstance(part, Text) and part.citations:
-                    dropped.add(f"{at}.citations")
-            case Reasoning():
-                thoughts.append(part.content)
-            case Compaction() if part.content is not None:
-                texts.append(part.content)
-            case Blob(modality="image" | "audio"):
-                pictures.append(part.content)
-                if part.name is not None:
-                    dropped.add(f"{at}.name")
-            case ToolCall():
-                calls.append(_written_call(part, calls_before + len(calls), at, dropped))
-            case _:
-                dropped.add_part(part, at)
-        if not isinstance(part, Other):
-            dropped.foreign(part.extra, NAME, at)
-    said: Said = {"content": between.join(texts)}
-    if thought := "".join(thoughts):
-        said["thinking"] = thought
-    if pictures:
-        said["images"] = pictures
-    if calls:
-        said["tool_calls"] = calls
-    return said
-
-
-def _written_call(call: ToolCall, index: int, path: str, dropped: Dropped) -> Said:
-    """Write a tool call. Arguments must be an object; any others become the only member of one."""
-    arguments = {} if call.arguments is None else call.arguments
-    if call.custom:
-        arguments = {"input": call.arguments or ""}
-    elif not isinstance(arguments, dict):
-        arguments = {"input": arguments}
-        dropped.add(f"{path}.arguments")
-    rest = dict(call.extra.get(NAME, {}))
-    function = {"index": index, "name": call.name, "arguments": arguments, **fields(rest.pop("function", None))}
-    return ({"id": call.id} if call.id else {}) | {"function": function, **rest}
-
-
-def written_result(result: ToolCallResponse, path: str, name: str | None, dropped: Dropped) -> Said:
-    """Write what a tool gave back as a message; `name` is the tool's."""
-    response = result.response
-    if isinstance(response, list):
-        said = written(placed(response, f"{path}.response"), dropped, BETWEEN)
-    else:
-        said = {"content": response if isinstance(response, str) else _json(response)}
-    if result.is_error:
-        dropped.add(f"{path}.is_error")
-    dropped.foreign(result.extra, NAME, path)
-    told = {"tool_name": name, "tool_call_id": result.id}
-    return {"role": "tool", **said, **{k: v for k, v in told.items() if v}}
 
 
 def _json(value: Any) -> str:

@@ -20,7 +20,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.openai_responses.read_items import NAME
+from gateway.dialects.openai_responses.read_parts import NAME
 from gateway.dialects.shared.unsupported import Dropped
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.dialects.bedrock.media import format_in, format_of
 from gateway.dialects.bedrock.models import ANTHROPIC, family, is_rich
-from gateway.dialects.bedrock.read_blocks import CLAUDE_DIALECT, NAME
+from gateway.dialects.bedrock.read_parts import CLAUDE_DIALECT, NAME
 from gateway.dialects.conversation import (
     Blob,
     Citation,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dialects.gemini.framing import END, EitherDecoder, JsonDecoder
+from gateway.dialects.gemini.json_array import END, EitherDecoder, JsonDecoder
 from gateway.dialects.wire.sse import Event
 from tests.dialects.strategies_gemini import OBJECTS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.anthropic.read_blocks import NAME, cited_fields
+from gateway.dialects.anthropic.read_parts import NAME, cited_fields
 from gateway.dialects.conversation import (
     Blob,
     Citation,
