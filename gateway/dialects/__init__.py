@@ -23,18 +23,21 @@ class StreamReader(Protocol):
 
     @property
     def unread(self) -> int:
-        """How many events could not be read."""
+        """The number of unreadable events."""
 
     @property
     def between(self) -> bool:
-        """Whether all that came are whole frames, where the stream has frames."""
+        """Whether the bytes so far are whole frames; False for streams without frames."""
 
-    told: list[Event] | None
+    events: list[Event] | None
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes; what happens in them is appended to `told`, where that is a list."""
+        """Take the next bytes; their events are appended to `events`, if that is a list."""
 
-    def answered(self) -> ChatResponse:
+    def drain_events(self) -> list[Event]:
+        """Return the events since the last call."""
+
+    def response(self) -> ChatResponse:
         """Return what was read so far."""
 
 

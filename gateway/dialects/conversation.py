@@ -17,7 +17,7 @@ Extra = dict[str, dict[str, Any]]
 
 
 class Citation(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a text comes from: `start` and `end` are places in the text that cites."""
+    """A source of a text: `start` and `end` are places in the citing text, in characters."""
 
     uri: str | None = None
     title: str | None = None
@@ -46,7 +46,7 @@ class Text(Struct, frozen=True, kw_only=True, tag="text", omit_defaults=True):
 
 
 class Reasoning(Struct, frozen=True, kw_only=True, tag="reasoning", omit_defaults=True):
-    """The model's thinking, as far as the provider shows it: empty where it is redacted or encrypted.
+    """The model's reasoning, as far as the provider shows it: empty if it is redacted or encrypted.
 
     What proves it to its provider in a later turn (a signature, an encrypted form) is in `extra`.
     """
@@ -63,7 +63,7 @@ class Refusal(Struct, frozen=True, kw_only=True, tag="refusal", omit_defaults=Tr
 
 
 class Compaction(Struct, frozen=True, kw_only=True, tag="compaction", omit_defaults=True):
-    """Stands for earlier turns that were summed up; the summary, where the provider shows it."""
+    """A summary in the place of earlier turns; its text, if the provider shows it."""
 
     id: str | None = None
     content: str | None = None
@@ -71,7 +71,7 @@ class Compaction(Struct, frozen=True, kw_only=True, tag="compaction", omit_defau
 
 
 class ToolCall(Struct, frozen=True, kw_only=True, tag="tool_call", omit_defaults=True):
-    """The model asks for a tool; `arguments` is the JSON value, or the text where it was no valid JSON.
+    """A call of a tool; `arguments` is the JSON value, or the text if it is no valid JSON.
 
     `custom`: a tool that takes any text; `arguments` is that text.
     """
@@ -85,7 +85,7 @@ class ToolCall(Struct, frozen=True, kw_only=True, tag="tool_call", omit_defaults
 
 
 class ToolCallResponse(Struct, frozen=True, kw_only=True, tag="tool_call_response", omit_defaults=True):
-    """What a tool gave back: its text, a list of parts, or a JSON object. `name`: the tool's, where it was told."""
+    """A tool's result: its text, a list of parts, or a JSON object. `name`: the tool's, if it is known."""
 
     id: str | None = None
     name: str | None = None
@@ -106,7 +106,7 @@ class ServerToolCall(Struct, frozen=True, kw_only=True, tag="server_tool_call", 
 
 
 class ServerToolCallResponse(Struct, frozen=True, kw_only=True, tag="server_tool_call_response", omit_defaults=True):
-    """What the provider's own tool gave back."""
+    """The result of the provider's own tool."""
 
     id: str | None = None
     server_tool_call_response: dict[str, Any]
@@ -172,7 +172,7 @@ Part = (
 
 
 def tool_answer(parts: list[Part]) -> str | list[Part]:
-    """Return what a tool gave back: its text where it is nothing else, else the parts."""
+    """Return a tool's result: its text if it is nothing else, else the parts."""
     if not parts:
         return ""
     only = parts[0] if len(parts) == 1 else None
@@ -214,7 +214,7 @@ class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ToolChoice(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Whether tools are called: as the model sees fit, never, at least one, or the one that is named."""
+    """The choice of tools: left to the model, none, at least one, or the named one."""
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
@@ -222,7 +222,7 @@ class ToolChoice(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ResponseFormat(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What form the answer has; `schema` is a JSON schema."""
+    """The form of the output; `schema` is a JSON schema."""
 
     type: Literal["text", "json", "json_schema"]
     name: str | None = None
@@ -244,7 +244,7 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """What a request asks for; `parameters` are attributes by their names (`dialects.parameters`), ready for a span.
+    """A request in the conversation form; `parameters` are span attributes by name (`shared.parameters`).
 
     What stands below `user` is read only for a translation (`full`): the trace has the tools as they were sent.
     """
@@ -273,7 +273,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
 
 class ChatResponse(Struct, frozen=True, kw_only=True):
-    """What came back, whole or as far as a stream got; `finish_reasons` has a word per choice that ended."""
+    """A response, whole or as far as a stream got; `finish_reasons` has a word per choice that ended."""
 
     id: str | None = None
     model: str | None = None

@@ -1,8 +1,8 @@
-"""What happens in a streamed response, in the conversation form: the readers tell it, the writers write it.
+"""Events of a streamed response in the conversation form, which readers emit and writers encode.
 
 Parts are numbered within their choice in the order in which they begin, and may overlap (parallel tool calls do in some
-dialects). Each begins once, grows by text, and is done once; a reader whose dialect does not say when a part begins or
-is done says so when it can tell.
+dialects). Each begins once, grows by text, and is done once; a reader whose dialect has no marks for the beginning or
+the end of a part emits them as soon as they are known.
 """
 
 from msgspec import Struct
@@ -37,7 +37,7 @@ class PartGrown(Struct, frozen=True, kw_only=True):
 
 
 class PartDone(Struct, frozen=True, kw_only=True):
-    """A part is whole: what it was told to be, with all that came late (citations, a signature)."""
+    """A part is whole, with all that came late (citations, a signature)."""
 
     index: int
     part: Part
@@ -53,14 +53,14 @@ class ChoiceDone(Struct, frozen=True, kw_only=True):
     extra: Extra = {}
 
 
-class UsageTold(Struct, frozen=True, kw_only=True):
+class UsageUpdated(Struct, frozen=True, kw_only=True):
     """All that is known of the usage by now; a later one replaces it."""
 
     usage: Usage
 
 
 class Broken(Struct, frozen=True, kw_only=True):
-    """The provider told of an error in the middle; nothing follows."""
+    """The provider reported an error in the middle; nothing follows."""
 
     type: str | None = None
     message: str | None = None
@@ -70,4 +70,4 @@ class Ended(Struct, frozen=True):
     """The stream's own end; nothing follows."""
 
 
-Event = Begun | PartBegun | PartGrown | PartDone | ChoiceDone | UsageTold | Broken | Ended
+Event = Begun | PartBegun | PartGrown | PartDone | ChoiceDone | UsageUpdated | Broken | Ended

@@ -14,9 +14,9 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, TokenCount
 from gateway.dialects.events import Broken, Ended
 from gateway.dialects.registry import ENDPOINTS, TABLES
-from gateway.dialects.shared.custom_tools import Restoring, names_of, restored
+from gateway.dialects.shared.custom_tools import CustomToolRestorer, custom_tool_names, restore_custom_calls
 from gateway.dialects.shared.parameters import PREVIOUS_RESPONSE_ID
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.shared.token_estimate import estimate
 from gateway.dialects.shared.writer import Writer, Written
 from gateway.dialects.wire.content_coding import decode
@@ -152,7 +152,7 @@ class StreamReply:
         self._dropped = translation.dropped
         self._provider = translation.provider.name
         self._writer = translation.client.stream(translation.asked, now)
-        self._restoring = Restoring(names_of(translation.asked))
+        self._restoring = CustomToolRestorer(custom_tool_names(translation.asked))
         self._tee = tee
         self.content_type = self._writer.content_type
 
@@ -176,7 +176,7 @@ class StreamReply:
             finished = answered is not None and answered.finish_reasons
             return rest + self._writer.write(Ended()) if finished else rest
         answered = _readable(self._tee.answered(), self._provider)
-        return b"".join([self._writer.write(event) for event in self._restoring.restore(replay(answered))])
+        return b"".join([self._writer.write(event) for event in self._restoring.restore(synthesize(answered))])
 
     def broken(self, message: str) -> bytes:
         """Return what tells the client that no more will come."""
@@ -209,7 +209,7 @@ class WholeReply:
         else:
             told = provider.read_response(plain(b"".join(self._pieces), self._coding))
         answered = _readable(told, provider.name)
-        answered = restored(answered, names_of(translation.asked))
+        answered = restore_custom_calls(answered, custom_tool_names(translation.asked))
         written, names = translation.client.response(answered, translation.asked, self._now)
         self.dropped += names
         return written

@@ -66,7 +66,7 @@ class ResponseReader:
         elif self.streamed and dialect is not None:
             self._reader = dialect.stream_reader()
             if collects_events:
-                self._reader.told = []
+                self._reader.events = []
 
     @property
     def ended(self) -> bool:
@@ -81,11 +81,7 @@ class ResponseReader:
 
     def drain_events(self) -> list[Event]:
         """Return the stream's events since the last call, for a translation."""
-        reader = self._reader
-        if reader is None or not reader.told:
-            return []
-        events, reader.told = reader.told, []
-        return events
+        return [] if self._reader is None else self._reader.drain_events()
 
     @property
     def times_ms(self) -> list[float]:
@@ -124,7 +120,7 @@ class ResponseReader:
         """Return the response as read so far, None if it cannot be read."""
         try:
             if self._reader is not None:
-                return self._reader.answered()
+                return self._reader.response()
             if self._dialect is not None and self._whole:
                 return self._dialect.read_response(b"".join(self._whole))
         except Exception:

@@ -32,7 +32,7 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.wire.json import json_value
 
 WORDS = st.text(min_size=1, max_size=12)
@@ -300,7 +300,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
 
 def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
     """Give the events of a stream that says this, its texts cut into pieces of this size."""
-    for event in replay(answer):
+    for event in synthesize(answer):
         if isinstance(event, events.PartGrown):
             for at in range(0, len(event.text), piece):
                 yield replace(event, text=event.text[at : at + piece])

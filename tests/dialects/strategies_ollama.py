@@ -231,7 +231,7 @@ def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
         yield events.PartDone(index=index, part=part)
     yield events.ChoiceDone(finish_reason=message.finish_reason, finish_word=message.finish_word, extra=answer.extra)
     if answer.usage is not None:
-        yield events.UsageTold(usage=answer.usage)
+        yield events.UsageUpdated(usage=answer.usage)
     yield events.Ended()
 
 

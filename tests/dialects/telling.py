@@ -7,14 +7,14 @@ from msgspec.structs import replace
 
 from gateway.dialects import Dialect, StreamReader, events
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text, ToolCall
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.shared.writer import StreamWriter, Writer
 from gateway.dialects.wire.json import json_value
 
 
 def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
     """Give the events of a stream that says this, its texts cut into pieces of this size."""
-    for event in replay(answer):
+    for event in synthesize(answer):
         if isinstance(event, events.PartGrown):
             for at in range(0, len(event.text), piece):
                 yield replace(event, text=event.text[at : at + piece])
@@ -33,12 +33,12 @@ def written(
 def read(dialect: Dialect, data: bytes, cuts: Iterable[int] = ()) -> tuple[StreamReader, list[events.Event]]:
     """Read a stream that is cut at these places; return its reader, and what it told."""
     reader = dialect.stream_reader()
-    reader.told = []
+    reader.events = []
     told: list[events.Event] = []
     for start, end in pairwise([0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]):
         reader.feed(data[start:end])
-        told += reader.told
-        reader.told = []  # as the gateway takes it
+        told += reader.events
+        reader.events = []  # as the gateway takes it
     return reader, told
 
 

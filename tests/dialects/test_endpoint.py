@@ -55,4 +55,4 @@ def test_an_event_in_a_stream_is_framed_as_the_family_streams():
     assert all(event.endswith(b"\n\n") for name, event in events.items() if name not in {"ollama", "bedrock-converse"})
     reader = CONVERSE.stream_reader()
     reader.feed(events["bedrock-converse"])
-    assert (reader.answered().error_message, reader.unread) == ("it broke off", 0)
+    assert (reader.response().error_message, reader.unread) == ("it broke off", 0)

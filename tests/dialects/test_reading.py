@@ -40,7 +40,7 @@ def read(dialect: Dialect, pieces: list[bytes]) -> ChatResponse:
     for piece in pieces:
         reader.feed(piece)
     assert isinstance(reader.unread, int)
-    return reader.answered()
+    return reader.response()
 
 
 def assert_storable(answered: ChatResponse) -> None:
@@ -191,7 +191,7 @@ def test_an_endless_stream_is_kept_to_a_limit(name: str, monkeypatch: pytest.Mon
     first, *rest = ENDLESS[name]
     for data in (first, first, *rest):
         reader.feed(b"data: " + data + b"\n\n")
-    answered = reader.answered()
+    answered = reader.response()
     assert reader.ended
     assert reader.unread == 3
     assert answered.usage == Usage(input_tokens=1, output_tokens=2, total_tokens=3)

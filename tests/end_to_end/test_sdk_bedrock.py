@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EventStreamError
 from gateway.dialects import events
 from gateway.dialects.bedrock import CONVERSE, CONVERSE_WRITER
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, ToolCall, Usage
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.wire import eventstream
 from gateway.errors import Kind
 from gateway.providers.auth.aws import AwsCredentials, authorized
@@ -108,7 +108,7 @@ async def test_a_response_reaches_botocores_user(upstream: Upstream, client: Bas
 async def test_a_stream_reaches_botocores_user(upstream: Upstream, client: BaseClient) -> None:
     """Each event arrives, cut anywhere on its way."""
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
-    data = b"".join([writer.write(event) for event in replay(ANSWER)])
+    data = b"".join([writer.write(event) for event in synthesize(ANSWER)])
     pieces = [data[at : at + 7] for at in range(0, len(data), 7)]
     upstream.answers(stream(pieces, content_type=eventstream.CONTENT_TYPE))
     told = await asyncio.to_thread(collected, client, messages=MESSAGES)

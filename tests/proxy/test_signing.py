@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from gateway.config.model import parse
 from gateway.dialects.bedrock import CONVERSE_WRITER
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, Usage
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.wire.eventstream import CONTENT_TYPE
 from gateway.providers.http.client import Client
 from gateway.providers.table import build
@@ -48,7 +48,7 @@ CHAT = {"model": f"bedrock/{MODEL}", "messages": [{"role": "user", "content": "h
 def streamed() -> list[Step]:
     """Make an answer as events."""
     writer = CONVERSE_WRITER.stream(ChatRequest(operation="chat", model=MODEL, stream=True), 0.0)
-    return stream(filter(None, map(writer.write, replay(ANSWER))), content_type=CONTENT_TYPE)
+    return stream(filter(None, map(writer.write, synthesize(ANSWER))), content_type=CONTENT_TYPE)
 
 
 def refused(word: str, message: str = "no") -> list[Step]:

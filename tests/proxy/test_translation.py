@@ -368,7 +368,7 @@ async def test_a_stream_that_breaks_off_is_told_in_the_clients_dialect(
     if "converse" in path:
         reader = CONVERSE.stream_reader()
         reader.feed(answer.body)
-        assert (reader.unread, bool(reader.answered().error_message)) == (0, True)
+        assert (reader.unread, bool(reader.response().error_message)) == (0, True)
     else:
         assert b"error" in answer.body.split(b"\n\n")[-2 if answer.body.endswith(b"\n\n") else -1]
     assert gateway.attempt()["outcome"] == "upstream_abort"

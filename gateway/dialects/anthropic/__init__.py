@@ -5,8 +5,8 @@ import re
 from gateway.dialects import Dialect
 from gateway.dialects.anthropic.read_parts import NAME
 from gateway.dialects.anthropic.read_request import read_conversation, read_request
-from gateway.dialects.anthropic.read_response import _read_response
-from gateway.dialects.anthropic.read_stream import _MessageReader
+from gateway.dialects.anthropic.read_response import read_response
+from gateway.dialects.anthropic.read_stream import MessagesStreamReader
 from gateway.dialects.anthropic.write_request import write_request
 from gateway.dialects.anthropic.write_response import write_error, write_response
 from gateway.dialects.anthropic.write_stream import MessagesStreamWriter
@@ -18,8 +18,8 @@ from gateway.dialects.shared.writer import Writer
 MESSAGES = Dialect(
     name=NAME,
     read_request=read_request,
-    read_response=_read_response,
-    stream_reader=_MessageReader,
+    read_response=read_response,
+    stream_reader=MessagesStreamReader,
     read_conversation=read_conversation,
 )
 

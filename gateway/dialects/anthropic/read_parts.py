@@ -90,14 +90,14 @@ def _id(block: dict[str, Any]) -> str | None:
 
 
 def _of_call(block: dict[str, Any]) -> Extra:
-    """Return what a call has of its own: who called, where that is not the model, as it is unless something is said."""
+    """Return a call's own fields: the caller, unless that is the model itself."""
     of_call = own(NAME, block, "caller", "toolset_name")
     if of_call.get(NAME, {}).get("caller") == {"type": "direct"}:
         del of_call[NAME]["caller"]
     return of_call if of_call.get(NAME) else {}
 
 
-# What a citation calls the address and the title of what it cites, where those are not `url` and `title`.
+# A citation's fields for the address and the title of its source, if they are not `url` and `title`.
 _CITED = {
     "search_result_location": ("source", "title"),
     "char_location": ("url", "document_title"),
@@ -107,7 +107,7 @@ _CITED = {
 
 
 def read_citations(citations: Any) -> list[Citation]:
-    """Read where a text comes from; what has no place in the form is kept as it is."""
+    """Read a text's citations; fields without a place in the form are kept as they are."""
     return [_citation(each) for each in objects(citations)]
 
 
@@ -121,12 +121,12 @@ def _citation(told: dict[str, Any]) -> Citation:
 
 
 def cited_fields(kind: Any) -> tuple[str, str]:
-    """Return what a kind of citation calls the address and the title of what it cites."""
+    """Return a kind of citation's fields for the address and the title of its source."""
     return _CITED.get(kind if isinstance(kind, str) else "", ("url", "title"))
 
 
 def _source(modality: str, block: dict[str, Any]) -> Part | None:
-    """Read where an image or a document is; None where it is in no form known."""
+    """Read the source of an image or a document; None if its form is unknown."""
     source = fields(block.get("source"))
     media_type = text(source.get("media_type"))
     data = text(source.get("data"))

@@ -1,4 +1,4 @@
-"""What a request to Anthropic's messages says, in the conversation form."""
+"""Requests to Anthropic's messages read into the conversation form."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ def _parameters(request: _Request) -> name.Parameters:
             name.TOP_K: request.top_k,
             name.STOP_SEQUENCES: request.stop_sequences,
             name.STREAM: request.stream,
-            # an effort is the level; without one, how thinking is switched says the most
+            # an effort is the level; without one, the switch of thinking is
             name.REASONING_LEVEL: config.get("effort") or fields(request.thinking).get("type"),
             name.OUTPUT_TYPE: output_type(form.get("type")),
         }
@@ -97,15 +97,15 @@ _KNOWN = frozenset(
 
 
 def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
-    """Read all that a request says, for a translation."""
-    asked, request = read_request(body), decode(body, _OBJECT) or {}
+    """Read a whole request, for a translation."""
+    chat_request, request = read_request(body), decode(body, _OBJECT) or {}
     config, thinking = fields(request.get("output_config")), fields(request.get("thinking"))
     choice = fields(request.get("tool_choice"))
     off = thinking.get("type") == "disabled"
     return msgspec.structs.replace(
-        asked,
+        chat_request,
         # an effort without thinking means nothing elsewhere
-        parameters={**asked.parameters, name.REASONING_LEVEL: "disabled"} if off else asked.parameters,
+        parameters={**chat_request.parameters, name.REASONING_LEVEL: "disabled"} if off else chat_request.parameters,
         tools=[_tool(tool) for tool in objects(request.get("tools"))],
         tool_choice=_tool_choice(choice),
         parallel_tool_calls=not one if isinstance(one := choice.get("disable_parallel_tool_use"), bool) else None,

@@ -5,14 +5,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.dialects.anthropic import MESSAGES
 from gateway.dialects.anthropic.read_parts import NAME, read_blocks
 from gateway.dialects.conversation import ChatResponse, Message, Part, Usage
 from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.usage import CountNames, usage_beside_cache
 from gateway.dialects.wire.json import count, decode, error_of, fields, text
-
-__all__ = ["MESSAGES"]
 
 
 class _Message(Struct, gc=False):
@@ -43,7 +40,7 @@ FINISH_REASONS = {
 
 
 def _finish_reason(reason: Any) -> tuple[str | None, str | None]:
-    """Return the vocabulary's word, and the dialect's own, where it is another."""
+    """Return the finish reason in the common vocabulary, and the dialect's own word if it is another."""
     word = text(reason)
     known = FINISH_REASONS.get(word or "")
     return (word, None) if known is None else (known, word)
@@ -62,16 +59,18 @@ def _usage(reported: dict[str, Any]) -> Usage | None:
     return usage_beside_cache(reported, _COUNTS, count(details.get("thinking_tokens")))
 
 
-def _read_response(body: bytes) -> ChatResponse:
+def read_response(body: bytes) -> ChatResponse:
+    """Read a whole response, or an error body."""
     whole = decode(body, _MESSAGE)
     if whole is None:
         return ChatResponse()
-    return _answered(whole, read_blocks(whole.content), fields(whole.usage), error_of(whole.error))
+    return chat_response(whole, read_blocks(whole.content), fields(whole.usage), error_of(whole.error))
 
 
-def _answered(
+def chat_response(
     message: _Message, parts: list[Part], usage: dict[str, Any], error: tuple[str | None, str | None]
 ) -> ChatResponse:
+    """Return a response from what was read of it, whole or streamed."""
     reason, word = _finish_reason(message.stop_reason)
     answers = bool(parts) or reason is not None
     return ChatResponse(

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gateway.dialects import events
 from gateway.dialects.anthropic.read_parts import read_block
-from gateway.dialects.anthropic.read_response import _answered, _finish_reason, _Message, _output, _usage
+from gateway.dialects.anthropic.read_response import _finish_reason, _Message, _output, _usage, chat_response
 from gateway.dialects.conversation import ChatResponse, ToolCall, Usage
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.wire.json import count, decode, error_of, fields, json_value, objects, text
@@ -27,7 +27,7 @@ class _Event(Struct, gc=False):
 _EVENT = msgspec.json.Decoder(_Event)
 
 
-# Which field of a block the pieces of a delta add to, and where in the delta they stand.
+# The field of a block that a delta adds to, and the delta's member that has the piece.
 _DELTAS = {
     "text_delta": ("text", "text"),
     "thinking_delta": ("thinking", "thinking"),
@@ -78,7 +78,7 @@ class _Block:
         return {**self.start, self.field: (text(self.start.get(self.field)) or "") + joined}
 
 
-class _MessageReader(EventReader):
+class MessagesStreamReader(EventReader):
     """Reads events from `message_start` to `message_stop`."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class _MessageReader(EventReader):
         self._blocks: dict[int, _Block] = {}
         self._usage: dict[str, Any] = {}
         self._error: tuple[str | None, str | None] = (None, None)
-        self._told_choice = False
+        self._choice_ended = False
 
     def _take(self, event: Event) -> bool:
         read = decode(event.data, _EVENT)
@@ -102,35 +102,37 @@ class _MessageReader(EventReader):
                     self._begin(count(read.index) or 0, block)
                 begins_empty = text(block.get("type")) in {"text", "thinking"}
                 self.first_output = self.first_output or not begins_empty
-            case "content_block_stop" if self.told is not None:
-                self._tell_done(self._blocks.get(count(read.index) or 0))
+            case "content_block_stop" if self.events is not None:
+                self._emit_done(self._blocks.get(count(read.index) or 0))
             case "message_start" if read.message is not None:
                 self._message = read.message
-                # the first event's output tokens are a place-holder: a stream that breaks has told none
+                # the first event's output tokens are a placeholder: a stream that breaks has reported none
                 self._take_usage({k: v for k, v in fields(read.message.usage).items() if k != "output_tokens"})
-                self._tell(events.Begun(id=text(read.message.id), model=text(read.message.model), usage=self._told()))
+                self._emit(
+                    events.Begun(id=text(read.message.id), model=text(read.message.model), usage=self._usage_so_far())
+                )
             case "message_delta":
                 self._take_stop(fields(read.delta))
                 self._take_usage(fields(read.usage))
-                if self.told is not None:
-                    self._tell_choice()
+                if self.events is not None:
+                    self._emit_choice()
             case "message_stop":
                 self.ended = True
-                self._tell(events.Ended())
+                self._emit(events.Ended())
             case "error":
                 self._error = error_of(read.error)
                 self.ended = True
-                self._tell(events.Broken(type=self._error[0], message=self._error[1]))
+                self._emit(events.Broken(type=self._error[0], message=self._error[1]))
         return True
 
     def _begin(self, index: int, start: dict[str, Any]) -> _Block:
         block = self._blocks[index] = _Block(start, len(self._blocks))
-        if self.told is not None:
+        if self.events is not None:
             field = _GROWING.get(text(start.get("type")) or "", "")
             part = read_block({key: None if key == field else value for key, value in start.items()})
-            self.told.append(events.PartBegun(index=block.index, part=part))
-            if said := text(start.get(field)):
-                self._tell_grown(block, said)
+            self.events.append(events.PartBegun(index=block.index, part=part))
+            if piece := text(start.get(field)):
+                self._emit_grown(block, piece)
         return block
 
     def _take_delta(self, index: int, delta: dict[str, Any]) -> None:
@@ -147,11 +149,11 @@ class _MessageReader(EventReader):
         block.field = known[0]
         piece = delta.get(known[1])
         self._keep(block.pieces, piece)
-        if self.told is not None and isinstance(piece, str) and piece and not block.done:
-            self._tell_grown(block, piece)
+        if self.events is not None and isinstance(piece, str) and piece and not block.done:
+            self._emit_grown(block, piece)
 
     def _take_late(self, block: _Block | None, kind: str, delta: dict[str, Any]) -> None:
-        """Take what comes after a block's text: its signature, and where it comes from."""
+        """Take what comes after a block's text: its signature, and its citations."""
         if block is None or not self._has_room(len(text(delta.get("signature")) or "")):
             return
         if kind == "signature_delta":
@@ -170,39 +172,39 @@ class _MessageReader(EventReader):
     def _take_usage(self, usage: dict[str, Any]) -> None:
         self._usage.update({k: v for k, v in usage.items() if v is not None})
 
-    def _tell(self, event: events.Event) -> None:
-        if self.told is not None:
-            self.told.append(event)
+    def _emit(self, event: events.Event) -> None:
+        if self.events is not None:
+            self.events.append(event)
 
-    def _tell_grown(self, block: _Block, said: str) -> None:
+    def _emit_grown(self, block: _Block, piece: str) -> None:
         block.grown = True
-        self._tell(events.PartGrown(index=block.index, text=said))
+        self._emit(events.PartGrown(index=block.index, text=piece))
 
-    def _tell_done(self, block: _Block | None) -> None:
+    def _emit_done(self, block: _Block | None) -> None:
         if block is None or block.done:
             return
         part = read_block(block.whole())
         if isinstance(part, ToolCall) and not block.grown and part.arguments is not None:  # it came whole, or has none
-            self._tell_grown(block, msgspec.json.encode(part.arguments).decode())
+            self._emit_grown(block, msgspec.json.encode(part.arguments).decode())
         block.done = True
-        self._tell(events.PartDone(index=block.index, part=part))
+        self._emit(events.PartDone(index=block.index, part=part))
 
-    def _tell_choice(self) -> None:
-        """Say that the message has ended, once it says why; and what it took."""
+    def _emit_choice(self) -> None:
+        """Emit the end of the message, once the stop reason is known, and the usage."""
         reason, word = _finish_reason(self._message.stop_reason)
-        if reason is not None and not self._told_choice:
-            self._told_choice = True
+        if reason is not None and not self._choice_ended:
+            self._choice_ended = True
             for block in self._blocks.values():
-                self._tell_done(block)
+                self._emit_done(block)
             extra = _output(self._message, [], reason, word).extra
-            self._tell(events.ChoiceDone(finish_reason=reason, finish_word=word, extra=extra))
-        if (usage := self._told()) is not None:
-            self._tell(events.UsageTold(usage=usage))
+            self._emit(events.ChoiceDone(finish_reason=reason, finish_word=word, extra=extra))
+        if (usage := self._usage_so_far()) is not None:
+            self._emit(events.UsageUpdated(usage=usage))
 
-    def _told(self) -> Usage | None:
+    def _usage_so_far(self) -> Usage | None:
         return _usage(self._usage)
 
-    def answered(self) -> ChatResponse:
+    def response(self) -> ChatResponse:
         """Return what was read so far."""
         parts = [read_block(block.whole()) for _, block in sorted(self._blocks.items())]
-        return _answered(self._message, parts, self._usage, self._error)
+        return chat_response(self._message, parts, self._usage, self._error)

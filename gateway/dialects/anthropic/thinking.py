@@ -1,4 +1,4 @@
-"""How a request to Anthropic's messages says how much to think, and what cannot be said beside it. Pure.
+"""The `thinking` of a request to Anthropic's messages, and the parameters that it excludes. Pure.
 
 Source: Anthropic's pages on extended and on adaptive thinking, and what the API refuses: other temperatures than 1,
 tools that must be called, a budget that leaves no room, and the result of a call that no thinking stands before.
@@ -15,50 +15,50 @@ Json = dict[str, Any]
 
 _LEAST_BUDGET = 1024
 _ROOM = 4096
-"""Tokens for the answer, where the client named no limit."""
+"""Tokens for the response, if the client names no limit."""
 
 _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 _LEAST_TOP_P = 0.95
 
 
-def add_thinking(body: Json, asked: ChatRequest, dropped: Dropped, *, limited: bool) -> None:
-    """Say how much to think, in the way that the model takes; `limited`: the client named a limit of tokens."""
-    said, word = level(asked), asked.parameters.get(name.REASONING_LEVEL)
+def add_thinking(body: Json, request: ChatRequest, dropped: Dropped, *, limited: bool) -> None:
+    """Write `thinking` in the way that the model takes; `limited`: the client named a limit of tokens."""
+    said, word = level(request), request.parameters.get(name.REASONING_LEVEL)
     if word is not None and word not in LEVELS and word not in {"enabled", "adaptive", "disabled"}:
         dropped.add("reasoning.level")
-    if asked.show_reasoning is not None and said in {None, "none"}:
+    if request.show_reasoning is not None and said in {None, "none"}:
         dropped.add("show_reasoning")
     if said is None:
         return
     if said == "none":
         body["thinking"] = {"type": "disabled"}
         return
-    adaptive = thinks_adaptively(asked.model)
+    adaptive = thinks_adaptively(request.model)
     thinking: Json | None = None
     if _may_think(body, adaptive=adaptive):
-        thinking = {"type": "adaptive"} if adaptive else _budgeted(body, asked, limited=limited)
+        thinking = {"type": "adaptive"} if adaptive else _budgeted(body, request, limited=limited)
     if thinking is None:
-        dropped.add("reasoning.level" if asked.reasoning_budget is None else "reasoning_budget")
+        dropped.add("reasoning.level" if request.reasoning_budget is None else "reasoning_budget")
         return
     body["thinking"] = thinking
-    if adaptive and asked.reasoning_budget is not None and asked.reasoning_budget > 0:
+    if adaptive and request.reasoning_budget is not None and request.reasoning_budget > 0:
         dropped.add("reasoning_budget")
-    if _says_level(asked) if adaptive else word in _EFFORTS and asked.reasoning_budget is not None:
+    if _says_level(request) if adaptive else word in _EFFORTS and request.reasoning_budget is not None:
         body["output_config"] = {"effort": _EFFORTS[said]}
-    if asked.show_reasoning is not None:
-        thinking["display"] = "summarized" if asked.show_reasoning else "omitted"
+    if request.show_reasoning is not None:
+        thinking["display"] = "summarized" if request.show_reasoning else "omitted"
     _forgo(body, dropped)
 
 
-def _says_level(asked: ChatRequest) -> bool:
-    """Whether it is said how much, and not only that there is to be thinking."""
-    said = asked.parameters.get(name.REASONING_LEVEL)
-    return said in LEVELS or (asked.reasoning_budget is not None and asked.reasoning_budget > 0)
+def _says_level(request: ChatRequest) -> bool:
+    """Return whether the request has an amount of reasoning, and not only a switch."""
+    said = request.parameters.get(name.REASONING_LEVEL)
+    return said in LEVELS or (request.reasoning_budget is not None and request.reasoning_budget > 0)
 
 
-def _budgeted(body: Json, asked: ChatRequest, *, limited: bool) -> Json | None:
-    """Return thinking by a number of tokens, with room for an answer; None where the client's limit leaves none."""
-    tokens = max(_LEAST_BUDGET, budget(asked) or 0)
+def _budgeted(body: Json, request: ChatRequest, *, limited: bool) -> Json | None:
+    """Return thinking by a number of tokens, with room for a response; None if the client's limit leaves none."""
+    tokens = max(_LEAST_BUDGET, budget(request) or 0)
     if not limited:
         body["max_tokens"] = tokens + _ROOM
     elif body["max_tokens"] <= _LEAST_BUDGET:

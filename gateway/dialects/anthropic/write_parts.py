@@ -32,7 +32,7 @@ from gateway.dialects.shared.unsupported import Dropped
 Json = dict[str, Any]
 
 Placed = tuple[Part, str]
-"""A part, and the path where it stands in the conversation."""
+"""A part, and its path in the conversation."""
 
 ID_FORM = IdForm(re.compile(r"[^a-zA-Z0-9_-]"))
 
@@ -58,13 +58,13 @@ def write_blocks(placed: Iterable[Placed], dropped: Dropped) -> list[Json]:
 
 
 def _inner_mark(part: Part) -> str | None:
-    """Return the mark that stands within a tool's result, where none may stand."""
+    """Return the mark within a tool's result, which may have none."""
     inner = part.response if isinstance(part, ToolCallResponse) and isinstance(part.response, list) else []
     return next((mark for each in inner if (mark := getattr(each, "cache", None))), None)
 
 
 def write_block(part: Part, path: str, dropped: Dropped) -> Json | None:
-    """Write a part as a block; None where the dialect has none for it."""
+    """Write a part as a block; None if the dialect has none for it."""
     own: Json = getattr(part, "extra", {}).get(NAME, {})
     match part:
         case Text():
@@ -82,10 +82,10 @@ def write_block(part: Part, path: str, dropped: Dropped) -> Json | None:
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": _input(part), **own}
         case ToolCallResponse():
             return _tool_result(part, path, dropped)
-        case ServerToolCall(server_tool_call={"input": asked, **rest}):
+        case ServerToolCall(server_tool_call={"input": arguments, **rest}):
             server = {"server_name": rest["server_name"]} if "server_name" in rest else {}
             kind = "mcp_tool_use" if server else "server_tool_use"
-            return {"type": kind, "id": part.id, "name": part.name, "input": asked, **server, **own}
+            return {"type": kind, "id": part.id, "name": part.name, "input": arguments, **server, **own}
         case ServerToolCallResponse(server_tool_call_response={"type": str(kind), **rest}) if kind.endswith("_result"):
             return {"type": kind, "tool_use_id": part.id, **rest}
         case Blob() | Uri() | File():

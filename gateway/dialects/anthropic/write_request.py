@@ -16,7 +16,7 @@ from gateway.dialects.shared.writer import Written
 from gateway.dialects.wire.json import merged
 
 MAX_TOKENS = 4096
-"""What is sent where the client named no limit: the dialect wants one (the seed's choice)."""
+"""The limit if the client names none; the API requires one."""
 
 _PARAMETERS = {
     name.TEMPERATURE: "temperature",
@@ -27,44 +27,44 @@ _PARAMETERS = {
 _ELSEWHERE = {name.MAX_TOKENS, name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 
 
-def write_request(asked: ChatRequest) -> Written:
-    """Write what was asked."""
+def write_request(request: ChatRequest) -> Written:
+    """Write a request."""
     dropped = Dropped()
-    asked = one_prompt(asked, dropped)
-    limit = asked.parameters.get(name.MAX_TOKENS)
-    body: Json = {"model": asked.model, "max_tokens": limit if isinstance(limit, int) else MAX_TOKENS}
-    system, turns = _turns(asked, dropped)
+    request = one_prompt(request, dropped)
+    limit = request.parameters.get(name.MAX_TOKENS)
+    body: Json = {"model": request.model, "max_tokens": limit if isinstance(limit, int) else MAX_TOKENS}
+    system, turns = _turns(request, dropped)
     if content := _content(system, dropped):
         body["system"] = content
     written = ((role, _content(parts, dropped)) for role, parts in turns)
     body["messages"] = [{"role": role, "content": content} for role, content in written if content]
-    _add_parameters(body, asked, dropped)
-    if asked.stream:
+    _add_parameters(body, request, dropped)
+    if request.stream:
         body["stream"] = True
-    _add_tools(body, asked, dropped)
-    add_thinking(body, asked, dropped, limited=limit is not None)
-    _add_format(body, asked, dropped)
-    if asked.user:
-        body["metadata"] = {"user_id": asked.user}
+    _add_tools(body, request, dropped)
+    add_thinking(body, request, dropped, limited=limit is not None)
+    _add_format(body, request, dropped)
+    if request.user:
+        body["metadata"] = {"user_id": request.user}
     for said, word in (
-        (asked.logprobs, "logprobs"),
-        (asked.top_logprobs, "top_logprobs"),
-        (asked.metadata, "metadata"),
-        (asked.conversation_id, "conversation"),
+        (request.logprobs, "logprobs"),
+        (request.top_logprobs, "top_logprobs"),
+        (request.metadata, "metadata"),
+        (request.conversation_id, "conversation"),
     ):
         if said:
             dropped.add(word)
-    dropped.foreign(asked.extra, NAME)
-    body = merged(body, asked.extra.get(NAME, {}))
+    dropped.foreign(request.extra, NAME)
+    body = merged(body, request.extra.get(NAME, {}))
     return Written(body=msgspec.json.encode(body), path="/messages", dropped=dropped.names)
 
 
-def _turns(asked: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[tuple[str, list[Placed]]]]:
+def _turns(request: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[tuple[str, list[Placed]]]]:
     """Return the system's parts, wherever they stand, and the turns that the dialect has: tool results are a user's."""
-    system: list[Placed] = [(part, f"system.parts[{i}]") for i, part in enumerate(asked.system_instructions)]
+    system: list[Placed] = [(part, f"system.parts[{i}]") for i, part in enumerate(request.system_instructions)]
     turns: list[tuple[str, list[Placed]]] = []
     before = ""
-    for number, message in enumerate(identified(asked.input_messages, ID_FORM)):
+    for number, message in enumerate(identified(request.input_messages, ID_FORM)):
         path = f"messages[{number}]"
         dropped.foreign(message.extra, NAME, path)
         placed = _placed(message, path, dropped)
@@ -72,7 +72,7 @@ def _turns(asked: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[tup
             system += placed
             continue
         role = "assistant" if message.role == "assistant" else "user"
-        # A turn after tool results goes on where they stand; one after another of the assistant's is the same one.
+        # A user's turn after tool results joins them; consecutive turns of the assistant are one.
         if turns and (before == "tool" if role == "user" else before == "assistant"):
             turns[-1][1].extend(placed)
         else:
@@ -85,7 +85,7 @@ def _placed(message: Message, path: str, dropped: Dropped) -> list[Placed]:
     if message.name and message.role == "assistant":
         dropped.add(f"{path}.name")
     parts = named(message)
-    before = len(parts) - len(message.parts)  # the name, where it stands in a text of its own
+    before = len(parts) - len(message.parts)  # the name, if it is a text of its own
     return [(part, f"{path}.parts[{max(0, i - before)}]") for i, part in enumerate(parts)]
 
 
@@ -93,8 +93,8 @@ def _content(placed: list[Placed], dropped: Dropped) -> str | list[Json]:
     return plain_text([part for part, _ in placed]) or write_blocks(placed, dropped)
 
 
-def _add_parameters(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
-    body |= name.write_parameters(asked, _PARAMETERS, _ELSEWHERE, dropped)
+def _add_parameters(body: Json, request: ChatRequest, dropped: Dropped) -> None:
+    body |= name.write_parameters(request, _PARAMETERS, _ELSEWHERE, dropped)
     if body.get("temperature", 0) > 1:
         body["temperature"] = 1.0
         dropped.add("temperature: above 1")
@@ -108,10 +108,10 @@ def _add_parameters(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
             del body["stop_sequences"]
 
 
-def _add_tools(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
-    """Say which tools there are, and how they are called; without any the rest is refused."""
-    choice = asked.tool_choice
-    if tools := [written for tool in asked.tools if (written := _tool(tool, dropped)) is not None]:
+def _add_tools(body: Json, request: ChatRequest, dropped: Dropped) -> None:
+    """Write the tools and the choice of them, which is refused without tools."""
+    choice = request.tool_choice
+    if tools := [written for tool in request.tools if (written := _tool(tool, dropped)) is not None]:
         body["tools"] = tools
     elif choice is not None and choice.mode in {"required", "tool"}:
         dropped.add("tool_choice")
@@ -122,10 +122,10 @@ def _add_tools(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
     if choice is not None:
         mode = {"auto": "auto", "required": "any", "none": "none", "tool": "tool"}[choice.mode]
         body["tool_choice"] = {"type": mode} | ({"name": choice.name} if choice.mode == "tool" else {})
-    if asked.parallel_tool_calls is not None:
+    if request.parallel_tool_calls is not None:
         written = body.setdefault("tool_choice", {"type": "auto"})
         if written["type"] != "none":
-            written["disable_parallel_tool_use"] = not asked.parallel_tool_calls
+            written["disable_parallel_tool_use"] = not request.parallel_tool_calls
 
 
 def _tool(tool: Tool, dropped: Dropped) -> Json | None:
@@ -152,8 +152,8 @@ def _tool(tool: Tool, dropped: Dropped) -> Json | None:
     return written | own
 
 
-def _add_format(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
-    form = asked.response_format
+def _add_format(body: Json, request: ChatRequest, dropped: Dropped) -> None:
+    form = request.response_format
     if form is None or form.type == "text":
         return
     if form.type == "json" or form.schema is None:

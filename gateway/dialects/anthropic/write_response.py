@@ -15,30 +15,30 @@ from gateway.errors import Kind
 Json = dict[str, Any]
 
 
-def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:
+def write_response(response: ChatResponse, request: ChatRequest, now: float) -> tuple[bytes, list[str]]:
     """Write a whole response: its first choice. An error that came in its place is written as one."""
     dropped = Dropped()
-    dropped.foreign(answered.extra, NAME)
-    if answered.error_type or answered.error_message:
-        told = answered.error_message or "the provider told of an error"
-        error = {"type": error_type(answered.error_type), "message": told}
+    dropped.foreign(response.extra, NAME)
+    if response.error_type or response.error_message:
+        told = response.error_message or "the provider reported an error"
+        error = {"type": error_type(response.error_type), "message": told}
         return msgspec.json.encode({"type": "error", "error": error}), dropped.names
-    if len(answered.output_messages) > 1:
+    if len(response.output_messages) > 1:
         dropped.add("choices[1]")
-    message = answered.output_messages[0] if answered.output_messages else Message(role="assistant", parts=[])
+    message = response.output_messages[0] if response.output_messages else Message(role="assistant", parts=[])
     dropped.foreign(message.extra, NAME)
     own = message.extra.get(NAME, {})
-    ident = answered.id or f"msg_{int(now)}"
+    ident = response.id or f"msg_{int(now)}"
     parts = ResponseIds(ident, ID_FORM).identified(message.parts)
     body: Json = {
         "id": ident,
         "type": "message",
         "role": "assistant",
-        "model": answered.model or asked.model,
+        "model": response.model or request.model,
         "content": [block for i, part in enumerate(parts) if (block := _block(part, i, dropped)) is not None],
         "stop_reason": write_reason(message.finish_reason, message.finish_word, dropped),
         "stop_sequence": own.get("stop_sequence"),
-        "usage": write_usage(answered.usage),
+        "usage": write_usage(response.usage),
     }
     if "stop_details" in own:
         body["stop_details"] = own["stop_details"]
@@ -71,7 +71,7 @@ def _block(part: Part, index: int, dropped: Dropped) -> Json | None:
 
 
 def write_error(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001
-    """Write an error body. Its type is what the status says, since that is what clients go by."""
+    """Write an error body. Its type is that of the status, which clients use."""
     error = {"type": STATUS_TYPES.get(status, kind.fact.anthropic), "message": message}
     return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
 
@@ -113,7 +113,7 @@ _SAME = {
 
 
 def write_reason(reason: str | None, word: str | None, dropped: Dropped) -> str:
-    """Return the dialect's word: its own where it was told one, else the one of the same meaning."""
+    """Return the dialect's word: its own if the response has one, else the one of the same meaning."""
     if word in _WORDS or reason in _WORDS:
         return str(word if word in _WORDS else reason)
     if reason is not None and reason not in _REASONS:

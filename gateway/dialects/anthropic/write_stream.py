@@ -1,8 +1,8 @@
-"""A streamed response as the events of one message of Anthropic's: a block after the other.
+"""A streamed response as the events of one of Anthropic's messages: one block after the other.
 
-Its clients read blocks so, and some forget one that has stopped. What parts grow by leaves at once; only where several
-grow at the same time (tool calls may, in some dialects) do the later ones wait for the first. A call is whole as soon
-as its arguments are whole JSON: most dialects tell that it is only with the end of the message.
+Clients read one block at a time, and some forget a stopped one. Deltas are written at once; if several parts grow at
+the same time, as tool calls do in some dialects, the later ones wait for the first. A call is whole as soon as its
+arguments are whole JSON: most dialects show that only at the end of the message.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 
 class _Block:
-    """A part as a block: what kind of delta it grows by, what waits to be said of it, and what it has said."""
+    """A part as a block: its kind of delta, the pieces that wait, and those of a call's arguments that were written."""
 
     def __init__(self, part: Part, delta: str, start: Json) -> None:
         self.part = part
@@ -41,7 +41,7 @@ class _Block:
         self.start = start
         self.waiting: list[str] = []
         self.done: Part | None = None
-        self.json: list[str] = []  # of a call, as far as it was said
+        self.json: list[str] = []  # a call's arguments as far as they were written
 
     def whole(self) -> bool:
         """Whether a call's arguments are whole."""
@@ -59,9 +59,9 @@ class MessagesStreamWriter(StreamWriter):
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, asked: ChatRequest, now: float) -> None:
+    def __init__(self, request: ChatRequest, now: float) -> None:
         super().__init__()
-        self._model = asked.model
+        self._model = request.model
         self._ident = f"msg_{int(now)}"
         self._ids = ResponseIds(self._ident, ID_FORM)
         self._begun = False
@@ -91,7 +91,7 @@ class MessagesStreamWriter(StreamWriter):
                 self._dropped.foreign(event.extra, NAME)
                 self._reason = event
                 return self._begin() + self._stop_all()
-            case events.UsageTold():
+            case events.UsageUpdated():
                 self._usage = event.usage
             case events.Broken():
                 message = event.message or "the provider's stream broke off"
@@ -147,26 +147,26 @@ class MessagesStreamWriter(StreamWriter):
         return self._next()
 
     def _start(self, index: int) -> bytes:
-        """Open a block, and say what was waiting to be said of it."""
+        """Open a block, and write the pieces that waited for it."""
         block = self._blocks[index]
         self._open = index
         self._number += 1
-        told = _event({"type": "content_block_start", "index": self._number, "content_block": block.start})
+        data = _event({"type": "content_block_start", "index": self._number, "content_block": block.start})
         waiting, block.waiting = block.waiting, []
-        return told + b"".join(self._say(block, text) for text in waiting)
+        return data + b"".join(self._say(block, text) for text in waiting)
 
     def _next(self) -> bytes:
         """Go on to the next block, for as long as the open one is whole and another waits."""
-        told = b""
+        data = b""
         while self._open is not None and len(self._blocks) > 1:
             block = self._blocks[self._open]
             if block.done is None and not (block.delta == "input" and block.whole()):
                 break
-            told += self._stop(self._open)
-            told += self._start(min(self._blocks))
+            data += self._stop(self._open)
+            data += self._start(min(self._blocks))
         if self._open is not None and self._blocks[self._open].done is not None:
-            told += self._stop(self._open)
-        return told
+            data += self._stop(self._open)
+        return data
 
     def _grow(self, event: events.PartGrown) -> bytes:
         block = self._blocks.get(event.index)
@@ -216,34 +216,34 @@ class MessagesStreamWriter(StreamWriter):
                 self._dropped.add(f"{path}.citations")
 
     def _stop(self, index: int) -> bytes:
-        """Say what comes last of a block, and stop it."""
+        """Write the last deltas of a block, and stop it."""
         block = self._blocks.pop(index)
         part = block.done
         self._open = None
-        told = b""
+        data = b""
         match part:
             case Reasoning() if block.delta == "thinking" and part.extra:
                 signature = part.extra.get(NAME, {}).get("signature") or encode_state(foreign(part.extra, NAME))
-                told = self._delta({"type": "signature_delta", "signature": signature})
+                data = self._delta({"type": "signature_delta", "signature": signature})
             case Text():
                 cited = shown_citations(part.citations)
-                told = b"".join(self._delta({"type": "citations_delta", "citation": each}) for each in cited)
+                data = b"".join(self._delta({"type": "citations_delta", "citation": each}) for each in cited)
             case ToolCall() | ServerToolCall() if block.delta == "input" and not block.json:  # it came whole
-                asked = part.arguments if isinstance(part, ToolCall) else part.server_tool_call.get("input")
-                if asked not in (None, {}):
-                    told = self._say(block, msgspec.json.encode(asked).decode())
+                arguments = part.arguments if isinstance(part, ToolCall) else part.server_tool_call.get("input")
+                if arguments not in (None, {}):
+                    data = self._say(block, msgspec.json.encode(arguments).decode())
         if block.delta == "custom":
             end = '"}' if block.json else '{"input":""}'
-            told += self._delta({"type": "input_json_delta", "partial_json": end})
-        return told + _event({"type": "content_block_stop", "index": self._number})
+            data += self._delta({"type": "input_json_delta", "partial_json": end})
+        return data + _event({"type": "content_block_stop", "index": self._number})
 
     def _stop_all(self) -> bytes:
-        told = b""
+        data = b""
         while self._blocks:
             index = min(self._blocks) if self._open is None else self._open
-            told += self._start(index) if self._open is None else b""
-            told += self._stop(index)
-        return told
+            data += self._start(index) if self._open is None else b""
+            data += self._stop(index)
+        return data
 
     def _end(self) -> bytes:
         reason = self._reason or events.ChoiceDone(finish_reason=None)

@@ -7,8 +7,8 @@ from gateway.dialects import Dialect
 from gateway.dialects.bedrock.read_parts import NAME
 from gateway.dialects.bedrock.read_request import model_in, read_conversation, read_request
 from gateway.dialects.bedrock.read_response import read_response
-from gateway.dialects.bedrock.read_stream import ConverseReader
-from gateway.dialects.bedrock.write_request import _write_request
+from gateway.dialects.bedrock.read_stream import ConverseStreamReader
+from gateway.dialects.bedrock.write_request import write_request
 from gateway.dialects.bedrock.write_response import error_type, write_error, write_response
 from gateway.dialects.bedrock.write_stream import ConverseStreamWriter
 from gateway.dialects.conversation import ChatRequest
@@ -25,14 +25,14 @@ CONVERSE = Dialect(
     name=NAME,
     read_request=read_request,
     read_response=read_response,
-    stream_reader=ConverseReader,
+    stream_reader=ConverseStreamReader,
     read_conversation=read_conversation,
 )
 
 
 CONVERSE_WRITER = Writer(
     name=NAME,
-    request=_write_request,
+    request=write_request,
     response=write_response,
     stream=ConverseStreamWriter,
     error=write_error,

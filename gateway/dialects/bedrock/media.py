@@ -54,19 +54,19 @@ _ALIASES = {
     "text/x-markdown": "md",
     "application/xhtml+xml": "html",
 }
-# How the base64 of files begins whose type nobody told: Ollama's clients send images bare.
+# First characters of files in base64, for those without a media type: Ollama's clients send images bare.
 _BEGINNINGS = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "R0lGOD": "gif", "UklGR": "webp"}
 
 
 def mime_type(modality: str, form: str | None) -> str | None:
-    """Return the media type of a format, None where it is not said."""
+    """Return the media type of a format, None if there is no format."""
     if form is None:
         return None
     return _TYPES[modality].get(form) or f"{'application' if modality == 'document' else modality}/{form}"
 
 
 def format_of(modality: str, mime: str | None, content: str = "") -> str | None:
-    """Return Converse's word for a media type; None where it has none. Without a type the content is looked at."""
+    """Return Converse's format for a media type; None if it has none. Without a type the content decides."""
     if mime is None:
         first = next((form for begins, form in _BEGINNINGS.items() if content.startswith(begins)), None)
         return first if modality == "image" else ("pdf" if content.startswith("JVBER") else None)
@@ -75,7 +75,7 @@ def format_of(modality: str, mime: str | None, content: str = "") -> str | None:
 
 
 def format_in(modality: str, uri: str) -> str | None:
-    """Return the format that the end of a name tells."""
+    """Return the format of a file name's extension."""
     ending = uri.rpartition(".")[2].lower()
     ending = "jpeg" if ending == "jpg" else ending
     return ending if ending in _TYPES.get(modality, {}) else None

@@ -11,7 +11,7 @@ from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
 
 Placed = tuple[Part, str]
-"""A part, and the path where it stands in the conversation."""
+"""A part, and its path in the conversation."""
 
 _IN_PLACE = frozenset({"toolAddition", "toolRemoval"})  # a system's turn that has no meaning elsewhere
 
@@ -24,11 +24,11 @@ class Turn(msgspec.Struct):
     extra: dict[str, Any]
 
 
-def turns(asked: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[Turn]]:
+def turns(request: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[Turn]]:
     """Return the system's parts and the turns; messages of one side that follow each other are one turn."""
-    system: list[Placed] = [(part, f"system[{i}]") for i, part in enumerate(asked.system_instructions)]
+    system: list[Placed] = [(part, f"system[{i}]") for i, part in enumerate(request.system_instructions)]
     made: list[Turn] = []
-    for number, message in enumerate(identified(asked.input_messages, ID_FORM)):
+    for number, message in enumerate(identified(request.input_messages, ID_FORM)):
         path = f"messages[{number}]"
         parts = _named(message, path, dropped)
         dropped.foreign(message.extra, NAME, path)

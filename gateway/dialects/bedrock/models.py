@@ -1,4 +1,4 @@
-"""What differs between the model families behind Converse: how each is told to think, and what else it takes. Pure.
+"""Differences between the model families behind Converse: reasoning parameters and other fields. Pure.
 
 Converse hands `additionalModelRequestFields` to the model as they are; their names are the family's own. Source: the
 Bedrock user guide's pages on extended and adaptive thinking, and Amazon Nova's on reasoning and inference parameters.
@@ -25,7 +25,7 @@ _SMALLEST_BUDGET = 1024
 
 
 def family(model: str | None) -> str:
-    """Return whose model it is, "" where an ARN does not say.
+    """Return the maker of a model, "" if an ARN does not show it.
 
     >>> family("us.anthropic.claude-sonnet-4-5-20250929-v1:0")
     'anthropic'
@@ -46,11 +46,11 @@ def is_rich(model: str | None) -> bool:
     return family(model) in _RICH
 
 
-def own_fields(asked: ChatRequest, dropped: Dropped) -> tuple[Json, str | None]:
+def own_fields(request: ChatRequest, dropped: Dropped) -> tuple[Json, str | None]:
     """Return the fields that only the model's family has a word for, and the effort, which Converse has one for."""
-    whose = family(asked.model)
-    fields, level = _thinking(asked, whose, dropped)
-    top_k = asked.parameters.get(TOP_K)
+    whose = family(request.model)
+    fields, level = _thinking(request, whose, dropped)
+    top_k = request.parameters.get(TOP_K)
     if top_k is not None:
         if whose == "amazon":
             fields["inferenceConfig"] = {"topK": top_k}
@@ -61,63 +61,63 @@ def own_fields(asked: ChatRequest, dropped: Dropped) -> tuple[Json, str | None]:
     return fields, level
 
 
-def _thinking(asked: ChatRequest, whose: str, dropped: Dropped) -> tuple[Json, str | None]:
+def _thinking(request: ChatRequest, whose: str, dropped: Dropped) -> tuple[Json, str | None]:
     if whose == ANTHROPIC:
-        return _claude(asked, dropped)
-    level = reasoning.level(asked)
-    if level is None or level == "none":  # they do not think unless they are told to
+        return _claude(request, dropped)
+    level = reasoning.level(request)
+    if level is None or level == "none":  # reasoning is off by default
         return {}, None
     coarse = {"minimal": "low", "xhigh": "high", "max": "high"}.get(level, level)
     if whose in {"openai", "moonshot", "moonshotai"}:
         return {"reasoning_effort": coarse}, None
-    if whose == "amazon" and "nova-2" in (asked.model or ""):
+    if whose == "amazon" and "nova-2" in (request.model or ""):
         return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": coarse}}, None
-    if whose == "" and asked.parameters.get(REASONING_LEVEL) == level != "minimal":
+    if whose == "" and request.parameters.get(REASONING_LEVEL) == level != "minimal":
         return {}, level
-    dropped.add("reasoning.level" if asked.reasoning_budget is None else "reasoning_budget")
+    dropped.add("reasoning.level" if request.reasoning_budget is None else "reasoning_budget")
     return {}, None
 
 
-def _claude(asked: ChatRequest, dropped: Dropped) -> tuple[Json, str | None]:
-    said = asked.parameters.get(REASONING_LEVEL)
+def _claude(request: ChatRequest, dropped: Dropped) -> tuple[Json, str | None]:
+    said = request.parameters.get(REASONING_LEVEL)
     level = str(said) if said in reasoning.LEVELS and said != "none" else None
     thinking: Json | None
     match said:
-        case _ if thinking := asked.extra.get(CLAUDE_DIALECT, {}).get("thinking"):
+        case _ if thinking := request.extra.get(CLAUDE_DIALECT, {}).get("thinking"):
             pass
         case "adaptive" | "disabled":
             thinking = {"type": said}
         case "enabled":
-            thinking = {"type": said, "budget_tokens": reasoning.budget(asked)}
-        case _ if thinks_adaptively(asked.model):
-            level = reasoning.level(asked)
+            thinking = {"type": said, "budget_tokens": reasoning.budget(request)}
+        case _ if thinks_adaptively(request.model):
+            level = reasoning.level(request)
             level = None if level == "none" else level
-            thinking = {"type": "adaptive"} if level and _may_think(asked) else None
+            thinking = {"type": "adaptive"} if level and _may_think(request) else None
         case _:
-            thinking, level = _budgeted(asked, dropped), None
-    if thinking and thinking.get("type") in {"adaptive", "enabled"} and asked.show_reasoning is not None:
-        thinking = {**thinking, "display": "summarized" if asked.show_reasoning else "omitted"}
+            thinking, level = _budgeted(request, dropped), None
+    if thinking and thinking.get("type") in {"adaptive", "enabled"} and request.show_reasoning is not None:
+        thinking = {**thinking, "display": "summarized" if request.show_reasoning else "omitted"}
     return {"thinking": thinking} if thinking else {}, "low" if level == "minimal" else level
 
 
-def _budgeted(asked: ChatRequest, dropped: Dropped) -> Json | None:
-    """Return the thinking of a model that is told by tokens; what was not said in tokens takes half at most."""
-    tokens = reasoning.budget(asked)
+def _budgeted(request: ChatRequest, dropped: Dropped) -> Json | None:
+    """Return the thinking of a model that takes tokens; a level takes half of the limit at most."""
+    tokens = reasoning.budget(request)
     if not tokens:
         return None
-    most = asked.parameters.get(MAX_TOKENS)
-    if asked.reasoning_budget is None:
+    most = request.parameters.get(MAX_TOKENS)
+    if request.reasoning_budget is None:
         tokens = max(tokens, _SMALLEST_BUDGET)
         if isinstance(most, int):
             tokens = min(tokens, most // 2)
-    if tokens < _SMALLEST_BUDGET or _THOUGHTLESS.search(asked.model or "") or not _may_think(asked):
-        dropped.add("reasoning.level" if asked.reasoning_budget is None else "reasoning_budget")
+    if tokens < _SMALLEST_BUDGET or _THOUGHTLESS.search(request.model or "") or not _may_think(request):
+        dropped.add("reasoning.level" if request.reasoning_budget is None else "reasoning_budget")
         return None
     return {"type": "enabled", "budget_tokens": tokens}
 
 
-def _may_think(asked: ChatRequest) -> bool:
+def _may_think(request: ChatRequest) -> bool:
     """Whether a Claude takes thinking beside the rest: not with a forced tool, a temperature or top_k."""
-    forced = asked.tool_choice is not None and asked.tool_choice.mode in {"required", "tool"}
-    warm = asked.parameters.get(TEMPERATURE, 1.0) != 1.0
-    return not forced and not warm and TOP_K not in asked.parameters
+    forced = request.tool_choice is not None and request.tool_choice.mode in {"required", "tool"}
+    warm = request.parameters.get(TEMPERATURE, 1.0) != 1.0
+    return not forced and not warm and TOP_K not in request.parameters

@@ -47,7 +47,7 @@ def read_content(content: Any) -> list[Part]:
 
 
 def cache_mark(block: dict[str, Any]) -> str | None:
-    """Return how long the prompt up to a cache point is to be cached, None where the block is none."""
+    """Return the lifetime of a cache point, None for any other block."""
     point = fields(block.get("cachePoint"))
     plain = point.get("type") == "default" and point.keys() <= {"type", "ttl"}
     return (text(point.get("ttl")) or "default") if plain else None
@@ -103,7 +103,7 @@ def _tool_result(result: dict[str, Any]) -> Part:
 
 
 def _answer(content: Any) -> Any:
-    """Read what a tool gave back: a JSON object or a text where it is nothing else, else parts."""
+    """Read a tool's result: a JSON object, a text, or parts."""
     blocks = list(objects(content))
     if len(blocks) == 1 and isinstance(value := blocks[0].get("json"), dict):
         return value
@@ -118,7 +118,7 @@ def _answer_part(block: dict[str, Any]) -> Part:
 def _reasoning(value: dict[str, Any]) -> Part | None:
     """Read the model's thinking: a text, or what only the provider can read.
 
-    What proves it is told in Anthropic's own dialect too: a Claude takes it from either, and its clients send it back.
+    Its signature is kept under Anthropic's dialect too: a Claude takes it from either, and its clients send it back.
     """
     shown = fields(value.get("reasoningText"))
     if shown:
@@ -145,7 +145,7 @@ def _guarded(value: dict[str, Any]) -> Part | None:
 
 
 def _medium(kind: str, value: dict[str, Any]) -> Part | None:
-    """Read an image, a document, a video or sound; None where it is in no form known."""
+    """Read an image, a document, a video or sound; None if its form is unknown."""
     source = fields(value.get("source"))
     form, name = mime_type(kind, text(value.get("format"))), text(value.get("name"))
     rest = _without(value, "format", "source", "name")
@@ -161,7 +161,7 @@ def _medium(kind: str, value: dict[str, Any]) -> Part | None:
 
 
 def read_citations(citations: Any) -> list[Citation]:
-    """Read where a text comes from."""
+    """Read a text's citations."""
     return [_citation(citation) for citation in objects(citations)]
 
 

@@ -1,6 +1,6 @@
-"""What a request to Bedrock's Converse and ConverseStream says, in the conversation form.
+"""Requests to Bedrock's Converse and ConverseStream read into the conversation form.
 
-The model stands in the path, and so does whether the answer is streamed.
+The path has the model, and whether the response streams.
 """
 
 import re
@@ -24,7 +24,7 @@ _PATH = re.compile(r"/model/(.+)/converse(-stream)?/?$")
 
 
 def model_in(path: str) -> tuple[str, bool] | None:
-    """Return the model that a path names, and whether its answer is streamed; None where it is not Converse's.
+    """Return the model that a path names, and whether the response streams; None for a path of another API.
 
     >>> model_in("/bedrock/model/us.amazon.nova-pro-v1%3A0/converse-stream")
     ('us.amazon.nova-pro-v1:0', True)
@@ -94,7 +94,7 @@ def _parameters(config: dict[str, Any], more: dict[str, Any], output: dict[str, 
 
 
 def _thinking(more: dict[str, Any]) -> dict[str, Any]:
-    """Return how a Claude is told to think, by its present or its first name."""
+    """Return a Claude's `thinking`, by its present or its first name."""
     return fields(more.get("thinking")) or fields(more.get("reasoning_config"))
 
 
@@ -119,13 +119,13 @@ _INFERENCE = frozenset("maxTokens temperature topP stopSequences".split())
 
 
 def read_conversation(body: bytes, path: str) -> ChatRequest:
-    """Read all that a request says, for a translation."""
+    """Read a whole request, for a translation."""
     request = decode(body, _OBJECT) or {}
     model, stream = model_in(path) or (None, False)
     read = read_request(body)
     more, output = fields(request.get("additionalModelRequestFields")), fields(request.get("outputConfig"))
     config, thinking = fields(request.get("toolConfig")), _thinking(more)
-    asked = msgspec.structs.replace(
+    chat_request = msgspec.structs.replace(
         read,
         model=model,
         stream=stream,
@@ -139,9 +139,9 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:
     )
     if thinking:
         more = {key: value for key, value in more.items() if key != "reasoning_config"} | {"thinking": thinking}
-    told, effort = own_fields(asked, Dropped())
+    told, effort = own_fields(chat_request, Dropped())
     known: dict[str, Any] = {"effort": effort} if effort else {}
-    if asked.response_format is not None:
+    if chat_request.response_format is not None:
         known["textFormat"] = output.get("textFormat")
     inference = fields(request.get("inferenceConfig"))
     rest = {key: value for key, value in request.items() if key not in _KNOWN and value is not None}
@@ -151,7 +151,9 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:
         "additionalModelRequestFields": without(more, told),
         "outputConfig": without(output, known),
     }
-    return msgspec.structs.replace(asked, extra=own(NAME, {key: value for key, value in rest.items() if value != {}}))
+    return msgspec.structs.replace(
+        chat_request, extra=own(NAME, {key: value for key, value in rest.items() if value != {}})
+    )
 
 
 def _tools(tools: Any) -> list[Tool]:

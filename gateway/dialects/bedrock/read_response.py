@@ -1,4 +1,4 @@
-"""What Converse's answers say besides their content: why they stopped, what they used, and errors."""
+"""Converse's responses: content, stop reason, usage, and errors."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ FINISH_REASONS = {
 
 
 class Beside(Struct, gc=False, rename="camel"):
-    """What an answer tells besides its message, and only this dialect has a word for."""
+    """The fields of a response that only this dialect has."""
 
     metrics: Any = None
     additional_model_response_fields: Any = None
@@ -33,7 +33,7 @@ class Beside(Struct, gc=False, rename="camel"):
     service_tier: Any = None
 
     def as_extra(self, usage: dict[str, Any]) -> Extra:
-        """Return it as an `extra`, with what only this dialect tells of the usage."""
+        """Return them as an `extra`, with the usage's fields of this dialect."""
         return own(
             NAME,
             {
@@ -72,10 +72,10 @@ def read_response(body: bytes) -> ChatResponse:
         error_message = text(whole.message) or text(whole.capital_message)
         error_type = _error_type(whole.kind) or _error_type(whole.code)
     parts = read_content(fields(fields(whole.output).get("message")).get("content"))
-    return answer(parts, text(whole.stop_reason), fields(whole.usage), whole, (error_type, error_message))
+    return chat_response(parts, text(whole.stop_reason), fields(whole.usage), whole, (error_type, error_message))
 
 
-def answer(
+def chat_response(
     parts: list[Part],
     word: str | None,
     usage: dict[str, Any],
@@ -96,7 +96,7 @@ def answer(
 
 
 def finish(word: str | None) -> tuple[str | None, str | None]:
-    """Return the one vocabulary's word for a stop reason, and the provider's own where that is another."""
+    """Return the finish reason in the common vocabulary, and the provider's own word if it is another."""
     reason = None if word is None else FINISH_REASONS.get(word, word)
     return reason, None if reason == word else word
 

@@ -7,7 +7,7 @@ import msgspec
 from gateway.dialects import events
 from gateway.dialects.bedrock.media import mime_type
 from gateway.dialects.bedrock.read_parts import NAME, joined, read_block, read_citations
-from gateway.dialects.bedrock.read_response import Beside, answer, finish, usage_of
+from gateway.dialects.bedrock.read_response import Beside, chat_response, finish, usage_of
 from gateway.dialects.conversation import Blob, ChatResponse, Part, Text
 from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.stream_reader import EventReader
@@ -90,7 +90,7 @@ def _more(delta: dict[str, Any]) -> tuple[str, Any, Any]:
     return "", None, None
 
 
-class ConverseReader(EventReader):
+class ConverseStreamReader(EventReader):
     """Reads events up to `metadata`, or to an exception."""
 
     def __init__(self) -> None:
@@ -108,9 +108,9 @@ class ConverseReader(EventReader):
         read = decode(event.data, _EVENT)
         if read is None or self.ended:
             return False
-        if self.told is not None and not self._begun:
+        if self.events is not None and not self._begun:
             self._begun = True
-            self.told.append(events.Begun())
+            self.events.append(events.Begun())
         match event.name:
             case "contentBlockDelta" | "contentBlockStart" | "contentBlockStop" if self._done:
                 return False
@@ -128,8 +128,8 @@ class ConverseReader(EventReader):
             case str(name) if name.startswith(("exception ", "error ")):
                 self._error = (text(name.partition(" ")[2]), text(read.message))
                 self.ended = True
-                if self.told is not None:
-                    self.told.append(events.Broken(type=self._error[0], message=self._error[1]))
+                if self.events is not None:
+                    self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
         return True
 
     def _take_start(self, index: int, start: dict[str, Any], size: int) -> None:
@@ -151,21 +151,21 @@ class ConverseReader(EventReader):
                 self.first_output = True
             return
         self._keep(block.pieces, grown)
-        if self.told is not None and isinstance(grown, str) and grown and kind != "image":
-            self.told.append(events.PartGrown(index=block.index, text=grown))
+        if self.events is not None and isinstance(grown, str) and grown and kind != "image":
+            self.events.append(events.PartGrown(index=block.index, text=grown))
 
     def _begin(self, index: int, kind: str, start: dict[str, Any]) -> _Block:
         """Begin a block; one of the same number that has not ended does so now."""
         self._end(self._open.get(index))
         block = self._open[index] = _Block(kind, start, len(self._blocks))
         self._blocks.append(block)
-        if self.told is not None:
-            self.told.append(events.PartBegun(index=block.index, part=block.part()))
+        if self.events is not None:
+            self.events.append(events.PartBegun(index=block.index, part=block.part()))
         return block
 
     def _end(self, block: _Block | None) -> None:
-        if block is not None and self.told is not None:
-            self.told.append(events.PartDone(index=block.index, part=block.part()))
+        if block is not None and self.events is not None:
+            self.events.append(events.PartDone(index=block.index, part=block.part()))
 
     def _end_choice(self, word: str | None) -> None:
         """End what is still open, and the choice."""
@@ -175,10 +175,10 @@ class ConverseReader(EventReader):
         self._word = word
         for block in self._open.values():
             self._end(block)
-        if self.told is not None:
+        if self.events is not None:
             reason, own_word = finish(word)
             more = own(NAME, {"additionalModelResponseFields": self._beside.additional_model_response_fields})
-            self.told.append(events.ChoiceDone(finish_reason=reason, finish_word=own_word, extra=more))
+            self.events.append(events.ChoiceDone(finish_reason=reason, finish_word=own_word, extra=more))
 
     def _take_metadata(self, read: _Event) -> None:
         """Take the last event."""
@@ -187,12 +187,12 @@ class ConverseReader(EventReader):
         read.additional_model_response_fields = self._beside.additional_model_response_fields
         self._beside = read
         self.ended = True
-        if self.told is not None:
+        if self.events is not None:
             if (usage := usage_of(self._usage)) is not None:
-                self.told.append(events.UsageTold(usage=usage))
-            self.told.append(events.Ended())
+                self.events.append(events.UsageUpdated(usage=usage))
+            self.events.append(events.Ended())
 
-    def answered(self) -> ChatResponse:
+    def response(self) -> ChatResponse:
         """Return what was read so far."""
         parts = [block.part() for block in self._blocks]
-        return answer(parts, self._word, self._usage, self._beside, self._error)
+        return chat_response(parts, self._word, self._usage, self._beside, self._error)

@@ -33,19 +33,19 @@ ID_FORM = IdForm(re.compile(r"[^a-zA-Z0-9_.:-]"), longest=64)
 
 
 class Blocks:
-    """Writes the parts of one request to a model, or of an answer (`asked` is False); `dropped` has what is lost."""
+    """Writes the parts of one request to a model, or of an answer (`to_model` is False); `dropped` has what is lost."""
 
-    def __init__(self, model: str | None, dropped: Dropped, *, asked: bool = True) -> None:
+    def __init__(self, model: str | None, dropped: Dropped, *, to_model: bool = True) -> None:
         self.dropped = dropped
         self._model = model
-        self._asked = asked
+        self._to_model = to_model
         self._documents: set[str] = set()  # names: Converse takes each once
 
     def __repr__(self) -> str:
         return f"<Blocks for {self._model}>"
 
     def content(self, parts: list[tuple[Part, str]]) -> list[Json]:
-        """Write parts, each with the path where it stands; a cache mark becomes a point after its part."""
+        """Write parts, each with its path; a cache mark becomes a point after its part."""
         written: list[Json] = []
         for part, path in parts:
             block = self.block(part, path)
@@ -57,7 +57,7 @@ class Blocks:
         return written
 
     def cache_point(self, mark: str, path: str) -> list[Json]:
-        """Write a cache point, where the model takes any; a lifetime that Converse does not have is the default."""
+        """Write a cache point, if the model takes any; a lifetime that Converse does not have is the default."""
         if not is_rich(self._model):
             self.dropped.add("cache")
             return []
@@ -68,7 +68,7 @@ class Blocks:
         return [{"cachePoint": {"type": "default"}}]
 
     def block(self, part: Part, path: str) -> Json | None:
-        """Write a part; None where there is nothing to write or no word for it."""
+        """Write a part; None if it is empty or Converse cannot express it."""
         block = self._block(part, path)
         if block is None:
             if not isinstance(part, Text):
@@ -115,27 +115,27 @@ class Blocks:
             return {"document": {**own["document"], "source": {"text": part.content}}}
         if "guardContent" in own:
             return {"guardContent": {"text": {"text": part.content, **own["guardContent"]}}}
-        if part.citations and self._asked and not is_rich(self._model):
+        if part.citations and self._to_model and not is_rich(self._model):
             self.dropped.add(f"{path}.citations")
         elif part.citations:
             cited = [write_citation(each, path, self.dropped) for each in part.citations]
             return {"citationsContent": {"content": [{"text": part.content}], "citations": cited}}
-        return {"text": part.content} if part.content or not self._asked else None
+        return {"text": part.content} if part.content or not self._to_model else None
 
     def _reasoning(self, part: Reasoning, path: str) -> Json | None:
         """Write the model's thinking. A Claude takes it with what proves it only."""
         claude = family(self._model) == ANTHROPIC
-        said = proof(part, path, self.dropped, claude=claude or not self._asked)
+        said = proof(part, path, self.dropped, claude=claude or not self._to_model)
         if "redactedContent" in said:
             return {"reasoningContent": said}
-        if self._asked and not said and (claude or not part.content):
+        if self._to_model and not said and (claude or not part.content):
             return None
         return {"reasoningContent": {"reasoningText": {"text": part.content, **said}}}
 
     def _tool_use(self, part: ToolCall) -> Json:
         arguments = {} if part.arguments is None else part.arguments
-        if part.custom or (self._asked and not isinstance(arguments, dict)):
-            arguments = {"input": arguments}  # a model is told of objects only
+        if part.custom or (self._to_model and not isinstance(arguments, dict)):
+            arguments = {"input": arguments}  # the API takes objects only
         return {
             "toolUseId": part.id,
             "name": part.name,
@@ -211,7 +211,7 @@ class Blocks:
 
 
 def proof(part: Reasoning, path: str, dropped: Dropped, *, claude: bool) -> Json:
-    """Return what proves a model's thinking to it; of a Claude's, what Anthropic's own dialect tells does too."""
+    """Return the signature of a model's reasoning; for a Claude, that of Anthropic's own dialect will do."""
     said = part.extra.get(NAME, {})
     theirs = part.extra.get(CLAUDE_DIALECT, {})
     if not said and claude and theirs.get("data"):
@@ -224,7 +224,7 @@ def proof(part: Reasoning, path: str, dropped: Dropped, *, claude: bool) -> Json
 
 
 def write_citation(citation: Citation, path: str, dropped: Dropped) -> Json:
-    """Write where a text comes from."""
+    """Write a citation."""
     own = citation.extra.get(NAME, {})
     dropped.foreign(citation.extra, NAME, f"{path}.citations")
     if citation.start is not None or citation.end is not None:

@@ -6,12 +6,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.dialects.bedrock import CONVERSE_WRITER
 from gateway.dialects.bedrock.messages import Placed, tools_used, turns
 from gateway.dialects.bedrock.models import own_fields
 from gateway.dialects.bedrock.read_parts import NAME
 from gateway.dialects.bedrock.write_parts import Blocks
-from gateway.dialects.bedrock.write_response import error_type
 from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA
@@ -19,13 +17,10 @@ from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Written
 from gateway.dialects.wire.json import merged
 
-__all__ = ["CONVERSE_WRITER", "error_type"]
-
-
 Json = dict[str, Any]
 
 
-# Said in fields of their own, by the path, or nothing to say.
+# Written to fields of their own, to the path, or not at all.
 _ELSEWHERE = frozenset({name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE, name.TOP_K})
 
 
@@ -43,41 +38,42 @@ _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
 _METADATA_MAX = 16
 
 
-def _write_request(asked: ChatRequest) -> Written:
+def write_request(request: ChatRequest) -> Written:
+    """Write a Converse request."""
     dropped = Dropped()
-    blocks = Blocks(asked.model, dropped)
-    own = asked.extra.get(NAME, {})
-    system, made = turns(asked, dropped)
+    blocks = Blocks(request.model, dropped)
+    own = request.extra.get(NAME, {})
+    system, made = turns(request, dropped)
     written = [{"role": turn.role, "content": blocks.content(turn.parts), **turn.extra} for turn in made]
     messages = [turn for turn in written if turn["content"]]
     body: Json = {"messages": messages}
     if said := _system(blocks, system):
         body["system"] = said
-    fields, effort = own_fields(asked, dropped)
+    fields, effort = own_fields(request, dropped)
     output: Json = {"effort": effort} if effort else {}
-    if asked.response_format is not None:
-        output |= _response_format(asked.response_format, dropped)
+    if request.response_format is not None:
+        output |= _response_format(request.response_format, dropped)
     told = {
-        "inferenceConfig": _inference(asked.parameters, dropped),
-        "toolConfig": _tool_config(asked, blocks, dropped),
+        "inferenceConfig": _inference(request.parameters, dropped),
+        "toolConfig": _tool_config(request, blocks, dropped),
         "additionalModelRequestFields": fields,
         "outputConfig": output,
-        "requestMetadata": _metadata(asked.metadata, dropped),
+        "requestMetadata": _metadata(request.metadata, dropped),
     }
     body |= merged({key: value for key, value in told.items() if value}, own)
     said_elsewhere = {
-        "parallel_tool_calls": asked.parallel_tool_calls is False,
-        "logprobs": asked.logprobs,
-        "top_logprobs": asked.top_logprobs,
-        "user": asked.user,
-        "conversation": asked.conversation_id,
+        "parallel_tool_calls": request.parallel_tool_calls is False,
+        "logprobs": request.logprobs,
+        "top_logprobs": request.top_logprobs,
+        "user": request.user,
+        "conversation": request.conversation_id,
     }
     for word, value in said_elsewhere.items():
         if value:
             dropped.add(word)
-    dropped.foreign({key: _unsaid(key, value, fields) for key, value in asked.extra.items()}, NAME)
-    operation = "converse-stream" if asked.stream else "converse"
-    path = f"/model/{quote(asked.model or '', safe='')}/{operation}"
+    dropped.foreign({key: _unsaid(key, value, fields) for key, value in request.extra.items()}, NAME)
+    operation = "converse-stream" if request.stream else "converse"
+    path = f"/model/{quote(request.model or '', safe='')}/{operation}"
     return Written(body=msgspec.json.encode(body), path=path, dropped=dropped.names)
 
 
@@ -141,21 +137,21 @@ def _response_format(form: ResponseFormat, dropped: Dropped) -> Json:
     return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": wanted}}}
 
 
-def _tool_config(asked: ChatRequest, blocks: Blocks, dropped: Dropped) -> Json:
-    """Write the tools and how they are chosen. Where tools were used Converse wants them told again."""
-    used = any(isinstance(p, ToolCallResponse) for m in asked.input_messages for p in m.parts)
-    used = used or bool(tools_used(asked.input_messages))
-    choice = asked.tool_choice
+def _tool_config(request: ChatRequest, blocks: Blocks, dropped: Dropped) -> Json:
+    """Write the tools and the choice of them. Converse requires the definitions of tools that were used."""
+    used = any(isinstance(p, ToolCallResponse) for m in request.input_messages for p in m.parts)
+    used = used or bool(tools_used(request.input_messages))
+    choice = request.tool_choice
     if choice is not None and choice.mode == "none" and not used:
         return {}
     tools: list[Json] = []
-    for tool in asked.tools:
+    for tool in request.tools:
         if (written := _tool(tool, dropped)) is not None:
             tools.append(written)
             if tool.cache:
                 tools += blocks.cache_point(tool.cache, f"tools.{tool.name}")
     if not tools and used:
-        known = tools_used(asked.input_messages) or ["tool"]
+        known = tools_used(request.input_messages) or ["tool"]
         tools = [_written(called, "Was there earlier in the conversation.", None, {}) for called in known]
     if not tools:
         return {}

@@ -40,28 +40,28 @@ _ERROR_TYPES = {
 _OWN_TYPES = frozenset(_ERROR_TYPES.values()) | {"ModelNotReadyException"}
 
 
-def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:  # noqa: ARG001
+def write_response(response: ChatResponse, request: ChatRequest, now: float) -> tuple[bytes, list[str]]:  # noqa: ARG001
     """Write a whole response. It has no place for ids, the model's name and the time."""
     dropped = Dropped()
-    blocks = Blocks(None, dropped, asked=False)
-    first, *others = answered.output_messages or [Message(role="assistant", parts=[])]
+    blocks = Blocks(None, dropped, to_model=False)
+    first, *others = response.output_messages or [Message(role="assistant", parts=[])]
     for choice, _ in enumerate(others, 1):
         dropped.add(f"choices[{choice}]")
-    dropped.foreign(answered.extra, NAME)
-    own = answered.extra.get(NAME, {})
-    parts = ResponseIds(answered.id or str(now), ID_FORM).identified(first.parts)
+    dropped.foreign(response.extra, NAME)
+    own = response.extra.get(NAME, {})
+    parts = ResponseIds(response.id or str(now), ID_FORM).identified(first.parts)
     content = blocks.content([(part, f"parts[{i}]") for i, part in enumerate(parts)])
     body: Json = {
         "output": {"message": {"role": "assistant", "content": content}},
         "stopReason": stop_reason(first.finish_reason, first.finish_word),
-        "usage": write_usage(answered.usage, own, dropped),
+        "usage": write_usage(response.usage, own, dropped),
         **beside(own),
     }
     return msgspec.json.encode(body), dropped.names
 
 
 def stop_reason(reason: str | None, word: str | None) -> str:
-    """Return why an answer stopped, in Converse's word; one it does not have is told as it is.
+    """Return the stop reason in Converse's word; a word that it does not have stays as it is.
 
     >>> stop_reason("stop", "stop_sequence"), stop_reason("length", "MAX_TOKENS"), stop_reason("pause_turn", None)
     ('stop_sequence', 'max_tokens', 'pause_turn')
@@ -72,7 +72,7 @@ def stop_reason(reason: str | None, word: str | None) -> str:
 
 
 def write_usage(usage: Usage | None, own: Json, dropped: Dropped) -> Json:
-    """Write the usage, which Converse always tells: what is unknown is 0, and cached input is not in the input."""
+    """Write the usage, which Converse always has: unknown counts are 0, and cached input is not in the input."""
     usage = usage or Usage()
     read, write = usage.cache_read_tokens, usage.cache_write_tokens
     if usage.reasoning_tokens:
@@ -91,7 +91,7 @@ def write_usage(usage: Usage | None, own: Json, dropped: Dropped) -> Json:
 
 
 def beside(own: Json) -> Json:
-    """Return what stands beside a message and its usage; the latency, which Converse always tells, is 0 if unknown."""
+    """Return the fields beside a message and its usage; the latency, which Converse always has, is 0 if unknown."""
     return {"metrics": {"latencyMs": 0}, **{key: value for key, value in own.items() if key != "cacheDetails"}}
 
 
@@ -105,5 +105,5 @@ def error_type(kind: Kind, status: int, word: str | None = None) -> str:
 
 
 def write_error(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001
-    """Write an error's body. AWS's SDKs find its type here where the header does not tell it."""
+    """Write an error body. AWS's SDKs find its type here if there is no header."""
     return msgspec.json.encode({"__type": error_type(kind, status, word), "message": message})

@@ -53,15 +53,15 @@ class _Open:
 class ConverseStreamWriter(StreamWriter):
     """Writes `messageStart`, the blocks, `messageStop` and `metadata`, or an exception.
 
-    Many clients know one block at a time: a text ends where another part begins, and so does a tool call whose
-    arguments are whole. Calls that do grow side by side are told by their numbers.
+    Many clients know one block at a time: a text ends when another part begins, and so does a tool call whose
+    arguments are whole. Calls that do grow side by side differ by their numbers.
     """
 
     content_type = eventstream.CONTENT_TYPE
 
-    def __init__(self, asked: ChatRequest, now: float) -> None:  # noqa: ARG002  no field repeats the request
+    def __init__(self, request: ChatRequest, now: float) -> None:  # noqa: ARG002  no field repeats the request
         super().__init__()
-        self._blocks = Blocks(None, self._dropped, asked=False)
+        self._blocks = Blocks(None, self._dropped, to_model=False)
         self._parts: dict[int, _Open] = {}
         self._next = 0
         self._ids = ResponseIds(str(now), ID_FORM)
@@ -88,7 +88,7 @@ class ConverseStreamWriter(StreamWriter):
                 return self._done(event.index, event.part)
             case events.ChoiceDone():
                 return self._start() + self._stop(event)
-            case events.UsageTold():
+            case events.UsageUpdated():
                 self._usage = event.usage
             case events.Broken():
                 data = {"message": event.message or event.type or "the stream broke"}

@@ -8,7 +8,7 @@ from gateway.dialects.gemini.errors import write_error
 from gateway.dialects.gemini.read_parts import NAME
 from gateway.dialects.gemini.read_request import GENERATE, STREAM, model_in, read_conversation, read_request
 from gateway.dialects.gemini.read_response import DECODER, read_whole
-from gateway.dialects.gemini.read_stream import GeminiReader
+from gateway.dialects.gemini.read_stream import GeminiStreamReader
 from gateway.dialects.gemini.write_request import write_request
 from gateway.dialects.gemini.write_response import write_response
 from gateway.dialects.gemini.write_stream import array_stream, stream
@@ -23,9 +23,9 @@ __all__ = ["ENDPOINT", "GEMINI", "GEMINI_ARRAY_WRITER", "GEMINI_WRITER", "model_
 def _read_response(body: bytes) -> ChatResponse:
     """Read a whole response, or a stream that came as a JSON array, as its errors do too: both have the same type."""
     if body.lstrip()[:1] == b"[":
-        reader = GeminiReader()
+        reader = GeminiStreamReader()
         reader.feed(body)
-        return reader.answered()
+        return reader.response()
     whole = decode(body, DECODER)
     return ChatResponse() if whole is None else read_whole(whole)
 
@@ -41,7 +41,7 @@ GEMINI = Dialect(
     json_streams=True,
     read_request=read_request,
     read_response=_read_response,
-    stream_reader=GeminiReader,
+    stream_reader=GeminiStreamReader,
     read_conversation=read_conversation,
 )
 

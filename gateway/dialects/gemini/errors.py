@@ -1,6 +1,6 @@
-"""Errors as Google's APIs tell them: a code, a message, and one of gRPC's words. Pure.
+"""Errors of Google's APIs: a code, a message, and one of gRPC's words. Pure.
 
-Source: google.rpc.Code, whose comments say the HTTP status of each word, and AIP-193.
+Source: google.rpc.Code, whose comments have the HTTP status of each word, and AIP-193.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ _STATUSES = {
     "DEADLINE_EXCEEDED": 504,
 }
 
-# What others call an error in the middle of a stream, where no status tells of it.
+# Other dialects' words for an error in the middle of a stream, which has no status.
 _STREAMED = {
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,

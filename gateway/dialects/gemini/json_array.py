@@ -1,6 +1,6 @@
-"""What Gemini's streams are framed in: server-sent events where `alt=sse` asks for them, else one JSON array.
+"""The framing of Gemini's streams: server-sent events if `alt=sse` asks for them, else one JSON array.
 
-The array's objects come one by one as the events do. Which of the two it is, the first byte says.
+The array's objects come one by one, as events do. The first byte shows which of the two it is.
 """
 
 import re
@@ -95,7 +95,7 @@ class EitherDecoder:
 
     @property
     def dropped(self) -> int:
-        """How many events were over the limit."""
+        """The number of events over the limit."""
         return 0 if self._decoder is None else self._decoder.dropped
 
     @dropped.setter

@@ -28,7 +28,7 @@ def read_system(content: Any, *, full: bool) -> list[Part]:
 
 
 def read_parts(content: dict[str, Any], *, full: bool = True) -> list[Part]:
-    """Read the parts of one content; empty ones say nothing."""
+    """Read the parts of one content; empty ones are skipped."""
     parts = content.get("parts")
     listed = [parts] if isinstance(parts, dict) else objects(parts)
     return [part for each in listed if (part := read_part(each, full=full)) is not None]
@@ -49,7 +49,7 @@ def _messages(content: dict[str, Any], *, full: bool) -> list[Message]:
 
 
 def _joined(messages: list[Message]) -> list[Message]:
-    """Join what the model said in several contents: google-genai's chats send back each event of a stream as one."""
+    """Join consecutive contents of the model: google-genai's chats send back each event of a stream as one."""
     joined: list[Message] = []
     for message in messages:
         last = joined[-1] if joined else None

@@ -31,7 +31,7 @@ KEPT_FILES = "https://generativelanguage.googleapis.com/"
 CODE_EXECUTION = "code_execution"
 
 
-# What stands beside a part's data, and says more of it.
+# Metadata beside a part's data.
 _ASIDE = frozenset(
     (
         "thought thoughtSignature partMetadata videoMetadata mediaResolution mediaProcessing speechMetadata "
@@ -84,7 +84,7 @@ def _extra(part: dict[str, Any], known: frozenset[str]) -> Extra:
 
 
 def _inside(extra: Extra | None, kind: str, value: dict[str, Any], known: frozenset[str]) -> Extra:
-    """Add what is left of a part's data to its extra; None where none is wanted."""
+    """Add the rest of a part's data to its extra; an `extra` of None wants none."""
     if extra is None:
         return {}
     own = rest(value, known)
@@ -124,7 +124,7 @@ def _response(value: dict[str, Any], extra: Extra | None) -> Part:
 def _answer(response: Any) -> tuple[Any, bool]:
     """Return what a function gave back, and whether that is an error.
 
-    It is a JSON object, in which `output` and `error` are what they say. Source: `FunctionResponse` in the reference;
+    It is a JSON object with `output` or `error`. Source: `FunctionResponse` in the reference;
     the SDKs' own function calling writes `result`.
     """
     if isinstance(response, dict) and len(response) == 1:
@@ -217,7 +217,7 @@ _KINDS: dict[str, Callable[[dict[str, Any], Extra | None], Part | None]] = {
 NAME = "gemini"
 
 
-# Stands where there is no signature, for calls that another model made. Source: the guide to thought signatures.
+# The signature of calls that another model made. Source: the guide to thought signatures.
 NO_SIGNATURE = "skip_thought_signature_validator"
 
 

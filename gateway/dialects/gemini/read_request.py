@@ -1,6 +1,6 @@
-"""What requests to Gemini's generateContent and streamGenerateContent say, in the conversation form.
+"""Requests to Gemini's generateContent and streamGenerateContent read into the conversation form.
 
-The body says what is asked, the path says of which model, and whether it streams.
+The path has the model, and whether the response streams.
 """
 
 import re
@@ -26,7 +26,7 @@ _ACTION = re.compile(r"^(.+):([A-Za-z]+)$", re.DOTALL)
 
 
 def model_in(path: str) -> tuple[str, str] | None:
-    """Return the model and the action that a path names; None where it names none. Pure.
+    """Return the model and the action that a path names; None if it names none. Pure.
 
     >>> model_in("/v1beta/models/gemini-3-flash:streamGenerateContent")
     ('gemini-3-flash', 'streamGenerateContent')
@@ -73,22 +73,22 @@ _KNOWN = frozenset("model contents systemInstruction generationConfig tools tool
 def read_request(body: bytes) -> ChatRequest:
     """Read a request's body for the trace."""
     request = decode(body, _REQUEST)
-    return ChatRequest(operation=GENERATE_CONTENT) if request is None else _asked(request, full=False)
+    return ChatRequest(operation=GENERATE_CONTENT) if request is None else _chat_request(request, full=False)
 
 
 def read_conversation(body: bytes, path: str) -> ChatRequest:
     """Read all that a translation needs."""
     model, action = model_in(path) or (None, "")
     request = decode(body, _REQUEST)
-    asked = ChatRequest(operation=GENERATE_CONTENT)
+    chat_request = ChatRequest(operation=GENERATE_CONTENT)
     if request is not None:
-        asked = _full(_asked(request, full=True), request, body)
+        chat_request = _full(_chat_request(request, full=True), request, body)
     stream = action == STREAM
-    said = {**asked.parameters, name.STREAM: True} if stream else asked.parameters
-    return msgspec.structs.replace(asked, model=model or asked.model, stream=stream, parameters=said)
+    said = {**chat_request.parameters, name.STREAM: True} if stream else chat_request.parameters
+    return msgspec.structs.replace(chat_request, model=model or chat_request.model, stream=stream, parameters=said)
 
 
-def _asked(request: _Request, *, full: bool) -> ChatRequest:
+def _chat_request(request: _Request, *, full: bool) -> ChatRequest:
     system = request.system_instruction if request.systemInstruction is None else request.systemInstruction
     model = text(request.model)
     return ChatRequest(
@@ -144,7 +144,7 @@ _FORM = frozenset({"responseMimeType", "responseSchema", "responseJsonSchema"})
 _THINKING = frozenset({"thinkingBudget", "thinkingLevel", "includeThoughts"})
 
 
-def _full(asked: ChatRequest, request: _Request, body: bytes) -> ChatRequest:
+def _full(chat_request: ChatRequest, request: _Request, body: bytes) -> ChatRequest:
     config = _config(request)
     thinking = fields(pick(config, "thinkingConfig"))
     form = _response_format(config)
@@ -156,8 +156,8 @@ def _full(asked: ChatRequest, request: _Request, body: bytes) -> ChatRequest:
     nested = {"generationConfig": inner, "toolConfig": rest(tool_config, _CALLING)}
     own |= {key: left for key, left in nested.items() if left}
     return msgspec.structs.replace(
-        asked,
-        tools=read_tools(asked.tool_definitions),
+        chat_request,
+        tools=read_tools(chat_request.tool_definitions),
         tool_choice=read_tool_choice(fields(pick(tool_config, "functionCallingConfig"))),
         response_format=form,
         reasoning_budget=count(pick(thinking, "thinkingBudget")),
@@ -173,7 +173,7 @@ def _unknown(key: str, raw: Raw) -> Any:
 
 
 def _response_format(config: dict[str, Any]) -> ResponseFormat | None:
-    """Read what form the answer has; None where the form has no words for it, such as a choice of plain texts."""
+    """Read the form of the output; None if the conversation form cannot express it, such as a choice of plain texts."""
     mime_type = text(pick(config, "responseMimeType"))
     schema = pick(config, "responseJsonSchema")
     if schema is None:

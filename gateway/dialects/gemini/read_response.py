@@ -1,4 +1,4 @@
-"""What Gemini's responses say beside their parts: how they ended, usage, sources, probabilities. Pure."""
+"""Gemini's responses: candidates, finish reasons, usage, sources, log probabilities. Pure."""
 
 from datetime import datetime
 from typing import Any
@@ -36,7 +36,7 @@ _USAGE = frozenset(
 
 
 def read_finish(word: Any, *, called: bool) -> tuple[str | None, str | None]:
-    """Return the one vocabulary's word, and Gemini's where it is another. Calls of functions end with STOP too."""
+    """Return the finish reason in the common vocabulary, and Gemini's if it is another. Calls end with STOP too."""
     said = text(word)
     if said is None or said == "FINISH_REASON_UNSPECIFIED":
         return None, None
@@ -45,7 +45,7 @@ def read_finish(word: Any, *, called: bool) -> tuple[str | None, str | None]:
 
 
 def read_blocked(feedback: Any) -> tuple[str | None, str | None]:
-    """Return the two words for a prompt that was blocked; None where it was not."""
+    """Return the two words for a prompt that was blocked; None if it was not."""
     reason = text(pick(fields(feedback), "blockReason"))
     return ("content_filter", reason) if reason else (None, None)
 
@@ -82,7 +82,7 @@ def read_usage(reported: Any, *, whole: bool) -> Usage | None:
 
 
 def read_created(created: Any) -> int | None:
-    """Read a time as Vertex tells it (RFC 3339), as Unix seconds."""
+    """Return Vertex's time (RFC 3339) as Unix seconds."""
     try:
         return int(datetime.fromisoformat(created).timestamp()) if isinstance(created, str) else None
     except (ValueError, OverflowError):
@@ -119,7 +119,7 @@ def own_usage(reported: Any) -> dict[str, Any]:
 
 
 def cited(parts: list[Part], own: dict[str, Any]) -> list[Part]:
-    """Return the parts with the sources that a candidate's fields tell for them."""
+    """Return the parts with their sources, which are in the candidate's fields."""
     found = list(_citations(own))
     if not found:
         return parts
@@ -133,7 +133,7 @@ def cited(parts: list[Part], own: dict[str, Any]) -> list[Part]:
 
 
 def _text_at(parts: list[Part], index: int) -> int | None:
-    """Return where the text is that a source is told for: at its index, or the first one after, or the first of all."""
+    """Return the index of the text that a source supports: `index`, or the first one after it, or the first of all."""
     texts = [i for i, part in enumerate(parts) if isinstance(part, Text)]
     return next((i for i in texts if i >= index), texts[0] if texts else None)
 
@@ -173,7 +173,7 @@ def _citations(own: dict[str, Any]) -> list[tuple[int, Citation]]:
 
 
 def _place(segment: dict[str, Any]) -> tuple[int | None, int | None]:
-    """Return where a segment begins and ends; a beginning at 0 is left out."""
+    """Return a segment's start and end; the API leaves out a start of 0."""
     start, end = count(pick(segment, "startIndex")), count(pick(segment, "endIndex"))
     return 0 if start is None and end is not None else start, end
 

@@ -1,6 +1,6 @@
 """Gemini's streams: each event is a response with what is new in it. Pure.
 
-Nothing says when the stream ends, but that each candidate has finished.
+The stream has no last event; it ends when each candidate has finished.
 """
 
 from typing import Any
@@ -30,21 +30,21 @@ from gateway.dialects.wire.json import count, decode, error_of, fields, objects,
 from gateway.dialects.wire.sse import Event
 
 
-class GeminiReader(EventReader):
+class GeminiStreamReader(EventReader):
     """Reads responses, each with what is new, until all candidates have finished."""
 
     def __init__(self) -> None:
         super().__init__(EitherDecoder())
-        self._first: dict[str, Any] | None = None  # what the first response says beside its candidates
+        self._first: dict[str, Any] | None = None  # the first response's fields beside its candidates
         self._own: dict[str, Any] = {}
         self._choices: dict[int, Choice] = {}
         self._reported: dict[str, Any] = {}
-        self._told_usage: Usage | None = None
+        self._emitted_usage: Usage | None = None
         self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
         for choice in self._choices.values():
-            choice.told = self.told  # who listens takes what was told away, and leaves another list
+            choice.sink = self.events  # `drain_events` replaces the list
         if event.name == END:
             self._take_about({}, 0)
             for choice in self._choices.values():
@@ -59,8 +59,8 @@ class GeminiReader(EventReader):
         self._take_about(chunk, size)
         if chunk.get("error"):
             self._error = error_of(chunk["error"])
-            if self.told is not None and not self.ended:
-                self.told.append(events.Broken(type=self._error[0], message=self._error[1]))
+            if self.events is not None and not self.ended:
+                self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
             self.ended = True
             return True
         for candidate in objects(chunk.get("candidates")):
@@ -75,14 +75,14 @@ class GeminiReader(EventReader):
         return True
 
     def _take_about(self, chunk: dict[str, Any], size: int) -> None:
-        """Take what a response says of itself; it says so in each event, and the first one counts."""
+        """Take a response's own fields, which each event repeats; the first one counts."""
         own = rest(chunk, KNOWN)
         if own and self._has_room(size):
             self._own.update(own)
         if self._first is None:
             self._first = {k: pick(chunk, k) for k in ("responseId", "modelVersion", "createTime")}
-            if self.told is not None:
-                self.told.append(
+            if self.events is not None:
+                self.events.append(
                     events.Begun(
                         id=text(self._first["responseId"]),
                         model=text(self._first["modelVersion"]),
@@ -95,14 +95,14 @@ class GeminiReader(EventReader):
     def _choice(self, index: int) -> Choice:
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = Choice(index, self.told)
+            choice = self._choices[index] = Choice(index, self.events)
         return choice
 
     def _take_candidate(self, candidate: dict[str, Any], size: int) -> None:
         index = count(candidate.get("index")) or 0
         known = self._choices.get(index)
-        if self.told is not None and (self.ended or (known is not None and known.done)):
-            self._unread += 1  # it was told that nothing follows
+        if self.events is not None and (self.ended or (known is not None and known.done)):
+            self._unread += 1  # the stream or the candidate has ended
             return
         if known is None and not self._has_room(0):
             return
@@ -151,7 +151,7 @@ class GeminiReader(EventReader):
             choice.grown(part.content)
 
     def _take_piece(self, choice: Choice, wire: dict[str, Any], call: dict[str, Any]) -> bool:
-        """Take a call that comes in pieces, as Vertex sends it where it was asked to; say whether it is one."""
+        """Take a call that comes in pieces, as Vertex sends it on request; return whether it is one."""
         growing = choice.open if choice.open is not None and choice.open.arguments is not None else None
         name = text(call.get("name"))
         goes_on = pick(call, "willContinue") is True
@@ -180,12 +180,12 @@ class GeminiReader(EventReader):
         if not isinstance(reported, dict):
             return
         self._reported.update({k: v for k, v in reported.items() if v is not None})
-        if self.told is None or self.ended:
+        if self.events is None or self.ended:
             return
         usage = self._usage()
-        if usage is not None and usage != self._told_usage:
-            self._told_usage = usage
-            self.told.append(events.UsageTold(usage=usage))
+        if usage is not None and usage != self._emitted_usage:
+            self._emitted_usage = usage
+            self.events.append(events.UsageUpdated(usage=usage))
 
     def _usage(self) -> Usage | None:
         return read_usage(self._reported, whole=self._done())
@@ -198,11 +198,11 @@ class GeminiReader(EventReader):
         return bool(self._choices)
 
     def _end(self) -> None:
-        if not self.ended and self.told is not None:
-            self.told.append(events.Ended())
+        if not self.ended and self.events is not None:
+            self.events.append(events.Ended())
         self.ended = True
 
-    def answered(self) -> ChatResponse:
+    def response(self) -> ChatResponse:
         """Return what was read so far."""
         messages = [choice.message() for _, choice in sorted(self._choices.items())]
         first = self._first or {}

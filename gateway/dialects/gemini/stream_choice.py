@@ -1,4 +1,4 @@
-"""One candidate of Gemini's streams as far as it has come, and the telling of it.
+"""One candidate of Gemini's streams as far as it has come, and its events.
 
 Texts of one kind that follow each other are one part, up to a signature, which belongs to what came before.
 """
@@ -40,7 +40,7 @@ class Open:
         return bool(extra) and any("thoughtSignature" in own or "thought_signature" in own for own in extra.values())
 
     def whole(self, own: dict[str, Any]) -> Part:
-        """Return the part as far as it has come; `own` are the candidate's fields, which tell the sources of a text."""
+        """Return the part as far as it has come; `own` are the candidate's fields, among them the sources of a text."""
         joined = "".join(self.pieces)
         match self.part:
             case ToolCall():
@@ -54,11 +54,11 @@ class Open:
 class Choice:
     """One candidate as far as it has come."""
 
-    __slots__ = ("done", "index", "open", "own", "parts", "reason", "told", "word")
+    __slots__ = ("done", "index", "open", "own", "parts", "reason", "sink", "word")
 
-    def __init__(self, index: int, told: list[events.Event] | None) -> None:
+    def __init__(self, index: int, sink: list[events.Event] | None) -> None:
         self.index = index
-        self.told = told
+        self.sink = sink
         self.parts: list[Part] = []
         self.open: Open | None = None
         self.own: dict[str, Any] = {}  # what a message has no place for
@@ -75,14 +75,14 @@ class Choice:
         """Begin a part that will grow."""
         self.close()
         self.open = Open(part, arguments)
-        if self.told is not None:
-            self.told.append(events.PartBegun(choice=self.index, index=self.next, part=part))
+        if self.sink is not None:
+            self.sink.append(events.PartBegun(choice=self.index, index=self.next, part=part))
         return self.open
 
     def grown(self, piece: str) -> None:
         """Tell that the part has grown."""
-        if self.told is not None and piece:
-            self.told.append(events.PartGrown(choice=self.index, index=self.next, text=piece))
+        if self.sink is not None and piece:
+            self.sink.append(events.PartGrown(choice=self.index, index=self.next, text=piece))
 
     def close(self) -> None:
         """End the part that grows."""
@@ -94,27 +94,27 @@ class Choice:
             self.grown(end)
         part = self.open.whole(self.own)
         self.open = None
-        if self.told is not None:
-            self.told.append(events.PartDone(choice=self.index, index=self.next, part=part))
+        if self.sink is not None:
+            self.sink.append(events.PartDone(choice=self.index, index=self.next, part=part))
         self.parts.append(part)
 
     def add(self, part: Part) -> None:
         """Take a part that came whole."""
         self.close()
-        if self.told is not None:
+        if self.sink is not None:
             begun = replace(part, arguments=None) if isinstance(part, ToolCall) else part
-            self.told.append(events.PartBegun(choice=self.index, index=self.next, part=begun))
+            self.sink.append(events.PartBegun(choice=self.index, index=self.next, part=begun))
             if isinstance(part, ToolCall):
                 self.grown(msgspec.json.encode(part.arguments).decode())
-            self.told.append(events.PartDone(choice=self.index, index=self.next, part=part))
+            self.sink.append(events.PartDone(choice=self.index, index=self.next, part=part))
         self.parts.append(part)
 
     def finish(self, reason: str | None, word: str | None = None) -> None:
-        """Take how it ended; said again, only the last word counts."""
+        """Take the finish reason; of several the last one counts."""
         self.close()
         self.reason, self.word = reason, word
-        if self.told is not None and not self.done:
-            self.told.append(
+        if self.sink is not None and not self.done:
+            self.sink.append(
                 events.ChoiceDone(choice=self.index, finish_reason=reason, finish_word=word, extra=self.extra)
             )
         self.done = True
@@ -127,7 +127,7 @@ class Choice:
 
     @property
     def extra(self) -> Extra:
-        """What the message has no place for."""
+        """The candidate's fields without a place in a message."""
         return {NAME: dict(self.own)} if self.own else {}
 
     def message(self) -> Message:

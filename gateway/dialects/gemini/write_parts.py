@@ -28,7 +28,7 @@ from gateway.dialects.wire.json import fields, merged, text
 
 Json = dict[str, Any]
 
-# Inline data must say what it is; where nobody did, the likeliest.
+# Inline data must have a media type; the likeliest, if it is unknown.
 _TYPES = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4", "document": "application/pdf"}
 _BY_ENDING = {
     "png": "image/png",
@@ -46,8 +46,8 @@ _BY_ENDING = {
 }
 
 
-class Writing(Struct, frozen=True):
-    """What a part is written for.
+class PartWriter(Struct, frozen=True):
+    """Writes parts for a request, or for a response to a client.
 
     Attributes:
         dropped: Collects what cannot be said.
@@ -91,12 +91,12 @@ def signed(part: Part) -> bool:
 
 
 def _by_way_of_openai(foreign: Extra) -> str | None:
-    """Return a call's signature as Google's API tells it in OpenAI's dialect. Source: the guide to signatures."""
+    """Return a call's signature from its place in Google's OpenAI-compatible API. Source: the guide to signatures."""
     content = fields(foreign.get("openai-chat", {}).get("extra_content"))
     return text(fields(content.get("google")).get("thought_signature"))
 
 
-def _written(part: Part, path: str, writing: Writing) -> Json | None:
+def _written(part: Part, path: str, writing: PartWriter) -> Json | None:
     match part:
         case Text():
             return {"text": part.content}
@@ -156,7 +156,7 @@ def _server_tool(call_id: str | None, said: Json, of_code: tuple[str, str], of_t
     return None
 
 
-def _result(part: ToolCallResponse, path: str, writing: Writing) -> Json:
+def _result(part: ToolCallResponse, path: str, writing: PartWriter) -> Json:
     answer = part.response
     shown: list[Json] = []
     if isinstance(answer, list):

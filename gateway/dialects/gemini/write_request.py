@@ -20,7 +20,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.gemini.read_parts import NAME, NO_SIGNATURE
 from gateway.dialects.gemini.read_request import GENERATE, STREAM
-from gateway.dialects.gemini.write_parts import Json, Writing, shown_apart
+from gateway.dialects.gemini.write_parts import Json, PartWriter, shown_apart
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared import reasoning
 from gateway.dialects.shared.custom_tools import SCHEMA
@@ -39,7 +39,7 @@ _PARAMETERS = {
     name.SEED: "seed",
     name.CHOICE_COUNT: "candidateCount",
 }
-# Said in fields of their own, or nothing to say.
+# Written to fields of their own, or not at all.
 _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 _MODALITIES = {"speech": ["AUDIO"], "image": ["TEXT", "IMAGE"]}
 
@@ -49,40 +49,40 @@ _BUDGET_MAX = 24576
 _LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH"}
 
 
-def write_request(asked: ChatRequest) -> Written:
-    """Write what was asked."""
+def write_request(request: ChatRequest) -> Written:
+    """Write a request."""
     dropped = Dropped()
-    model = asked.model or ""
+    model = request.model or ""
     generation = int(found[1][:9]) if (found := _GENERATION.search(model)) else None
     early = generation is not None and generation < 3
-    writing = Writing(dropped, shows_results=not early)
+    writing = PartWriter(dropped, shows_results=not early)
     # Gemini 3 refuses calls without a signature; of names without a number, the newest model may be meant.
-    system, contents = _contents(asked, writing, signs="gemini-" in model and not early)
+    system, contents = _contents(request, writing, signs="gemini-" in model and not early)
     body: Json = {"contents": contents}
     if system:
         body["systemInstruction"] = {"parts": system}
-    if config := _config(asked, dropped, early=early):
+    if config := _config(request, dropped, early=early):
         body["generationConfig"] = config
-    tools = _tools(asked, dropped)
+    tools = _tools(request, dropped)
     if tools:
         body["tools"] = tools
-    if calling := _calling(asked, dropped, early=early):
+    if calling := _calling(request, dropped, early=early):
         body["toolConfig"] = {"functionCallingConfig": calling}
     unsaid = {
-        "user": asked.user,
-        "metadata": asked.metadata,
-        "conversation": asked.conversation_id,
-        "parallel_tool_calls": asked.parallel_tool_calls is False,
+        "user": request.user,
+        "metadata": request.metadata,
+        "conversation": request.conversation_id,
+        "parallel_tool_calls": request.parallel_tool_calls is False,
     }
     for field, value in unsaid.items():
         if value:
             dropped.add(field)
-    dropped.foreign(asked.extra, NAME)
-    body = merged(body, asked.extra.get(NAME, {}))
+    dropped.foreign(request.extra, NAME)
+    body = merged(body, request.extra.get(NAME, {}))
     return Written(
         body=msgspec.json.encode(body),
-        path=f"/{_resource(model)}:{STREAM if asked.stream else GENERATE}",
-        query="alt=sse" if asked.stream else "",
+        path=f"/{_resource(model)}:{STREAM if request.stream else GENERATE}",
+        query="alt=sse" if request.stream else "",
         dropped=dropped.names,
     )
 
@@ -95,14 +95,14 @@ def _resource(model: str) -> str:
     return model if model.startswith("tunedModels/") else f"models/{model}"
 
 
-def _contents(asked: ChatRequest, writing: Writing, *, signs: bool) -> tuple[list[Json], list[Json]]:
+def _contents(request: ChatRequest, writing: PartWriter, *, signs: bool) -> tuple[list[Json], list[Json]]:
     """Return the system instruction's parts, and the turns."""
-    system = _system(asked.system_instructions, "system", writing)
+    system = _system(request.system_instructions, "system", writing)
     contents: list[Json] = []
     shown: list[Json] = []  # by tools, for a model that takes it after their results only
     names: dict[str | None, str] = {}
     after_tool = False
-    for number, message in enumerate(asked.input_messages):
+    for number, message in enumerate(request.input_messages):
         path = f"messages[{number}]"
         writing.dropped.foreign(message.extra, NAME, path)
         if message.role in {"system", "developer"}:
@@ -132,7 +132,7 @@ def _contents(asked: ChatRequest, writing: Writing, *, signs: bool) -> tuple[lis
     return system, contents
 
 
-def _system(parts: list[Part], path: str, writing: Writing) -> list[Json]:
+def _system(parts: list[Part], path: str, writing: PartWriter) -> list[Json]:
     """Write instructions, which are texts."""
     written = []
     for number, part in enumerate(parts):
@@ -145,7 +145,7 @@ def _system(parts: list[Part], path: str, writing: Writing) -> list[Json]:
     return written
 
 
-def _parts(message: Message, path: str, names: dict[str | None, str], writing: Writing) -> list[Json]:
+def _parts(message: Message, path: str, names: dict[str | None, str], writing: PartWriter) -> list[Json]:
     """Write a turn's parts. `names` has the names of the calls so far, by their ids."""
     written = []
     called = message.name if message.role in {"user", "assistant"} else None
@@ -175,16 +175,16 @@ def _sign(parts: list[Json]) -> None:
         calls[0]["thoughtSignature"] = NO_SIGNATURE
 
 
-def _config(asked: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
-    config: Json = name.write_parameters(asked, _PARAMETERS, _ELSEWHERE, dropped)
-    if asked.logprobs is not None:
-        config["responseLogprobs"] = asked.logprobs
-    if asked.top_logprobs is not None:
-        config["logprobs"] = asked.top_logprobs
-    if modalities := _MODALITIES.get(str(asked.parameters.get(name.OUTPUT_TYPE))):
+def _config(request: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
+    config: Json = name.write_parameters(request, _PARAMETERS, _ELSEWHERE, dropped)
+    if request.logprobs is not None:
+        config["responseLogprobs"] = request.logprobs
+    if request.top_logprobs is not None:
+        config["logprobs"] = request.top_logprobs
+    if modalities := _MODALITIES.get(str(request.parameters.get(name.OUTPUT_TYPE))):
         config["responseModalities"] = modalities
-    config |= _response_format(asked.response_format, dropped)
-    if thinking := _thinking(asked, dropped, early=early):
+    config |= _response_format(request.response_format, dropped)
+    if thinking := _thinking(request, dropped, early=early):
         config["thinkingConfig"] = thinking
     return config
 
@@ -200,13 +200,13 @@ def _response_format(form: ResponseFormat | None, dropped: Dropped) -> Json:
     return {"responseMimeType": "application/json", **schema}
 
 
-def _thinking(asked: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
+def _thinking(request: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
     """Write how much the model thinks: the API takes a budget or a level, and models before Gemini 3 budgets only."""
-    thinking: Json = {} if asked.show_reasoning is None else {"includeThoughts": asked.show_reasoning}
-    said = asked.parameters.get(name.REASONING_LEVEL)
-    level = reasoning.level(asked)
-    if asked.reasoning_budget is not None:
-        thinking["thinkingBudget"] = asked.reasoning_budget
+    thinking: Json = {} if request.show_reasoning is None else {"includeThoughts": request.show_reasoning}
+    said = request.parameters.get(name.REASONING_LEVEL)
+    level = reasoning.level(request)
+    if request.reasoning_budget is not None:
+        thinking["thinkingBudget"] = request.reasoning_budget
         if said in reasoning.LEVELS:
             dropped.add("reasoning.level")
     elif said in {"enabled", "adaptive"}:
@@ -216,20 +216,20 @@ def _thinking(asked: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
         if said is not None:
             dropped.add(f"reasoning.level: {said}")
     elif early:
-        thinking["thinkingBudget"] = min(reasoning.budget(asked) or 0, _BUDGET_MAX)
+        thinking["thinkingBudget"] = min(reasoning.budget(request) or 0, _BUDGET_MAX)
     else:
-        lowest = "LOW" if "pro" in (asked.model or "") else "MINIMAL"
+        lowest = "LOW" if "pro" in (request.model or "") else "MINIMAL"
         thinking["thinkingLevel"] = lowest if level in {"none", "minimal"} else _LEVELS.get(level, "HIGH")
         if thinking["thinkingLevel"] != level.upper():
             dropped.add(f"reasoning.level: {level}")
     return thinking
 
 
-def _tools(asked: ChatRequest, dropped: Dropped) -> list[Json]:
+def _tools(request: ChatRequest, dropped: Dropped) -> list[Json]:
     """Write tools: all functions in one entry, as Vertex wants it, and an entry for each of Google's own."""
     functions: list[Json] = []
     servers: list[Json] = []
-    for tool in asked.tools:
+    for tool in request.tools:
         if tool.cache:
             dropped.add("cache")
         if tool.kind != "server":
@@ -254,11 +254,11 @@ def _function(tool: Tool, dropped: Dropped) -> Json:
     return merged(said, tool.extra.get(NAME, {}))
 
 
-def _calling(asked: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
-    """Write whether functions are called. Calls are held to their schemas where one must be made, or if VALIDATED."""
-    choice = asked.tool_choice or ToolChoice(mode="auto")
+def _calling(request: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
+    """Write the function calling mode. Calls are held to their schemas if one is required, or by VALIDATED."""
+    choice = request.tool_choice or ToolChoice(mode="auto")
     dropped.foreign(choice.extra, NAME, "tool_choice")
-    functions = [tool for tool in asked.tools if tool.kind != "server"]
+    functions = [tool for tool in request.tools if tool.kind != "server"]
     if not functions:
         if choice.mode in {"required", "tool"}:
             dropped.add("tool_choice")
@@ -273,6 +273,6 @@ def _calling(asked: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
         else:
             for tool in strict:
                 dropped.add(f"tools.{tool.name}.strict")
-    elif asked.tool_choice is None:
+    elif request.tool_choice is None:
         return {}
     return merged(calling, choice.extra.get(NAME, {}))

@@ -17,41 +17,41 @@ from gateway.dialects.conversation import (
 from gateway.dialects.gemini.errors import error_body
 from gateway.dialects.gemini.read_parts import NAME, pick
 from gateway.dialects.gemini.read_response import FINISH_WORDS
-from gateway.dialects.gemini.write_parts import Json, Writing
+from gateway.dialects.gemini.write_parts import Json, PartWriter
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.wire.json import count, fields, merged
 
 _FINISH = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY", "error": "OTHER"}
 
 
-def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:  # noqa: ARG001
+def write_response(response: ChatResponse, request: ChatRequest, now: float) -> tuple[bytes, list[str]]:  # noqa: ARG001
     """Write a whole response."""
     dropped = Dropped()
-    if (answered.error_type or answered.error_message) and not answered.output_messages:
-        return error_body(answered.error_type, answered.error_message), dropped.names
-    blocked = _blocked(answered)
+    if (response.error_type or response.error_message) and not response.output_messages:
+        return error_body(response.error_type, response.error_message), dropped.names
+    blocked = _blocked(response)
     body: Json = {
         "candidates": [
-            _candidate(message, number, Writing(dropped, carry=True))
-            for number, message in enumerate(answered.output_messages)
+            _candidate(message, number, PartWriter(dropped, carry=True))
+            for number, message in enumerate(response.output_messages)
             if message.parts or not blocked
         ]
     }
-    body |= _about(answered.id, answered.model or asked.model, answered.created)
-    own = answered.extra.get(NAME, {})
-    if answered.usage is not None:
-        body["usageMetadata"] = _usage(answered.usage, fields(own.get("usageMetadata")), dropped)
-    dropped.foreign(answered.extra, NAME)
-    if answered.conversation_id:
+    body |= _about(response.id, response.model or request.model, response.created)
+    own = response.extra.get(NAME, {})
+    if response.usage is not None:
+        body["usageMetadata"] = _usage(response.usage, fields(own.get("usageMetadata")), dropped)
+    dropped.foreign(response.extra, NAME)
+    if response.conversation_id:
         dropped.add("conversation")
     if not body["candidates"]:
         del body["candidates"]
     return msgspec.json.encode(merged(body, own)), dropped.names
 
 
-def _blocked(answered: ChatResponse) -> bool:
+def _blocked(response: ChatResponse) -> bool:
     """Whether there is no candidate since the prompt was blocked."""
-    return bool(pick(fields(pick(answered.extra.get(NAME, {}), "promptFeedback")), "blockReason"))
+    return bool(pick(fields(pick(response.extra.get(NAME, {}), "promptFeedback")), "blockReason"))
 
 
 def _about(response_id: str | None, model: str | None, created: int | None) -> Json:
@@ -65,7 +65,7 @@ def _about(response_id: str | None, model: str | None, created: int | None) -> J
     return about
 
 
-def _candidate(message: Message, number: int, writing: Writing) -> Json:
+def _candidate(message: Message, number: int, writing: PartWriter) -> Json:
     path = f"output[{number}]"
     parts: list[Json] = []
     texts: list[tuple[int, Text]] = []
@@ -93,7 +93,7 @@ def _ended(reason: str | None, word: str | None, path: str, dropped: Dropped) ->
 
 
 def _own(extra: Extra, texts: list[tuple[int, Text]], path: str, dropped: Dropped) -> Json:
-    """Return what stands beside a candidate's content: what Gemini said itself, else the sources of its texts."""
+    """Return the fields beside a candidate's content: Gemini's own, else the sources of its texts."""
     dropped.foreign(extra, NAME, path)
     own = extra.get(NAME, {})
     if pick(own, "groundingMetadata") is not None or pick(own, "citationMetadata") is not None:
@@ -106,7 +106,7 @@ def _own(extra: Extra, texts: list[tuple[int, Text]], path: str, dropped: Droppe
 
 
 def _grounding(texts: list[tuple[int, Text]]) -> Json:
-    """Write sources: each once, and the places in the texts, in bytes, that they are told for."""
+    """Write sources: each once, and the places in the texts, in bytes, that they support."""
     chunks: list[Json] = []
     supports: list[Json] = []
     for index, part in texts:

@@ -14,7 +14,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.gemini.errors import error_fields
 from gateway.dialects.gemini.read_parts import NAME
-from gateway.dialects.gemini.write_parts import Json, Writing
+from gateway.dialects.gemini.write_parts import Json, PartWriter
 from gateway.dialects.gemini.write_response import _about, _ended, _logprobs, _own, _usage
 from gateway.dialects.shared.writer import StreamWriter
 from gateway.dialects.wire.json import fields, merged
@@ -23,17 +23,17 @@ from gateway.dialects.wire.json import fields, merged
 class GeminiStreamWriter(StreamWriter):
     """Writes a stream: an event for each piece of content, and one that ends it, with the usage.
 
-    A call's arguments leave once they are whole, since the Gemini API has no other way to say them.
+    A call's arguments are written once they are whole, since the Gemini API takes no pieces of them.
     """
 
-    def __init__(self, asked: ChatRequest, *, as_array: bool = False) -> None:
+    def __init__(self, request: ChatRequest, *, as_array: bool = False) -> None:
         super().__init__()
         self.content_type = "application/json" if as_array else "text/event-stream"
         self._as_array = as_array
-        self._writing = Writing(self._dropped, carry=True)
-        self._about = _about(None, asked.model, None)
-        self._first: Json = {}  # what is said once
-        self._usage: Usage | None = None  # that has not been said yet
+        self._writing = PartWriter(self._dropped, carry=True)
+        self._about = _about(None, request.model, None)
+        self._first: Json = {}  # fields of the first event only
+        self._usage: Usage | None = None  # that has not been written yet
         self._own_usage: Json = {}
         self._growing: dict[tuple[int, int], Part] = {}
         self._texts: dict[int, list[tuple[int, Text]]] = {}
@@ -54,7 +54,7 @@ class GeminiStreamWriter(StreamWriter):
                 return self._part_done(event)
             case events.ChoiceDone():
                 self._finished.append(self._choice_done(event))
-            case events.UsageTold():
+            case events.UsageUpdated():
                 self._usage = event.usage
                 return self._end() if self._finished else b""
             case events.Broken():
@@ -123,11 +123,11 @@ class GeminiStreamWriter(StreamWriter):
         return b"]" if self._as_array else b""
 
 
-def stream(asked: ChatRequest, now: float) -> GeminiStreamWriter:  # noqa: ARG001
+def stream(request: ChatRequest, now: float) -> GeminiStreamWriter:  # noqa: ARG001
     """Return a writer of server-sent events."""
-    return GeminiStreamWriter(asked)
+    return GeminiStreamWriter(request)
 
 
-def array_stream(asked: ChatRequest, now: float) -> GeminiStreamWriter:  # noqa: ARG001
+def array_stream(request: ChatRequest, now: float) -> GeminiStreamWriter:  # noqa: ARG001
     """Return a writer of one JSON array, for a client that did not ask for `alt=sse`."""
-    return GeminiStreamWriter(asked, as_array=True)
+    return GeminiStreamWriter(request, as_array=True)

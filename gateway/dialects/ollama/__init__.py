@@ -12,10 +12,10 @@ from gateway.dialects.ollama.read_request import (
     read_generate,
     read_generate_conversation,
 )
-from gateway.dialects.ollama.read_response import _read_embedded, _read_response
-from gateway.dialects.ollama.read_stream import _LineReader
-from gateway.dialects.ollama.write_request import _request
-from gateway.dialects.ollama.write_response import error, response
+from gateway.dialects.ollama.read_response import read_embedded, read_response
+from gateway.dialects.ollama.read_stream import OllamaStreamReader
+from gateway.dialects.ollama.write_request import write_request
+from gateway.dialects.ollama.write_response import write_error, write_response
 from gateway.dialects.ollama.write_stream import OllamaStreamWriter
 from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
@@ -24,8 +24,8 @@ from gateway.semconv import EMBEDDINGS, TEXT_COMPLETION
 OLLAMA_CHAT = Dialect(
     name=NAME,
     read_request=read_chat,
-    read_response=_read_response,
-    stream_reader=_LineReader,
+    read_response=read_response,
+    stream_reader=OllamaStreamReader,
     read_conversation=read_chat_conversation,
 )
 
@@ -35,8 +35,8 @@ OLLAMA_GENERATE = Dialect(
     part_of=NAME,
     operation=TEXT_COMPLETION,
     read_request=read_generate,
-    read_response=_read_response,
-    stream_reader=_LineReader,
+    read_response=read_response,
+    stream_reader=OllamaStreamReader,
     read_conversation=read_generate_conversation,
 )
 
@@ -47,16 +47,18 @@ OLLAMA_EMBED = Dialect(
     part_of=NAME,
     operation=EMBEDDINGS,
     read_request=read_embed,
-    read_response=_read_embedded,
-    stream_reader=_LineReader,
+    read_response=read_embedded,
+    stream_reader=OllamaStreamReader,
 )
 
 
-OLLAMA_WRITER = Writer(name=NAME, request=_request, response=response, stream=OllamaStreamWriter, error=error)
+OLLAMA_WRITER = Writer(
+    name=NAME, request=write_request, response=write_response, stream=OllamaStreamWriter, error=write_error
+)
 
 
 def _error_line(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:
-    return error(kind, status, message, word, request_id) + b"\n"
+    return write_error(kind, status, message, word, request_id) + b"\n"
 
 
 ENDPOINT = Endpoint(
@@ -73,7 +75,7 @@ ENDPOINT = Endpoint(
     paths=re.compile(r"^/+api/(?!v\d)"),
     stream_type="application/x-ndjson",
     private_model=lambda model: ":" in model,  # a tag: any model can be pulled under any name
-    error=error,
+    error=write_error,
     error_event=_error_line,
     models_path="/api/tags",
 )

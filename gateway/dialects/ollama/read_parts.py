@@ -1,7 +1,7 @@
-"""What a message of Ollama's says, read into parts of the conversation and written from them.
+"""Ollama's messages as parts of the conversation.
 
-A message has one text, one thought, images in base64 and tool calls whose arguments are objects: parts of a kind are
-joined when they are written. Older servers give calls no ids.
+A message has one text, one thought, images in base64 and tool calls whose arguments are objects. Older servers give
+calls no ids.
 """
 
 from base64 import b64decode
@@ -27,7 +27,7 @@ from gateway.dialects.wire.json import UNREADABLE, fields, json_value, objects, 
 NAME = "ollama"
 
 
-# What images begin with, decoded. The API tells no media type, and other dialects must. Sound comes in the same field.
+# First bytes of images, decoded: the API has no media types, and other dialects need them. Sound is in the same field.
 _BEGINNINGS = (
     (b"\x89PNG", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -42,7 +42,7 @@ _BEGINNINGS = (
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 
 
-Said = dict[str, Any]  # fields of the wire's objects
+Json = dict[str, Any]  # fields of the wire's objects
 
 
 _MESSAGE = frozenset({"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id", "name"})
@@ -66,7 +66,7 @@ def images(values: Any) -> list[Part]:
 
 
 def tool_call(call: dict[str, Any], call_id: str | None = None) -> ToolCall:
-    """Read a tool call; `call_id` is its id where it has none of its own."""
+    """Read a tool call; `call_id` is the id of a call without one."""
     function = fields(call.get("function"))
     arguments = json_value(function.get("arguments"))
     rest = {k: v for k, v in call.items() if k not in {"id", "type", "function"}}

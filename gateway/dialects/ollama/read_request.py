@@ -1,4 +1,4 @@
-"""What requests to Ollama's own API say, in the conversation form: chats, completions of a prompt, embeddings."""
+"""Requests to Ollama's own API read into the conversation form: chats, completions of a prompt, embeddings."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def read_chat(body: bytes) -> ChatRequest:
     request = decode(body, _REQUEST)
     if request is None:
         return ChatRequest(operation=CHAT)
-    return _asked(request, CHAT, [message(said) for said in objects(request.messages)])
+    return _chat_request(request, CHAT, [message(said) for said in objects(request.messages)])
 
 
 def read_generate(body: bytes) -> ChatRequest:
@@ -63,7 +63,7 @@ def read_generate(body: bytes) -> ChatRequest:
         return ChatRequest(operation=TEXT_COMPLETION)
     parts: list[Part] = [Text(content=prompt)] if (prompt := text(request.prompt)) else []
     parts += images(request.images)
-    return _asked(request, TEXT_COMPLETION, [Message(role="user", parts=parts)] if parts else [])
+    return _chat_request(request, TEXT_COMPLETION, [Message(role="user", parts=parts)] if parts else [])
 
 
 def read_embed(body: bytes) -> ChatRequest:
@@ -74,10 +74,10 @@ def read_embed(body: bytes) -> ChatRequest:
     # an older path has the one text as a prompt
     inputs = request.prompt if request.input is None else request.input
     parts: list[Part] = [Text(content=i) for i in (inputs if isinstance(inputs, list) else [inputs]) if text(i)]
-    return _asked(request, EMBEDDINGS, [Message(role="user", parts=parts)] if parts else [])
+    return _chat_request(request, EMBEDDINGS, [Message(role="user", parts=parts)] if parts else [])
 
 
-def _asked(request: _Request, operation: str, messages: list[Message]) -> ChatRequest:
+def _chat_request(request: _Request, operation: str, messages: list[Message]) -> ChatRequest:
     system = text(request.system) if operation == TEXT_COMPLETION else None
     streams = operation != EMBEDDINGS and request.stream is not False
     return ChatRequest(
@@ -122,8 +122,8 @@ _GENERATE = (_CHAT - {"messages", "tools"}) | {"prompt", "system", "images"}
 
 def read_chat_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
     """Read all that a chat asks."""
-    asked = _full(read_chat(body), decode(body, _OBJECT) or {}, _CHAT)
-    return replace(asked, input_messages=identified(asked.input_messages, names=True))
+    chat_request = _full(read_chat(body), decode(body, _OBJECT) or {}, _CHAT)
+    return replace(chat_request, input_messages=identified(chat_request.input_messages, names=True))
 
 
 def read_generate_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001
@@ -131,21 +131,21 @@ def read_generate_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: 
     return _full(read_generate(body), decode(body, _OBJECT) or {}, _GENERATE)
 
 
-def _full(asked: ChatRequest, request: dict[str, Any], known: frozenset[str]) -> ChatRequest:
+def _full(chat_request: ChatRequest, request: dict[str, Any], known: frozenset[str]) -> ChatRequest:
     """Read what the trace does not need."""
     rest = {k: v for k, v in request.items() if k not in known and v not in (None, "")}
     options = fields(request.get("options"))
-    if others := {k: v for k, v in options.items() if OPTIONS.get(k) not in asked.parameters and v is not None}:
+    if others := {k: v for k, v in options.items() if OPTIONS.get(k) not in chat_request.parameters and v is not None}:
         rest["options"] = others
     form = _format(request.get("format"))
     if form is None and request.get("format"):
         rest["format"] = request["format"]
-    logprobs_asked = request.get("logprobs")
+    logprobs = request.get("logprobs")
     return replace(
-        asked,
+        chat_request,
         tools=[_tool(tool) for tool in objects(request.get("tools"))] if "tools" in known else [],
         response_format=form,
-        logprobs=logprobs_asked if isinstance(logprobs_asked, bool) else None,
+        logprobs=logprobs if isinstance(logprobs, bool) else None,
         top_logprobs=count(request.get("top_logprobs")),
         extra=own(NAME, rest),
     )

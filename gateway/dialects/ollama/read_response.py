@@ -7,14 +7,10 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dialects.conversation import ChatResponse, Message, Part, Reasoning, Text, Usage
-from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
 from gateway.dialects.ollama.read_parts import NAME, images, logprobs, tool_call
 from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.tool_ids import made_id
 from gateway.dialects.wire.json import count, decode, error_of, objects, text
-
-__all__ = ["OLLAMA_CHAT", "OLLAMA_EMBED", "OLLAMA_GENERATE"]
-
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -81,15 +77,16 @@ def _created(at: Any) -> int | None:
 
 
 def _usage(line: _Line) -> Usage | None:
-    asked, told = count(line.prompt_eval_count), count(line.eval_count)
-    if asked is None and told is None:
+    input_tokens, output_tokens = count(line.prompt_eval_count), count(line.eval_count)
+    if input_tokens is None and output_tokens is None:
         return None
-    known = asked is not None and told is not None
-    return Usage(input_tokens=asked, output_tokens=told, total_tokens=(asked or 0) + (told or 0) if known else None)
+    known = input_tokens is not None and output_tokens is not None
+    total_tokens = (input_tokens or 0) + (output_tokens or 0) if known else None
+    return Usage(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total_tokens)
 
 
 def _finish(line: _Line, called: bool) -> tuple[str | None, str | None]:
-    """Return why it ended in the one vocabulary's word, and the provider's own where it is another."""
+    """Return the finish reason in the common vocabulary, and the provider's own word if it is another."""
     if line.done is not True:
         return None, None
     word = text(line.done_reason)
@@ -99,12 +96,13 @@ def _finish(line: _Line, called: bool) -> tuple[str | None, str | None]:
 
 
 def _rest(data: bytes) -> dict[str, Any]:
-    """Return what only this dialect tells: durations, the context, where else the model runs."""
+    """Return the fields of this dialect only: durations, the context, the remote model."""
     whole = decode(data, _OBJECT) or {}
     return {k: v for k, v in whole.items() if k not in _TOLD and v is not None}
 
 
-def _read_response(body: bytes) -> ChatResponse:
+def read_response(body: bytes) -> ChatResponse:
+    """Read a whole response, or an error body."""
     line = decode(body, _LINE)
     if line is None:
         return ChatResponse()
@@ -120,10 +118,10 @@ def _read_response(body: bytes) -> ChatResponse:
     calls = list(objects(said.get("tool_calls")))
     parts += [tool_call(call, made_id(text(line.created_at) or "", n)) for n, call in enumerate(calls)]
     finish = _finish(line, bool(calls))
-    return _answered(line, parts, finish, usage=_usage(line), error=error_of(line.error), rest=rest)
+    return chat_response(line, parts, finish, usage=_usage(line), error=error_of(line.error), rest=rest)
 
 
-def _answered(
+def chat_response(
     first: _Line,
     parts: list[Part],
     finish: tuple[str | None, str | None],
@@ -132,6 +130,7 @@ def _answered(
     error: tuple[str | None, str | None],
     rest: dict[str, Any],
 ) -> ChatResponse:
+    """Return a response from what was read of it, whole or streamed."""
     reason, word = finish
     answer = Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word)
     return ChatResponse(
@@ -146,16 +145,16 @@ def _answered(
     )
 
 
-def _read_embedded(body: bytes) -> ChatResponse:
-    """Read an embeddings response; vectors are not kept."""
+def read_embedded(body: bytes) -> ChatResponse:
+    """Read an embeddings response; its vectors are not recorded."""
     line = decode(body, _LINE)
     if line is None:
         return ChatResponse()
-    asked = count(line.prompt_eval_count)
+    input_tokens = count(line.prompt_eval_count)
     error_type, error_message = error_of(line.error)
     return ChatResponse(
         model=text(line.model),
-        usage=None if asked is None else Usage(input_tokens=asked, total_tokens=asked),
+        usage=None if input_tokens is None else Usage(input_tokens=input_tokens, total_tokens=input_tokens),
         error_type=error_type,
         error_message=error_message,
     )

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.ollama.read_parts import NAME, arguments_text, images, logprobs, tool_call
-from gateway.dialects.ollama.read_response import _LINE, _answered, _created, _finish, _Line, _rest, _usage
+from gateway.dialects.ollama.read_response import _LINE, _created, _finish, _Line, _rest, _usage, chat_response
 from gateway.dialects.shared.opaque_state import own
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.tool_ids import made_id
@@ -33,8 +33,8 @@ class _Growing:
         return Text(content=content, logprobs=self.logprobs) if self.kind is Text else Reasoning(content=content)
 
 
-class _LineReader(EventReader):
-    """Reads lines up to the one that is `done`, or an error's. A new part begins where the kind of content changes."""
+class OllamaStreamReader(EventReader):
+    """Reads lines up to the one that is `done`, or an error's. A change of the kind of content begins a new part."""
 
     def __init__(self) -> None:
         super().__init__(NdjsonDecoder())
@@ -77,8 +77,8 @@ class _LineReader(EventReader):
 
     def _begin(self, line: _Line) -> None:
         self._first = line
-        if self.told is not None:
-            self.told.append(events.Begun(model=text(line.model), created=_created(line.created_at)))
+        if self.events is not None:
+            self.events.append(events.Begun(model=text(line.model), created=_created(line.created_at)))
 
     def _grow(self, kind: type[Text | Reasoning], piece: Any) -> None:
         if not isinstance(piece, str) or not piece:
@@ -90,15 +90,15 @@ class _LineReader(EventReader):
             self._begun += 1
             if self._has_room(0):
                 self._parts.append(growing)
-            if self.told is not None:
-                self.told.append(events.PartBegun(index=growing.index, part=kind(content="")))
+            if self.events is not None:
+                self.events.append(events.PartBegun(index=growing.index, part=kind(content="")))
         self._keep(growing.pieces, piece)
-        if self.told is not None:
-            self.told.append(events.PartGrown(index=growing.index, text=piece))
+        if self.events is not None:
+            self.events.append(events.PartGrown(index=growing.index, text=piece))
 
     def _close(self) -> None:
-        if self._open is not None and self.told is not None:
-            self.told.append(events.PartDone(index=self._open.index, part=self._open.part()))
+        if self._open is not None and self.events is not None:
+            self.events.append(events.PartDone(index=self._open.index, part=self._open.part()))
         self._open = None
 
     def _add(self, part: Part, size: int) -> None:
@@ -107,13 +107,13 @@ class _LineReader(EventReader):
         self.first_output = True
         if self._has_room(size):
             self._parts.append(part)
-        if self.told is not None:
+        if self.events is not None:
             if isinstance(part, ToolCall):
-                self.told.append(events.PartBegun(index=self._begun, part=replace(part, arguments=None)))
-                self.told.append(events.PartGrown(index=self._begun, text=arguments_text(part)))
+                self.events.append(events.PartBegun(index=self._begun, part=replace(part, arguments=None)))
+                self.events.append(events.PartGrown(index=self._begun, text=arguments_text(part)))
             else:
-                self.told.append(events.PartBegun(index=self._begun, part=part))
-            self.told.append(events.PartDone(index=self._begun, part=part))
+                self.events.append(events.PartBegun(index=self._begun, part=part))
+            self.events.append(events.PartDone(index=self._begun, part=part))
         self._begun += 1
 
     def _take_logprobs(self, values: Any, size: int) -> None:
@@ -127,8 +127,8 @@ class _LineReader(EventReader):
     def _break(self, error: Any) -> None:
         self._error = error_of(error)
         self.ended = True
-        if self.told is not None:
-            self.told.append(events.Broken(type=self._error[0], message=self._error[1]))
+        if self.events is not None:
+            self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
 
     def _end(self, line: _Line, data: bytes) -> None:
         self._close()
@@ -139,15 +139,15 @@ class _LineReader(EventReader):
             self._rest = _rest(data)
         if self._likely:
             self._rest["logprobs"] = self._likely
-        if self.told is not None:
+        if self.events is not None:
             reason, word = self._finish
-            self.told.append(events.ChoiceDone(finish_reason=reason, finish_word=word, extra=own(NAME, self._rest)))
+            self.events.append(events.ChoiceDone(finish_reason=reason, finish_word=word, extra=own(NAME, self._rest)))
             if self._usage is not None:
-                self.told.append(events.UsageTold(usage=self._usage))
-            self.told.append(events.Ended())
+                self.events.append(events.UsageUpdated(usage=self._usage))
+            self.events.append(events.Ended())
 
-    def answered(self) -> ChatResponse:
+    def response(self) -> ChatResponse:
         """Return what was read so far."""
         parts = [part.part() if isinstance(part, _Growing) else part for part in self._parts]
         first = self._first or _Line()
-        return _answered(first, parts, self._finish, usage=self._usage, error=self._error, rest=self._rest)
+        return chat_response(first, parts, self._finish, usage=self._usage, error=self._error, rest=self._rest)

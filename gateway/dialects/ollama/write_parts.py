@@ -19,11 +19,11 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolCallResponse,
 )
-from gateway.dialects.ollama.read_parts import NAME, Said, _json
+from gateway.dialects.ollama.read_parts import NAME, Json, _json
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.wire.json import fields
 
-# What stands between two texts that are written as one, where they are not pieces of one.
+# The separator of two texts that are joined, unless they are pieces of one.
 BETWEEN = "\n\n"
 
 
@@ -40,15 +40,15 @@ def placed(parts: list[Part], path: str) -> list[tuple[str, Part]]:
     return [(f"{path}[{index}]", part) for index, part in enumerate(parts)]
 
 
-def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = "", calls_before: int = 0) -> Said:
-    """Write parts as one message's fields; what cannot be said is named in `dropped`, by its path.
+def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = "", calls_before: int = 0) -> Json:
+    """Write parts as one message's fields; what they cannot express is named in `dropped`, by its path.
 
     `between` stands between two texts.
     """
     texts: list[str] = []
     thoughts: list[str] = []
     pictures: list[str] = []
-    calls: list[Said] = []
+    calls: list[Json] = []
     for at, part in parts:
         match part:
             case Text() | Refusal():
@@ -69,7 +69,7 @@ def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = 
                 dropped.add_part(part, at)
         if not isinstance(part, Other):
             dropped.foreign(part.extra, NAME, at)
-    said: Said = {"content": between.join(texts)}
+    said: Json = {"content": between.join(texts)}
     if thought := "".join(thoughts):
         said["thinking"] = thought
     if pictures:
@@ -79,7 +79,7 @@ def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = 
     return said
 
 
-def _written_call(call: ToolCall, index: int, path: str, dropped: Dropped) -> Said:
+def _written_call(call: ToolCall, index: int, path: str, dropped: Dropped) -> Json:
     """Write a tool call. Arguments must be an object; any others become the only member of one."""
     arguments = {} if call.arguments is None else call.arguments
     if call.custom:
@@ -92,7 +92,7 @@ def _written_call(call: ToolCall, index: int, path: str, dropped: Dropped) -> Sa
     return ({"id": call.id} if call.id else {}) | {"function": function, **rest}
 
 
-def written_result(result: ToolCallResponse, path: str, name: str | None, dropped: Dropped) -> Said:
+def written_result(result: ToolCallResponse, path: str, name: str | None, dropped: Dropped) -> Json:
     """Write what a tool gave back as a message; `name` is the tool's."""
     response = result.response
     if isinstance(response, list):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.conversation import ChatRequest, Message, ResponseFormat, Text, Tool, ToolCall, ToolCallResponse
-from gateway.dialects.ollama.read_parts import NAME, Said
+from gateway.dialects.ollama.read_parts import NAME, Json
 from gateway.dialects.ollama.read_request import OPTIONS
 from gateway.dialects.ollama.write_parts import BETWEEN, placed, written, written_result
 from gateway.dialects.shared import parameters as name
@@ -20,54 +20,55 @@ from gateway.dialects.shared.writer import Written
 from gateway.dialects.wire.json import fields
 from gateway.semconv import TEXT_COMPLETION
 
-# What only the completion of a prompt can be told.
+# Fields of the completion of a prompt only.
 _OF_A_PROMPT = frozenset({"suffix", "template", "raw", "context"})
 
 
 _HANDLED = frozenset({*OPTIONS.values(), name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE})
 
 
-def _request(asked: ChatRequest) -> Written:
+def write_request(request: ChatRequest) -> Written:
+    """Write a chat, or the completion of a prompt."""
     dropped = Dropped()
-    completes = asked.operation == TEXT_COMPLETION
-    said = _prompt(asked, dropped) if completes else _chat(asked, dropped)
-    body: Said = {"model": asked.model or "", **said, **_settings(asked, dropped), "stream": asked.stream}
-    for key, value in asked.extra.get(NAME, {}).items():
+    completes = request.operation == TEXT_COMPLETION
+    said = _prompt(request, dropped) if completes else _chat(request, dropped)
+    body: Json = {"model": request.model or "", **said, **_settings(request, dropped), "stream": request.stream}
+    for key, value in request.extra.get(NAME, {}).items():
         if key in _OF_A_PROMPT and not completes:
             dropped.add(key)
         elif key != "options":
             body[key] = value
-    dropped.foreign(asked.extra, NAME)
+    dropped.foreign(request.extra, NAME)
     path = "/api/generate" if completes else "/api/chat"
     return Written(body=msgspec.json.encode(body), path=path, dropped=dropped.names)
 
 
-def _settings(asked: ChatRequest, dropped: Dropped) -> Said:
+def _settings(request: ChatRequest, dropped: Dropped) -> Json:
     """Write how the answer is to be made."""
-    settings: Said = {}
-    if (form := _format(asked.response_format, dropped)) is not None:
+    settings: Json = {}
+    if (form := _format(request.response_format, dropped)) is not None:
         settings["format"] = form
-    if (think := _think(asked)) is not None:
+    if (think := _think(request)) is not None:
         settings["think"] = think
-    if asked.logprobs is not None:
-        settings["logprobs"] = asked.logprobs
-    if asked.top_logprobs is not None:
-        settings["top_logprobs"] = asked.top_logprobs
-    options = {word: asked.parameters[known] for word, known in OPTIONS.items() if known in asked.parameters}
-    if options := options | fields(asked.extra.get(NAME, {}).get("options")):
+    if request.logprobs is not None:
+        settings["logprobs"] = request.logprobs
+    if request.top_logprobs is not None:
+        settings["top_logprobs"] = request.top_logprobs
+    options = {word: request.parameters[known] for word, known in OPTIONS.items() if known in request.parameters}
+    if options := options | fields(request.extra.get(NAME, {}).get("options")):
         settings["options"] = options
     unsaid = {
-        "parallel_tool_calls": asked.parallel_tool_calls is False,
-        "user": asked.user,
-        "metadata": asked.metadata,
-        "conversation": asked.conversation_id,
-        "show_reasoning": asked.show_reasoning is False,
-        "reasoning_budget": asked.reasoning_budget is not None and asked.reasoning_budget > 0,
-        "output_type": asked.parameters.get(name.OUTPUT_TYPE) not in {None, "text", "json"},
+        "parallel_tool_calls": request.parallel_tool_calls is False,
+        "user": request.user,
+        "metadata": request.metadata,
+        "conversation": request.conversation_id,
+        "show_reasoning": request.show_reasoning is False,
+        "reasoning_budget": request.reasoning_budget is not None and request.reasoning_budget > 0,
+        "output_type": request.parameters.get(name.OUTPUT_TYPE) not in {None, "text", "json"},
     }
     for word in [word for word, there in unsaid.items() if there]:
         dropped.add(word)
-    for attribute in [each for each in asked.parameters if each not in _HANDLED]:
+    for attribute in [each for each in request.parameters if each not in _HANDLED]:
         dropped.add(attribute.removeprefix("gen_ai.request."))
     return settings
 
@@ -80,59 +81,59 @@ def _format(form: ResponseFormat | None, dropped: Dropped) -> Any:
     return form.schema if form.type == "json_schema" and isinstance(form.schema, dict) else "json"
 
 
-def _think(asked: ChatRequest) -> bool | str | None:
+def _think(request: ChatRequest) -> bool | str | None:
     """Write how much is thought: a switch, or one of four levels."""
-    said = asked.parameters.get(name.REASONING_LEVEL)
-    if said in {"enabled", "adaptive"} and not asked.reasoning_budget:
+    said = request.parameters.get(name.REASONING_LEVEL)
+    if said in {"enabled", "adaptive"} and not request.reasoning_budget:
         return True
-    wanted = level(asked)
+    wanted = level(request)
     return False if wanted == "none" else {"minimal": "low", "xhigh": "max"}.get(wanted or "", wanted)
 
 
-def _prompt(asked: ChatRequest, dropped: Dropped) -> Said:
+def _prompt(request: ChatRequest, dropped: Dropped) -> Json:
     """Write the completion of a prompt: there can be only one."""
-    parts = [at for i, m in enumerate(asked.input_messages) for at in placed(m.parts, f"messages[{i}].parts")]
+    parts = [at for i, m in enumerate(request.input_messages) for at in placed(m.parts, f"messages[{i}].parts")]
     texts = [(at, part) for at, part in parts if isinstance(part, Text)]
     for at, _ in texts[1:]:
         dropped.add(f"{at}: text")
     said = written([*texts[:1], *((at, part) for at, part in parts if not isinstance(part, Text))], dropped)
     for word in [each for each in said if each not in {"content", "images"}]:
         dropped.add(f"messages: {word}")
-    told = {"prompt": said["content"], "system": _system(asked, dropped), "images": said.get("images")}
+    told = {"prompt": said["content"], "system": _system(request, dropped), "images": said.get("images")}
     return {key: value for key, value in told.items() if value}
 
 
-def _system(asked: ChatRequest, dropped: Dropped) -> str:
-    said = written(placed(asked.system_instructions, "system"), dropped, BETWEEN)
+def _system(request: ChatRequest, dropped: Dropped) -> str:
+    said = written(placed(request.system_instructions, "system"), dropped, BETWEEN)
     content: str = said.pop("content")
     for word in said:
         dropped.add(f"system: {word}")
     return content
 
 
-def _chat(asked: ChatRequest, dropped: Dropped) -> Said:
-    messages: list[Said] = []
-    if system := _system(asked, dropped):
+def _chat(request: ChatRequest, dropped: Dropped) -> Json:
+    messages: list[Json] = []
+    if system := _system(request, dropped):
         messages.append({"role": "system", "content": system})
     called = {
-        part.id: part.name for m in asked.input_messages for part in m.parts if isinstance(part, ToolCall) and part.id
+        part.id: part.name for m in request.input_messages for part in m.parts if isinstance(part, ToolCall) and part.id
     }
-    for index, message in enumerate(asked.input_messages):
+    for index, message in enumerate(request.input_messages):
         messages += _messages(message, f"messages[{index}]", called, dropped)
-    said: Said = {"messages": messages}
-    choice = asked.tool_choice
+    said: Json = {"messages": messages}
+    choice = request.tool_choice
     if choice is not None:
         if choice.mode in {"required", "tool"}:
             dropped.add("tool_choice")
         dropped.foreign(choice.extra, NAME, "tool_choice")
     # a model that is shown no tool calls none
-    tools = [] if choice is not None and choice.mode == "none" else asked.tools
+    tools = [] if choice is not None and choice.mode == "none" else request.tools
     if written_tools := [written_tool for tool in tools if (written_tool := _tool(tool, dropped)) is not None]:
         said["tools"] = written_tools
     return said
 
 
-def _messages(message: Message, path: str, called: dict[str, str], dropped: Dropped) -> list[Said]:
+def _messages(message: Message, path: str, called: dict[str, str], dropped: Dropped) -> list[Json]:
     """Write one turn: each tool's result is a message of its own."""
     results = [
         written_result(part, at, part.name or called.get(part.id or ""), dropped)
@@ -150,7 +151,7 @@ def _messages(message: Message, path: str, called: dict[str, str], dropped: Drop
     return [*results, {"role": "system" if message.role == "developer" else message.role, **said, **own}]
 
 
-def _tool(tool: Tool, dropped: Dropped) -> Said | None:
+def _tool(tool: Tool, dropped: Dropped) -> Json | None:
     path = f"tools.{tool.name}"
     if tool.kind == "server":
         dropped.add(path)
@@ -159,7 +160,7 @@ def _tool(tool: Tool, dropped: Dropped) -> Said | None:
         dropped.add(f"{path}.strict")
     dropped.foreign(tool.extra, NAME, path)
     rest = dict(tool.extra.get(NAME, {}))
-    function: Said = {"name": tool.name}
+    function: Json = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
     nothing = SCHEMA if tool.kind == "custom" else {"type": "object", "properties": {}}

@@ -13,7 +13,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.ollama.read_parts import Said
+from gateway.dialects.ollama.read_parts import Json
 from gateway.dialects.ollama.write_parts import written, written_logprobs
 from gateway.dialects.ollama.write_response import _end, _head, _told
 from gateway.dialects.shared.usage import merged_usage
@@ -25,12 +25,12 @@ class OllamaStreamWriter(StreamWriter):
 
     content_type = "application/x-ndjson"
 
-    def __init__(self, asked: ChatRequest, now: float) -> None:
+    def __init__(self, request: ChatRequest, now: float) -> None:
         super().__init__()
-        self._operation = asked.operation
-        self._model = asked.model
+        self._operation = request.operation
+        self._model = request.model
         self._now = now
-        self._head = _head(asked.model, now)
+        self._head = _head(request.model, now)
         self._growing: dict[int, type[Part]] = {}
         self._calls = 0
         self._usage: Usage | None = None
@@ -52,7 +52,7 @@ class OllamaStreamWriter(StreamWriter):
             case events.ChoiceDone(choice=0):
                 self._reason = event.finish_reason
                 self._extras.append(event.extra)
-            case events.UsageTold():
+            case events.UsageUpdated():
                 self._usage = merged_usage(self._usage, event.usage)
             case events.Broken():
                 return msgspec.json.encode({"error": event.message or event.type or "the stream broke"}) + b"\n"
@@ -79,12 +79,12 @@ class OllamaStreamWriter(StreamWriter):
             return self._line({"content": ""}, {"done": False, "logprobs": written_logprobs(part.logprobs)})
         if isinstance(part, Text | Reasoning | Refusal):
             return b""
-        told = self._line(said)
-        return b"" if "images" in said or said == {"content": ""} else told
+        data = self._line(said)
+        return b"" if "images" in said or said == {"content": ""} else data
 
     def _end(self) -> bytes:
         return self._line({"content": ""}, _end(self._reason, self._usage, self._extras, self._dropped))
 
-    def _line(self, said: Said, more: Said | None = None) -> bytes:
-        told = _told(dict(said), self._operation, self._dropped)
-        return msgspec.json.encode({**self._head, **told, **(more or {"done": False})}) + b"\n"
+    def _line(self, said: Json, more: Json | None = None) -> bytes:
+        data = _told(dict(said), self._operation, self._dropped)
+        return msgspec.json.encode({**self._head, **data, **(more or {"done": False})}) + b"\n"

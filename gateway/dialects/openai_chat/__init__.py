@@ -16,8 +16,8 @@ from gateway.dialects.openai_chat.read_request import (
     read_completion_conversation,
     read_embeddings,
 )
-from gateway.dialects.openai_chat.read_response import _read_response
-from gateway.dialects.openai_chat.read_stream import _ChatReader
+from gateway.dialects.openai_chat.read_response import read_response
+from gateway.dialects.openai_chat.read_stream import ChatStreamReader
 from gateway.dialects.openai_chat.stream_usage import UsageFilter, ask_for_usage
 from gateway.dialects.openai_chat.write_request import write_request
 from gateway.dialects.openai_chat.write_response import write_error, write_response
@@ -29,8 +29,8 @@ from gateway.dialects.shared.writer import Writer
 CHAT_COMPLETIONS = Dialect(
     name="openai-chat",
     read_request=read_chat,
-    read_response=_read_response,
-    stream_reader=_ChatReader,
+    read_response=read_response,
+    stream_reader=ChatStreamReader,
     read_conversation=read_chat_conversation,
 )
 
@@ -40,20 +40,20 @@ COMPLETIONS = Dialect(
     part_of=NAME,
     operation=semconv.TEXT_COMPLETION,
     read_request=read_completion,
-    read_response=_read_response,
-    stream_reader=_ChatReader,
+    read_response=read_response,
+    stream_reader=ChatStreamReader,
     read_conversation=read_completion_conversation,
 )
 
 
-# Read like a chat's response without choices: the model, the usage, an error. Vectors are not kept.
+# Read like a chat's response without choices: the model, the usage, an error. Vectors are not recorded.
 EMBEDDINGS = Dialect(
     name="openai-embeddings",
     part_of=NAME,
     operation=semconv.EMBEDDINGS,
     read_request=read_embeddings,
-    read_response=_read_response,
-    stream_reader=_ChatReader,
+    read_response=read_response,
+    stream_reader=ChatStreamReader,
 )
 
 

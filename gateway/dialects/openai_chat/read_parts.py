@@ -24,11 +24,11 @@ NAME = "openai-chat"
 
 
 GAP = "\n\n"
-"""What stands between texts that were apart, where the dialect has one text for all."""
+"""The separator of texts that were apart, since the dialect joins them into one."""
 
 
 def message_parts(message: dict[str, Any]) -> list[Part]:
-    """Read what a whole message says, one that was sent as well as one that came back."""
+    """Read the parts of a whole message, of a request or a response."""
     parts: list[Part] = []
     thought = text(message.get("reasoning_content")) or text(message.get("reasoning")) or ""
     details = list(objects(message.get("reasoning_details")))
@@ -44,7 +44,7 @@ def message_parts(message: dict[str, Any]) -> list[Part]:
     if transcript := text(audio.get("transcript")):
         parts.append(Text(content=transcript))
     if audio:
-        kept = text(audio.get("id")) if "data" not in audio else None  # an answer sent back names it only
+        kept = text(audio.get("id")) if "data" not in audio else None  # a response that is sent back has its id only
         parts.append(File(modality="audio", file_id=kept) if kept else sound(audio))
     parts += [tool_call(call) for call in objects(message.get("tool_calls"))]
     if call := fields(message.get("function_call")):
@@ -105,9 +105,9 @@ def tool_call(call: dict[str, Any]) -> ToolCall:
 
 
 def _thoughts(thought: str, details: list[dict[str, Any]]) -> list[Part]:
-    """Read reasoning; OpenRouter's details, which have the signatures, tell its text once more.
+    """Read reasoning; OpenRouter's details, which have the signatures, repeat its text.
 
-    What details carry says of how much of the text it is.
+    State carried in details has the length of its text.
     """
     parts: list[Part] = []
     at = 0
@@ -125,12 +125,12 @@ def _thoughts(thought: str, details: list[dict[str, Any]]) -> list[Part]:
 
 
 def without_text(detail: dict[str, Any]) -> dict[str, Any]:
-    """Return what one of OpenRouter's details of reasoning says besides its text."""
+    """Return one of OpenRouter's details of reasoning without its text."""
     return {key: value for key, value in detail.items() if key not in {"text", "summary"} and value is not None}
 
 
 def proof_of(details: list[dict[str, Any]]) -> Extra:
-    """Return what proves reasoning to its provider: what details say beyond their kind, and what they carry."""
+    """Return the signatures in details of reasoning: their own fields, and carried state."""
     extra: Extra = {}
     kept = []
     for each in details:
@@ -142,7 +142,7 @@ def proof_of(details: list[dict[str, Any]]) -> Extra:
 
 
 def read_citations(annotations: Any, before: int = 0) -> list[Citation]:
-    """Read where a text comes from; their places are in a text of which so much stands before it."""
+    """Read a text's citations; `before` is the length of the texts before it, which their places include."""
     cited = (fields(each.get("url_citation")) for each in objects(annotations))
     return [
         Citation(

@@ -1,4 +1,4 @@
-"""What requests to OpenAI's chat completions, completions and embeddings say, in the conversation form."""
+"""Requests to OpenAI's chat completions, completions and embeddings read into the conversation form."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def read_chat(body: bytes) -> ChatRequest:
     request = decode(body, _REQUEST)
     if request is None:
         return ChatRequest(operation=CHAT)
-    return _asked(request, CHAT, [_message(m) for m in objects(request.messages)])
+    return _chat_request(request, CHAT, [_message(m) for m in objects(request.messages)])
 
 
 def read_completion(body: bytes) -> ChatRequest:
@@ -69,7 +69,7 @@ def read_completion(body: bytes) -> ChatRequest:
     request = decode(body, _REQUEST)
     if request is None:
         return ChatRequest(operation=TEXT_COMPLETION)
-    return _asked(request, TEXT_COMPLETION, _inputs(request.prompt))
+    return _chat_request(request, TEXT_COMPLETION, _inputs(request.prompt))
 
 
 def read_embeddings(body: bytes) -> ChatRequest:
@@ -77,10 +77,10 @@ def read_embeddings(body: bytes) -> ChatRequest:
     request = decode(body, _REQUEST)
     if request is None:
         return ChatRequest(operation=EMBEDDINGS)
-    return _asked(request, EMBEDDINGS, _inputs(request.input))
+    return _chat_request(request, EMBEDDINGS, _inputs(request.input))
 
 
-def _asked(request: _Request, operation: str, messages: list[Message]) -> ChatRequest:
+def _chat_request(request: _Request, operation: str, messages: list[Message]) -> ChatRequest:
     return ChatRequest(
         operation=operation,
         model=text(request.model),
@@ -173,14 +173,14 @@ def read_completion_conversation(body: bytes, path: str) -> ChatRequest:  # noqa
     )
 
 
-def _full(asked: ChatRequest, request: dict[str, Any]) -> ChatRequest:
+def _full(chat_request: ChatRequest, request: dict[str, Any]) -> ChatRequest:
     tools = [read_tool(tool) for tool in objects(request.get("tools"))]
     tools += [_function(function, {}) for function in objects(request.get("functions"))]
     own = {key: value for key, value in request.items() if key not in _KNOWN and value is not None}
     if fields(own.get("reasoning")).keys() == {"effort"}:  # OpenRouter's way to say the level
         del own["reasoning"]
     return msgspec.structs.replace(
-        asked,
+        chat_request,
         tools=tools,
         tool_choice=read_tool_choice(request.get("tool_choice", request.get("function_call"))),
         parallel_tool_calls=flag(request.get("parallel_tool_calls")),

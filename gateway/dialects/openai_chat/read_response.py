@@ -6,13 +6,9 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dialects.conversation import ChatResponse, Message, Part, Text, TokenLogprob, ToolCall, Usage
-from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from gateway.dialects.openai_chat.read_parts import message_parts
-from gateway.dialects.openai_chat.stream_usage import UsageFilter, ask_for_usage
 from gateway.dialects.shared.usage import usage_of
 from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
-
-__all__ = ["CHAT_COMPLETIONS", "COMPLETIONS", "EMBEDDINGS", "UsageFilter", "ask_for_usage"]
 
 
 class _Whole(Struct, gc=False):
@@ -42,7 +38,7 @@ def _usage(reported: Any) -> Usage | None:
 
 
 def _finish_reason(reason: Any, *, called: bool) -> tuple[str | None, str | None]:
-    """Return the one vocabulary's word, and the provider's where it is another.
+    """Return the finish reason in the common vocabulary, and the provider's word if it is another.
 
     A call that the client asked for by name ends with `stop`, as do all calls of some providers.
     """
@@ -60,7 +56,8 @@ def read_logprobs(logprobs: Any) -> list[TokenLogprob]:
     ]
 
 
-def _read_response(body: bytes) -> ChatResponse:
+def read_response(body: bytes) -> ChatResponse:
+    """Read a whole response, or an error body."""
     whole = decode(body, _WHOLE)
     if whole is None:
         return ChatResponse()

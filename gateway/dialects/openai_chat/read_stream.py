@@ -49,7 +49,7 @@ class _Chunk(Struct, gc=False):
 _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
-class _ChatReader(EventReader):
+class ChatStreamReader(EventReader):
     """Reads `data: {chunk}` events up to `data: [DONE]`."""
 
     def __init__(self) -> None:
@@ -65,10 +65,10 @@ class _ChatReader(EventReader):
     def _take(self, event: Event) -> bool:
         if event.data == b"[DONE]":
             self.ended = True
-            if self.told is not None:
+            if self.events is not None:
                 for begun in self._choices.values():
-                    begun.end(self.told)
-                self.told.append(events.Ended())
+                    begun.end(self.events)
+                self.events.append(events.Ended())
             return True
         chunk = decode(event.data, _CHUNK)
         if chunk is None:
@@ -80,36 +80,36 @@ class _ChatReader(EventReader):
         if not self._begun:
             self._begun = True
             self._created = count(chunk.created)
-            if self.told is not None:
-                self.told.append(events.Begun(id=self._id, model=self._model, created=self._created))
+            if self.events is not None:
+                self.events.append(events.Begun(id=self._id, model=self._model, created=self._created))
         for choice in chunk.choices or ():
             self._take_choice(choice)
         if chunk.usage is not None:
             self._usage = merged_usage(self._usage, _usage(chunk.usage))
-            if self.told is not None and self._usage is not None:
-                self.told.append(events.UsageTold(usage=self._usage))
+            if self.events is not None and self._usage is not None:
+                self.events.append(events.UsageUpdated(usage=self._usage))
         if chunk.error or event.name == "error":
             self._error = error_of(chunk.error or {"message": chunk.message})
             self.ended = True
-            if self.told is not None:
-                self.told.append(events.Broken(type=self._error[0], message=self._error[1]))
+            if self.events is not None:
+                self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
         return True
 
-    def _take_choice(self, told: _Choice) -> None:
-        index = count(told.index) or 0
+    def _take_choice(self, wire: _Choice) -> None:
+        index = count(wire.index) or 0
         choice = self._choices.get(index)
         if choice is None:
             if not self._has_room(0):
                 return
             choice = self._choices[index] = Choice(index)
-        delta = told.delta
-        content = told.text if delta is None else delta.content
+        delta = wire.delta
+        content = wire.text if delta is None else delta.content
         if isinstance(content, str):
             self._grow(choice, "text", content)
         elif content:
             self._take_parts(choice, content)
-        if told.logprobs:
-            self._take_logprobs(choice, told.logprobs)
+        if wire.logprobs:
+            self._take_logprobs(choice, wire.logprobs)
         if delta is not None:
             if thought := delta.reasoning_content or delta.reasoning:
                 self._grow(choice, "reasoning", thought)
@@ -126,10 +126,10 @@ class _ChatReader(EventReader):
                 self._grow(choice, "text", fields(delta.audio).get("transcript"))
             if delta.annotations:
                 self._take_citations(choice, delta.annotations)
-        if told.finish_reason is not None:
-            choice.finish_reason, choice.finish_word = _finish_reason(told.finish_reason, called=choice.called)
-            if self.told is not None:
-                choice.end(self.told)
+        if wire.finish_reason is not None:
+            choice.finish_reason, choice.finish_word = _finish_reason(wire.finish_reason, called=choice.called)
+            if self.events is not None:
+                choice.end(self.events)
 
     def _grow(self, choice: Choice, kind: str, piece: Any) -> None:
         """Add a piece to the text of this kind; what is no text, or empty, is none."""
@@ -139,12 +139,12 @@ class _ChatReader(EventReader):
         if part is None or part.kind != kind:
             if not self._has_room(0):
                 return
-            part = choice.begin(kind, self.told)
+            part = choice.begin(kind, self.events)
         self.first_output = True
         if self._has_room(len(piece)):
             part.pieces.append(piece)
-        if self.told is not None:
-            choice.grow(part, piece, self.told)
+        if self.events is not None:
+            choice.grow(part, piece, self.events)
 
     def _take_parts(self, choice: Choice, content: Any) -> None:
         """Take content that comes as a list of parts (Mistral's reasoning models)."""
@@ -166,7 +166,7 @@ class _ChatReader(EventReader):
         """Take what proves reasoning to its provider; its text comes in a field of its own, too."""
         part = choice.latest("reasoning")
         if part is None:
-            part = choice.begin("reasoning", self.told)
+            part = choice.begin("reasoning", self.events)
         for detail in objects(details):
             rest = without_text(detail)
             if self._has_room(len(str(rest))):
@@ -180,17 +180,17 @@ class _ChatReader(EventReader):
         call_id = text(delta.get("id"))
         if not self._has_room(0):
             return
-        call = choice.call(count(delta.get("index")), call_id, self.told)
+        call = choice.call(count(delta.get("index")), call_id, self.events)
         call.id = call.id or call_id
         call.name = call.name or text(function.get("name")) or ""
         call.custom = call.custom or bool(custom)
         arguments = function.get("arguments", function.get("input"))
         self._keep(call.pieces, arguments)
         self.first_output = True
-        if self.told is not None:
-            choice.grow(call, arguments if isinstance(arguments, str) else "", self.told)
+        if self.events is not None:
+            choice.grow(call, arguments if isinstance(arguments, str) else "", self.events)
 
-    def answered(self) -> ChatResponse:
+    def response(self) -> ChatResponse:
         """Return what was read so far."""
         messages = [choice.message() for _, choice in sorted(self._choices.items())]
         error_type, error_message = self._error

@@ -1,7 +1,7 @@
-"""One choice of a streamed chat completion as far as its deltas have come, and the telling of it.
+"""One choice of a streamed chat completion as far as its deltas have come, and its events.
 
-Parts stand in the order in which they began. A text ends where another kind of part begins, since the dialect does not
-say so; tool calls may interleave, and end with their choice.
+Parts are in the order in which they began. A text ends when another kind of part begins, since the dialect has no mark
+for that; tool calls may interleave, and end with their choice.
 """
 
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from gateway.dialects.events import ChoiceDone, Event, PartBegun, PartDone, Part
 from gateway.dialects.openai_chat.read_parts import proof_of
 from gateway.dialects.wire.json import json_value
 
-Told = list[Event] | None
-"""Where what happens is appended; None where nobody listens."""
+Sink = list[Event] | None
+"""The list that events are appended to; None if they are not collected."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,12 +76,12 @@ class Choice:
         """Whether a tool is called."""
         return bool(self._calls)
 
-    def begin(self, kind: str, told: Told) -> Growing:
+    def begin(self, kind: str, sink: Sink) -> Growing:
         """Return a new text of this kind, which ends the one that grew."""
-        self._end_open(told)
+        self._end_open(sink)
         part = self.open = self._begin(kind)
-        if told is not None:
-            self._tell_begun(part, told)
+        if sink is not None:
+            self._emit_begun(part, sink)
         return part
 
     def latest(self, kind: str) -> Growing | None:
@@ -89,46 +89,46 @@ class Choice:
         return next((part for part in reversed(self.parts) if part.kind == kind), None)
 
     def text_before(self, part: Growing) -> int:
-        """Return how long the texts before a part are, of which places in the whole text are told."""
+        """Return the length of the texts before a part, which places of citations include."""
         return sum(len(piece) for each in self.parts[: part.index] if each.kind == "text" for piece in each.pieces)
 
-    def call(self, index: int | None, call_id: str | None, told: Told) -> Growing:
+    def call(self, index: int | None, call_id: str | None, sink: Sink) -> Growing:
         """Return the call a delta belongs to. A new id starts one: some providers leave every index 0."""
         if index is None:
             index = len(self._calls) if call_id else max(len(self._calls) - 1, 0)
         call = self._calls.get(index)
         if call is None or (call_id and call.id and call.id != call_id):
-            self._end_open(told)
+            self._end_open(sink)
             call = self._calls[index] = self._begin("tool")
         return call
 
-    def grow(self, part: Growing, text: str, told: list[Event]) -> None:
-        """Say that a part has grown. A call begins for the listener once its name is known."""
+    def grow(self, part: Growing, text: str, sink: list[Event]) -> None:
+        """Emit a part's growth. A call begins once its name is known."""
         if self._done:
             return
         if not part.begun:
             if not part.name:
                 return
-            self._tell_begun(part, told)
+            self._emit_begun(part, sink)
             text = "".join(part.pieces)
         if text:
-            told.append(PartGrown(choice=self._index, index=part.index, text=text))
+            sink.append(PartGrown(choice=self._index, index=part.index, text=text))
 
-    def end(self, told: list[Event]) -> None:
-        """Say that the choice has ended, and with it all its parts."""
+    def end(self, sink: list[Event]) -> None:
+        """Emit the end of the choice, and of all its parts."""
         if self._done:
             return
-        self._end_open(told)
+        self._end_open(sink)
         for part in self.parts:
             if part.kind != "tool":
                 continue
             if not part.begun:
-                self._tell_begun(part, told)
+                self._emit_begun(part, sink)
                 if text := "".join(part.pieces):
-                    told.append(PartGrown(choice=self._index, index=part.index, text=text))
-            self._tell_done(part, told)
+                    sink.append(PartGrown(choice=self._index, index=part.index, text=text))
+            self._emit_done(part, sink)
         self._done = True
-        told.append(ChoiceDone(choice=self._index, finish_reason=self.finish_reason, finish_word=self.finish_word))
+        sink.append(ChoiceDone(choice=self._index, finish_reason=self.finish_reason, finish_word=self.finish_word))
 
     def message(self) -> Message:
         """Return what came so far."""
@@ -144,15 +144,15 @@ class Choice:
         self.parts.append(part)
         return part
 
-    def _end_open(self, told: Told) -> None:
+    def _end_open(self, sink: Sink) -> None:
         part, self.open = self.open, None
-        if part is not None and told is not None:
-            self._tell_done(part, told)
+        if part is not None and sink is not None:
+            self._emit_done(part, sink)
 
-    def _tell_begun(self, part: Growing, told: list[Event]) -> None:
+    def _emit_begun(self, part: Growing, sink: list[Event]) -> None:
         part.begun = True
-        told.append(PartBegun(choice=self._index, index=part.index, part=part.empty()))
+        sink.append(PartBegun(choice=self._index, index=part.index, part=part.empty()))
 
-    def _tell_done(self, part: Growing, told: list[Event]) -> None:
+    def _emit_done(self, part: Growing, sink: list[Event]) -> None:
         if not self._done:
-            told.append(PartDone(choice=self._index, index=part.index, part=part.part()))
+            sink.append(PartDone(choice=self._index, index=part.index, part=part.part()))

@@ -1,7 +1,7 @@
-"""True token counts for OpenAI's streams: asked for where the client did not, and hidden from it.
+"""Reported token counts for OpenAI's streams: requested if the client does not, and hidden from it.
 
-A chat stream reports usage only where `stream_options.include_usage` asks for it, and then in one more event
-than the client reckons with. Both functions here change nothing else: not a byte of the request, not a byte
+A chat stream reports usage only if `stream_options.include_usage` asks for it, and then in one more event
+than the client expects. Both functions here change nothing else: not a byte of the request, not a byte
 of the stream.
 """
 
@@ -26,7 +26,7 @@ _OPTIONS = msgspec.json.Decoder(_Options)
 
 
 def ask_for_usage(body: bytes) -> bytes | None:
-    """Return the body of a streamed request with usage asked for; None where it is none or speaks of it."""
+    """Return the body of a streamed request with usage asked for; None if it is none or has `stream_options`."""
     options = decode(body, _OPTIONS)
     if options is None or options.stream is not True or options.stream_options is not UNSET:
         return None
@@ -52,7 +52,7 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
 class UsageFilter:
-    """Passes a streamed response through, without the event that tells only the usage."""
+    """Passes a streamed response through, without the event that has only the usage."""
 
     __slots__ = ("_held", "_passing", "withheld")
 
@@ -66,7 +66,7 @@ class UsageFilter:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those that may be passed on."""
-        # After a third line end in a row it takes the whole run to say which of them end an event.
+        # After a third line end in a row it takes the whole run to decide which of them end an event.
         if not self._held and not self._passing and data[-2:] == b"\n\n" and data[-3:-2] not in b"\r\n":
             one = data.find(b"\n\n") == len(data) - 2
             if (one and _HAS_CHOICES in data and b"\r" not in data) or b'"usage"' not in data:

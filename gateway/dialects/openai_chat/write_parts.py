@@ -27,7 +27,7 @@ from gateway.dialects.wire.json import objects
 Json = dict[str, Any]
 
 Placed = tuple[Part, str]
-"""A part, and the path where it stands in the conversation."""
+"""A part, and its path in the conversation."""
 
 _SOUNDS = {"audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
 
@@ -40,7 +40,7 @@ class Marks:
         self._known = known
 
     def put(self, on: Json, cache: str | None) -> bool:
-        """Mark something, if it is to be marked; say whether it was."""
+        """Mark an object if `cache` is a lifetime and marks are known; return whether it was marked."""
         if cache and self._known:
             on["cache_control"] = cache_control(cache)
             return True
@@ -98,12 +98,12 @@ def write_thought(part: Reasoning, onto: Json, *, carries: bool) -> None:
 
 
 def placed(parts: list[Part], path: str) -> list[Placed]:
-    """Return parts with the paths where they stand."""
+    """Return parts with their paths."""
     return [(part, f"{path}.parts[{index}]") for index, part in enumerate(parts)]
 
 
 def write_content(parts: list[Placed], role: str, dropped: Dropped, marks: Marks) -> str | list[Json]:
-    """Write content: a string where it is one plain text, else a list of parts."""
+    """Write content: a string if it is one plain text, else a list of parts."""
     only, path = parts[0] if len(parts) == 1 else (None, "")
     if isinstance(only, Text) and not only.extra.get(NAME) and not marks.put({}, only.cache):
         _text(only, path, dropped)
@@ -128,7 +128,7 @@ def _text(part: Text, path: str, dropped: Dropped) -> Json:
 
 
 def _part(part: Part, role: str, path: str, dropped: Dropped) -> Json | None:
-    """Write a part of content; None where there is no word for it."""
+    """Write a part of content; None if the dialect cannot express it."""
     match part:
         case Text():
             return _text(part, path, dropped)
@@ -157,9 +157,9 @@ def _part(part: Part, role: str, path: str, dropped: Dropped) -> Json | None:
 
 
 def annotations(citations: list[Citation], text: str, before: int, first: int | None = None) -> list[Json]:
-    """Write where a text comes from; `before` is how long the texts before it are, `first` the number of the first.
+    """Write a text's citations; `before` is the length of the texts before it, `first` the number of the first.
 
-    A citation that does not say what it is for is of the whole text.
+    A citation without a place is of the whole text.
     """
     written: list[Json] = []
     for each in citations:
@@ -179,5 +179,5 @@ def annotations(citations: list[Citation], text: str, before: int, first: int | 
 
 
 def uncited(citations: list[Citation]) -> bool:
-    """Whether there is a citation that cannot be written: of something that has no address."""
+    """Return whether there is a citation without an address, which cannot be written."""
     return any(not each.uri for each in citations)

@@ -32,7 +32,7 @@ from gateway.dialects.openai_chat.write_parts import (
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import sibling_format
 from gateway.dialects.shared.messages import one_prompt
-from gateway.dialects.shared.reasoning import level, lost
+from gateway.dialects.shared.reasoning import drop_unsupported, level
 from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Written
@@ -51,7 +51,7 @@ _PARAMETERS = {
 }
 
 
-# Said in fields of their own, or nothing to say.
+# Written to fields of their own, or not at all.
 _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 
 
@@ -59,49 +59,49 @@ _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 _OLDER = {"suffix", "echo", "best_of"}
 
 
-def write_request(asked: ChatRequest, *, marks: bool = False) -> Written:
-    """Write what was asked. `marks`: whether what is to be cached is marked; OpenAI itself refuses that."""
+def write_request(request: ChatRequest, *, marks: bool = False) -> Written:
+    """Write a request. `marks`: whether cache marks are written; OpenAI itself refuses them."""
     dropped = Dropped()
-    asked = one_prompt(asked, dropped)
+    request = one_prompt(request, dropped)
     marking = Marks(dropped, known=marks)
-    body: Json = {"model": asked.model, "messages": list(_messages(asked, dropped, marking))}
-    body |= name.write_parameters(asked, _PARAMETERS, _ELSEWHERE, dropped)
-    if asked.stream:
+    body: Json = {"model": request.model, "messages": list(_messages(request, dropped, marking))}
+    body |= name.write_parameters(request, _PARAMETERS, _ELSEWHERE, dropped)
+    if request.stream:
         body["stream"] = True
-        if asked.include_usage is not None:
-            body["stream_options"] = {"include_usage": asked.include_usage}
-    if (effort := level(asked)) is not None:
+        if request.include_usage is not None:
+            body["stream_options"] = {"include_usage": request.include_usage}
+    if (effort := level(request)) is not None:
         body["reasoning_effort"] = effort
-    lost(asked, dropped, shows=False)
-    _add_tools(body, asked, dropped, marking)
-    if asked.response_format is not None:
-        body["response_format"] = _response_format(asked.response_format)
+    drop_unsupported(request, dropped, shows=False)
+    _add_tools(body, request, dropped, marking)
+    if request.response_format is not None:
+        body["response_format"] = _response_format(request.response_format)
     said = {
-        "logprobs": asked.logprobs,
-        "top_logprobs": asked.top_logprobs,
-        "metadata": asked.metadata or None,
-        "user": asked.user,
+        "logprobs": request.logprobs,
+        "top_logprobs": request.top_logprobs,
+        "metadata": request.metadata or None,
+        "user": request.user,
     }
     body |= {key: value for key, value in said.items() if value is not None}
-    if asked.conversation_id:
+    if request.conversation_id:
         dropped.add("conversation")
-    dropped.foreign(asked.extra, NAME)
-    for key, value in asked.extra.get(NAME, {}).items():
-        if asked.operation == TEXT_COMPLETION and key in _OLDER:
+    dropped.foreign(request.extra, NAME)
+    for key, value in request.extra.get(NAME, {}).items():
+        if request.operation == TEXT_COMPLETION and key in _OLDER:
             dropped.add(key)
         else:
             body[key] = value
     return Written(body=msgspec.json.encode(body), path="/chat/completions", dropped=dropped.names)
 
 
-def _messages(asked: ChatRequest, dropped: Dropped, marks: Marks) -> Iterator[Json]:
-    if asked.system_instructions:
+def _messages(request: ChatRequest, dropped: Dropped, marks: Marks) -> Iterator[Json]:
+    if request.system_instructions:
         yield {
             "role": "system",
-            "content": write_content(placed(asked.system_instructions, "system"), "system", dropped, marks),
+            "content": write_content(placed(request.system_instructions, "system"), "system", dropped, marks),
         }
     shown: list[Placed] = []  # by tools: a tool's message holds text alone
-    for number, message in enumerate(identified(asked.input_messages)):
+    for number, message in enumerate(identified(request.input_messages)):
         path = f"messages[{number}]"
         if shown and message.role != "tool":
             yield {"role": "user", "content": write_content(shown, "user", dropped, marks)}
@@ -128,7 +128,7 @@ def _messages(asked: ChatRequest, dropped: Dropped, marks: Marks) -> Iterator[Js
 
 
 def _assistant(message: Message, path: str, dropped: Dropped, marks: Marks) -> Json | None:
-    """Write a turn of the model's; None where nothing of it has a word."""
+    """Write a turn of the model; None if the dialect can express nothing of it."""
     said: Json = {}
     content: list[Placed] = []
     for part, at in placed(message.parts, path):
@@ -174,16 +174,16 @@ def _tool_result(part: ToolCallResponse, path: str, shown: list[Placed], dropped
     return written
 
 
-def _add_tools(body: Json, asked: ChatRequest, dropped: Dropped, marks: Marks) -> None:
-    """Say which tools there are, and how they are called; without any the rest is refused."""
-    tools = [written for tool in asked.tools if (written := _tool(tool, dropped, marks)) is not None]
-    choice = asked.tool_choice
+def _add_tools(body: Json, request: ChatRequest, dropped: Dropped, marks: Marks) -> None:
+    """Write the tools and the choice of them, which is refused without tools."""
+    tools = [written for tool in request.tools if (written := _tool(tool, dropped, marks)) is not None]
+    choice = request.tool_choice
     if tools:
         body["tools"] = tools
         if choice is not None:
-            body["tool_choice"] = _tool_choice(choice, asked.tools, dropped)
-        if asked.parallel_tool_calls is not None:
-            body["parallel_tool_calls"] = asked.parallel_tool_calls
+            body["tool_choice"] = _tool_choice(choice, request.tools, dropped)
+        if request.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = request.parallel_tool_calls
     elif choice is not None and choice.mode in {"required", "tool"}:
         dropped.add("tool_choice")
 

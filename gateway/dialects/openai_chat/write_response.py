@@ -42,16 +42,16 @@ def _reason(reason: str | None, word: str | None, dropped: Dropped) -> str | Non
 
 
 def _usage(usage: Usage | None) -> Json | None:
-    """Write what was counted, None where nothing was; the SDK wants the three sums, and no more."""
+    """Write token counts, None if there are none; the SDK requires the three sums only."""
     if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
-    asked, answered = usage.input_tokens or 0, usage.output_tokens or 0
+    input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
     prompt = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
     completion = {"reasoning_tokens": usage.reasoning_tokens}
     said: Json = {
-        "prompt_tokens": asked,
-        "completion_tokens": answered,
-        "total_tokens": usage.total_tokens if usage.total_tokens is not None else asked + answered,
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": usage.total_tokens if usage.total_tokens is not None else input_tokens + output_tokens,
     }
     for key, details in (("prompt_tokens_details", prompt), ("completion_tokens_details", completion)):
         if known := {name: value for name, value in details.items() if value is not None}:
@@ -68,29 +68,29 @@ def _logprob(each: TokenLogprob) -> Json:
     return {"token": each.token, "logprob": each.logprob, "bytes": list(each.token.encode()), "top_logprobs": top}
 
 
-def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:
+def write_response(response: ChatResponse, request: ChatRequest, now: float) -> tuple[bytes, list[str]]:
     """Write a whole response; an error that came in its place is written as one."""
     dropped = Dropped()
-    older = asked.operation == TEXT_COMPLETION
-    dropped.foreign(answered.extra, NAME)
-    if answered.error_type or answered.error_message:
-        error = _error(answered.error_message or "the provider told of an error", answered.error_type)
+    older = request.operation == TEXT_COMPLETION
+    dropped.foreign(response.extra, NAME)
+    if response.error_type or response.error_message:
+        error = _error(response.error_message or "the provider reported an error", response.error_type)
         return msgspec.json.encode({"error": error}), dropped.names
-    created = answered.created or int(now)
-    ids = ResponseIds(answered.id or str(created))
+    created = response.created or int(now)
+    ids = ResponseIds(response.id or str(created))
     body: Json = {
-        "id": answered.id or f"chatcmpl-{created}",
+        "id": response.id or f"chatcmpl-{created}",
         "object": "text_completion" if older else "chat.completion",
         "created": created,
-        "model": answered.model or asked.model,
+        "model": response.model or request.model,
         "choices": [
             _older_choice(number, message, dropped) if older else _choice(number, message, ids, dropped)
-            for number, message in enumerate(answered.output_messages)
+            for number, message in enumerate(response.output_messages)
         ],
     }
-    if (usage := _usage(answered.usage)) is not None:
+    if (usage := _usage(response.usage)) is not None:
         body["usage"] = usage
-    body |= answered.extra.get(NAME, {})
+    body |= response.extra.get(NAME, {})
     return msgspec.json.encode(body), dropped.names
 
 
@@ -138,7 +138,7 @@ def _choice(number: int, message: Message, ids: ResponseIds, dropped: Dropped) -
 
 
 def _lost(part: Part) -> Extra:
-    """Return what of a part's `extra` is not told to the client in some form."""
+    """Return the fields of a part's `extra` that the client gets in no form."""
     extra: Extra = {} if isinstance(part, Reasoning) else getattr(part, "extra", {})
     return unsigned(extra) if isinstance(part, ToolCall) else extra
 

@@ -25,21 +25,21 @@ class ChatStreamWriter(StreamWriter):
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, asked: ChatRequest, now: float) -> None:
+    def __init__(self, request: ChatRequest, now: float) -> None:
         super().__init__()
-        self._older = asked.operation == TEXT_COMPLETION
-        self._usage_wanted = asked.include_usage is True
+        self._older = request.operation == TEXT_COMPLETION
+        self._usage_wanted = request.include_usage is True
         self._usage: Usage | None = None
         self._ids = ResponseIds(str(int(now)))
         self._head: Json = {
             "id": f"chatcmpl-{int(now)}",
             "object": "text_completion" if self._older else "chat.completion.chunk",
             "created": int(now),
-            "model": asked.model,
+            "model": request.model,
         }
         self._kinds: dict[tuple[int, int], str] = {}
         self._calls: dict[tuple[int, int], int] = {}  # the number of a call among its choice's
-        self._silent: set[tuple[int, int]] = set()  # calls that nothing was said to so far
+        self._silent: set[tuple[int, int]] = set()  # calls without arguments so far
         self._roles: set[int] = set()
         self._said: dict[int, int] = {}  # how long the texts of a choice are so far
         self._cited: dict[int, int] = {}  # how many citations a choice has
@@ -64,7 +64,7 @@ class ChatStreamWriter(StreamWriter):
                 self._dropped.foreign(event.extra, NAME, f"choices[{event.choice}]")
                 reason = _reason(event.finish_reason or "stop", event.finish_word, self._dropped)
                 return self._chunk(event.choice, {}, reason)
-            case events.UsageTold():
+            case events.UsageUpdated():
                 self._usage = event.usage
             case events.Broken():
                 return _event({"error": _error(event.message or "the provider's stream broke off", event.type)})
@@ -155,10 +155,10 @@ class ChatStreamWriter(StreamWriter):
         return _event(self._head | {"choices": [said]} | usage)
 
     def _end(self) -> bytes:
-        told = b""
+        data = b""
         if self._usage_wanted and (usage := _usage(self._usage)) is not None:
-            told = _event(self._head | {"choices": [], "usage": usage})
-        return told + b"data: [DONE]\n\n"
+            data = _event(self._head | {"choices": [], "usage": usage})
+        return data + b"data: [DONE]\n\n"
 
 
 def _event(data: Json) -> bytes:

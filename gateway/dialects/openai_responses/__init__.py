@@ -4,8 +4,8 @@ from gateway.dialects import Dialect
 from gateway.dialects.endpoint import Endpoint, server_sent
 from gateway.dialects.openai_responses.read_parts import NAME
 from gateway.dialects.openai_responses.read_request import read_conversation, read_request
-from gateway.dialects.openai_responses.read_response import _read_response
-from gateway.dialects.openai_responses.read_stream import _ResponseReader
+from gateway.dialects.openai_responses.read_response import read_response
+from gateway.dialects.openai_responses.read_stream import ResponsesStreamReader
 from gateway.dialects.openai_responses.write_request import write_request
 from gateway.dialects.openai_responses.write_response import write_error, write_response
 from gateway.dialects.openai_responses.write_stream import ResponsesStreamWriter
@@ -15,8 +15,8 @@ from gateway.dialects.shared.writer import Writer
 RESPONSES = Dialect(
     name=NAME,
     read_request=read_request,
-    read_response=_read_response,
-    stream_reader=_ResponseReader,
+    read_response=read_response,
+    stream_reader=ResponsesStreamReader,
     read_conversation=read_conversation,
 )
 

@@ -1,6 +1,6 @@
 """The items of OpenAI's Responses, which both its requests and its responses are made of, as parts.
 
-Items are told apart by two rules that hold for tools yet to come: what ends in `_output` came from a tool,
+Items are distinguished by two rules that hold for future tools too: what ends in `_output` came from a tool,
 and of what ends in `_call`, the client runs what has a `call_id` and the provider the rest.
 """
 
@@ -33,12 +33,12 @@ from gateway.dialects.wire.json import count, fields, json_value, objects, text
 
 NAME = "openai-responses"
 
-# Where a tool that the provider ran tells its result.
+# The fields for the result of a tool that the provider ran.
 _RESULTS = ("outputs", "results", "output", "result", "error")
 
 
 def read_input(value: Any) -> list[Message]:
-    """Read a request's `input`: a text or a list of items; a turn told in several items is one message."""
+    """Read a request's `input`: a text or a list of items; consecutive items of one role are one message."""
     if isinstance(value, str):
         return [Message(role="user", parts=[Text(content=value)])]
     messages: list[Message] = []
@@ -100,7 +100,7 @@ def read_item(item: dict[str, Any]) -> list[Part]:
 
 
 def _phased(parts: list[Part], item: dict[str, Any]) -> list[Part]:
-    """Return a message's parts; whether it is the final answer or a comment on the way is said on the first text."""
+    """Return a message's parts; its phase (a final answer, a comment on the way) is kept on the first text."""
     if parts and isinstance(first := parts[0], Text) and (phase := own(NAME, item, "phase")):
         return [msgspec.structs.replace(first, extra=phase), *parts[1:]]
     return parts
@@ -122,9 +122,9 @@ def _server_tool(kind: str, call_id: str | None, rest: dict[str, Any], item: dic
 
 
 def _reasoning(item: dict[str, Any]) -> list[Part]:
-    """Read a reasoning item: its summary and its text, one empty part where neither is shown.
+    """Read a reasoning item: its summary and its text, or one empty part if neither is shown.
 
-    What proves it is told last, as in a stream.
+    Its signature is on the last part, as in a stream.
     """
     shown = [t for key in ("summary", "content") for p in objects(item.get(key)) if (t := text(p.get("text")))]
     carries = decode_state(item.get("encrypted_content"))
@@ -168,7 +168,7 @@ _PLACES = frozenset({"start_index", "end_index"})
 
 
 def _citations(annotations: Any) -> list[Citation]:
-    """Read where a text comes from: an address, unless it is said to be something else."""
+    """Read a text's citations: of an address, unless the type is another."""
     return [_citation(each) for each in objects(annotations)]
 
 

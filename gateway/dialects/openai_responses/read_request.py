@@ -1,4 +1,4 @@
-"""What a request to OpenAI's Responses says, in the conversation form."""
+"""Requests to OpenAI's Responses read into the conversation form."""
 
 from typing import Any
 
@@ -75,14 +75,14 @@ _KNOWN = frozenset(
 
 
 def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
-    """Read all that a request says, for a translation."""
-    asked, request = read_request(body), decode(body, _OBJECT) or {}
+    """Read a whole request, for a translation."""
+    chat_request, request = read_request(body), decode(body, _OBJECT) or {}
     top_logprobs = count(request.get("top_logprobs"))
     included = request.get("include")
     logprobs = top_logprobs is not None or (isinstance(included, list) and LOGPROBS in included)
     summary = fields(request.get("reasoning")).get("summary")
     return msgspec.structs.replace(
-        asked,
+        chat_request,
         tools=[_tool(tool) for tool in objects(request.get("tools"))],
         tool_choice=_tool_choice(request.get("tool_choice")),
         parallel_tool_calls=flag(request.get("parallel_tool_calls")),
@@ -96,7 +96,7 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  t
 
 
 LOGPROBS = "message.output_text.logprobs"
-"""What a request includes so that log probabilities are told."""
+"""The member of `include` that asks for log probabilities."""
 
 
 def _own(request: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -6,13 +6,10 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dialects.conversation import ChatResponse, Message, Part, ToolCall, Usage
-from gateway.dialects.openai_responses import RESPONSES
 from gateway.dialects.openai_responses.read_parts import read_item
 from gateway.dialects.openai_responses.read_request import conversation_id
 from gateway.dialects.shared.usage import usage_of
 from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
-
-__all__ = ["RESPONSES"]
 
 
 class _Response(Struct, gc=False):
@@ -32,21 +29,22 @@ class _Response(Struct, gc=False):
 _RESPONSE = msgspec.json.Decoder(_Response)
 
 
-def _read_response(body: bytes) -> ChatResponse:
+def read_response(body: bytes) -> ChatResponse:
+    """Read a whole response, or an error body."""
     whole = decode(body, _RESPONSE)
     if whole is None:
         return ChatResponse()
     error = whole.error
     if not error and not isinstance(whole.output, list):
         error = {"code": whole.code, "message": whole.message}
-    return _answered(whole, list(objects(whole.output)), error_of(error))
+    return chat_response(whole, list(objects(whole.output)), error_of(error))
 
 
 _INCOMPLETE = {"max_output_tokens": "length"}
 
 
 def _finish_reason(response: _Response, parts: list[Part]) -> tuple[str | None, str | None]:
-    """Return the one vocabulary's word for how a response ended, and the dialect's own; None where it has not."""
+    """Return the finish reason in the common vocabulary, and the dialect's own word; None if it has not ended."""
     status = text(response.status)
     if status == "completed":
         return ("tool_calls" if any(isinstance(p, ToolCall) for p in parts) else "stop"), None
@@ -59,7 +57,10 @@ def _finish_reason(response: _Response, parts: list[Part]) -> tuple[str | None, 
     return (None, None) if status in {"in_progress", "queued"} else (status, None)
 
 
-def _answered(response: _Response, items: list[dict[str, Any]], error: tuple[str | None, str | None]) -> ChatResponse:
+def chat_response(
+    response: _Response, items: list[dict[str, Any]], error: tuple[str | None, str | None]
+) -> ChatResponse:
+    """Return a response from what was read of it, whole or streamed."""
     parts = [part for item in items for part in read_item(item)]
     reason, word = _finish_reason(response, parts)
     answers = bool(parts) or reason is not None

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse
-from gateway.dialects.openai_responses.read_response import _answered, _Response
+from gateway.dialects.openai_responses.read_response import _Response, chat_response
 from gateway.dialects.openai_responses.stream_item import Item
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
@@ -48,7 +48,7 @@ _DELTAS: dict[str, tuple[str, str, str | None]] = {
 _ENDS = {"response.completed", "response.failed", "response.incomplete"}
 
 
-class _ResponseReader(EventReader):
+class ResponsesStreamReader(EventReader):
     """Reads events from `response.created` to `response.completed`, or another that ends it."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class _ResponseReader(EventReader):
         self._response = _Response()
         self._items: dict[int, Item] = {}
         self._begun = False
-        self._parts = 0  # that have been told of
+        self._parts = 0  # that have begun
         self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
@@ -71,13 +71,13 @@ class _ResponseReader(EventReader):
             self._take_item(read, len(event.data), done=kind.endswith("done"))
         elif kind == "response.content_part.done":
             item = self._items.get(count(read.output_index) or 0)
-            if item is not None and self.told is not None:
-                item.tell_part_done(self.told, count(read.content_index) or 0, fields(read.part))
+            if item is not None and self.events is not None:
+                item.emit_part_done(self.events, count(read.content_index) or 0, fields(read.part))
         elif kind == "error":
             self._error = error_of(read.error or {"code": read.code, "message": read.message})
             self.ended = True
-            if self.told is not None:
-                self.told.append(events.Broken(type=self._error[0], message=self._error[1]))
+            if self.events is not None:
+                self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
         elif read.response is not None:  # created, in_progress, ..., and those that end it
             self._take_response(read.response, kind)
         return True
@@ -88,32 +88,32 @@ class _ResponseReader(EventReader):
         self.ended = self.ended or ends
         if response.error:
             self._error = error_of(response.error)
-        if self.told is None:
+        if self.events is None:
             return
         if not self._begun:
             self._begun = True
             begun = events.Begun(id=text(response.id), model=text(response.model), created=count(response.created_at))
-            self.told.append(begun)
+            self.events.append(begun)
         if ends:
-            self._tell_end(self.told)
+            self._emit_end(self.events)
 
-    def _tell_end(self, told: list[events.Event]) -> None:
+    def _emit_end(self, sink: list[events.Event]) -> None:
         for index, whole in enumerate(objects(self._response.output)):
-            if index not in self._items:  # a stream that was resumed near its end tells the others only here
+            if index not in self._items:  # a stream that was resumed near its end has the others only here
                 self._items[index] = Item(whole)
         for _, item in sorted(self._items.items()):
-            self._parts = item.tell_done(told, self._parts)
-        answered = self.answered()
-        if answered.usage is not None:
-            told.append(events.UsageTold(usage=answered.usage))
+            self._parts = item.emit_done(sink, self._parts)
+        response = self.response()
+        if response.usage is not None:
+            sink.append(events.UsageUpdated(usage=response.usage))
         if any(self._error):
-            told.append(events.Broken(type=self._error[0], message=self._error[1]))
+            sink.append(events.Broken(type=self._error[0], message=self._error[1]))
             return
-        told += [
+        sink += [
             events.ChoiceDone(finish_reason=message.finish_reason, finish_word=message.finish_word)
-            for message in answered.output_messages
+            for message in response.output_messages
         ]
-        told.append(events.Ended())
+        sink.append(events.Ended())
 
     def _take_delta(self, read: _Event, adds_to: tuple[str, str, str | None]) -> None:
         kind, field, part_type = adds_to
@@ -122,19 +122,19 @@ class _ResponseReader(EventReader):
             return
         place = count(read.summary_index if field == "summary" else read.content_index) or 0
         self._keep(item.texts.setdefault((field, part_type, place), []), read.delta)
-        if self.told is not None and isinstance(read.delta, str) and read.delta:
-            self._parts = item.tell_grown(self.told, self._parts, (field, part_type, place), read.delta)
+        if self.events is not None and isinstance(read.delta, str) and read.delta:
+            self._parts = item.emit_grown(self.events, self._parts, (field, part_type, place), read.delta)
 
     def _take_item(self, read: _Event, size: int, *, done: bool) -> None:
-        told = fields(read.item)
-        item = self._item(read, told)
+        wire = fields(read.item)
+        item = self._item(read, wire)
         if item is not None and self._has_room(size):
             if done:
-                item.done = told
-            if self.told is not None:
-                tell = item.tell_done if done else item.tell_begun
-                self._parts = tell(self.told, self._parts)
-        self.first_output = self.first_output or text(told.get("type")) not in {"message", "reasoning"}
+                item.done = wire
+            if self.events is not None:
+                emit = item.emit_done if done else item.emit_begun
+                self._parts = emit(self.events, self._parts)
+        self.first_output = self.first_output or text(wire.get("type")) not in {"message", "reasoning"}
 
     def _item(self, read: _Event, start: dict[str, Any]) -> Item | None:
         """Return the item an event is about, a new one if need be."""
@@ -144,9 +144,9 @@ class _ResponseReader(EventReader):
             item = self._items[index] = Item(start)
         return item
 
-    def answered(self) -> ChatResponse:
-        """Return what was read so far; the last event tells the whole response once more."""
+    def response(self) -> ChatResponse:
+        """Return what was read so far; the last event repeats the whole response."""
         items = list(objects(self._response.output))
         if not items:
             items = [item.whole() for _, item in sorted(self._items.items())]
-        return _answered(self._response, items, self._error)
+        return chat_response(self._response, items, self._error)

@@ -1,4 +1,4 @@
-"""One output item of a streamed response as far as its deltas have come, and the telling of its parts."""
+"""One output item of a streamed response as far as its deltas have come, and the events of its parts."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 
 
 class Item:
-    """An item; `done` is the whole of it, once it was told."""
+    """An item; `done` is the whole of it, once it has come."""
 
-    __slots__ = ("_ended", "_told", "_whole", "done", "start", "texts")
+    __slots__ = ("_begun_parts", "_ended", "_whole", "done", "start", "texts")
 
     def __init__(self, start: dict[str, Any]) -> None:
         self.start = start
         self.done: dict[str, Any] | None = None
         self.texts: dict[Place, list[str]] = {}
-        self._told: dict[Place, int] = {}  # the numbers of the parts that have begun
-        self._whole: set[Place] = set()  # those of which it was told that they are whole
+        self._begun_parts: dict[Place, int] = {}  # the numbers of the parts that have begun
+        self._whole: set[Place] = set()  # those whose `PartDone` was emitted
         self._ended = False
 
     def whole(self) -> dict[str, Any]:
@@ -34,89 +34,89 @@ class Item:
         if self.done is not None:
             return self.done
         item = dict(self.start)
-        told: dict[str, list[dict[str, Any]]] = {}
+        grown: dict[str, list[dict[str, Any]]] = {}
         for (field, part_type, _), pieces in sorted(self.texts.items(), key=lambda t: t[0][2]):
             joined = "".join(pieces)
             if part_type is None:
                 item[field] = joined
             else:
                 key = "refusal" if part_type == "refusal" else "text"
-                told.setdefault(field, []).append({"type": part_type, key: joined})
-        return {**item, **told}
+                grown.setdefault(field, []).append({"type": part_type, key: joined})
+        return {**item, **grown}
 
-    def tell_begun(self, told: list[Event], number: int) -> int:
-        """Say that a tool's call begins; other items begin with their first text. Return the next part's number."""
+    def emit_begun(self, sink: list[Event], number: int) -> int:
+        """Emit the beginning of a tool call; other items begin with their first text. Return the next part's number."""
         field = _CALLS.get(text(self.start.get("type")) or "")
-        if field is None or self._told:
+        if field is None or self._begun_parts:
             return number
         (call,) = read_item(self.start)
         if isinstance(call, ToolCall):
             call = ToolCall(id=call.id, name=call.name, custom=call.custom, extra=call.extra)
-        self._told[(field, None, 0)] = number
-        told.append(PartBegun(index=number, part=call))
+        self._begun_parts[(field, None, 0)] = number
+        sink.append(PartBegun(index=number, part=call))
         return number + 1
 
-    def tell_grown(self, told: list[Event], number: int, place: Place, piece: str) -> int:
-        """Say that the text in a place has grown. Return the next part's number."""
+    def emit_grown(self, sink: list[Event], number: int, place: Place, piece: str) -> int:
+        """Emit the growth of the text in a place. Return the next part's number."""
         if self._ended or place in self._whole:
             return number
-        if place[1] is None and place not in self._told:
-            number = self.tell_begun(told, number)
-        elif place not in self._told:
-            self._tell_thought(told)
-            extra = own(NAME, self.start, "phase") if place[1] == "output_text" and not self._told else {}
-            self._told[place] = number
-            told.append(PartBegun(index=number, part=_grown(place, "", extra)))
+        if place[1] is None and place not in self._begun_parts:
+            number = self.emit_begun(sink, number)
+        elif place not in self._begun_parts:
+            self._emit_thought(sink)
+            extra = own(NAME, self.start, "phase") if place[1] == "output_text" and not self._begun_parts else {}
+            self._begun_parts[place] = number
+            sink.append(PartBegun(index=number, part=_grown(place, "", extra)))
             number += 1
-        if place in self._told:  # a tool that the provider runs is told of when it is done
-            told.append(PartGrown(index=self._told[place], text=piece))
+        if place in self._begun_parts:  # a tool that the provider runs is emitted when it is done
+            sink.append(PartGrown(index=self._begun_parts[place], text=piece))
         return number
 
-    def _tell_thought(self, told: list[Event]) -> None:
-        """Say that reasoning is whole since more of it begins; what proves it comes with the last."""
-        for place, index in self._told.items():
+    def _emit_thought(self, sink: list[Event]) -> None:
+        """Emit the end of reasoning, since more of it begins; its signature comes with the last part."""
+        for place, index in self._begun_parts.items():
             if _kind(place) is Reasoning and place not in self._whole:
                 self._whole.add(place)
-                told.append(PartDone(index=index, part=_grown(place, "".join(self.texts[place]), {})))
+                sink.append(PartDone(index=index, part=_grown(place, "".join(self.texts[place]), {})))
 
-    def tell_part_done(self, told: list[Event], number: int, part: dict[str, Any]) -> None:
-        """Say that a text of a message is whole: `part` is it, with where it comes from."""
-        places = [place for place in self._told if place[0] == "content" and place[2] == number]
+    def emit_part_done(self, sink: list[Event], number: int, part: dict[str, Any]) -> None:
+        """Emit the end of a message's text: `part` is the whole of it, with its citations."""
+        places = [place for place in self._begun_parts if place[0] == "content" and place[2] == number]
         place = places[0] if places else None
         if place is None or place in self._whole or self._ended:
             return
-        first = next(iter(self._told)) == place
+        first = next(iter(self._begun_parts)) == place
         phase = {"phase": self.start.get("phase")} if first else {}
         for read in read_item({"type": "message", "content": [part], **phase}):
             if isinstance(read, _kind(place)):
                 self._whole.add(place)
-                told.append(PartDone(index=self._told[place], part=read))
+                sink.append(PartDone(index=self._begun_parts[place], part=read))
 
-    def tell_done(self, told: list[Event], number: int) -> int:
-        """Say that all parts of the item are whole. Return the next part's number."""
+    def emit_done(self, sink: list[Event], number: int) -> int:
+        """Emit the end of all parts of the item. Return the next part's number."""
         if self._ended:
             return number
         self._ended = True
-        begun = [(place, self._told[place]) for place in sorted(self._told, key=_order)]
+        begun = [(place, self._begun_parts[place]) for place in sorted(self._begun_parts, key=_order)]
         for part in read_item(self.whole()):
             place = next((place for place, _ in begun if isinstance(part, _kind(place))), None)
             if place is not None:
                 begun = [each for each in begun if each[0] != place]
                 if place in self._whole:
                     continue
-                if not self.texts.get(place) and (said := _said(part)):  # it was told of, but not what it says
-                    told.append(PartGrown(index=self._told[place], text=said))
-                told.append(PartDone(index=self._told[place], part=part))
+                if not self.texts.get(place) and (growth := _growth(part)):  # it has begun, but no delta came
+                    sink.append(PartGrown(index=self._begun_parts[place], text=growth))
+                sink.append(PartDone(index=self._begun_parts[place], part=part))
                 continue
-            told.append(PartBegun(index=number, part=_begun(part)))
-            if said := _said(part):
-                told.append(PartGrown(index=number, text=said))
-            told.append(PartDone(index=number, part=part))
+            sink.append(PartBegun(index=number, part=_begun(part)))
+            if growth := _growth(part):
+                sink.append(PartGrown(index=number, text=growth))
+            sink.append(PartDone(index=number, part=part))
             number += 1
-        for place, index in begun:  # the whole item left out what its deltas told
+        for place, index in begun:  # the whole item left out a part that had deltas
             if place in self._whole:
                 continue
-            told.append(PartDone(index=index, part=_grown(place, "".join(self.texts.get(place, [])), {})))
+            sink.append(PartDone(index=index, part=_grown(place, "".join(self.texts.get(place, [])), {})))
         return number
 
 
@@ -147,7 +147,7 @@ def _grown(place: Place, text: str, extra: Extra) -> Part:
     return Reasoning(content=text, extra=extra)
 
 
-def _said(part: Part) -> str:
+def _growth(part: Part) -> str:
     """Return the text by which a part that came whole grows at once."""
     match part:
         case Text(content=content) | Refusal(content=content) | Reasoning(content=content):

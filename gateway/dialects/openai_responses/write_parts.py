@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 
 def write_content(part: Part, role: str, path: str, dropped: Dropped) -> Json | None:
-    """Write a part of a message's content; None, and named, where there is no word for it."""
+    """Write a part of a message's content; None, and named as dropped, if the dialect cannot express it."""
     forgo(part, path, dropped)
     written = _content(part, role, path, dropped)
     if written is None:
@@ -82,7 +82,7 @@ def forgo(part: Part, path: str, dropped: Dropped) -> None:
 
 
 def write_item(part: Part, path: str, dropped: Dropped) -> Json | None:
-    """Write a part that is an item of its own; None, and named, where there is no word for it."""
+    """Write a part that is an item of its own; None, and named as dropped, if the dialect has no such item."""
     forgo(part, path, dropped)
     written = _item(part, getattr(part, "extra", {}).get(NAME, {}), path, dropped)
     if written is None:
@@ -106,7 +106,7 @@ def _item(part: Part, own: Json, path: str, dropped: Dropped) -> Json | None:
 
 
 def result_of(call: Json, part: Part) -> Json | None:
-    """Return what a part says of the result of a server's tool, which stands in the item of its call; else None."""
+    """Return the result of a server's tool, which is part of its call's item; None for any other part."""
     match part:
         case ServerToolCallResponse(server_tool_call_response={"type": str(kind), **result}) if kind == call["type"]:
             return result if part.id == call.get("id") else None
@@ -149,7 +149,7 @@ def _call_output(part: ToolCallResponse, path: str, own: Json, dropped: Dropped)
 
 
 def write_annotations(part: Text, path: str, dropped: Dropped) -> list[Json]:
-    """Write where a text comes from; what does not say for which place is for the whole text."""
+    """Write a text's citations; one without a place is of the whole text."""
     written = []
     for each in part.citations:
         dropped.foreign(each.extra, NAME, f"{path}.citations")

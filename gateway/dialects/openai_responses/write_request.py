@@ -35,7 +35,7 @@ from gateway.dialects.openai_responses.write_parts import (
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import sibling_format
 from gateway.dialects.shared.messages import named, one_prompt, plain_text
-from gateway.dialects.shared.reasoning import level, lost
+from gateway.dialects.shared.reasoning import drop_unsupported, level
 from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.shared.unsupported import Dropped
 from gateway.dialects.shared.writer import Written
@@ -49,34 +49,34 @@ _PARAMETERS = {
 _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 
 
-def write_request(asked: ChatRequest) -> Written:
-    """Write what was asked. The provider is told to keep nothing, unless a client of this dialect said otherwise."""
+def write_request(request: ChatRequest) -> Written:
+    """Write a request. The provider is asked to store nothing, unless a client of this dialect asks for it."""
     dropped = Dropped()
-    asked = one_prompt(asked, dropped)
-    own = asked.extra.get(NAME, {})
-    body: Json = {"model": asked.model, "input": list(_input(identified(asked.input_messages), dropped))}
-    if asked.system_instructions:
-        body["instructions"] = _joined(asked.system_instructions, dropped)
-    body |= name.write_parameters(asked, _PARAMETERS, _ELSEWHERE, dropped)
-    if asked.stream:
+    request = one_prompt(request, dropped)
+    own = request.extra.get(NAME, {})
+    body: Json = {"model": request.model, "input": list(_input(identified(request.input_messages), dropped))}
+    if request.system_instructions:
+        body["instructions"] = _joined(request.system_instructions, dropped)
+    body |= name.write_parameters(request, _PARAMETERS, _ELSEWHERE, dropped)
+    if request.stream:
         body["stream"] = True
-    reasoning = {"effort": level(asked), "summary": "auto" if asked.show_reasoning else None}
-    lost(asked, dropped, shows=True)
-    text = {"format": None if asked.response_format is None else _format(asked.response_format)}
+    reasoning = {"effort": level(request), "summary": "auto" if request.show_reasoning else None}
+    drop_unsupported(request, dropped, shows=True)
+    text = {"format": None if request.response_format is None else _format(request.response_format)}
     said = {
         "reasoning": _present(reasoning | own.get("reasoning", {})),
         "text": _present(text | own.get("text", {})),
-        "top_logprobs": (asked.top_logprobs or 0) if asked.logprobs else None,
-        "metadata": asked.metadata,
-        "user": asked.user,
-        "conversation": asked.conversation_id,
+        "top_logprobs": (request.top_logprobs or 0) if request.logprobs else None,
+        "metadata": request.metadata,
+        "user": request.user,
+        "conversation": request.conversation_id,
         "store": False,
     }
     body |= {key: value for key, value in said.items() if value not in (None, {})}
-    _add_tools(body, asked, dropped)
-    dropped.foreign(asked.extra, NAME)
+    _add_tools(body, request, dropped)
+    dropped.foreign(request.extra, NAME)
     body |= {key: value for key, value in own.items() if key not in {"reasoning", "text"}}
-    if asked.logprobs:
+    if request.logprobs:
         body["include"] = [*body.get("include", []), LOGPROBS]
     return Written(body=msgspec.json.encode(body), path="/responses", dropped=dropped.names)
 
@@ -140,7 +140,7 @@ def _items(message: Message, parts: list[Part], path: str, dropped: Dropped) -> 
 def _thought(
     part: Reasoning, before: list[Json], after: list[Part], path: str, dropped: Dropped
 ) -> tuple[list[Json], Json | None]:
-    """Return what an item's reasoning says so far, and the item once it is whole.
+    """Return the summary of a reasoning item so far, and the item once it is whole.
 
     The last part proves all: another provider's thinking, which is not proven, means nothing to this one.
     """
@@ -177,15 +177,15 @@ def _message(role: str, content: list[tuple[int, Part]], path: str, dropped: Dro
         yield {**head, "content": said}
 
 
-def _add_tools(body: Json, asked: ChatRequest, dropped: Dropped) -> None:
-    """Say which tools there are, and how they are called; without any the rest means nothing."""
-    choice = asked.tool_choice
-    if tools := [written for tool in asked.tools if (written := _tool(tool, dropped)) is not None]:
+def _add_tools(body: Json, request: ChatRequest, dropped: Dropped) -> None:
+    """Write the tools and the choice of them, which means nothing without tools."""
+    choice = request.tool_choice
+    if tools := [written for tool in request.tools if (written := _tool(tool, dropped)) is not None]:
         body["tools"] = tools
         if choice is not None:
-            body["tool_choice"] = _tool_choice(choice, asked.tools, dropped)
-        if asked.parallel_tool_calls is not None:
-            body["parallel_tool_calls"] = asked.parallel_tool_calls
+            body["tool_choice"] = _tool_choice(choice, request.tools, dropped)
+        if request.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = request.parallel_tool_calls
     elif choice is not None and choice.mode in {"required", "tool"}:
         dropped.add("tool_choice")
 

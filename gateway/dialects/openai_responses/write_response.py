@@ -32,24 +32,24 @@ from gateway.dialects.shared.unsupported import Dropped
 from gateway.errors import Kind
 
 
-def write_response(answered: ChatResponse, asked: ChatRequest, now: float) -> tuple[bytes, list[str]]:
+def write_response(response: ChatResponse, request: ChatRequest, now: float) -> tuple[bytes, list[str]]:
     """Write a whole response: its first choice. An error that came in its place is a response that failed."""
     dropped = Dropped()
-    dropped.foreign(answered.extra, NAME)
-    if len(answered.output_messages) > 1:
+    dropped.foreign(response.extra, NAME)
+    if len(response.output_messages) > 1:
         dropped.add("choices[1]")
-    message = answered.output_messages[0] if answered.output_messages else Message(role="assistant", parts=[])
+    message = response.output_messages[0] if response.output_messages else Message(role="assistant", parts=[])
     dropped.foreign(message.extra, NAME)
-    ident = answered.id or f"resp_{int(now)}"
-    body = envelope(asked, ident, answered.model, answered.created or int(now))
+    ident = response.id or f"resp_{int(now)}"
+    body = envelope(request, ident, response.model, response.created or int(now))
     body["output"] = list(_output(message.parts, ResponseIds(ident), dropped))
     body["status"], body["incomplete_details"] = write_status(message.finish_reason, message.finish_word, dropped)
-    if answered.error_type or answered.error_message or body["status"] == "failed":
+    if response.error_type or response.error_message or body["status"] == "failed":
         body["status"] = "failed"
-        body["error"] = write_error_of(answered.error_type, answered.error_message)
-    body["usage"] = write_usage(answered.usage)
-    if answered.conversation_id:
-        body["conversation"] = {"id": answered.conversation_id}
+        body["error"] = write_error_of(response.error_type, response.error_message)
+    body["usage"] = write_usage(response.usage)
+    if response.conversation_id:
+        body["conversation"] = {"id": response.conversation_id}
     return msgspec.json.encode(body), dropped.names
 
 
@@ -82,7 +82,7 @@ def _begun(part: Part, index: int, ids: ResponseIds, number: int, dropped: Dropp
 
 
 def _joins(last: Json, before: Part, part: Part, path: str, dropped: Dropped) -> bool:
-    """Add a part to the item that the one before it is in, where it belongs there."""
+    """Add a part to the item of the part before it, if it belongs there; return whether it does."""
     match part:
         case Text() | Refusal() if last["type"] == "message" and not part.extra.get(NAME):
             last["content"].append(content_part(part, path, dropped))
@@ -134,30 +134,30 @@ def write_status(reason: str | None, word: str | None, dropped: Dropped) -> tupl
 def write_error_of(word: str | None, message: str | None) -> Json:
     """Return the error of a response that failed. Its codes are few: the provider's word stands beside them."""
     code = word if word in _ERRORS else _SAME.get(word or "", "server_error")
-    error = {"code": code, "message": message or "the provider told of an error"}
+    error = {"code": code, "message": message or "the provider reported an error"}
     return error if word in {None, code} else error | {"type": word}
 
 
 def write_usage(usage: Usage | None) -> Json | None:
-    """Write what was counted, None where nothing was. The SDKs want every number."""
+    """Write token counts, None if there are none. The SDKs require every number."""
     if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
-    asked, answered = usage.input_tokens or 0, usage.output_tokens or 0
+    input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
     return {
-        "input_tokens": asked,
+        "input_tokens": input_tokens,
         "input_tokens_details": {
             "cached_tokens": usage.cache_read_tokens or 0,
             "cache_write_tokens": usage.cache_write_tokens or 0,
         },
-        "output_tokens": answered,
+        "output_tokens": output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
-        "total_tokens": usage.total_tokens if usage.total_tokens is not None else asked + answered,
+        "total_tokens": usage.total_tokens if usage.total_tokens is not None else input_tokens + output_tokens,
     }
 
 
-def envelope(asked: ChatRequest, ident: str, model: str | None, created: int) -> Json:
+def envelope(request: ChatRequest, ident: str, model: str | None, created: int) -> Json:
     """Return all that a response repeats of its request; its SDKs want most of it to be there."""
-    system = "\n\n".join(part.content for part in asked.system_instructions if isinstance(part, Text))
+    system = "\n\n".join(part.content for part in request.system_instructions if isinstance(part, Text))
     return {
         "id": ident,
         "object": "response",
@@ -167,22 +167,22 @@ def envelope(asked: ChatRequest, ident: str, model: str | None, created: int) ->
         "error": None,
         "incomplete_details": None,
         "instructions": system or None,
-        "max_output_tokens": asked.parameters.get(name.MAX_TOKENS),
-        "metadata": asked.metadata,
-        "model": model or asked.model,
+        "max_output_tokens": request.parameters.get(name.MAX_TOKENS),
+        "metadata": request.metadata,
+        "model": model or request.model,
         "output": [],
-        "parallel_tool_calls": asked.parallel_tool_calls is not False,
-        "previous_response_id": asked.parameters.get(name.PREVIOUS_RESPONSE_ID),
-        "reasoning": {"effort": asked.parameters.get(name.REASONING_LEVEL), "summary": None},
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": request.parameters.get(name.PREVIOUS_RESPONSE_ID),
+        "reasoning": {"effort": request.parameters.get(name.REASONING_LEVEL), "summary": None},
         "store": False,
-        "temperature": asked.parameters.get(name.TEMPERATURE, 1.0),
+        "temperature": request.parameters.get(name.TEMPERATURE, 1.0),
         "text": {"format": {"type": "text"}},
         "tool_choice": "auto",
         "tools": [],
-        "top_p": asked.parameters.get(name.TOP_P, 1.0),
+        "top_p": request.parameters.get(name.TOP_P, 1.0),
         "truncation": "disabled",
         "usage": None,
-        "user": asked.user,
+        "user": request.user,
     }
 
 
@@ -229,7 +229,7 @@ def prove(part: Reasoning) -> Json:
 
 
 def own_item(part: Part, index: int, ids: ResponseIds, number: int, dropped: Dropped) -> Json | None:
-    """Write a part that is an item alone; None, and named, where there is no word for it."""
+    """Write a part that is an item of its own; None, and named as dropped, if the dialect has no such item."""
     if isinstance(part, ToolCall):
         part = msgspec.structs.replace(part, id=ids.id_of(part, index))
     item = write_item(part, f"output[{index}]", dropped)
@@ -244,5 +244,5 @@ def _made(ident: str, number: int) -> str:
 
 
 def placed(item: Json, number: int, **fields: Any) -> Json:
-    """Return where something happens: in which item, by its id and its number."""
+    """Return the position of an event: its item's id and number."""
     return {"item_id": item.get("id"), "output_index": number, **fields}

@@ -57,9 +57,9 @@ class ResponsesStreamWriter(StreamWriter):
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, asked: ChatRequest, now: float) -> None:
+    def __init__(self, request: ChatRequest, now: float) -> None:
         super().__init__()
-        self._asked = asked
+        self._request = request
         self._now = int(now)
         self._body: Json | None = None
         self._sequence = 0
@@ -86,7 +86,7 @@ class ResponsesStreamWriter(StreamWriter):
             case events.ChoiceDone(choice=0):
                 self._dropped.foreign(event.extra, NAME)
                 self._reason = event
-            case events.UsageTold():
+            case events.UsageUpdated():
                 self._usage = event.usage
             case events.Broken():
                 return self._begin(None) + self._end(write_error_of(event.type, event.message))
@@ -104,38 +104,38 @@ class ResponsesStreamWriter(StreamWriter):
             return b""
         said = begun or events.Begun()
         self._ids.response_id = said.id or self._ids.response_id
-        self._body = envelope(self._asked, self._ids.response_id, said.model, said.created or self._now)
+        self._body = envelope(self._request, self._ids.response_id, said.model, said.created or self._now)
         return self._event("response.created", response=self._body) + self._event(
             "response.in_progress", response=self._body
         )
 
     def _begin_part(self, event: events.PartBegun) -> bytes:
-        part, told = event.part, b""
+        part, data = event.part, b""
         if not isinstance(part, Text | Refusal | Reasoning | ToolCall):
-            return b""  # what it is, is told when it is done
+            return b""  # written when it is done
         if self._belongs_to_last(part):
             item = self._last
         else:
-            told = self._leave_last()
+            data = self._leave_last()
             item = self._begin_item(part, event.index)
             if item is None:
-                return told
-            told += self._event("response.output_item.added", output_index=item.number, item=_as_begun(item.json))
+                return data
+            data += self._event("response.output_item.added", output_index=item.number, item=_as_begun(item.json))
             self._last = item if isinstance(part, Text | Refusal | Reasoning) else None
         if item is None:
-            return told
+            return data
         number, item.parts, item.undone = item.parts, item.parts + 1, item.undone + 1
         self._parts[event.index] = _Part(item, part, number)
         match part:
             case Text() | Refusal():
                 at = placed(item.json, item.number, content_index=number)
                 empty = content_part(part, "", Dropped())
-                told += self._event("response.content_part.added", **at, part=empty)
+                data += self._event("response.content_part.added", **at, part=empty)
             case Reasoning():
                 at = placed(item.json, item.number, summary_index=number)
                 said = {"type": "summary_text", "text": ""}
-                told += self._event("response.reasoning_summary_part.added", **at, part=said)
-        return told
+                data += self._event("response.reasoning_summary_part.added", **at, part=said)
+        return data
 
     def _belongs_to_last(self, part: Part) -> bool:
         if self._last is None or self._last.proven:
@@ -190,57 +190,57 @@ class ResponsesStreamWriter(StreamWriter):
         growing = self._parts.pop(event.index)
         item, number = growing.item, growing.number
         at = placed(item.json, item.number)
-        told = b""
+        data = b""
         match part:
             case Text() | Refusal():
-                told = self._content_done(item, part, {**at, "content_index": number}, path)
+                data = self._content_done(item, part, {**at, "content_index": number}, path)
             case Reasoning():
                 item.proven = bool(part.extra)
                 item.json |= {key: value for key, value in prove(part).items() if key != "id"}
                 said = {"type": "summary_text", "text": part.content}
                 item.json["summary"].append(said)
                 at["summary_index"] = number
-                told = self._event("response.reasoning_summary_text.done", **at, text=part.content)
-                told += self._event("response.reasoning_summary_part.done", **at, part=said)
+                data = self._event("response.reasoning_summary_text.done", **at, text=part.content)
+                data += self._event("response.reasoning_summary_part.done", **at, part=said)
             case ToolCall():
                 whole = own_item(part, event.index, self._ids, item.number, self._dropped) or {}
                 item.json = {**whole, "id": item.json.get("id")}
                 item.left = True
                 if part.custom:
-                    told = self._event("response.custom_tool_call_input.done", **at, input=whole["input"])
+                    data = self._event("response.custom_tool_call_input.done", **at, input=whole["input"])
                 elif "arguments" in whole:
-                    told = self._event(
+                    data = self._event(
                         "response.function_call_arguments.done", **at, name=part.name, arguments=whole["arguments"]
                     )
         item.undone -= 1
-        return told + self._done_item(item)
+        return data + self._done_item(item)
 
     def _content_done(self, item: _Item, part: Text | Refusal, at: Json, path: str) -> bytes:
         said = content_part(part, path, self._dropped)
         item.json["content"].append(said)
         if isinstance(part, Refusal):
-            told = self._event("response.refusal.done", **at, refusal=part.content)
+            data = self._event("response.refusal.done", **at, refusal=part.content)
         else:
-            told = self._event("response.output_text.done", **at, text=part.content, logprobs=said["logprobs"])
+            data = self._event("response.output_text.done", **at, text=part.content, logprobs=said["logprobs"])
             for place, each in enumerate(said["annotations"]):
-                told += self._event(
+                data += self._event(
                     "response.output_text.annotation.added", **at, annotation_index=place, annotation=each
                 )
-        return told + self._event("response.content_part.done", **at, part=said)
+        return data + self._event("response.content_part.done", **at, part=said)
 
     def _whole(self, part: Part, index: int) -> bytes:
-        """Write a part that is told when it is done: as an item, or as the result of the tool before it."""
+        """Write a part that comes whole: as an item, or as the result of the tool before it."""
         last = self._items[-1] if self._items else None
         if last is not None and not last.done and (result := result_of(last.json, part)) is not None:
             last.json |= result
             return b""
-        told = self._leave_last()
+        data = self._leave_last()
         json = own_item(part, index, self._ids, len(self._items), self._dropped)
         if json is None:
-            return told
+            return data
         item = self._last = _Item(len(self._items), json)  # its result may follow
         self._items.append(item)
-        return told + self._event("response.output_item.added", output_index=item.number, item=json)
+        return data + self._event("response.output_item.added", output_index=item.number, item=json)
 
     def _leave_last(self) -> bytes:
         item, self._last = self._last, None
@@ -256,7 +256,7 @@ class ResponsesStreamWriter(StreamWriter):
         return self._event("response.output_item.done", output_index=item.number, item=item.json)
 
     def _keep_halves(self) -> None:
-        """Add what parts have said that were never done: the response broke off."""
+        """Add the text of unfinished parts: the response broke off."""
         for growing in self._parts.values():
             text, item = "".join(growing.pieces), growing.item.json
             match growing.begun:
@@ -270,7 +270,7 @@ class ResponsesStreamWriter(StreamWriter):
             item["status"] = "incomplete"
 
     def _end(self, error: Json | None) -> bytes:
-        told = self._leave_last()
+        data = self._leave_last()
         self._keep_halves()
         reason = self._reason or events.ChoiceDone(finish_reason=None)
         status, details = write_status(reason.finish_reason, reason.finish_word, self._dropped)
@@ -284,10 +284,10 @@ class ResponsesStreamWriter(StreamWriter):
             "output": [item.json for item in self._items],
             "usage": write_usage(self._usage),
         }
-        return told + self._event(f"response.{body['status']}", response=body)
+        return data + self._event(f"response.{body['status']}", response=body)
 
 
 def _as_begun(item: Json) -> Json:
-    """Return an item as it is told of when it begins."""
+    """Return an item as it begins."""
     emptied: Json = {key: "" for key in ("arguments", "input") if key in item and item["type"] != "reasoning"}
     return {**item, **emptied, "status": "in_progress"}

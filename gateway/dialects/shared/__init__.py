@@ -1,1 +1,1 @@
-"""TODO gateway/dialects/shared."""
+"""Rules that several dialects share, each with one owner. Pure."""

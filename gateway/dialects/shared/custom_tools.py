@@ -24,15 +24,15 @@ _WHOLE = re.compile(
 SCHEMA = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 
-def names_of(asked: ChatRequest) -> frozenset[str]:
+def custom_tool_names(request: ChatRequest) -> frozenset[str]:
     """Return the names of the custom tools that a request offers."""
-    return frozenset(tool.name for tool in asked.tools if tool.kind == "custom")
+    return frozenset(tool.name for tool in request.tools if tool.kind == "custom")
 
 
 def sibling_format(own: dict[str, Any], extra: Extra, dialect: str) -> tuple[dict[str, Any], Extra]:
     """Return what a custom tool has of its own in one of OpenAI's two dialects, and the extra that is still foreign.
 
-    Both can say what form the tool's text has: with the grammar's fields in an object of their own, or without.
+    Both can constrain the tool's text by a grammar, whose fields are in an object of their own in one of them.
     """
     other = "openai-responses" if dialect == "openai-chat" else "openai-chat"
     form = extra.get(other, {}).get("format")
@@ -46,16 +46,16 @@ def sibling_format(own: dict[str, Any], extra: Extra, dialect: str) -> tuple[dic
     return {"format": form}, {**extra, other: rest}
 
 
-def as_functions(asked: ChatRequest) -> ChatRequest:
+def as_functions(request: ChatRequest) -> ChatRequest:
     """Return a request whose custom tools, and the calls of them so far, are functions of one string."""
-    tools = [_function(tool) if tool.kind == "custom" else tool for tool in asked.tools]
+    tools = [_function(tool) if tool.kind == "custom" else tool for tool in request.tools]
     messages = [
         replace(message, parts=[_called(part) for part in message.parts])
         if any(isinstance(part, ToolCall) and part.custom for part in message.parts)
         else message
-        for message in asked.input_messages
+        for message in request.input_messages
     ]
-    return replace(asked, tools=tools, input_messages=messages)
+    return replace(request, tools=tools, input_messages=messages)
 
 
 def _function(tool: Tool) -> Tool:
@@ -68,15 +68,15 @@ def _called(part: Part) -> Part:
     return replace(part, custom=False, arguments={"input": part.arguments or ""})
 
 
-def restored(answered: ChatResponse, custom: frozenset[str]) -> ChatResponse:
+def restore_custom_calls(response: ChatResponse, custom: frozenset[str]) -> ChatResponse:
     """Return a whole response with the calls of custom tools as the client knows them."""
     if not custom:
-        return answered
+        return response
     messages = [
         replace(message, parts=[_restored(part, custom) for part in message.parts])
-        for message in answered.output_messages
+        for message in response.output_messages
     ]
-    return replace(answered, output_messages=messages)
+    return replace(response, output_messages=messages)
 
 
 def _restored(part: Part, custom: frozenset[str]) -> Part:
@@ -88,7 +88,7 @@ def _restored(part: Part, custom: frozenset[str]) -> Part:
     return replace(part, arguments=text, custom=True)
 
 
-class Restoring:
+class CustomToolRestorer:
     """Does the same to the events of a stream."""
 
     def __init__(self, custom: frozenset[str]) -> None:
@@ -96,7 +96,7 @@ class Restoring:
         self._calls: dict[tuple[int, int], _Input] = {}
 
     def restore(self, told: Iterable[Event]) -> Iterator[Event]:
-        """Give the events as the client's dialect is to be told of them."""
+        """Return the events with calls of custom tools as the client knows them."""
         for event in told:
             if isinstance(event, PartBegun | PartDone):
                 part = _restored(event.part, self._custom)

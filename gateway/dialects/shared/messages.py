@@ -1,4 +1,4 @@
-"""What several writers do with turns, since their dialects have no place for it. Pure."""
+"""Messages as several writers need them: names in the text, cache marks, one prompt. Pure."""
 
 from typing import Any
 
@@ -21,21 +21,21 @@ def named(message: Message) -> list[Part]:
 
 
 def plain_text(parts: list[Part]) -> str | None:
-    """Return the text where the parts are one plain text and nothing else."""
+    """Return the text if the parts are one plain text; None otherwise."""
     only = parts[0] if len(parts) == 1 else None
     return only.content if isinstance(only, Text) and only == Text(content=only.content) else None
 
 
-def one_prompt(asked: ChatRequest, dropped: Dropped) -> ChatRequest:
-    """Return a request to complete prompts with the first of them alone: a chat has one answer for all it is told."""
-    if asked.operation != TEXT_COMPLETION:
-        return asked
+def one_prompt(request: ChatRequest, dropped: Dropped) -> ChatRequest:
+    """Return a completion request with its first prompt alone, since a chat has one response."""
+    if request.operation != TEXT_COMPLETION:
+        return request
     messages = []
-    for number, message in enumerate(asked.input_messages):
+    for number, message in enumerate(request.input_messages):
         for index in range(1, len(message.parts)):
             dropped.add(f"messages[{number}].parts[{index}]: prompt")
         messages.append(msgspec.structs.replace(message, parts=message.parts[:1]))
-    return msgspec.structs.replace(asked, input_messages=messages)
+    return msgspec.structs.replace(request, input_messages=messages)
 
 
 def cache_mark(value: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""What a request asked for besides its messages, under the attributes' names, ready for a span."""
+"""A request's parameters under the span attributes' names."""
 
 from collections.abc import Container
 from typing import Any, TypeAlias

@@ -1,4 +1,4 @@
-"""How much a model should think, which dialects say as a level, as a number of tokens, or as a switch. Pure."""
+"""Reasoning effort, which dialects express as a level, as a number of tokens, or as a switch. Pure."""
 
 import re
 
@@ -17,37 +17,37 @@ _SWITCHES = {"enabled", "adaptive", "disabled"}
 _BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 65536}
 
 
-def level(asked: ChatRequest) -> str | None:
-    """Return the level asked for, from a budget or a switch where that is what was said; None for neither.
+def level(request: ChatRequest) -> str | None:
+    """Return the requested level, also from a budget or a switch; None if the request has neither.
 
     A budget below zero is Gemini's: as many tokens as the model sees fit.
     """
-    said = asked.parameters.get(REASONING_LEVEL)
+    said = request.parameters.get(REASONING_LEVEL)
     if said in LEVELS:
         return str(said)
-    if said == "disabled" or asked.reasoning_budget == 0:
+    if said == "disabled" or request.reasoning_budget == 0:
         return "none"
-    if asked.reasoning_budget is not None and asked.reasoning_budget > 0:
-        return next((name for name, most in _BUDGETS.items() if asked.reasoning_budget <= most), "max")
-    return "medium" if said in _SWITCHES or asked.reasoning_budget is not None else None
+    if request.reasoning_budget is not None and request.reasoning_budget > 0:
+        return next((name for name, most in _BUDGETS.items() if request.reasoning_budget <= most), "max")
+    return "medium" if said in _SWITCHES or request.reasoning_budget is not None else None
 
 
-def budget(asked: ChatRequest) -> int | None:
-    """Return the tokens asked for, from a level where that is what was said; 0 for no thinking, None for no word."""
-    if asked.reasoning_budget is not None and asked.reasoning_budget >= 0:
-        return asked.reasoning_budget
-    said = level(asked)
+def budget(request: ChatRequest) -> int | None:
+    """Return the requested tokens, also from a level; 0 disables reasoning, None leaves it to the model."""
+    if request.reasoning_budget is not None and request.reasoning_budget >= 0:
+        return request.reasoning_budget
+    said = level(request)
     return None if said is None else _BUDGETS.get(said, 0)
 
 
-def lost(asked: ChatRequest, dropped: Dropped, *, shows: bool) -> None:
-    """Name what a dialect of levels cannot say of it. `shows`: whether it can say if the thinking is to be shown."""
-    said = asked.parameters.get(REASONING_LEVEL)
+def drop_unsupported(request: ChatRequest, dropped: Dropped, *, shows: bool) -> None:
+    """Name what a dialect of levels cannot express. `shows`: whether it has a field for showing the reasoning."""
+    said = request.parameters.get(REASONING_LEVEL)
     if said is not None and said not in LEVELS and said not in _SWITCHES:
         dropped.add("reasoning.level")
-    if asked.reasoning_budget is not None and asked.reasoning_budget > 0:
+    if request.reasoning_budget is not None and request.reasoning_budget > 0:
         dropped.add("reasoning_budget")
-    if asked.show_reasoning is not None and not shows:
+    if request.show_reasoning is not None and not shows:
         dropped.add("show_reasoning")
 
 
@@ -55,7 +55,7 @@ _NUMBERS = re.compile(r"(?<![\d.])(\d{1,2})(?:[-.](\d{1,2}))?(?![\d.])")
 
 
 def thinks_adaptively(model: str | None) -> bool:
-    """Whether a model is told to think by `adaptive` and an effort, and not by a budget: Claude 4.6 and later.
+    """Return whether a Claude takes `adaptive` and an effort instead of a budget: 4.6 and later.
 
     Source: Anthropic's and AWS's pages on adaptive thinking. A name without a version is taken for an older one.
 

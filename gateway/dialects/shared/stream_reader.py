@@ -1,4 +1,4 @@
-"""The shape every streamed reader has: bytes to events, events to what is kept until the end."""
+"""Streamed responses read event by event, whatever frames them, up to a limit of memory."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -7,24 +7,24 @@ from gateway.dialects import events
 from gateway.dialects.wire.eventstream import EventStreamDecoder
 from gateway.dialects.wire.sse import Decoder, Event, SseDecoder
 
-# What is kept of one stream, in bytes of content and, roughly, of the objects that hold it. No model says as
+# The limit of one stream in memory, in bytes of content and, roughly, of the objects that hold it. No model writes as
 # much; an endless stream does, and its usage and its end are read all the same.
 KEPT_MAX = 64 * 1024 * 1024
 _OBJECT = 64
 
 
 class EventReader(ABC):
-    """Feeds a dialect's reader one event at a time; an event it cannot read is counted and left.
+    """Reads a streamed response event by event; an unreadable event is counted and skipped.
 
     Attributes:
-        told: None, or a list to which what happens is appended, for a translation to take from.
+        events: None, or the list to which the conversation form's events are appended, for a translation.
 
     """
 
     def __init__(self, decoder: Decoder | None = None) -> None:
         self.ended = False
         self.first_output = False
-        self.told: list[events.Event] | None = None
+        self.events: list[events.Event] | None = None
         self._decoder: Decoder = SseDecoder() if decoder is None else decoder
         self._unread = 0
         self._room = KEPT_MAX
@@ -35,12 +35,12 @@ class EventReader(ABC):
 
     @property
     def unread(self) -> int:
-        """How many events could not be read."""
+        """The number of unreadable events."""
         return self._unread + self._decoder.dropped
 
     @property
     def between(self) -> bool:
-        """Whether all that came are whole frames, where the stream has frames."""
+        """Whether the bytes so far are whole frames; False for streams without frames."""
         return isinstance(self._decoder, EventStreamDecoder) and self._decoder.between
 
     def feed(self, data: bytes) -> None:
@@ -49,9 +49,16 @@ class EventReader(ABC):
             if not self._take(event):
                 self._unread += 1
 
+    def drain_events(self) -> list[events.Event]:
+        """Return the events since the last call; none are collected while `events` is None."""
+        drained = self.events or []
+        if drained:
+            self.events = []
+        return drained
+
     @abstractmethod
     def _take(self, event: Event) -> bool:
-        """Take one event; say whether it could be read."""
+        """Take one event; return whether it could be read."""
 
     def _keep(self, pieces: list[str], piece: Any) -> None:
         """Keep a piece of content; what is no text, or empty, is none."""

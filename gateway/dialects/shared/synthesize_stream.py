@@ -1,4 +1,4 @@
-"""A whole response told as a stream, for a client that asked for one where the provider sent none. Pure."""
+"""A whole response as a stream, for a client that asked for one and a provider that sent none. Pure."""
 
 from collections.abc import Iterator
 
@@ -6,19 +6,19 @@ import msgspec
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Part, Reasoning, Refusal, Text, ToolCall
-from gateway.dialects.shared.custom_tools import names_of, restored
+from gateway.dialects.shared.custom_tools import custom_tool_names, restore_custom_calls
 from gateway.dialects.shared.writer import Writer
 
 
-def replay(answered: ChatResponse) -> Iterator[events.Event]:
+def synthesize(response: ChatResponse) -> Iterator[events.Event]:
     """Give the events of a stream that would have made this response."""
     yield events.Begun(
-        id=answered.id, model=answered.model, usage=answered.usage, created=answered.created, extra=answered.extra
+        id=response.id, model=response.model, usage=response.usage, created=response.created, extra=response.extra
     )
-    if answered.error_type or answered.error_message:
-        yield events.Broken(type=answered.error_type, message=answered.error_message)
+    if response.error_type or response.error_message:
+        yield events.Broken(type=response.error_type, message=response.error_message)
         return
-    for choice, message in enumerate(answered.output_messages):
+    for choice, message in enumerate(response.output_messages):
         for index, part in enumerate(message.parts):
             begun, text = _begun(part)
             yield events.PartBegun(choice=choice, index=index, part=begun)
@@ -28,18 +28,18 @@ def replay(answered: ChatResponse) -> Iterator[events.Event]:
         yield events.ChoiceDone(
             choice=choice, finish_reason=message.finish_reason, finish_word=message.finish_word, extra=message.extra
         )
-    if answered.usage is not None:
-        yield events.UsageTold(usage=answered.usage)
+    if response.usage is not None:
+        yield events.UsageUpdated(usage=response.usage)
     yield events.Ended()
 
 
-def write_whole(writer: Writer, asked: ChatRequest, answered: ChatResponse, now: float) -> tuple[str, bytes]:
+def write_whole(writer: Writer, request: ChatRequest, response: ChatResponse, now: float) -> tuple[str, bytes]:
     """Return a whole response in the form that the client asked for, a stream or not: its media type and its body."""
-    answered = restored(answered, names_of(asked))
-    if not asked.stream:
-        return "application/json", writer.response(answered, asked, now)[0]
-    stream = writer.stream(asked, now)
-    return stream.content_type, b"".join([stream.write(event) for event in replay(answered)])
+    response = restore_custom_calls(response, custom_tool_names(request))
+    if not request.stream:
+        return "application/json", writer.response(response, request, now)[0]
+    stream = writer.stream(request, now)
+    return stream.content_type, b"".join([stream.write(event) for event in synthesize(response)])
 
 
 def _begun(part: Part) -> tuple[Part, str]:

@@ -1,4 +1,4 @@
-"""How many tokens something was, roughly, where a provider did not say: by length, and marked as an estimate.
+"""Token counts estimated by length, for providers that report none; marked as estimates.
 
 A token is taken for four bytes of UTF-8. Measured with OpenAI's o200k vocabulary, that is 4.0 to 4.9 for
 prose, 4.1 for Python, 3.2 for JSON, 4.7 for Chinese and Japanese, 5.0 for Korean (bytes, unlike characters,
@@ -32,12 +32,12 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4  # what a chat format puts round a turn
 
 
-def estimate(asked: ChatRequest, answered: ChatResponse) -> Usage:
-    """Return what was reported, with estimates in place of what was not; None stays where none can be made."""
-    reported = answered.usage or Usage()
-    input_tokens = _input(asked) if reported.input_tokens is None else reported.input_tokens
-    parts = [p for m in answered.output_messages for p in m.parts]
-    output_tokens = _tokens(parts) if answered.output_messages else None
+def estimate(request: ChatRequest, response: ChatResponse) -> Usage:
+    """Return the reported usage with estimates for missing counts; None if no estimate is possible."""
+    reported = response.usage or Usage()
+    input_tokens = _input(request) if reported.input_tokens is None else reported.input_tokens
+    parts = [p for m in response.output_messages for p in m.parts]
+    output_tokens = _tokens(parts) if response.output_messages else None
     if reported.output_tokens is not None:
         output_tokens = reported.output_tokens
     known = input_tokens is not None and output_tokens is not None
@@ -52,15 +52,15 @@ def estimate(asked: ChatRequest, answered: ChatResponse) -> Usage:
     )
 
 
-def _input(asked: ChatRequest) -> int | None:
-    """Estimate what was asked; None where part of it is not to be seen here, or is no text."""
-    unseen = asked.conversation_id is not None or PREVIOUS_RESPONSE_ID in asked.parameters
-    parts = [*asked.system_instructions, *(p for m in asked.input_messages for p in _flat(m.parts))]
+def _input(request: ChatRequest) -> int | None:
+    """Estimate the input; None if part of it is stored elsewhere, or is no text."""
+    unseen = request.conversation_id is not None or PREVIOUS_RESPONSE_ID in request.parameters
+    parts = [*request.system_instructions, *(p for m in request.input_messages for p in _flat(m.parts))]
     media = any(isinstance(p, Blob | Uri | File) for p in parts)
-    if unseen or media or not asked.input_messages:
+    if unseen or media or not request.input_messages:
         return None
-    definitions = bytes(asked.tool_definitions) if asked.tool_definitions is not None else b""
-    return _tokens(parts) + len(definitions) // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE * len(asked.input_messages)
+    definitions = bytes(request.tool_definitions) if request.tool_definitions is not None else b""
+    return _tokens(parts) + len(definitions) // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE * len(request.input_messages)
 
 
 def _flat(parts: list[Part]) -> Iterator[Part]:

@@ -1,10 +1,10 @@
-"""What a dialect could not say, by name: for the header `x-gateway-dropped` and the span."""
+"""Names of the content that a dialect cannot express, for the header `x-gateway-dropped` and the span."""
 
 from gateway.dialects.conversation import Extra, Other, Part
 
 
 class Dropped:
-    """Collects names, each once: a short path into the conversation, and a word where that helps."""
+    """Collects names, each once: a short path into the conversation, and the kind of what was dropped."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -22,9 +22,9 @@ class Dropped:
         self.add(f"{path}: {part_kind(part)}")
 
     def foreign(self, extra: Extra, own: str, path: str = "") -> None:
-        """Name what stands in an `extra` of other dialects than `own`; `path` is where it stands.
+        """Name the fields of other dialects than `own` in an `extra`; `path` is that of its part.
 
-        What `own` has a word for too is not lost: some readers tell what they know in two dialects.
+        A value that `own` has too is not lost: some readers put one value under two dialects.
         """
         told = extra.get(own, {}).values()
         for dialect, fields in extra.items():

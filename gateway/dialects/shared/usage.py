@@ -1,4 +1,4 @@
-"""Token counts as OpenAI's APIs tell them, brought to the conventions' meaning."""
+"""Token counts brought to the conventions' meaning: input includes cached tokens, output includes reasoning."""
 
 from typing import Any
 

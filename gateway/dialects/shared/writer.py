@@ -1,6 +1,6 @@
-"""How the conversation form is written in a dialect. Pure: values in, bytes out; `registry.WRITERS` has one each.
+"""Writers of the conversation form: requests, responses, streams, errors. Pure; `registry.WRITERS` has one a dialect.
 
-A writer writes what its dialect can say and names the rest: `dropped` has short paths into the conversation, such as
+A writer names what its dialect cannot express: `dropped` has short paths into the conversation, such as
 `logit_bias`, `messages[2].parts[0]: audio` or `tools.web_search`.
 """
 
@@ -68,9 +68,9 @@ class Writer(Struct, frozen=True, kw_only=True):
     """A dialect as it is written.
 
     Attributes:
-        request: Writes what was asked, for a provider that calls the model `asked.model`.
-        response: Writes a whole response to `asked`; what it cannot say is named in the list.
-        stream: Makes a writer for one streamed response to `asked`. `now` is the Unix time, for dialects that tell it.
+        request: Writes a request for a provider that calls the model `request.model`.
+        response: Writes a whole response to `request`; the list names what it cannot express.
+        stream: Makes a writer for one streamed response to `request`. `now` is the Unix time, which some dialects have.
         error: Writes an error body: its kind, the HTTP status, the message, the provider's own word for it or None, and
             the request's id.
 

@@ -1,1 +1,1 @@
-"""TODO gateway/dialects/wire."""
+"""Encodings below the dialects: JSON, server-sent events, lines, AWS's event stream, content codings. Pure."""

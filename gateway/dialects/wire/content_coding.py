@@ -133,7 +133,7 @@ def worth_reading(body: bytes) -> bool:
 
 
 def decode(body: bytes, coding: str, limit: int = MAX_DECODED) -> bytes | None:
-    """Return a whole body decoded, None where it cannot be read."""
+    """Return a whole body decoded, None if it cannot be read."""
     inner = decoder(coding, limit)
     if inner is None:
         return None
@@ -144,7 +144,7 @@ def decode(body: bytes, coding: str, limit: int = MAX_DECODED) -> bytes | None:
 
 
 def decode_whole(body: bytes, coding: str, limit: int) -> bytes:
-    """Return a whole body decoded. Raises ValueError where it cannot be read to its end, TooLargeError."""
+    """Return a whole body decoded. Raises ValueError if it cannot be read to its end, TooLargeError."""
     inner = decoder(coding, limit)
     if inner is None:
         raise ValueError("this coding is not known")

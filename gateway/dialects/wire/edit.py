@@ -1,4 +1,4 @@
-"""What is done to a request body without reading it whole: a look at it, and another model's name put in it.
+"""A request body examined and edited without decoding it whole: a peek for routing, and another model's name.
 
 Changing the model changes that one string's bytes and no other; what cannot be done so is not done.
 """
@@ -14,9 +14,9 @@ from gateway.dialects.wire.json import decode
 
 
 class Peek(Struct, frozen=True, gc=False):
-    """What routing needs to know of a body: the model it names, whether it asks for a stream, and its shape.
+    """The facts of a body that routing needs: its model, whether it asks for a stream, and its shape.
 
-    `fields` are those of `_SHAPE` that are there: by them one dialect's body is told from another's.
+    `fields` are the members of `_SHAPE` in the body, which differ from dialect to dialect.
     """
 
     model: str | None = None
@@ -46,7 +46,7 @@ _SHAPES: dict[tuple[bool, ...], frozenset[str]] = {}
 
 
 def peek(body: bytes) -> Peek:
-    """Look at a body; one that is no JSON object, or has other types there, tells nothing."""
+    """Return the facts of a body; none for one that is no JSON object, or has values of other types."""
     read = decode(body, _BODY)
     if read is None:
         return Peek()
@@ -64,9 +64,9 @@ _VALUE = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def rename_model(body: bytes, new: str) -> bytes | None:
-    """Return the body with `new` as its top-level model, every other byte as it was; None where it cannot be.
+    """Return the body with `new` as its top-level model, every other byte as it was; None if that is impossible.
 
-    To find which of several is the top-level one, each is given a name of its own in a copy, and a decoder says
+    To find which of several is the top-level one, each is given a name of its own in a copy, and a decoder shows
     which it sees: two decodes, however many decoys there are.
     """
     places: dict[str, re.Match[bytes]] = {}

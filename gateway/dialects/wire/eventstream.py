@@ -31,7 +31,7 @@ class EventStreamDecoder:
 
     An event's name is its type; an exception's is `exception` and its type, an error's `error` and its code, with its
     message as the data: `exception throttlingException`. A frame that is over the limit or damaged is dropped and
-    counted. Where a prelude is damaged nobody knows where the next frame begins, and all that follows is passed over.
+    counted. A damaged prelude hides the beginning of the next frame, so that all that follows is skipped.
     """
 
     __slots__ = ("_limit", "_lost", "_needed", "_pending", "_skip", "dropped")
@@ -72,7 +72,7 @@ class EventStreamDecoder:
         return events
 
     def _events(self, data: bytes) -> tuple[list[Event], int]:
-        """Return the events of the whole frames, and where what is not yet whole begins."""
+        """Return the events of the whole frames, and the offset of the first incomplete one."""
         events: list[Event] = []
         at, end = 0, len(data)
         self._needed = _PRELUDE.size
@@ -100,7 +100,7 @@ class EventStreamDecoder:
 
 
 def _event(frame: bytes, headers_length: int) -> Event | None:
-    """Read a whole frame; None where it is damaged or says nothing known."""
+    """Read a whole frame; None if it is damaged or of an unknown kind."""
     (checksum,) = _CHECKSUM.unpack_from(frame, len(frame) - _CHECKSUM.size)
     if crc32(frame[: -_CHECKSUM.size]) != checksum:
         return None
@@ -114,7 +114,7 @@ def _event(frame: bytes, headers_length: int) -> Event | None:
 
 @lru_cache(maxsize=64)  # a stream's frames have a handful of different headers
 def _said(headers: bytes) -> tuple[str, bytes | None] | None:
-    """Return the event's name, and its data where headers tell them."""
+    """Return the event's name, and its data if they are in the headers."""
     values = _headers(headers)
     if values is None:
         return None
@@ -130,7 +130,7 @@ def _said(headers: bytes) -> tuple[str, bytes | None] | None:
 
 
 def _headers(data: bytes) -> dict[str, str] | None:
-    """Read the headers that are strings; None where they are none."""
+    """Read the headers that are strings; None if they are malformed."""
     values: dict[str, str] = {}
     at = 0
     try:

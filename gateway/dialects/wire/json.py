@@ -1,4 +1,4 @@
-"""Reading JSON that may be anything: what every dialect's reader leans on, so that none of them raises.
+"""JSON of any shape read without raising, and objects merged.
 
 Containers are typed, leaves are `Any` and are checked where they are used, so that one odd value costs no
 other. Bytes that are no valid JSON to a strict decoder, but are to many providers' own (invalid UTF-8, half a
@@ -24,7 +24,7 @@ _REPAIRED_MAX = 1024 * 1024
 
 
 def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """Decode, on the slow path if need be and the data is not large; None where it cannot be read."""
+    """Decode, on the slow path if need be and the data is not large; None if it cannot be read."""
     try:
         return decoder.decode(data)
     except UNREADABLE:
@@ -95,7 +95,7 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def json_value(source: Any) -> Any:
-    """Return what a string of JSON says, the string itself where it is none; None for an empty one."""
+    """Return the value of a string of JSON, the string itself if it is invalid; None for an empty one."""
     if not isinstance(source, str):
         return source
     if not source:

@@ -39,7 +39,7 @@ class SseDecoder:
         self._limit = limit
         self._pending = bytearray()  # an event that has begun, its line ends already normalized
         self._skipping = False  # within an event that is over the limit
-        self._started = False  # past the place where a BOM may stand
+        self._started = False  # past the place of a BOM
         self._after_cr = False
         self._between = False  # nothing of the above matters to the next bytes
 
@@ -87,7 +87,7 @@ class SseDecoder:
         return data.removeprefix(_BOM)
 
     def _held(self, data: bytes) -> bytes | None:
-        """Add to what is held; return the part that ends with a blank line, None where there is none yet."""
+        """Buffer the bytes; return the part that ends with a blank line, None if there is none yet."""
         pending = self._pending
         searched = max(0, len(pending) - 1)
         pending += data
@@ -118,7 +118,7 @@ class SseDecoder:
 
 
 def _event(block: bytes) -> Event | None:
-    """Read one event's lines; None where it has no data."""
+    """Read one event's lines; None if it has no data."""
     name = None
     data = []
     for line in block.split(b"\n"):

@@ -158,7 +158,7 @@ def test_a_stream_is_read_whole(read: Read, name: str) -> None:
     """Everything a stream says is in the record."""
     reader = MESSAGES.stream_reader()
     reader.feed(read(name))
-    assert reader.answered() == STREAMS[name]
+    assert reader.response() == STREAMS[name]
     assert reader.unread == 0
 
 
@@ -194,7 +194,7 @@ def test_a_broken_stream_tells_what_came_and_no_count_of_it(read: Read) -> None:
     reader = MESSAGES.stream_reader()
     for event in events_of(read("messages_thinking_tools.sse"))[:14]:
         reader.feed(event)
-    answered = reader.answered()
+    answered = reader.response()
     assert answered.finish_reasons == []
     assert answered.usage == Usage(input_tokens=2360, cache_read_tokens=2048, cache_write_tokens=300)
     assert answered.output_messages == [
@@ -221,7 +221,7 @@ def test_events_out_of_order_are_read_as_far_as_they_go() -> None:
     ):
         reader.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
     reader.feed(b"data: []\n\ndata: not json\n\n")
-    assert reader.answered().output_messages == [answer(Reasoning(content="a"), Text(content="b"), finish_reason=None)]
+    assert reader.response().output_messages == [answer(Reasoning(content="a"), Text(content="b"), finish_reason=None)]
     assert reader.unread == 2
 
 
@@ -287,4 +287,4 @@ def test_what_ended_a_message_is_kept() -> None:
     assert message.extra == own(stop_sequence="END", stop_details=details)
     reader = MESSAGES.stream_reader()
     reader.feed(b"data: " + json.dumps({"type": "message_delta", "delta": body}).encode() + b"\n\n")
-    assert reader.answered().output_messages == [message]
+    assert reader.response().output_messages == [message]

@@ -66,7 +66,7 @@ def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
     stream, writer = written(MESSAGES_WRITER, ASKED, told_of(answered, data.draw(st.integers(1, 20))))
     assert writer.dropped == []
     reader, told = read(MESSAGES, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
-    assert reader.answered() == answered
+    assert reader.response() == answered
     assert (reader.ended, reader.unread) == (True, 0)
     assert folded(told) == answered.output_messages
 

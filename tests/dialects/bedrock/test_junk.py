@@ -36,18 +36,18 @@ def assert_storable(answered: ChatResponse) -> None:
 def read(pieces: list[bytes]) -> ChatResponse:
     """Read a stream in pieces, and check that what is told makes the same message."""
     reader = CONVERSE.stream_reader()
-    reader.told = []
+    reader.events = []
     for piece in pieces:
         reader.feed(piece)
-    answered = reader.answered()
-    if reader.told:
-        made = folded(reader.told)
+    answered = reader.response()
+    if reader.events:
+        made = folded(reader.events)
         # what comes late in a part (a signature, citations) is told at its end
-        whole = any(isinstance(each, ChoiceDone) for each in reader.told)
+        whole = any(isinstance(each, ChoiceDone) for each in reader.events)
         assert made == answered.output_messages if whole else len(made) == len(answered.output_messages)
     silent = CONVERSE.stream_reader()
     silent.feed(b"".join(pieces))
-    assert silent.answered() == answered
+    assert silent.response() == answered
     return answered
 
 
@@ -130,7 +130,7 @@ def test_an_endless_stream_is_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch) -
         ("metadata", b'{"usage":{"inputTokens":1,"outputTokens":2}}'),
     ]:
         reader.feed(event(name, payload))
-    answered = reader.answered()
+    answered = reader.response()
     assert reader.ended
     assert reader.unread == 3
     assert answered.usage == Usage(input_tokens=1, output_tokens=2, total_tokens=3)

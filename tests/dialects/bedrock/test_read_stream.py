@@ -142,7 +142,7 @@ def test_a_stream_is_read_whole(read: Read, name: str) -> None:
     """Everything a stream says is in the record."""
     reader = CONVERSE.stream_reader()
     reader.feed(b"".join(framed(read(name))))
-    assert reader.answered() == STREAMS[name]
+    assert reader.response() == STREAMS[name]
     assert reader.unread == 0
 
 
@@ -172,7 +172,7 @@ def test_a_stream_ends_with_its_last_event_only(read: Read, name: str) -> None:
         ended.append(reader.ended)
     assert ended == [*[False] * (len(frames) - 1), True]
     reader.feed(event("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"text":"late"}}'))
-    assert reader.answered() == STREAMS[name]
+    assert reader.response() == STREAMS[name]
 
 
 @pytest.mark.parametrize(
@@ -211,10 +211,10 @@ def test_empty_deltas_are_no_output(delta: dict[str, Any], output: bool) -> None
 def test_what_is_told_is_what_is_kept(read: Read, name: str) -> None:
     """The events make the same message, and a reader that tells them keeps the same record."""
     reader = CONVERSE.stream_reader()
-    reader.told = []
+    reader.events = []
     reader.feed(b"".join(framed(read(name))))
-    assert reader.answered() == STREAMS[name]
-    assert folded(reader.told) == STREAMS[name].output_messages
+    assert reader.response() == STREAMS[name]
+    assert folded(reader.events) == STREAMS[name].output_messages
 
 
 def test_each_event_is_told_when_it_comes(read: Read) -> None:
@@ -222,9 +222,9 @@ def test_each_event_is_told_when_it_comes(read: Read) -> None:
     reader = CONVERSE.stream_reader()
     told = []
     for each in framed(read("bedrock_thinking_tools.events")):
-        reader.told = []
+        reader.events = []
         reader.feed(each)
-        told.append(reader.told)
+        told.append(reader.events)
     thought = Reasoning(content="The user wants two cities.", extra=proven("EqoBCkgIARABGAIiQ=="))
     secret = Reasoning(content="", extra=hidden("EmwKAhgBEgy="))
     weather = ToolCall(id="tooluse_01", name="get_weather")
@@ -258,7 +258,7 @@ def test_each_event_is_told_when_it_comes(read: Read) -> None:
             )
         ],
         [
-            events.UsageTold(usage=STREAMS["bedrock_thinking_tools.events"].usage or Usage()),
+            events.UsageUpdated(usage=STREAMS["bedrock_thinking_tools.events"].usage or Usage()),
             events.Ended(),
         ],
     ]
@@ -267,12 +267,12 @@ def test_each_event_is_told_when_it_comes(read: Read) -> None:
 def test_an_exception_is_told_as_a_break(read: Read) -> None:
     """What had begun stays open, and nothing follows."""
     reader = CONVERSE.stream_reader()
-    reader.told = []
+    reader.events = []
     reader.feed(b"".join(framed(read("bedrock_exception.events"))))
-    assert reader.told[-1] == events.Broken(
+    assert reader.events[-1] == events.Broken(
         type="throttlingException", message="Too many tokens, please wait before trying again."
     )
-    assert not any(isinstance(each, events.PartDone | events.ChoiceDone) for each in reader.told)
+    assert not any(isinstance(each, events.PartDone | events.ChoiceDone) for each in reader.events)
 
 
 def test_an_error_without_a_type_of_its_own_is_read() -> None:
@@ -282,7 +282,7 @@ def test_an_error_without_a_type_of_its_own_is_read() -> None:
         frame([(":message-type", "error"), (":error-code", "InternalFailure"), (":error-message", "sorry")], b"")
     )
     assert reader.ended
-    assert reader.answered() == ChatResponse(error_type="InternalFailure", error_message="sorry")
+    assert reader.response() == ChatResponse(error_type="InternalFailure", error_message="sorry")
 
 
 def test_a_broken_stream_tells_what_came_and_no_usage(read: Read) -> None:
@@ -290,7 +290,7 @@ def test_a_broken_stream_tells_what_came_and_no_usage(read: Read) -> None:
     reader = CONVERSE.stream_reader()
     for each in framed(read("bedrock_thinking_tools.events"))[:12]:
         reader.feed(each)
-    answered = reader.answered()
+    answered = reader.response()
     assert not reader.ended
     assert answered.usage is None
     assert answered.finish_reasons == []
@@ -386,12 +386,12 @@ def test_events_out_of_order_are_read_as_far_as_they_go(name: str) -> None:
     """Odd streams are content all the same, and what is told of them keeps its order."""
     script, parts = SCRIPTS[name]
     reader = CONVERSE.stream_reader()
-    reader.told = []
+    reader.events = []
     for kind, payload in [*script, ("messageStop", {"stopReason": "novel"}), ("metadata", {"usage": []})]:
         reader.feed(event(kind, json.dumps(payload).encode()))
     expected = [answer(*parts, finish_reason="novel")]
-    assert reader.answered().output_messages == expected
-    assert folded(reader.told) == expected
+    assert reader.response().output_messages == expected
+    assert folded(reader.events) == expected
 
 
 def test_events_that_are_no_json_are_counted() -> None:
@@ -403,15 +403,15 @@ def test_events_that_are_no_json_are_counted() -> None:
     )
     reader.feed(event("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"text":"late"}}'))
     assert reader.unread == 3
-    assert reader.answered().output_messages == [answer(finish_reason="stop", finish_word="end_turn")]
+    assert reader.response().output_messages == [answer(finish_reason="stop", finish_word="end_turn")]
 
 
 def test_metadata_without_a_stop_ends_the_choice() -> None:
     """A stream whose messageStop was lost is told to its end."""
     reader = CONVERSE.stream_reader()
-    reader.told = []
+    reader.events = []
     reader.feed(event("contentBlockDelta", b'{"delta":{"text":"a"}}') + event("metadata", b"{}"))
-    assert reader.told[-3:] == [
+    assert reader.events[-3:] == [
         events.PartDone(index=0, part=Text(content="a")),
         events.ChoiceDone(finish_reason=None),
         events.Ended(),
@@ -423,4 +423,4 @@ def test_an_exception_frame_of_any_name_ends_the_stream() -> None:
     reader = CONVERSE.stream_reader()
     reader.feed(exception("novelException", b"{}"))
     assert reader.ended
-    assert reader.answered() == ChatResponse(error_type="novelException")
+    assert reader.response() == ChatResponse(error_type="novelException")

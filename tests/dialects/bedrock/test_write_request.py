@@ -31,7 +31,7 @@ from gateway.dialects.conversation import (
     ToolChoice,
     Uri,
 )
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from tests.dialects import strategies_bedrock as drawn
 from tests.dialects.botocores import checked, operation, parsed, streamed
 from tests.dialects.botocores import given as shaped
@@ -61,16 +61,16 @@ def test_a_response_says_all_that_the_dialect_can_say(answered: ChatResponse) ->
 def test_a_stream_says_all_that_the_dialect_can_say(answered: ChatResponse, cuts: list[int]) -> None:
     """The same of a stream, however it is cut; and what its reader tells is what it keeps."""
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
-    data = b"".join([writer.write(event) for event in replay(answered)])
+    data = b"".join([writer.write(event) for event in synthesize(answered)])
     reader = CONVERSE.stream_reader()
-    reader.told = []
+    reader.events = []
     bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for a, b in pairwise(bounds):
         reader.feed(data[a:b])
-    assert reader.answered() == answered
+    assert reader.response() == answered
     assert reader.ended
     assert reader.unread == 0
-    assert drawn.folded(reader.told) == answered.output_messages
+    assert drawn.folded(reader.events) == answered.output_messages
     assert writer.dropped == []
 
 
@@ -98,7 +98,7 @@ def test_a_response_is_one_that_botocore_reads(answered: ChatResponse) -> None:
 def test_a_stream_is_one_that_botocore_reads(answered: ChatResponse) -> None:
     """Botocore reads every event of a stream, and each is what the service's model says."""
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
-    events = streamed(*[writer.write(event) for event in replay(answered)])
+    events = streamed(*[writer.write(event) for event in synthesize(answered)])
     kinds = [next(iter(event)) for event in events]
     assert [kinds[0], *kinds[-2:]] == ["messageStart", "messageStop", "metadata"]
     started = [e["contentBlockStart"]["contentBlockIndex"] for e in events if "contentBlockStart" in e]

@@ -6,7 +6,7 @@ from botocore.exceptions import EventStreamError
 
 from gateway.dialects import events
 from gateway.dialects.bedrock import CONVERSE, CONVERSE_WRITER
-from gateway.dialects.bedrock.write_request import error_type
+from gateway.dialects.bedrock.write_response import error_type
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
@@ -23,7 +23,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.shared.tool_ids import made_id
 from gateway.errors import Kind
 from tests.dialects.botocores import MODEL, parsed, streamed
@@ -213,10 +213,10 @@ def test_parts_are_told_as_far_as_they_can_be(part: Part, block: dict[str, Any] 
     message = Message(role="assistant", parts=[part], finish_reason="stop")
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
     reader = CONVERSE.stream_reader()
-    for event in replay(ChatResponse(output_messages=[message])):
+    for event in synthesize(ChatResponse(output_messages=[message])):
         reader.feed(writer.write(event))
     assert writer.dropped == lost
-    assert reader.answered().output_messages == CONVERSE.read_response(json.dumps(body).encode()).output_messages
+    assert reader.response().output_messages == CONVERSE.read_response(json.dumps(body).encode()).output_messages
 
 
 def test_a_text_is_streamed() -> None:
@@ -229,7 +229,7 @@ def test_a_text_is_streamed() -> None:
         grown(0, "lo"),
         done(0, Text(content="Hello")),
         STOP,
-        events.UsageTold(usage=usage),
+        events.UsageUpdated(usage=usage),
         ENDED,
     )
     usage_told = {"inputTokens": 5, "outputTokens": 2, "totalTokens": 11, "cacheReadInputTokens": 4}
@@ -256,7 +256,7 @@ def test_no_delta_waits() -> None:
             grown(0, "b"),
             begun(1, ToolCall(id="1", name="f")),
             grown(1, "{"),
-            events.UsageTold(usage=Usage(input_tokens=1)),
+            events.UsageUpdated(usage=Usage(input_tokens=1)),
             STOP,
             ENDED,
         )

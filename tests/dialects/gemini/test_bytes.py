@@ -43,18 +43,18 @@ def respond(body: bytes) -> None:
 def relay(pieces: list[bytes]) -> None:
     """Read a stream, and write what is told of it; what is told is what is read."""
     reader = GEMINI.stream_reader()
-    reader.told = []
+    reader.events = []
     writer = GEMINI_WRITER.stream(ASKED, 0.0)
     done = 0
     for piece in pieces:
         reader.feed(piece)
-        for event in reader.told[done:]:
+        for event in reader.events[done:]:
             writer.write(event)
-        done = len(reader.told)
-    answered = reader.answered()
+        done = len(reader.events)
+    answered = reader.response()
     assert_storable(answered)
-    if reader.ended and not any(isinstance(event, Broken) for event in reader.told):
-        assert folded(reader.told) == answered.output_messages
+    if reader.ended and not any(isinstance(event, Broken) for event in reader.events):
+        assert folded(reader.events) == answered.output_messages
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -18,7 +18,17 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.events import Begun, Broken, ChoiceDone, Ended, Event, PartBegun, PartDone, PartGrown, UsageTold
+from gateway.dialects.events import (
+    Begun,
+    Broken,
+    ChoiceDone,
+    Ended,
+    Event,
+    PartBegun,
+    PartDone,
+    PartGrown,
+    UsageUpdated,
+)
 from gateway.dialects.gemini import GEMINI
 from gateway.dialects.shared import stream_reader
 from tests.dialects.strategies_gemini import folded
@@ -61,11 +71,11 @@ def told_by(pieces: list[bytes]) -> tuple[ChatResponse, list[Event], list[int]]:
     told: list[Event] = []
     counts = []
     for piece in pieces:
-        reader.told = []  # each time another list, as who listens leaves it
+        reader.events = []  # each time another list, as who listens leaves it
         reader.feed(piece)
-        told += reader.told
+        told += reader.events
         counts.append(len(told))
-    return reader.answered(), told, counts
+    return reader.response(), told, counts
 
 
 WEATHER = Text(
@@ -152,7 +162,7 @@ def test_a_stream_is_read_as_what_it_says(read: Read, name: str) -> None:
     messages, usage = STREAMS[name]
     reader = GEMINI.stream_reader()
     reader.feed(read(name))
-    answered = reader.answered()
+    answered = reader.response()
     assert (reader.ended, reader.unread) == (True, 0)
     assert (answered.output_messages, answered.usage) == (messages, usage)
     assert answered.finish_reasons == [m.finish_reason for m in messages]
@@ -176,11 +186,11 @@ def test_what_is_told_is_what_is_read(read: Read, name: str) -> None:
     whole = GEMINI.stream_reader()
     whole.feed(data)
     answered, told, _ = told_by([data[i : i + 1] for i in range(len(data))])
-    assert answered == whole.answered()
+    assert answered == whole.response()
     if not answered.error_type:
         assert folded(told) == answered.output_messages
         assert told[-1] == Ended()
-        usages = [e.usage for e in told if isinstance(e, UsageTold)]
+        usages = [e.usage for e in told if isinstance(e, UsageUpdated)]
         assert usages[-1:] == ([answered.usage] if answered.usage else [])
 
 
@@ -197,10 +207,10 @@ def test_each_delta_is_told_when_its_event_comes(read: Read) -> None:
     _, told, counts = told_by(events_of(read("gemini_text.sse")))
     news = [told[a:b] for a, b in pairwise([0, *counts])]
     assert [[type(e) for e in new] for new in news] == [
-        [Begun, PartBegun, PartGrown, UsageTold],
-        [PartDone, PartBegun, PartGrown, UsageTold],
-        [PartGrown, UsageTold],
-        [PartDone, ChoiceDone, UsageTold, Ended],
+        [Begun, PartBegun, PartGrown, UsageUpdated],
+        [PartDone, PartBegun, PartGrown, UsageUpdated],
+        [PartGrown, UsageUpdated],
+        [PartDone, ChoiceDone, UsageUpdated, Ended],
     ]
     assert [e.text for e in told if isinstance(e, PartGrown)] == ["**Greeting** They say hello.", "Hello, ", "世界!"]
     assert isinstance(told[0], Begun)
@@ -272,8 +282,8 @@ def test_a_broken_stream_tells_what_came_and_no_count_of_it(read: Read) -> None:
     reader = GEMINI.stream_reader()
     reader.feed(events_of(read("gemini_tools.sse"))[0])
     assert not reader.ended
-    assert reader.answered().usage == Usage(input_tokens=80, total_tokens=80)
-    assert reader.answered().output_messages == [
+    assert reader.response().usage == Usage(input_tokens=80, total_tokens=80)
+    assert reader.response().output_messages == [
         answer(Reasoning(content="Two cities, two calls."), finish_reason=None)
     ]
 
@@ -327,7 +337,7 @@ def test_what_follows_a_finish_is_read_for_the_trace_alone() -> None:
     for piece in pieces:
         reader.feed(piece)
     assert reader.unread == 0
-    assert "".join(p.content for p in reader.answered().output_messages[0].parts if isinstance(p, Text)) == "ab"
+    assert "".join(p.content for p in reader.response().output_messages[0].parts if isinstance(p, Text)) == "ab"
     answered, told, _ = told_by(pieces)
     assert folded(told) == answered.output_messages == [answer(Text(content="a"), finish_reason="stop")]
 

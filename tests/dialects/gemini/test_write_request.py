@@ -87,13 +87,13 @@ def test_a_stream_comes_back_as_it_was(writer: Writer, data: st.DataObject) -> N
     wire = b"".join(stream.write(event) for event in drawn.told_of(answered, data.draw(st.integers(1, 20))))
     assert stream.dropped == []
     reader = GEMINI.stream_reader()
-    reader.told = []
+    reader.events = []
     cuts = sorted(c % (len(wire) + 1) for c in data.draw(st.lists(st.integers(0, 5000), max_size=20)))
     for a, b in pairwise([0, *cuts, len(wire)]):
         reader.feed(wire[a:b])
     assert (reader.ended, reader.unread) == (True, 0)
-    assert reader.answered() == answered
-    assert drawn.folded(reader.told) == answered.output_messages
+    assert reader.response() == answered
+    assert drawn.folded(reader.events) == answered.output_messages
 
 
 @pytest.mark.parametrize(

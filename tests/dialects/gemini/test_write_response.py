@@ -176,7 +176,7 @@ def test_each_piece_leaves_when_it_comes() -> None:
         (events.PartGrown(index=1, text=":1}"), False),
         (events.PartDone(index=1, part=call), True),
         (events.ChoiceDone(finish_reason="tool_calls"), False),
-        (events.UsageTold(usage=usage), True),
+        (events.UsageUpdated(usage=usage), True),
         (events.Ended(), False),
     ]
     assert [bool(writer.write(event)) for event, _ in steps] == [leaves for _, leaves in steps]
@@ -187,7 +187,7 @@ def test_the_last_event_has_the_end_and_the_counts() -> None:
     usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7, reasoning_tokens=1, cache_write_tokens=2)
     answer = answered(Text(content="hi"), id="r", model="m", usage=usage)
     late, dropped = streamed(told_of(answer, 100))
-    early, _ = streamed(e for e in told_of(answer, 100) if not isinstance(e, events.UsageTold))
+    early, _ = streamed(e for e in told_of(answer, 100) if not isinstance(e, events.UsageUpdated))
     assert late == early
     assert late == [
         {
@@ -241,7 +241,7 @@ def test_sources_are_told_with_the_end() -> None:
     assert dropped == names == ["output[0].parts[1].citations.y"]
     reader = GEMINI.stream_reader()
     reader.feed(b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks))
-    for read in (reader.answered(), GEMINI.read_response(json.dumps(body).encode())):
+    for read in (reader.response(), GEMINI.read_response(json.dumps(body).encode())):
         (text,) = [p for p in read.output_messages[0].parts if isinstance(p, Text)]
         assert text.citations == [replace(s, extra={}) for s in sources]
 

@@ -27,7 +27,7 @@ def once(data: bytes) -> ChatResponse:
     """Read a stream that comes in one piece."""
     reader = OLLAMA_CHAT.stream_reader()
     reader.feed(data)
-    return reader.answered()
+    return reader.response()
 
 
 def lines_of(stream: bytes) -> list[bytes]:
@@ -77,11 +77,11 @@ def test_cuts_change_nothing(name: str, cuts: list[int]) -> None:
     data = LINES[name]
     bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     reader = OLLAMA_CHAT.stream_reader()
-    reader.told = []
+    reader.events = []
     for start, end in pairwise(bounds):
         reader.feed(data[start:end])
-    assert reader.answered() == once(data)
-    assert isinstance(reader.told[-1], events.Broken) or folded(reader.told) == once(data).output_messages
+    assert reader.response() == once(data)
+    assert isinstance(reader.events[-1], events.Broken) or folded(reader.events) == once(data).output_messages
 
 
 @given(name=st.sampled_from(list(LINES)), end=st.integers(0, 5000))
@@ -89,7 +89,7 @@ def test_a_stream_that_breaks_anywhere_has_a_record(name: str, end: int) -> None
     """At every moment what was read can be told and stored."""
     reader = OLLAMA_CHAT.stream_reader()
     reader.feed(LINES[name][: end % (len(LINES[name]) + 1)])
-    assert_storable(reader.answered())
+    assert_storable(reader.response())
 
 
 @given(damaged([*LINES.items(), *BODIES.items()]))
@@ -98,13 +98,13 @@ def test_damage_costs_only_itself(case: tuple[str, bytes]) -> None:
     _, data = case
     for dialect in ALL:
         reader = dialect.stream_reader()
-        reader.told = []
+        reader.events = []
         reader.feed(data)
-        assert_storable(reader.answered())
+        assert_storable(reader.response())
         assert_storable(dialect.read_response(data))
         msgspec.json.encode(dialect.read_request(data))
-        if reader.told and isinstance(reader.told[-1], events.Ended):
-            assert folded(reader.told) == reader.answered().output_messages
+        if reader.events and isinstance(reader.events[-1], events.Ended):
+            assert folded(reader.events) == reader.response().output_messages
     msgspec.json.encode(OLLAMA_CHAT.read_conversation(data, "/api/chat"))
     msgspec.json.encode(OLLAMA_GENERATE.read_conversation(data, "/api/generate"))
 
@@ -127,8 +127,8 @@ def test_values_of_other_types_in_a_line_cost_only_themselves(name: str) -> None
     for i, line in enumerate(lines):
         for document in variants(json.loads(line)):
             reader = OLLAMA_CHAT.stream_reader()
-            reader.told = []
+            reader.events = []
             reader.feed(b"".join([*lines[:i], json.dumps(document).encode() + b"\n", *lines[i + 1 :]]))
-            assert_storable(reader.answered())
-            if isinstance(reader.told[-1], events.Ended):
-                assert folded(reader.told) == reader.answered().output_messages
+            assert_storable(reader.response())
+            if isinstance(reader.events[-1], events.Ended):
+                assert folded(reader.events) == reader.response().output_messages

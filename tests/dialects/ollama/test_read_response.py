@@ -136,12 +136,12 @@ def whole(**said: Any) -> ChatResponse:
 def test_a_stream_is_read_whole(read: Read, name: str) -> None:
     """Everything a stream says is in the record, and the events that are told of it fold to the same."""
     reader = OLLAMA_CHAT.stream_reader()
-    reader.told = []
+    reader.events = []
     reader.feed(read(name))
-    assert reader.answered() == STREAMS[name]
+    assert reader.response() == STREAMS[name]
     assert reader.unread == 0
-    broken = isinstance(reader.told[-1], events.Broken)
-    assert broken or folded(reader.told) == STREAMS[name].output_messages
+    broken = isinstance(reader.events[-1], events.Broken)
+    assert broken or folded(reader.events) == STREAMS[name].output_messages
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -161,9 +161,9 @@ def test_each_delta_is_told_with_its_line(read: Read) -> None:
     reader = OLLAMA_CHAT.stream_reader()
     told = []
     for line in lines_of(read("ollama_chat_text.ndjson")):
-        reader.told = []
+        reader.events = []
         reader.feed(line)
-        told.append(reader.told)
+        told.append(reader.events)
     greeting = Reasoning(content="A greeting, in German.")
     assert told == [
         [
@@ -183,7 +183,7 @@ def test_each_delta_is_told_with_its_line(read: Read) -> None:
             events.ChoiceDone(
                 finish_reason="stop", extra={"ollama": durations(1432100417, 51837250, 140271000, 1225600000)}
             ),
-            events.UsageTold(usage=spent(26, 17)),
+            events.UsageUpdated(usage=spent(26, 17)),
             events.Ended(),
         ],
     ]
@@ -195,11 +195,11 @@ def test_a_tool_call_is_told_in_one_piece(read: Read) -> None:
     lines = lines_of(read("ollama_chat_tools.ndjson"))
     reader.feed(lines[0])
     reader.first_output = False
-    reader.told = []
+    reader.events = []
     reader.feed(lines[1])
     call = ToolCall(id="call_a1b2c3d4", name="get_weather", arguments={"city": "Paris", "days": 2})
     assert reader.first_output
-    assert reader.told == [
+    assert reader.events == [
         events.PartDone(index=0, part=Text(content="Let me look.")),
         events.PartBegun(index=1, part=replace(call, arguments=None)),
         events.PartGrown(index=1, text='{"city":"Paris","days":2}'),
@@ -210,10 +210,10 @@ def test_a_tool_call_is_told_in_one_piece(read: Read) -> None:
 def test_a_broken_stream_tells_the_error_and_nothing_after(read: Read) -> None:
     """An error in the middle is the last that is told, whatever follows."""
     reader = OLLAMA_CHAT.stream_reader()
-    reader.told = []
+    reader.events = []
     reader.feed(read("ollama_chat_error.ndjson") + read("ollama_chat_text.ndjson"))
-    assert reader.told[-1] == events.Broken(message="an error was encountered while running the model")
-    assert reader.answered() == STREAMS["ollama_chat_error.ndjson"]
+    assert reader.events[-1] == events.Broken(message="an error was encountered while running the model")
+    assert reader.response() == STREAMS["ollama_chat_error.ndjson"]
 
 
 def test_a_made_up_id_is_the_same_for_the_same_bytes_and_another_for_others() -> None:
@@ -230,7 +230,7 @@ def test_a_made_up_id_is_the_same_for_the_same_bytes_and_another_for_others() ->
 def test_kinds_that_alternate_are_parts_of_their_own() -> None:
     """Text after a tool call is a new part, so that what came stands in its order."""
     reader = OLLAMA_CHAT.stream_reader()
-    reader.told = []
+    reader.events = []
     call = {"id": "c", "function": {"name": "look", "arguments": {}}}
     for said in ({"content": "a"}, {"tool_calls": [call]}, {"content": "b", "thinking": "hm"}, {"images": [PNG]}):
         reader.feed(json.dumps({"message": said}).encode() + b"\n")
@@ -242,8 +242,8 @@ def test_kinds_that_alternate_are_parts_of_their_own() -> None:
         Text(content="b"),
         Blob(modality="image", mime_type="image/png", content=PNG),
     ]
-    assert reader.answered().output_messages == [answer(*parts, finish_reason="tool_calls")]
-    assert folded(reader.told) == reader.answered().output_messages
+    assert reader.response().output_messages == [answer(*parts, finish_reason="tool_calls")]
+    assert folded(reader.events) == reader.response().output_messages
 
 
 def test_log_probabilities_outside_a_text_stay_ollamas_own() -> None:
@@ -253,7 +253,7 @@ def test_log_probabilities_outside_a_text_stay_ollamas_own() -> None:
     reader.feed(json.dumps({"message": {"thinking": "x"}, "logprobs": [token]}).encode() + b"\n")
     reader.feed(json.dumps({"message": {"content": ""}, "logprobs": [token]}).encode() + b"\n")
     reader.feed(b'{"done":true,"done_reason":"stop"}\n')
-    assert reader.answered().extra == {"ollama": {"logprobs": [token, token]}}
+    assert reader.response().extra == {"ollama": {"logprobs": [token, token]}}
 
 
 def test_a_whole_response_is_read(read: Read) -> None:
@@ -356,7 +356,7 @@ def test_an_endless_stream_is_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch) -
     done = b'{"done":true,"prompt_eval_count":1,"eval_count":2}\n'
     for line in (text, text, call, late, done):
         reader.feed(line)
-    answered = reader.answered()
+    answered = reader.response()
     assert reader.ended
     assert reader.unread > 2
     assert answered.usage == spent(1, 2)

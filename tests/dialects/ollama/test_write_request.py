@@ -98,13 +98,13 @@ def test_a_stream_comes_back_as_it_was(asked: ChatRequest, data: st.DataObject) 
     stream = b"".join(writer.write(event) for event in drawn.told_of(answered, data.draw(st.integers(1, 20))))
     assert writer.dropped == []
     reader = OLLAMA_CHAT.stream_reader()
-    reader.told = []
+    reader.events = []
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8))
     for start, end in pairwise([0, *sorted(cuts), len(stream)]):
         reader.feed(stream[start:end])
-    assert reader.answered() == answered
+    assert reader.response() == answered
     assert reader.ended
-    assert drawn.folded(reader.told) == answered.output_messages
+    assert drawn.folded(reader.events) == answered.output_messages
     for line in stream.splitlines():
         (ollama.ChatResponse if asked is ASKED else ollama.GenerateResponse).model_validate_json(line)
 
@@ -383,7 +383,7 @@ def test_each_delta_leaves_at_once() -> None:
         (events.PartDone(index=3, part=PNG), None),
         (events.PartGrown(index=0, choice=1, text="b"), None),
         (events.ChoiceDone(finish_reason="tool_calls"), None),
-        (events.UsageTold(usage=Usage(output_tokens=7, reasoning_tokens=1)), None),
+        (events.UsageUpdated(usage=Usage(output_tokens=7, reasoning_tokens=1)), None),
     ]
     for event, message in steps:
         line = writer.write(event)

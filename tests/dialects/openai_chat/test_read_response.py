@@ -33,7 +33,7 @@ def streamed(data: bytes) -> ChatResponse:
     reader = CHAT_COMPLETIONS.stream_reader()
     reader.feed(data)
     assert reader.unread == 0
-    return reader.answered()
+    return reader.response()
 
 
 def chunk(**fields: Any) -> bytes:
@@ -341,8 +341,8 @@ def test_an_event_that_cannot_be_read_costs_only_itself() -> None:
     for bad in (b"data: {\n\n", b"data: []\n\n", b'data: {"choices":{}}\n\n', b"data: " + b"[" * 9999 + b"\n\n"):
         reader.feed(delta(content="a") + bad)
     assert reader.unread == 4
-    assert [answer(Text(content="aaaa"), finish_reason=None)] == reader.answered().output_messages
-    assert repr(reader) == "<_ChatReader reading unread=4>"
+    assert [answer(Text(content="aaaa"), finish_reason=None)] == reader.response().output_messages
+    assert repr(reader) == "<ChatStreamReader reading unread=4>"
 
 
 def test_an_endless_event_counts_as_unread() -> None:
@@ -383,7 +383,7 @@ def test_errors_in_a_stream_are_told_in_many_shapes(event: bytes, error: tuple[s
     reader = CHAT_COMPLETIONS.stream_reader()
     reader.feed(event)
     assert reader.ended
-    assert error == (reader.answered().error_type, reader.answered().error_message)
+    assert error == (reader.response().error_type, reader.response().error_message)
 
 
 def test_a_whole_response_is_read(read: Read) -> None:

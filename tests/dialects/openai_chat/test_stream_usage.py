@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dialects.openai_chat.read_response import UsageFilter, ask_for_usage
+from gateway.dialects.openai_chat.stream_usage import UsageFilter, ask_for_usage
 
 Read = Callable[[str], bytes]
 

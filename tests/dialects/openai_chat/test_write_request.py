@@ -106,7 +106,7 @@ def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
     stream, writer = written(CHAT_WRITER, ASKED, told)
     assert writer.dropped == []
     reader, told_again = read(CHAT_COMPLETIONS, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
-    assert reader.answered() == answered
+    assert reader.response() == answered
     assert (reader.ended, reader.unread) == (True, 0)
     assert folded(told_again) == answered.output_messages
 

@@ -301,7 +301,7 @@ def test_a_stream_that_breaks_off_says_so() -> None:
     said = {"message": "Overloaded", "type": "server_error", "param": None, "code": "overloaded_error"}
     assert error == {"error": said}
     reader, _ = read(CHAT_COMPLETIONS, stream)
-    assert reader.answered().error_message == "Overloaded"
+    assert reader.response().error_message == "Overloaded"
     assert b"[DONE]" not in stream
 
 

@@ -147,7 +147,7 @@ def test_a_stream_is_read_whole(read: Read, name: str) -> None:
     """Everything a stream says is in the record."""
     reader = RESPONSES.stream_reader()
     reader.feed(read(name))
-    assert reader.answered() == STREAMS[name]
+    assert reader.response() == STREAMS[name]
     assert reader.unread == 0
 
 
@@ -170,17 +170,17 @@ def test_the_deltas_alone_say_as_much_as_the_last_event(read: Read, name: str) -
     for kept in (events, [e for e in events if b"output_item.done" not in e or b"web_search" in e]):
         reader = RESPONSES.stream_reader()
         reader.feed(b"".join(kept))
-        [message] = reader.answered().output_messages
+        [message] = reader.response().output_messages
         [whole] = STREAMS[name].output_messages
         assert message == Message(role="assistant", parts=whole.parts)
-        assert reader.answered().usage is None
+        assert reader.response().usage is None
 
 
 def test_the_last_event_alone_says_as_much_as_the_deltas(read: Read) -> None:
     """A stream that is resumed near its end has all that the whole response tells."""
     reader = RESPONSES.stream_reader()
     reader.feed(events_of(read("responses_text.sse"))[-1])
-    assert reader.answered() == STREAMS["responses_text.sse"]
+    assert reader.response() == STREAMS["responses_text.sse"]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_deltas_of_every_kind_are_joined() -> None:
         for piece in pieces:
             event = {"type": f"response.{kind}.delta", "output_index": index, "delta": piece}
             reader.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
-    assert reader.answered().output_messages == [
+    assert reader.response().output_messages == [
         answer(
             Refusal(content="No."),
             Reasoning(content="Hm"),
@@ -238,7 +238,7 @@ def test_an_error_event_ends_the_stream(data: bytes) -> None:
     reader = RESPONSES.stream_reader()
     reader.feed(data)
     assert reader.ended
-    assert reader.answered() == ChatResponse(error_type="a", error_message="c")
+    assert reader.response() == ChatResponse(error_type="a", error_message="c")
 
 
 def test_an_event_that_cannot_be_read_costs_only_itself() -> None:
@@ -246,7 +246,7 @@ def test_an_event_that_cannot_be_read_costs_only_itself() -> None:
     reader = RESPONSES.stream_reader()
     reader.feed(b'data: 7\n\ndata: {"response":7}\n\ndata: {"type":"response.output_text.delta","delta":"a"}\n\n')
     assert reader.unread == 2
-    assert reader.answered().output_messages == [answer(Text(content="a"), finish_reason=None)]
+    assert reader.response().output_messages == [answer(Text(content="a"), finish_reason=None)]
 
 
 def test_a_whole_response_is_read(read: Read) -> None:

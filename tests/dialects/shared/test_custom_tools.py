@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, Tool, ToolCall, ToolCallResponse
-from gateway.dialects.shared.custom_tools import Restoring, as_functions, names_of, restored, sibling_format
+from gateway.dialects.shared.custom_tools import (
+    CustomToolRestorer,
+    as_functions,
+    custom_tool_names,
+    restore_custom_calls,
+    sibling_format,
+)
 from tests.dialects.telling import told_of
 
 RUN = frozenset({"run"})
@@ -21,7 +27,7 @@ def called(arguments: Any, **more: Any) -> ToolCall:
 
 def restore(told: list[events.Event]) -> list[events.Event]:
     """Restore a stream."""
-    return list(Restoring(RUN).restore(told))
+    return list(CustomToolRestorer(RUN).restore(told))
 
 
 def test_what_is_sent_is_a_function_of_one_string() -> None:
@@ -41,7 +47,7 @@ def test_what_is_sent_is_a_function_of_one_string() -> None:
     assert sent.input_messages[1].parts[0] == called({"input": "ls"})
     assert sent.input_messages[1].parts[1] is turns[1].parts[1]
     assert sent.input_messages[0] is turns[0]
-    assert names_of(asked) == RUN
+    assert custom_tool_names(asked) == RUN
 
 
 @pytest.mark.parametrize(
@@ -60,9 +66,9 @@ def test_a_whole_call_is_its_text_again(arguments: Any, text: str) -> None:
     other = ToolCall(id="d", name="look", arguments={"input": "x"})
     message = Message(role="assistant", parts=[called(arguments), other])
     answered = ChatResponse(output_messages=[message])
-    [back] = restored(answered, RUN).output_messages
+    [back] = restore_custom_calls(answered, RUN).output_messages
     assert back.parts == [called(text, custom=True), other]
-    assert restored(answered, frozenset()) is answered
+    assert restore_custom_calls(answered, frozenset()) is answered
 
 
 @given(LETTERS, st.integers(1, 9), st.booleans())
@@ -81,7 +87,7 @@ def test_a_streamed_call_is_its_text_again(text: str, piece: int, spaced: bool) 
 
 def test_text_leaves_as_soon_as_it_is_known() -> None:
     """Only half an escape waits for its other half."""
-    restoring = Restoring(RUN)
+    restoring = CustomToolRestorer(RUN)
     list(restoring.restore([events.PartBegun(index=0, part=called(None))]))
     said = []
     for piece in ('{"in', 'put":"l', "s", " \\", "n\\ud83d", '\\udc4b"', "}"):

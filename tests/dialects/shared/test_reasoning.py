@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.dialects.conversation import ChatRequest
-from gateway.dialects.shared.reasoning import budget, level, lost
+from gateway.dialects.shared.reasoning import budget, drop_unsupported, level
 from gateway.dialects.shared.unsupported import Dropped
 
 
@@ -70,5 +70,5 @@ def test_what_a_level_cannot_say_is_named(
 ) -> None:
     """An exact budget, a word that is none of ours, and whether thinking is shown."""
     dropped = Dropped()
-    lost(asked(said, tokens, shown=shown), dropped, shows=shows)
+    drop_unsupported(asked(said, tokens, shown=shown), dropped, shows=shows)
     assert dropped.names == names

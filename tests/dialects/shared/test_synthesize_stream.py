@@ -2,7 +2,7 @@ import pytest
 
 from gateway.dialects import events
 from gateway.dialects.conversation import Blob, ChatResponse, Message, Part, Reasoning, Refusal, Text, ToolCall, Usage
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from tests.dialects.telling import folded
 
 OWN = {"openai-chat": {"x": 1}}
@@ -21,7 +21,7 @@ OWN = {"openai-chat": {"x": 1}}
 def test_a_replayed_response_is_the_response(parts: list[Part]) -> None:
     """Its events fold into what they were made from, as those of any stream do."""
     messages = [Message(role="assistant", parts=parts, finish_reason="stop", finish_word="end", extra=OWN)] * 2
-    told = list(replay(ChatResponse(id="r", output_messages=messages)))
+    told = list(synthesize(ChatResponse(id="r", output_messages=messages)))
     assert folded(told) == messages
     assert isinstance(told[-1], events.Ended)
 
@@ -29,9 +29,9 @@ def test_a_replayed_response_is_the_response(parts: list[Part]) -> None:
 def test_what_is_known_of_a_response_is_told_first_and_its_counts_last() -> None:
     """Id, model, date and what is its dialect's own begin the stream; the usage is told before its end."""
     usage = Usage(input_tokens=1, output_tokens=2)
-    assert list(replay(ChatResponse(id="r", model="m", created=7, usage=usage, extra=OWN))) == [
+    assert list(synthesize(ChatResponse(id="r", model="m", created=7, usage=usage, extra=OWN))) == [
         events.Begun(id="r", model="m", created=7, usage=usage, extra=OWN),
-        events.UsageTold(usage=usage),
+        events.UsageUpdated(usage=usage),
         events.Ended(),
     ]
 
@@ -39,5 +39,5 @@ def test_what_is_known_of_a_response_is_told_first_and_its_counts_last() -> None
 def test_an_error_breaks_the_stream() -> None:
     """A response that tells of an error has no end."""
     message = Message(role="assistant", parts=[Text(content="Half")])
-    told = list(replay(ChatResponse(id="r", output_messages=[message], error_type="t", error_message="No.")))
+    told = list(synthesize(ChatResponse(id="r", output_messages=[message], error_type="t", error_message="No.")))
     assert told == [events.Begun(id="r"), events.Broken(type="t", message="No.")]

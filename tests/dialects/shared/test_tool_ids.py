@@ -175,7 +175,7 @@ def test_no_writer_gives_one_id_twice(to: str, given_ids: list[str | None]) -> N
     whole, _ = writer.response(response, REQUEST, NOW)
     stream = writer.stream(REQUEST, NOW)
     reader, _ = read(dialect, b"".join([stream.write(event) for event in told_of(response)]))
-    streamed = ids_of(reader.answered().output_messages)
+    streamed = ids_of(reader.response().output_messages)
     assert len(set(streamed)) == len(given_ids)
     assert None not in streamed
     assert ids_of(dialect.read_response(whole).output_messages) == streamed

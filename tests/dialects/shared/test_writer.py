@@ -80,7 +80,7 @@ EVENTS: st.SearchStrategy[events.Event] = st.one_of(
         finish_reason=st.sampled_from(["stop", "length", "tool_calls", "content_filter", "error", "odd", None]),
         choice=st.integers(0, 1),
     ),
-    st.builds(events.UsageTold, usage=st.just(Usage(input_tokens=1, output_tokens=2, total_tokens=3))),
+    st.builds(events.UsageUpdated, usage=st.just(Usage(input_tokens=1, output_tokens=2, total_tokens=3))),
     st.builds(events.Broken, type=st.sampled_from(["overloaded_error", None]), message=st.sampled_from(["gone", None])),
     st.just(events.Ended()),
 )
@@ -135,7 +135,7 @@ def test_a_writer_cannot_write_past_the_end() -> None:
     """The one place that ends a stream is not the dialect's; what is dropped after it is not named either."""
     writer = Echo()
     assert repr(writer) == "<Echo open dropped=[]>"
-    usage = events.UsageTold(usage=Usage())
+    usage = events.UsageUpdated(usage=Usage())
     assert [writer.write(event) for event in (usage, events.Ended(), usage, events.Broken())] == [b".", b".", b"", b""]
     assert writer.ended
-    assert repr(writer) == "<Echo ended dropped=['UsageTold', 'Ended']>"
+    assert repr(writer) == "<Echo ended dropped=['UsageUpdated', 'Ended']>"

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from tests.dialects.pairs import FIXTURES, REQUESTS, SPOKEN, STREAMS, WHOLE, family, pieces_of
 from tests.dialects.test_reading import variants
 
@@ -39,9 +39,9 @@ def test_a_damaged_stream_is_written_as_far_as_it_goes(name: str, data: st.DataO
         else:
             stream[at:at] = data.draw(st.sampled_from(_JUNK))
     reader = SPOKEN[family(name)].dialect.stream_reader()
-    reader.told = []
+    reader.events = []
     reader.feed(bytes(stream))
-    told_to_all(reader.told)
+    told_to_all(reader.events)
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -55,9 +55,9 @@ def test_events_lost_doubled_or_swapped_are_written_as_far_as_they_go(name: str)
             [*pieces[:number], *pieces[number : number + 2][::-1], *pieces[number + 2 :]],
         ):
             reader = SPOKEN[family(name)].dialect.stream_reader()
-            reader.told = []
+            reader.events = []
             reader.feed(b"".join(changed))
-            told_to_all(reader.told)
+            told_to_all(reader.events)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_values_of_other_types_in_a_stream_are_written_as_far_as_they_go(name: s
         for document in variants(json.loads(body)) if body.startswith(b"{") else ():
             changed = head + b"data: " + json.dumps(document).encode() + b"\n\n"
             reader = SPOKEN[family(name)].dialect.stream_reader()
-            reader.told = []
+            reader.events = []
             reader.feed(b"".join([*pieces[:number], changed, *pieces[number + 1 :]]))
-            told_to_all(reader.told)
+            told_to_all(reader.events)
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -96,7 +96,7 @@ def test_values_of_other_types_in_a_response_are_written_as_far_as_they_go(name:
         written, _ = spoken.writer.response(answered, replace(ASKED, stream=False), NOW)
         assert json.loads(written)
         writer = spoken.writer.stream(ASKED, NOW)
-        assert b"".join([writer.write(event) for event in replay(answered)])
+        assert b"".join([writer.write(event) for event in synthesize(answered)])
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"7", b"[" * 9999])

@@ -25,7 +25,7 @@ from gateway.dialects.conversation import (
     ToolChoice,
 )
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.custom_tools import restored
+from gateway.dialects.shared.custom_tools import restore_custom_calls
 from gateway.dialects.shared.reasoning import level
 from tests.dialects import drawing as d
 from tests.dialects.pairs import FIXTURES, REQUESTS, SPOKEN, STREAMS, WHOLE, family, flat, gist, pieces_of
@@ -77,12 +77,12 @@ def test_what_a_reader_tells_is_what_it_keeps(stream: str) -> None:
     told: list[events.Event] = []
     reader = dialect.stream_reader()
     for piece in pieces_of(stream):
-        reader.told = []
+        reader.events = []
         reader.feed(piece)
-        told += reader.told
-    assert reader.answered() == silent.answered()
-    if not silent.answered().error_message:
-        kept = silent.answered().output_messages
+        told += reader.events
+    assert reader.response() == silent.response()
+    if not silent.response().error_message:
+        kept = silent.response().output_messages
         # what is only the dialect's own may be of the whole response
         assert [replace(each, extra={}) for each in folded(told)] == [replace(each, extra={}) for each in kept]
 
@@ -95,17 +95,17 @@ def test_a_stream_says_the_same_in_every_dialect(stream: str, to: str) -> None:
     writer = SPOKEN[to].writer.stream(ASKED, NOW)
     behind = []
     for number, piece in enumerate(pieces_of(stream)):
-        reader.told = []
+        reader.events = []
         reader.feed(piece)
-        for event in reader.told:
+        for event in reader.events:
             target.feed(writer.write(event))
-        before, after = gist(reader.answered()), gist(target.answered())
+        before, after = gist(reader.response()), gist(target.response())
         same = (before.text, before.reasoning) == (after.text, after.reasoning)
-        if not same or (to not in WHOLE_CALLS and not custom_in(reader.answered()) and before.calls != after.calls):
+        if not same or (to not in WHOLE_CALLS and not custom_in(reader.response()) and before.calls != after.calls):
             behind.append(number)
     assert (target.ended, target.unread) == (True, 0)
-    said = reader.answered()
-    compare(said, restored(target.answered(), custom_in(said)), writer.dropped, to)
+    said = reader.response()
+    compare(said, restore_custom_calls(target.response(), custom_in(said)), writer.dropped, to)
     if "two_c" not in stream:  # there the second choice comes first, which most have no place for
         assert behind == ([2] if (stream, to) == ("chat_tools.sse", "messages") else [])
 
@@ -115,7 +115,7 @@ def test_a_whole_response_says_the_same_in_every_dialect(body: str, to: str) -> 
     """The same of responses that were not streamed."""
     said = SPOKEN[family(body)].dialect.read_response((FIXTURES / body).read_bytes())
     written, dropped = SPOKEN[to].writer.response(said, replace(ASKED, stream=False), NOW)
-    compare(said, restored(SPOKEN[to].dialect.read_response(written), custom_in(said)), dropped, to)
+    compare(said, restore_custom_calls(SPOKEN[to].dialect.read_response(written), custom_in(said)), dropped, to)
 
 
 IDS = iter(range(10**9))
@@ -154,7 +154,7 @@ def test_any_plain_response_passes_from_each_to_each(by: str, to: str, data: st.
     reader, told = read(SPOKEN[by].dialect, provided, cuts)
     writer = SPOKEN[to].writer.stream(ASKED, NOW)
     target, _ = read(SPOKEN[to].dialect, b"".join([writer.write(event) for event in told]))
-    compare(reader.answered(), target.answered(), writer.dropped, to)
+    compare(reader.response(), target.response(), writer.dropped, to)
 
 
 # Some dialects tell the kind of an image by its first bytes.

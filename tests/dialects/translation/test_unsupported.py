@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 
 from gateway.dialects.conversation import Part, Reasoning, Refusal, Text, ToolCall, Usage
-from gateway.dialects.events import Begun, Broken, ChoiceDone, Ended, Event, PartBegun, PartDone, PartGrown, UsageTold
+from gateway.dialects.events import (
+    Begun,
+    Broken,
+    ChoiceDone,
+    Ended,
+    Event,
+    PartBegun,
+    PartDone,
+    PartGrown,
+    UsageUpdated,
+)
 from tests.dialects.pairs import SPOKEN, family, pieces_of
 
 
@@ -68,7 +78,7 @@ TOLD: dict[str, list[list[Event]]] = {
         [
             done(1, Text(content="4")),
             ChoiceDone(finish_reason="stop"),
-            UsageTold(
+            UsageUpdated(
                 usage=Usage(input_tokens=12, output_tokens=9, total_tokens=21, cache_read_tokens=0, reasoning_tokens=7)
             ),
         ],
@@ -109,7 +119,7 @@ TOLD: dict[str, list[list[Event]]] = {
         [grown(4, "{}"), done(4, call("toolu_02", "get_time", {}))],
         [
             ChoiceDone(finish_reason="tool_calls", finish_word="tool_use"),
-            UsageTold(
+            UsageUpdated(
                 usage=Usage(
                     input_tokens=2360,
                     output_tokens=96,
@@ -138,7 +148,7 @@ TOLD: dict[str, list[list[Event]]] = {
         [],
         [done(1, call("call_p", "apply_patch", PATCH, custom=True))],
         [
-            UsageTold(
+            UsageUpdated(
                 usage=Usage(
                     input_tokens=40,
                     output_tokens=21,
@@ -165,19 +175,19 @@ def test_each_event_is_told_when_it_comes(name: str) -> None:
     reader = SPOKEN[family(name)].dialect.stream_reader()
     told = []
     for piece in pieces_of(name):
-        reader.told = []
+        reader.events = []
         reader.feed(piece)
-        told.append(reader.told)
+        told.append(reader.events)
     assert told == TOLD[name]
 
 
 def test_a_stream_that_is_resumed_near_its_end_is_told_from_its_last_event() -> None:
     """The last event of Responses has the whole of it."""
     reader = SPOKEN["responses"].dialect.stream_reader()
-    reader.told = []
+    reader.events = []
     reader.feed(pieces_of("responses_refusal.sse")[-1])
     refusal, patch = Refusal(content="I won't delete that."), call("call_p", "apply_patch", PATCH, custom=True)
-    assert reader.told[1:-3] == [
+    assert reader.events[1:-3] == [
         begun(0, Refusal(content="")),
         grown(0, refusal.content),
         done(0, refusal),
@@ -191,9 +201,9 @@ def test_a_call_that_comes_whole_grows_at_once() -> None:
     """Some providers stream no deltas of a call's arguments, but tell them when it is done."""
     pieces = [piece for piece in pieces_of("responses_tools.sse") if b"arguments.d" not in piece]
     reader = SPOKEN["responses"].dialect.stream_reader()
-    reader.told = []
+    reader.events = []
     reader.feed(b"".join(pieces[:3]))
-    assert reader.told[1:] == [
+    assert reader.events[1:] == [
         begun(0, call("call_a", "get_weather")),
         grown(0, '{"city":"Paris"}'),
         done(0, call("call_a", "get_weather", {"city": "Paris"})),
@@ -203,9 +213,9 @@ def test_a_call_that_comes_whole_grows_at_once() -> None:
 def test_a_chat_without_an_end_of_its_choice_ends_with_the_stream() -> None:
     """Some providers tell no finish reason: what began is whole when the stream is."""
     reader = SPOKEN["chat"].dialect.stream_reader()
-    reader.told = []
+    reader.events = []
     reader.feed(b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n')
-    assert reader.told[1:] == [
+    assert reader.events[1:] == [
         begun(0, Text(content="")),
         grown(0, "a"),
         done(0, Text(content="a")),
@@ -217,8 +227,8 @@ def test_a_chat_without_an_end_of_its_choice_ends_with_the_stream() -> None:
 def test_a_call_begins_when_its_name_is_known() -> None:
     """What came of it before is told then."""
     reader = SPOKEN["chat"].dialect.stream_reader()
-    reader.told = []
+    reader.events = []
     for function in (b'{"arguments":"{\\"a\\""}', b'{"name":"f"}', b'{"arguments":":1}"}'):
         chunk = b'{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":%s}]}}]}' % function
         reader.feed(b"data: " + chunk + b"\n\n")
-    assert reader.told[1:] == [begun(0, call("c", "f")), grown(0, '{"a"'), grown(0, ":1}")]
+    assert reader.events[1:] == [begun(0, call("c", "f")), grown(0, '{"a"'), grown(0, ":1}")]
