@@ -9,27 +9,22 @@ from gateway.dialects.anthropic import MESSAGES, MESSAGES_WRITER
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
-    Citation,
-    Compaction,
-    File,
     Message,
-    Other,
     Part,
     Reasoning,
-    Refusal,
     ResponseFormat,
-    ServerToolCall,
     Text,
     Tool,
     ToolCall,
     ToolCallResponse,
     ToolChoice,
-    Uri,
 )
 from tests.dialects import sdk_types
 from tests.dialects import strategies_messages as drawn
 
 PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
+
+
 PNG_BLOCK = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
 
 
@@ -184,80 +179,6 @@ def test_an_agents_session_as_it_is_written() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("part", "block", "dropped"),
-    [
-        (Refusal(content="No."), {"type": "text", "text": "No."}, []),
-        (Compaction(content="So far."), {"type": "compaction", "content": "So far."}, []),
-        (
-            Blob(modality="document", mime_type="text/markdown", content="IyBI", name="a.md"),
-            {
-                "type": "document",
-                "source": {"type": "text", "media_type": "text/plain", "data": "# H"},
-                "title": "a.md",
-            },
-            [],
-        ),
-        (
-            Blob(modality="document", content="JVBERi0="),
-            {
-                "type": "document",
-                "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="},
-            },
-            [],
-        ),
-        (
-            Uri(modality="document", uri="https://x/a.pdf"),
-            {"type": "document", "source": {"type": "url", "url": "https://x/a.pdf"}},
-            [],
-        ),
-        (Uri(modality="image", uri="gs://b/a.png"), None, ["messages[0].parts[1]: image uri"]),
-        (Blob(modality="image", mime_type="image/bmp", content="AA=="), None, ["messages[0].parts[1]: image blob"]),
-        (
-            Blob(modality="document", mime_type="application/msword", content="AA=="),
-            None,
-            ["messages[0].parts[1]: document blob"],
-        ),
-        (Blob(modality="audio", mime_type="audio/wav", content="AA=="), None, ["messages[0].parts[1]: audio blob"]),
-        (File(modality="video", file_id="f"), None, ["messages[0].parts[1]: video file"]),
-        (Other(kind="novel", dialect="openai-chat"), None, ["messages[0].parts[1]: novel"]),
-        (
-            ServerToolCall(name="web", server_tool_call={"type": "web_search_call"}),
-            None,
-            ["messages[0].parts[1]: server tool call"],
-        ),
-        (Text(content=" \n"), None, []),
-        (
-            Text(content="b", citations=[Citation(uri="https://x")]),
-            {"type": "text", "text": "b"},
-            ["messages[0].parts[1].citations"],
-        ),
-        (replace(PNG, extra={"openai-chat": {"detail": "low"}}), PNG_BLOCK, ["messages[0].parts[1].detail"]),
-    ],
-)
-def test_parts_are_written_or_named(part: Part, block: dict[str, Any] | None, dropped: list[str]) -> None:
-    """Each kind of part has its block, or its name in the list; an empty text is nothing."""
-    body, named = sent(chat(user(Text(content="a"), part)))
-    assert body["messages"][0]["content"] == [{"type": "text", "text": "a"}, *([block] if block else [])]
-    assert named == dropped
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (None, {}),
-        ({"a": 1}, {"a": 1}),
-        ([1], {"arguments": [1]}),
-        ('{"a', {"arguments": '{"a'}),
-        (False, {"arguments": False}),
-    ],
-)
-def test_arguments_are_an_object(arguments: Any, told: dict[str, Any]) -> None:
-    """What was none, as a broken call's text, is told within one."""
-    body, _ = sent(chat(ASK, model(ToolCall(id="c", name="f", arguments=arguments)), tool_says(id="c")))
-    assert body["messages"][1]["content"][0]["input"] == told
-
-
 def test_calls_and_results_without_ids_get_those_that_agree() -> None:
     """As in the older function calls."""
     body, _ = sent(chat(ASK, model(ToolCall(name="f"), ToolCall(name="g")), tool_says(name="g"), tool_says(name="f")))
@@ -267,113 +188,6 @@ def test_calls_and_results_without_ids_get_those_that_agree() -> None:
 
 
 LOOK = Tool(name="look", parameters={"type": "object"})
-SIGNED = Reasoning(content="Hm.", extra={"anthropic-messages": {"signature": "EqQB"}})
-CALLED = [ASK, model(ToolCall(id="c", name="look")), tool_says(id="c")]
-
-
-def level(value: str) -> dict[str, Any]:
-    """Ask for a level of reasoning."""
-    return {"parameters": {"gen_ai.request.reasoning.level": value}}
-
-
-@pytest.mark.parametrize(
-    ("called", "more", "told", "dropped"),
-    [
-        (
-            "claude-sonnet-5",
-            level("minimal"),
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
-            [],
-        ),
-        ("claude-sonnet-5", level("adaptive"), {"thinking": {"type": "adaptive"}}, []),
-        ("claude-sonnet-5", level("none"), {"thinking": {"type": "disabled"}}, []),
-        ("claude-sonnet-5", level("novel"), {}, ["reasoning.level"]),
-        (
-            "claude-opus-4-7",
-            {"reasoning_budget": 4096, "show_reasoning": True},
-            {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "medium"}},
-            ["reasoning_budget"],
-        ),
-        ("claude-opus-4-7", {"reasoning_budget": -1}, {"thinking": {"type": "adaptive"}}, []),
-        ("claude-opus-4-7", {"show_reasoning": True}, {}, ["show_reasoning"]),
-        (
-            "claude-sonnet-4-5",
-            level("low"),
-            {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 5120},
-            [],
-        ),
-        (
-            "claude-sonnet-4-5",
-            {"reasoning_budget": 512},
-            {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 5120},
-            [],
-        ),
-        (
-            "claude-sonnet-4-5",
-            {"parameters": {"gen_ai.request.reasoning.level": "high", "gen_ai.request.max_tokens": 9000}},
-            {"thinking": {"type": "enabled", "budget_tokens": 4500}, "max_tokens": 9000},
-            [],
-        ),
-        (
-            "claude-sonnet-4-5",
-            {"parameters": {"gen_ai.request.reasoning.level": "high", "gen_ai.request.max_tokens": 1000}},
-            {"max_tokens": 1000},
-            ["reasoning.level"],
-        ),
-        (
-            "claude-sonnet-5",
-            level("high") | {"tools": [LOOK], "tool_choice": ToolChoice(mode="required")},
-            {"tool_choice": {"type": "any"}},
-            ["reasoning.level"],
-        ),
-        (
-            "claude-sonnet-5",
-            {
-                "parameters": {
-                    "gen_ai.request.reasoning.level": "high",
-                    "gen_ai.request.temperature": 0.2,
-                    "gen_ai.request.top_p": 0.5,
-                    "gen_ai.request.top_k": 3,
-                }
-            },
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
-            ["temperature: beside reasoning", "top_k: beside reasoning", "top_p: beside reasoning"],
-        ),
-        (
-            "claude-sonnet-5",
-            {
-                "parameters": {
-                    "gen_ai.request.reasoning.level": "high",
-                    "gen_ai.request.temperature": 1.0,
-                    "gen_ai.request.top_p": 0.95,
-                }
-            },
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}, "temperature": 1.0, "top_p": 0.95},
-            [],
-        ),
-        ("claude-sonnet-4-5", level("low") | {"input_messages": CALLED}, {}, ["reasoning.level"]),
-        (
-            "claude-sonnet-5",
-            level("low") | {"input_messages": CALLED},
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
-            [],
-        ),
-        (
-            "claude-sonnet-4-5",
-            level("low") | {"input_messages": [ASK, replace(CALLED[1], parts=[SIGNED, *CALLED[1].parts]), CALLED[2]]},
-            {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 5120},
-            [],
-        ),
-    ],
-)
-def test_thinking_is_asked_for_as_the_model_takes_it(
-    called: str, more: dict[str, Any], told: dict[str, Any], dropped: list[str]
-) -> None:
-    """By an effort or by a budget; what the API refuses beside it is left out and named, or else the thinking is."""
-    body, named = sent(replace(chat(ASK, model=called), **more))
-    rest = {key: body[key] for key in body if key not in {"model", "messages", "tools"}}
-    assert rest == {"max_tokens": 4096} | told
-    assert named == dropped
 
 
 @pytest.mark.parametrize(

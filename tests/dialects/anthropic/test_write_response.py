@@ -20,14 +20,15 @@ from gateway.dialects.conversation import (
     Refusal,
     Text,
     TokenLogprob,
-    ToolCall,
     Usage,
 )
-from tests.dialects import drawing, sdk_types
+from tests.dialects import sdk_types
 from tests.dialects import strategies_messages as drawn
-from tests.dialects.telling import folded, read, told_of, written
+from tests.dialects.telling import told_of, written
 
 NOW = 1795162800.25
+
+
 ASKED = ChatRequest(operation="chat", model="claude-sonnet-5")
 
 
@@ -59,170 +60,7 @@ def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
     assert MESSAGES.read_response(body) == answered
 
 
-@given(st.data())
-def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
-    """What is written of a stream, cut anywhere, is read as what it told."""
-    answered = data.draw(drawn.answered())
-    stream, writer = written(MESSAGES_WRITER, ASKED, told_of(answered, data.draw(st.integers(1, 20))))
-    assert writer.dropped == []
-    reader, told = read(MESSAGES, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
-    assert reader.response() == answered
-    assert (reader.ended, reader.unread) == (True, 0)
-    assert folded(told) == answered.output_messages
-
-
-PLAIN = st.one_of(
-    st.builds(Text, content=drawing.PROSE),
-    st.builds(Text, content=drawing.PROSE, citations=st.lists(st.builds(Citation, uri=drawing.ADDRESSES), max_size=2)),
-    drawn.SIGNED,
-    st.builds(Reasoning, content=drawing.WORDS),
-    st.builds(Refusal, content=drawing.WORDS),
-    drawing.custom_calls(iter(range(10**6))),
-    drawing.calls(iter(range(10**6))),
-)
-
-
-@given(st.lists(PLAIN, max_size=6), st.none() | drawing.usages(), st.integers(1, 20))
-def test_the_sdk_makes_of_a_stream_what_it_reads_whole(parts: list[Part], usage: Usage | None, piece: int) -> None:
-    """Anthropic's SDK knows each event, in an order that it takes, and makes the same message of them."""
-    answered = answer(*parts, usage=usage)
-    body, _ = whole(answered)
-    _, made, _ = streamed(told_of(answered, piece))
-    assert made.to_dict() | {"usage": None} == body | {"usage": None, "stop_details": None}
-    assert made.usage.to_dict() == body["usage"]
-
-
-def test_a_stream_as_it_is_written() -> None:
-    """A message begins, its blocks stop before the next one starts, and its last event but one has the counts."""
-    usage = Usage(input_tokens=30, output_tokens=4, cache_read_tokens=20, cache_write_tokens=3, reasoning_tokens=1)
-    told = told_of(
-        answer(
-            Reasoning(content="Hm.", extra={"anthropic-messages": {"signature": "EqQB"}}),
-            Text(content="Hi"),
-            ToolCall(name="f"),
-            finish_reason="tool_calls",
-            usage=usage,
-        )
-    )
-    stream, made, dropped = streamed(told)
-    counts = {"input_tokens": 7, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 3}
-    details = {"output_tokens_details": {"thinking_tokens": 1}}
-    head = {"type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
-    assert stream == [
-        {
-            "type": "message_start",
-            "message": {"id": "r-1", **head, "stop_sequence": None, "usage": {**counts, "output_tokens": 0, **details}},
-        },
-        {
-            "type": "content_block_start",
-            "index": 0,
-            "content_block": {"type": "thinking", "thinking": "", "signature": ""},
-        },
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm."}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "EqQB"}},
-        {"type": "content_block_stop", "index": 0},
-        {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
-        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Hi"}},
-        {"type": "content_block_stop", "index": 1},
-        {
-            "type": "content_block_start",
-            "index": 2,
-            "content_block": {"type": "tool_use", "id": made.content[2].id, "name": "f", "input": {}},
-        },
-        {"type": "content_block_stop", "index": 2},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": "tool_use", "stop_sequence": None},
-            "usage": {**counts, "output_tokens": 4, **details},
-        },
-        {"type": "message_stop"},
-    ]
-    assert made.content[2].id.startswith("call_")
-    assert dropped == []
-
-
-def call(index: int, **more: Any) -> events.PartBegun:
-    """Begin a call."""
-    return events.PartBegun(index=index, part=ToolCall(id=f"c{index}", name="f", **more))
-
-
-def grown(index: int, text: str) -> events.PartGrown:
-    """Add to a part."""
-    return events.PartGrown(index=index, text=text)
-
-
-def done(index: int, arguments: Any) -> events.PartDone:
-    """Say that a call is whole."""
-    return events.PartDone(index=index, part=ToolCall(id=f"c{index}", name="f", arguments=arguments))
-
-
 BEGUN = events.Begun(id="r-1", model="m")
-ENDS = [events.ChoiceDone(finish_reason="tool_calls"), events.Ended()]
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        [
-            call(0),
-            grown(0, '{"a"'),
-            grown(0, ":0}"),
-            call(1),
-            grown(1, '{"a":1}'),
-            done(0, {"a": 0}),
-            done(1, {"a": 1}),
-        ],
-        [call(0), call(1), grown(0, '{"a"'), grown(1, '{"a":'), grown(0, ":0}"), grown(1, "1}"), done(0, {"a": 0})],
-        [call(0), call(1), grown(1, '{"a":1}'), done(1, {"a": 1}), grown(0, '{"a":0}'), done(0, {"a": 0})],
-        [call(0), call(1), grown(1, '{"a":'), grown(1, "1}"), done(1, {"a": 1}), done(0, {"a": 0})],
-    ],
-    ids=["one after the other", "by turns", "the second is done first", "the first comes whole"],
-)
-def test_calls_that_interleave_are_told_one_after_the_other(told: list[events.Event]) -> None:
-    """Whatever their order, each call is one block with its own arguments, and none goes on once it has stopped."""
-    _, made, dropped = streamed([BEGUN, *told, *ENDS])
-    assert [(block.id, block.input) for block in made.content] == [("c0", {"a": 0}), ("c1", {"a": 1})]
-    assert dropped == []
-
-
-def test_a_call_leaves_at_once_when_the_one_before_is_whole() -> None:
-    """Chat completions do not say that a call is whole before all are: its arguments do."""
-    writer = MESSAGES_WRITER.stream(ASKED, NOW)
-    steps: list[events.Event] = [
-        BEGUN,
-        call(0),
-        grown(0, '{"a":"}'),
-        grown(0, '"}'),
-        call(1),
-        grown(1, "{"),
-        grown(0, " "),
-    ]
-    said = [writer.write(step) for step in steps]
-    assert [bool(each) for each in said] == [True, True, True, True, True, True, False]
-    assert b'"index":1' in said[5]
-
-
-def test_what_waits_is_told_as_soon_as_it_can_be() -> None:
-    """A call that began while another grew is told up to where it has come, once the other is whole."""
-    writer = MESSAGES_WRITER.stream(ASKED, NOW)
-    steps: list[events.Event] = [BEGUN, call(0), grown(0, "{"), call(1), grown(1, '{"b"')]
-    said = [writer.write(step) for step in steps]
-    assert said[3:] == [b"", b""]
-    rest = list(sdk_types.data_of(writer.write(grown(0, "}"))))
-    assert [event["type"].removeprefix("content_block_") for event in rest] == ["delta", "stop", "start", "delta"]
-    assert rest[-1]["delta"]["partial_json"] == '{"b"'
-
-
-def test_a_custom_tools_text_streams_within_its_argument() -> None:
-    """Each piece leaves when it comes; together they are the JSON of a function of one string."""
-    text = 'a "quote"\n\\ and é'
-    begun = events.PartBegun(index=0, part=ToolCall(id="c", name="run", custom=True))
-    whole_call = events.PartDone(index=0, part=ToolCall(id="c", name="run", custom=True, arguments=text))
-    stream, made, _ = streamed([BEGUN, begun, *(grown(0, letter) for letter in text), whole_call, *ENDS])
-    assert made.content[0].input == {"input": text}
-    assert sum(event["type"] == "content_block_delta" for event in stream) == len(text) + 1
-    _, made, _ = streamed([BEGUN, begun, events.PartDone(index=0, part=begun.part), *ENDS])
-    assert made.content[0].input == {"input": ""}
 
 
 @pytest.mark.parametrize(
@@ -342,10 +180,3 @@ def test_errors_are_in_words_that_clients_know(word: str | None, told: str) -> N
     assert b"message_stop" not in stream
     body, _ = MESSAGES_WRITER.response(ChatResponse(error_type=word, error_message="No."), ASKED, NOW)
     assert json.loads(body) == error
-
-
-def test_a_stream_that_stops_without_an_end_has_none() -> None:
-    """The writer makes none up: its client sees that the message is not whole."""
-    stream, _ = written(MESSAGES_WRITER, ASKED, [BEGUN, call(0), grown(0, "{")])
-    assert b"message_delta" not in stream
-    assert b"content_block_stop" not in stream

@@ -37,6 +37,8 @@ from tests.dialects.botocores import checked, operation, parsed, streamed
 from tests.dialects.botocores import given as shaped
 
 NOW = 1_795_162_800.0
+
+
 ASKED = ChatRequest(operation="chat", model="anthropic.claude-opus-5-v1:0")
 
 
@@ -127,7 +129,11 @@ def assistant(*parts: Part) -> Message:
 
 
 HI = Text(content="Hi")
+
+
 LOOK = Tool(name="look", parameters={"type": "object"})
+
+
 SPEC = {"toolSpec": {"name": "look", "inputSchema": {"json": {"type": "object"}}}}
 
 
@@ -147,68 +153,6 @@ def test_the_path_names_the_model(model: str, stream: bool, path: str) -> None:
     """The model is in the path, each of its characters that is not plain escaped."""
     written = CONVERSE_WRITER.request(ChatRequest(operation="chat", model=model, stream=stream))
     assert (written.path, written.query) == (path, "")
-
-
-def test_system_and_developer_messages_stand_apart() -> None:
-    """Wherever they came, they are the system's text; their pictures cannot be."""
-    body, dropped = sent(
-        Message(role="developer", parts=[Text(content="Be brief.", cache="5m")]),
-        user(HI),
-        Message(
-            role="system", parts=[Text(content="Now."), Blob(modality="image", mime_type="image/png", content="AA==")]
-        ),
-        system_instructions=[Text(content="You are a guide.")],
-    )
-    assert body["system"] == [
-        {"text": "You are a guide."},
-        {"text": "Be brief."},
-        {"cachePoint": {"type": "default", "ttl": "5m"}},
-        {"text": "Now."},
-    ]
-    assert body["messages"] == [{"role": "user", "content": [{"text": "Hi"}]}]
-    assert dropped == ["system: image"]
-
-
-def test_a_systems_turn_that_changes_the_tools_stays_in_its_place() -> None:
-    """Bedrock's own turns of the system have a place among the others."""
-    added = {"toolAddition": {"tool": {"name": "look"}}}
-    path = "/model/anthropic.claude-opus-5-v1%3A0/converse"
-    messages = [{"role": "user", "content": [{"text": "Hi"}]}, {"role": "system", "content": [added]}]
-    asked = CONVERSE.read_conversation(json.dumps({"messages": messages}).encode(), path)
-    assert json.loads(CONVERSE_WRITER.request(asked).body)["messages"] == messages
-
-
-def test_turns_alternate() -> None:
-    """Messages of one side are one turn, tools' results with the user's words; empty ones are left out."""
-    call = ToolCall(id="c1", name="look", arguments={})
-    body, dropped = sent(
-        user(Text(content="a")),
-        user(Text(content="b")),
-        assistant(Text(content=""), call),
-        Message(role="tool", parts=[ToolCallResponse(id="c1", response="seen")]),
-        Message(role="tool", parts=[ToolCallResponse(id="c2", response="")]),
-        user(Text(content="c")),
-        assistant(Text(content="")),
-        user(Text(content="d")),
-        tools=[LOOK],
-    )
-    assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user", "user"]
-    assert body["messages"][0]["content"] == [{"text": "a"}, {"text": "b"}]
-    assert body["messages"][1]["content"] == [{"toolUse": {"toolUseId": "c1", "name": "look", "input": {}}}]
-    assert body["messages"][2]["content"] == [
-        {"toolResult": {"toolUseId": "c1", "content": [{"text": "seen"}]}},
-        {"toolResult": {"toolUseId": "c2", "content": []}},
-        {"text": "c"},
-    ]
-    assert dropped == []
-
-
-def test_a_name_stands_before_the_text() -> None:
-    """Converse has no names; a message without a text loses its own."""
-    image = Blob(modality="image", mime_type="image/png", content="AA==")
-    body, dropped = sent(user(image, HI, name="ann"), assistant(HI), user(image, name="bob"))
-    assert body["messages"][0]["content"][1] == {"text": "ann: Hi"}
-    assert dropped == ["messages[2].name"]
 
 
 def test_calls_without_ids_get_them() -> None:
@@ -237,71 +181,6 @@ def test_ids_are_made_to_fit() -> None:
         )
         call, result = (turn["content"][0] for turn in body["messages"])
         assert call["toolUse"]["toolUseId"] == result["toolResult"]["toolUseId"]
-
-
-def test_arguments_are_objects() -> None:
-    """Arguments that are no object, of a custom tool or of a model that erred, are told in one."""
-    body, _ = sent(
-        assistant(
-            ToolCall(id="1", name="a", arguments="{broken"),
-            ToolCall(id="2", name="b", arguments="*** patch", custom=True),
-            ToolCall(id="3", name="c"),
-        )
-    )
-    inputs = [block["toolUse"]["input"] for block in body["messages"][0]["content"]]
-    assert inputs == [{"input": "{broken"}, {"input": "*** patch"}, {}]
-
-
-@pytest.mark.parametrize(
-    ("response", "content"),
-    [
-        ("text", [{"text": "text"}]),
-        ({"a": 1}, [{"json": {"a": 1}}]),
-        (7, [{"text": "7"}]),
-        ([Text(content="a"), Blob(modality="image", mime_type="image/png", content="AA==")], None),
-    ],
-)
-def test_a_tools_answer_is_text_json_or_blocks(response: Any, content: Any) -> None:
-    """What a tool gave back is written in the form it has."""
-    body, dropped = sent(Message(role="tool", parts=[ToolCallResponse(id="1", response=response, is_error=True)]))
-    result = body["messages"][0]["content"][0]["toolResult"]
-    image = [{"text": "a"}, {"image": {"format": "png", "source": {"bytes": "AA=="}}}]
-    assert result == {"toolUseId": "1", "content": content or image, "status": "error"}
-    assert dropped == []
-
-
-@pytest.mark.parametrize(
-    ("part", "block"),
-    [
-        (Blob(modality="image", mime_type="image/jpg", content="AA=="), ("image", {"format": "jpeg"})),
-        (Blob(modality="image", content="iVBORw0KGgo="), ("image", {"format": "png"})),
-        (Blob(modality="document", content="JVBERi0="), ("document", {"format": "pdf", "name": "document"})),
-        (Blob(modality="document", content="AA=="), ("document", {"name": "document"})),
-        (
-            Blob(
-                modality="document", mime_type="text/plain; charset=utf-8", content="AA==", name="_my__report.v2.txt_"
-            ),
-            ("document", {"format": "txt", "name": "my-report-v2-txt"}),
-        ),
-        (Blob(modality="audio", mime_type="audio/x-wav", content="AA=="), ("audio", {"format": "wav"})),
-        (Uri(modality="image", uri="s3://my-bucket/a.JPG"), ("image", {"format": "jpeg"})),
-        (Uri(modality="video", mime_type="video/mp4", uri="s3://my-bucket/a"), ("video", {"format": "mp4"})),
-    ],
-)
-def test_media_of_other_dialects_find_their_format(part: Part, block: tuple[str, dict[str, Any]]) -> None:
-    """By the media type, by the name's end, or by how the data begins."""
-    body, dropped = sent(user(HI, part))
-    source = {"bytes": part.content} if isinstance(part, Blob) else {"s3Location": {"uri": part.uri}}
-    assert body["messages"][0]["content"][1] == {block[0]: {**block[1], "source": source}}
-    assert dropped == []
-
-
-def test_documents_have_names_of_their_own() -> None:
-    """Converse refuses two documents of one name."""
-    document = Blob(modality="document", mime_type="application/pdf", content="AA==", name="a")
-    body, _ = sent(user(HI, document, document), assistant(HI), user(HI, document))
-    names = [b["document"]["name"] for turn in body["messages"] for b in turn["content"] if "document" in b]
-    assert names == ["a", "a-2", "a-3"]
 
 
 @pytest.mark.parametrize(
@@ -413,36 +292,6 @@ def test_a_custom_tool_is_a_function_of_one_text() -> None:
     spec, point = body["toolConfig"]["tools"]
     assert spec["toolSpec"]["inputSchema"]["json"]["required"] == ["input"]
     assert point == {"cachePoint": {"type": "default"}}
-
-
-@pytest.mark.parametrize(
-    ("model", "extra", "block"),
-    [
-        (ASKED.model, {"anthropic-messages": {"signature": "s"}}, {"reasoningText": {"text": "t", "signature": "s"}}),
-        (ASKED.model, {"anthropic-messages": {"data": "ZGF0YQ=="}}, {"redactedContent": "ZGF0YQ=="}),
-        ("deepseek.r1-v1:0", {}, {"reasoningText": {"text": "t"}}),
-        ("deepseek.r1-v1:0", {"anthropic-messages": {"signature": "s"}}, {"reasoningText": {"text": "t"}}),
-    ],
-)
-def test_thinking_goes_back_with_its_proof(model: str, extra: dict[str, Any], block: dict[str, Any]) -> None:
-    """A Claude's own dialect proves its thinking here too; to others it proves nothing."""
-    body, dropped = sent(assistant(Reasoning(content="t", extra=extra)), model=model)
-    assert body["messages"][0]["content"] == [{"reasoningContent": block}]
-    assert dropped == (["messages[0].parts[0].signature"] if "deepseek" in model and extra else [])
-
-
-def test_citations_go_back_to_those_who_cite() -> None:
-    """Families that do not cite get the text alone."""
-    cited = assistant(Text(content="a", citations=[Citation(uri="https://example.com", title="t", quote="q")]))
-    body, dropped = sent(cited)
-    citation = {"title": "t", "sourceContent": [{"text": "q"}], "location": {"web": {"url": "https://example.com"}}}
-    assert body["messages"][0]["content"] == [
-        {"citationsContent": {"content": [{"text": "a"}], "citations": [citation]}}
-    ]
-    assert dropped == []
-    body, dropped = sent(cited, model="meta.llama3-1-70b-instruct-v1:0")
-    assert body["messages"][0]["content"] == [{"text": "a"}]
-    assert dropped == ["messages[0].parts[0].citations"]
 
 
 def test_what_only_some_families_take_is_named_for_the_others() -> None:

@@ -1,5 +1,4 @@
 import json
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -9,37 +8,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.dialects import events
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
     ChatResponse,
-    Citation,
-    Compaction,
-    File,
     Message,
     Other,
     Part,
     Reasoning,
     Refusal,
     ResponseFormat,
-    ServerToolCall,
     Text,
-    TokenLogprob,
     Tool,
     ToolCall,
     ToolCallResponse,
     ToolChoice,
     Uri,
-    Usage,
 )
 from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_WRITER
-from gateway.errors import Kind
 from tests.dialects import strategies_ollama as drawn
 
 NOW = 1795162800.25
+
+
 PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
+
+
 ASKED = ChatRequest(operation="chat", model="qwen3")
+
+
 PROMPTED = ChatRequest(operation="text_completion", model="qwen3")
 
 
@@ -52,13 +49,6 @@ def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
 def chat(*messages: Message, **more: Any) -> ChatRequest:
     """Make a request to chat."""
     return replace(ASKED, input_messages=list(messages), **more)
-
-
-def told(parts: list[Part], asked: ChatRequest = ASKED, **more: Any) -> tuple[dict[str, Any], list[str]]:
-    """Write a whole response; return its body and what could not be said."""
-    message = Message(role="assistant", parts=parts, finish_reason="stop")
-    body, dropped = OLLAMA_WRITER.response(ChatResponse(model="m", output_messages=[message], **more), asked, NOW)
-    return json.loads(body), dropped
 
 
 @given(drawn.asked())
@@ -76,37 +66,6 @@ def test_a_prompt_comes_back_as_it_was(asked: ChatRequest) -> None:
     written = OLLAMA_WRITER.request(asked)
     assert (written.path, written.query, written.dropped) == ("/api/generate", "", [])
     assert OLLAMA_GENERATE.read_conversation(written.body, written.path) == asked
-
-
-@pytest.mark.parametrize("asked", [ASKED, PROMPTED])
-@given(data=st.data())
-def test_a_response_comes_back_as_it_was(asked: ChatRequest, data: st.DataObject) -> None:
-    """What Ollama can answer is read back from what is written, and its package takes it."""
-    answered = data.draw(drawn.answered())
-    body, dropped = OLLAMA_WRITER.response(answered, asked, NOW)
-    assert dropped == []
-    assert OLLAMA_CHAT.read_response(body) == answered
-    (ollama.ChatResponse if asked is ASKED else ollama.GenerateResponse).model_validate_json(body)
-
-
-@pytest.mark.parametrize("asked", [ASKED, PROMPTED])
-@given(data=st.data())
-def test_a_stream_comes_back_as_it_was(asked: ChatRequest, data: st.DataObject) -> None:
-    """What is written of a stream, cut anywhere, is read as what it told; the package takes each line."""
-    answered = data.draw(drawn.answered(streamed=True))
-    writer = OLLAMA_WRITER.stream(asked, NOW)
-    stream = b"".join(writer.write(event) for event in drawn.told_of(answered, data.draw(st.integers(1, 20))))
-    assert writer.dropped == []
-    reader = OLLAMA_CHAT.stream_reader()
-    reader.events = []
-    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8))
-    for start, end in pairwise([0, *sorted(cuts), len(stream)]):
-        reader.feed(stream[start:end])
-    assert reader.response() == answered
-    assert reader.ended
-    assert drawn.folded(reader.events) == answered.output_messages
-    for line in stream.splitlines():
-        (ollama.ChatResponse if asked is ASKED else ollama.GenerateResponse).model_validate_json(line)
 
 
 def test_a_whole_request_as_it_is_written() -> None:
@@ -183,36 +142,6 @@ def test_a_whole_request_as_it_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "word"),
-    [
-        (Uri(modality="image", uri="https://example.com/cat.png"), "messages[0].parts[0]: image uri"),
-        (
-            Blob(modality="document", mime_type="application/pdf", content="JVBERi0="),
-            "messages[0].parts[0]: document blob",
-        ),
-        (File(modality="document", file_id="f"), "messages[0].parts[0]: document file"),
-        (ServerToolCall(name="web", server_tool_call={}), "messages[0].parts[0]: server tool call"),
-        (Other(kind="novel"), "messages[0].parts[0]: novel"),
-        (Compaction(), "messages[0].parts[0]: compaction"),
-        (replace(PNG, name="cat.png"), "messages[0].parts[0].name"),
-        (replace(PNG, extra={"openai-chat": {"detail": "low"}}), "messages[0].parts[0].detail"),
-        (Text(content="a", citations=[Citation(uri="u")]), "messages[0].parts[0].citations"),
-        (Reasoning(content="", extra={"anthropic-messages": {"signature": "s"}}), "messages[0].parts[0].signature"),
-        (ToolCall(name="f", arguments="{"), "messages[0].parts[0].arguments"),
-        (ToolCallResponse(response="", is_error=True), "messages[0].parts[0].is_error"),
-        (
-            ToolCallResponse(response=[Uri(modality="image", uri="u")], extra={"gemini": {"x": 1}}),
-            "messages[0].parts[0].response[0]: image uri",
-        ),
-    ],
-)
-def test_what_a_part_cannot_say_is_named(part: Part, word: str) -> None:
-    """URLs, files, documents, server tools, and what belongs to other dialects: named, and only that."""
-    _, dropped = sent(chat(Message(role="user", parts=[part])))
-    assert dropped[:1] == [word]
-
-
-@pytest.mark.parametrize(
     ("more", "dropped"),
     [
         ({"tool_choice": ToolChoice(mode="required")}, ["tool_choice"]),
@@ -283,23 +212,6 @@ def test_a_model_that_may_call_no_tool_is_shown_none() -> None:
     assert dropped == []
 
 
-def test_a_name_is_said_in_the_text() -> None:
-    """A message has no field for who speaks."""
-    body, dropped = sent(chat(Message(role="user", name="ann", parts=[Text(content="Hi")])))
-    assert body["messages"] == [{"role": "user", "content": "ann: Hi"}]
-    assert dropped == []
-
-
-def test_results_among_other_parts_are_messages_before_them() -> None:
-    """A turn that has both is two messages; its own extra stays on the second."""
-    parts: list[Part] = [Text(content="so"), ToolCallResponse(id="a", name="f", response=7)]
-    body, _ = sent(chat(Message(role="user", parts=parts, extra={"ollama": {"novel": 1}, "gemini": {"x": 1}})))
-    assert body["messages"] == [
-        {"role": "tool", "content": "7", "tool_name": "f", "tool_call_id": "a"},
-        {"role": "user", "content": "so", "novel": 1},
-    ]
-
-
 def test_only_the_first_prompt_is_completed() -> None:
     """Prompts beyond the first, and what is no prompt, are named."""
     parts: list[Part] = [Text(content="a"), Text(content="b"), Uri(modality="image", uri="u"), Reasoning(content="r")]
@@ -307,119 +219,6 @@ def test_only_the_first_prompt_is_completed() -> None:
     body, dropped = sent(asked)
     assert body == {"model": "qwen3", "prompt": "a", "stream": False}
     assert dropped == ["messages[0].parts[1]: text", "messages[0].parts[2]: image uri", "messages: thinking"]
-
-
-def test_a_whole_response_as_it_is_written() -> None:
-    """Texts are one text, a refusal too; counts and dates are in Ollama's words."""
-    parts = [Text(content="It is ", logprobs=[TokenLogprob(token="It", logprob=-1.0)]), Refusal(content="secret.")]
-    usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7, cache_read_tokens=2, reasoning_tokens=0)
-    body, dropped = told(parts, id="r-1", usage=usage, extra={"openai-chat": {"system_fingerprint": "f"}})
-    assert body == {
-        "model": "m",
-        "created_at": "2026-11-20T08:20:00.250000Z",
-        "message": {"role": "assistant", "content": "It is secret."},
-        "logprobs": [{"token": "It", "logprob": -1.0}],
-        "done": True,
-        "done_reason": "stop",
-        "prompt_eval_count": 3,
-        "eval_count": 4,
-    }
-    assert dropped == ["usage.cache_read_tokens", "system_fingerprint"]
-
-
-def test_the_answer_to_a_prompt_has_its_own_shape() -> None:
-    """Who asked to complete a prompt gets `response`, and its package reads it."""
-    body, dropped = told([Reasoning(content="hm"), Text(content="blue"), PNG], PROMPTED)
-    assert (body["response"], body["thinking"], "message" in body) == ("blue", "hm", False)
-    assert dropped == ["choices[0]: images"]
-    assert ollama.GenerateResponse.model_validate(body).response == "blue"
-
-
-def test_other_choices_are_named() -> None:
-    """There is room for one choice."""
-    messages = [Message(role="assistant", parts=[Text(content=c)], finish_reason="stop") for c in "ab"]
-    body, dropped = OLLAMA_WRITER.response(ChatResponse(output_messages=messages, conversation_id="c"), ASKED, NOW)
-    assert json.loads(body)["message"]["content"] == "a"
-    assert dropped == ["conversation", "choices[1]"]
-
-
-def test_a_response_that_is_an_error_is_written_as_one() -> None:
-    """A provider may tell of an error in a body that looks well."""
-    body, _ = OLLAMA_WRITER.response(ChatResponse(error_type="overloaded", error_message="busy"), ASKED, NOW)
-    assert json.loads(body) == {"error": "busy"}
-
-
-def test_each_delta_leaves_at_once() -> None:
-    """A piece of text is a line as soon as it is told; a tool call is one once it is whole."""
-    writer = OLLAMA_WRITER.stream(ASKED, NOW)
-    call = ToolCall(id="c", name="f", arguments={"a": 1})
-    steps: list[tuple[events.Event, dict[str, Any] | None]] = [
-        (events.Begun(id="r", model="m", created=0, usage=Usage(input_tokens=5)), None),
-        (events.PartBegun(index=0, part=Reasoning(content="")), None),
-        (events.PartGrown(index=0, text="hm"), {"role": "assistant", "content": "", "thinking": "hm"}),
-        (events.PartBegun(index=1, part=Text(content="")), None),
-        (events.PartGrown(index=1, text="a"), {"role": "assistant", "content": "a"}),
-        (events.PartDone(index=0, part=Reasoning(content="hm", extra={"gemini": {"x": 1}})), None),
-        (events.PartBegun(index=2, part=replace(call, arguments=None)), None),
-        (events.PartGrown(index=2, text='{"a":1}'), None),
-        (
-            events.PartDone(index=2, part=call),
-            {
-                "role": "assistant",
-                "content": "",
-                "tool_calls": [{"id": "c", "function": {"index": 0, "name": "f", "arguments": {"a": 1}}}],
-            },
-        ),
-        (
-            events.PartDone(index=4, part=ToolCall(name="g")),
-            {
-                "role": "assistant",
-                "content": "",
-                "tool_calls": [{"function": {"index": 1, "name": "g", "arguments": {}}}],
-            },
-        ),
-        (events.PartDone(index=1, part=Text(content="a")), None),
-        (events.PartBegun(index=3, part=PNG), None),
-        (events.PartDone(index=3, part=PNG), None),
-        (events.PartGrown(index=0, choice=1, text="b"), None),
-        (events.ChoiceDone(finish_reason="tool_calls"), None),
-        (events.UsageUpdated(usage=Usage(output_tokens=7, reasoning_tokens=1)), None),
-    ]
-    for event, message in steps:
-        line = writer.write(event)
-        assert line.endswith(b"\n") or line == b""
-        assert (json.loads(line)["message"] if line else None) == message
-    assert json.loads(writer.write(events.Ended())) == {
-        "model": "m",
-        "created_at": "1970-01-01T00:00:00Z",
-        "message": {"role": "assistant", "content": ""},
-        "done": True,
-        "done_reason": "stop",
-        "prompt_eval_count": 5,
-        "eval_count": 7,
-    }
-    assert writer.dropped == [
-        "choices[0].parts[0].x",
-        "choices[0]: images",
-        "choices[1]",
-        "usage.reasoning_tokens",
-    ]
-    assert writer.content_type == "application/x-ndjson"
-
-
-def test_a_stream_that_breaks_ends_with_the_error() -> None:
-    """The package raises what stands in an `error` line."""
-    for broken, message in (
-        (events.Broken(type="overloaded_error", message="busy"), "busy"),
-        (events.Broken(type="overloaded_error"), "overloaded_error"),
-    ):
-        assert json.loads(OLLAMA_WRITER.stream(ASKED, NOW).write(broken)) == {"error": message}
-
-
-def test_an_error_body_is_what_the_package_raises() -> None:
-    """An error has a message, which the package's exception shows."""
-    body = OLLAMA_WRITER.error(Kind.NOT_FOUND, 404, "no such model", "model_not_found", "req-1")
-    assert ollama.ResponseError(body.decode(), 404).error == "no such model"
 
 
 @given(data=st.data())

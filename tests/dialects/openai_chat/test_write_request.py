@@ -10,14 +10,9 @@ from openai.types.chat import ChatCompletion
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
-    Citation,
-    Compaction,
-    File,
     Message,
-    Other,
     Part,
     Reasoning,
-    Refusal,
     ResponseFormat,
     ServerToolCall,
     Text,
@@ -25,7 +20,6 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolCallResponse,
     ToolChoice,
-    Uri,
 )
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER, COMPLETIONS, MARKING_CHAT_WRITER
 from tests.dialects import drawing, sdk_types
@@ -33,8 +27,14 @@ from tests.dialects import strategies_chat as drawn
 from tests.dialects.telling import folded, read, told_of, written
 
 NOW = 1795162800.25
+
+
 ASKED = ChatRequest(operation="chat", model="gpt-5.4", include_usage=True)
+
+
 STRICT = drawing.STRICT
+
+
 GRAMMAR = {"syntax": "lark", "definition": "s"}
 
 
@@ -243,35 +243,6 @@ def test_calls_and_results_without_ids_get_those_that_agree(messages: list[Messa
         for ident in [c["id"] for c in message.get("tool_calls", [])] or [message["tool_call_id"]]
     ]
     assert (said, dropped) == (ids, [])
-
-
-@pytest.mark.parametrize(
-    ("part", "content", "dropped"),
-    [
-        (Compaction(content="So far: tea."), [{"type": "text", "text": "So far: tea."}], []),
-        (Refusal(content="No."), [{"type": "text", "text": "No."}], []),
-        (
-            Blob(modality="document", content="JVBERi0="),
-            [{"type": "file", "file": {"filename": "document.pdf", "file_data": "JVBERi0="}}],
-            [],
-        ),
-        (Compaction(), "", ["messages[0].parts[0]: compaction"]),
-        (Uri(modality="document", uri="https://x/a.pdf"), "", ["messages[0].parts[0]: document uri"]),
-        (File(modality="image", file_id="f"), "", ["messages[0].parts[0]: image file"]),
-        (ServerToolCall(name="web", server_tool_call={}), "", ["messages[0].parts[0]: server tool call"]),
-        (Other(kind="novel", dialect="gemini"), "", ["messages[0].parts[0]: novel"]),
-        (Text(content="a", citations=[Citation(uri="u")]), "a", ["messages[0].parts[0].citations"]),
-        (
-            replace(PNG, extra={"gemini": {"mediaResolution": {}}}),
-            [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}],
-            ["messages[0].parts[0].mediaResolution"],
-        ),
-    ],
-)
-def test_parts_are_written_or_named(part: Part, content: Any, dropped: list[str]) -> None:
-    """Each kind of part has its place in a user's message, or its name in the list."""
-    body, named = sent(chat(user(part)))
-    assert (body["messages"][0]["content"], named) == (content, dropped)
 
 
 @pytest.mark.parametrize(

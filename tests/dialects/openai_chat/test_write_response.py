@@ -5,7 +5,6 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
-from gateway.dialects import events
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
@@ -24,11 +23,17 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER
 from tests.dialects import sdk_types
-from tests.dialects.telling import read, told_of, written
+from tests.dialects.telling import told_of, written
 
 NOW = 1795162800.25
+
+
 ASKED = ChatRequest(operation="chat", model="gpt-5.4")
+
+
 OLDER = ChatRequest(operation="text_completion", model="gpt-3.5-turbo-instruct", include_usage=True)
+
+
 WEB = ServerToolCall(name="web_search", server_tool_call={"type": "web_search", "input": {}})
 
 
@@ -133,28 +138,6 @@ def test_a_whole_response_as_it_is_written() -> None:
             "prompt_tokens_details": {"cached_tokens": 2},
         },
     }
-    assert dropped == []
-
-
-def test_a_stream_as_it_is_written() -> None:
-    """A role leads; a call begins with its id and name; where none of its arguments came they are an empty object."""
-    usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7)
-    asked = ChatRequest(operation="chat", model="m", include_usage=True)
-    chunks, dropped = streamed(
-        answer(Text(content="Hi"), ToolCall(id="c", name="f"), finish_reason="tool_calls", usage=usage), asked
-    )
-    head = {"id": "r-1", "object": "chat.completion.chunk", "created": 7, "model": "m"}
-    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
-    assert deltas(chunks) == [
-        {"role": "assistant", "content": "Hi"},
-        {"tool_calls": [call]},
-        {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
-        {},
-    ]
-    assert chunks[-2]["choices"][0]["finish_reason"] == "tool_calls"
-    assert all(chunk["usage"] is None for chunk in chunks[:-1])
-    told = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
-    assert chunks[-1] == head | {"choices": [], "usage": told}
     assert dropped == []
 
 
@@ -286,31 +269,6 @@ def test_the_older_completions_have_their_own_shape() -> None:
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks if chunk["choices"]) == "is blue"
     assert dropped == ["choices[0].parts[1]: refusal"]
     assert chunks[-1]["usage"]["total_tokens"] == 3
-
-
-def test_a_stream_that_breaks_off_says_so() -> None:
-    """What came is told, then the error as its clients raise it; nothing of an end."""
-    told = [
-        events.Begun(id="r-1", model="m"),
-        events.PartBegun(index=0, part=Text(content="")),
-        events.PartGrown(index=0, text="Once"),
-        events.Broken(type="overloaded_error", message="Overloaded"),
-    ]
-    stream, _ = written(CHAT_WRITER, ASKED, told, NOW)
-    [*_, error] = sdk_types.data_of(stream)
-    said = {"message": "Overloaded", "type": "server_error", "param": None, "code": "overloaded_error"}
-    assert error == {"error": said}
-    reader, _ = read(CHAT_COMPLETIONS, stream)
-    assert reader.response().error_message == "Overloaded"
-    assert b"[DONE]" not in stream
-
-
-def test_a_stream_that_stops_without_an_end_has_none() -> None:
-    """The writer makes none up: its client sees that the stream is not whole."""
-    told = list(told_of(answer(Text(content="Once"))))[:3]
-    stream, _ = written(CHAT_WRITER, ASKED, told, NOW)
-    assert b"finish_reason" in stream
-    assert b'"finish_reason":"' not in stream
 
 
 def test_an_error_in_place_of_a_response_is_one() -> None:

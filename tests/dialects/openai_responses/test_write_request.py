@@ -8,28 +8,23 @@ from msgspec.structs import replace
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
-    Citation,
-    Compaction,
-    File,
     Message,
-    Other,
     Part,
     Reasoning,
-    Refusal,
     ResponseFormat,
-    ServerToolCall,
     Text,
     Tool,
     ToolCall,
     ToolCallResponse,
     ToolChoice,
-    Uri,
 )
 from gateway.dialects.openai_responses import RESPONSES, RESPONSES_WRITER
 from tests.dialects import drawing, sdk_types
 from tests.dialects import strategies_responses as drawn
 
 PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
+
+
 PNG_PART = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"}
 
 
@@ -200,67 +195,6 @@ def test_a_session_of_its_own_goes_back_as_it_came() -> None:
     asked = RESPONSES.read_conversation(json.dumps({"model": "m", "input": items}).encode(), "/")
     request = RESPONSES_WRITER.request(asked)
     assert (json.loads(request.body)["input"], request.dropped) == (items, [])
-
-
-@pytest.mark.parametrize(
-    ("part", "content", "dropped"),
-    [
-        (Refusal(content="No."), [{"type": "input_text", "text": "No."}], []),
-        (
-            Uri(modality="image", uri="https://x/i"),
-            [{"type": "input_image", "image_url": "https://x/i", "detail": "auto"}],
-            [],
-        ),
-        (
-            Blob(modality="document", mime_type="application/pdf", content="JVBERi0="),
-            [
-                {
-                    "type": "input_file",
-                    "file_data": "data:application/pdf;base64,JVBERi0=",
-                    "filename": "document.pdf",
-                }
-            ],
-            [],
-        ),
-        (File(modality="document", file_id="f"), [{"type": "input_file", "file_id": "f"}], []),
-        (Uri(modality="video", uri="https://x/v"), None, ["messages[0].parts[0]: video uri"]),
-        (Compaction(content="So far."), None, ["messages[0].parts[0]: compaction"]),
-        (Other(kind="novel", dialect="gemini"), None, ["messages[0].parts[0]: novel"]),
-        (
-            ServerToolCall(name="web", server_tool_call={"type": "web_search", "input": {}}),
-            None,
-            ["messages[0].parts[0]: server tool call"],
-        ),
-        (
-            Text(content="a", citations=[Citation(uri="u")], cache="5m"),
-            [{"type": "input_text", "text": "a"}],
-            [
-                "cache_control",
-                "messages[0].parts[0].citations",
-            ],
-        ),
-    ],
-)
-def test_parts_are_written_or_named(part: Part, content: Any, dropped: list[str]) -> None:
-    """Each kind of part has its place in a user's message, or its name in the list."""
-    body, named = sent(chat(user(part)))
-    assert [item["content"] for item in body["input"]] == ([content] if content else [])
-    assert named == dropped
-
-
-def test_the_models_own_turns_are_told_as_its_output() -> None:
-    """Several texts and a refusal are parts of one message; an image is none that it can have said."""
-    body, dropped = (
-        RESPONSES_WRITER.request(chat(model(Text(content="a"), Refusal(content="No."), PNG, name="x"))),
-        None,
-    )
-    [item] = json.loads(body.body)["input"]
-    assert item["content"] == [
-        {"type": "output_text", "text": "a", "annotations": []},
-        {"type": "refusal", "refusal": "No."},
-    ]
-    assert body.dropped == ["messages[0].name", "messages[0].parts[2]: image blob"]
-    assert dropped is None
 
 
 @pytest.mark.parametrize(
