@@ -148,6 +148,16 @@ def test_calls_that_interleave_are_told_one_after_the_other(told: list[events.Ev
     assert dropped == []
 
 
+def test_three_calls_that_grow_at_once_come_in_order() -> None:
+    """Those that wait follow in the order in which they began."""
+    began = [call(0), call(1), call(2)]
+    pieces = [grown(2, '{"a":2}'), grown(1, '{"a":1}'), grown(0, '{"a":0}')]
+    ended = [done(number, {"a": number}) for number in (2, 1, 0)]
+    _, made, dropped = streamed([BEGUN, *began, *pieces, *ended, *ENDS])
+    assert [(block.id, block.input) for block in made.content] == [("c0", {"a": 0}), ("c1", {"a": 1}), ("c2", {"a": 2})]
+    assert dropped == []
+
+
 def test_a_call_leaves_at_once_when_the_one_before_is_whole() -> None:
     """Chat completions do not say that a call is whole before all are: its arguments do."""
     writer = MESSAGES_WRITER.stream(ASKED, NOW)

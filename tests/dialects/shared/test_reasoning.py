@@ -1,5 +1,3 @@
-""""""
-
 import pytest
 
 from gateway.dialects.conversation import ChatRequest
