@@ -75,41 +75,6 @@ client/settings.py
 client/values.py
 config/files.py
 config/retry.py
-dialects/anthropic/read_blocks.py
-dialects/anthropic/thinking.py
-dialects/anthropic/vocabulary.py
-dialects/anthropic/write_blocks.py
-dialects/anthropic/write_stream.py
-dialects/bedrock/media.py
-dialects/bedrock/messages.py
-dialects/bedrock/read_blocks.py
-dialects/bedrock/read_request.py
-dialects/bedrock/write_blocks.py
-dialects/bedrock/write_stream.py
-dialects/conversation.py
-dialects/events.py
-dialects/gemini/errors.py
-dialects/gemini/fields.py
-dialects/gemini/read_messages.py
-dialects/gemini/read_request.py
-dialects/gemini/stream_choice.py
-dialects/gemini/write_parts.py
-dialects/ollama/parts.py
-dialects/ollama/write_response.py
-dialects/openai_chat/read_conversation.py
-dialects/openai_chat/schema.py
-dialects/openai_chat/stream_choice.py
-dialects/openai_chat/write_parts.py
-dialects/openai_responses/read_items.py
-dialects/openai_responses/stream_item.py
-dialects/openai_responses/vocabulary.py
-dialects/openai_responses/write_items.py
-dialects/openai_responses/write_stream.py
-dialects/shared/media.py
-dialects/shared/parameters.py
-dialects/shared/stream_reader.py
-dialects/shared/usage.py
-dialects/shared/writer.py
 errors.py
 providers/catalog_hosts.py
 providers/catalog_makers.py
@@ -160,16 +125,11 @@ client/ids.py
 client/otel.py
 client/raised.py
 client/scope.py
-dialects/openai_chat/schema.py
-dialects/shared/claude.py
 dialects/shared/media.py
+dialects/shared/messages.py
 dialects/shared/opaque_state.py
-dialects/shared/parameters.py
-dialects/shared/reasoning.py
 dialects/shared/synthesize_stream.py
 dialects/shared/unsupported.py
-dialects/shared/usage.py
-dialects/shared/writer.py
 providers/catalog.py
 proxy/routing/runtime.py
 server/admin/query_pool.py
@@ -183,7 +143,6 @@ QUESTIONS: dict[str, int] = {
     "cli": 23,
     "client": 14,
     "config": 3,
-    "dialects": 46,
     "errors": 2,
     "ids": 1,
     "providers": 16,
@@ -198,7 +157,6 @@ QUESTIONS: dict[str, int] = {
 SEED = """
 gateway/cli/doctor/odd_paths.py
 gateway/config/retry.py
-gateway/dialects/anthropic/write_request.py
 gateway/errors.py
 gateway/ids.py
 gateway/providers/quirks.py
