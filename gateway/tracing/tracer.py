@@ -1,7 +1,7 @@
-"""The OpenTelemetry SDK of a worker: ids that start with the time, and the processor that mirrors spans to the journal.
+"""The OpenTelemetry SDK of a worker: time-ordered trace ids, and a span processor that writes to the journal.
 
-Nothing is exported from here. Encoding and sending in the process that proxies cost it 11-14 ms stalls, so the recorder
-does both, from the journal. Every span is recorded: sampling is a matter of the export.
+Nothing is exported from a worker: encoding and sending stalled its event loop for 11 to 14 ms, so the recorder does
+both, from the journal. Every span is recorded; sampling is up to the export.
 """
 
 import logging
@@ -16,7 +16,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -28,13 +28,13 @@ from gateway.redaction import NOTHING
 from gateway.semconv import CONTENT_COLUMNS, promoted
 from gateway.tracing.journal import Journal
 
-log = logging.getLogger("gateway.telemetry")
+log = logging.getLogger("gateway.tracing")
 
 SCOPE = "tracing-gateway"
 INSTANCE = "service.instance.id"
 _CONTENT = frozenset(CONTENT_COLUMNS)
-# What nobody else has a say in.
-_OURS = frozenset({"trace_id", "span_id", "parent_span_id", "kind", "status", "service_name"})
+# Columns that the gateway alone writes, whose values no redaction may change.
+_UNREDACTED = frozenset({"trace_id", "span_id", "parent_span_id", "kind", "status", "service_name"})
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 try:
@@ -44,7 +44,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 
 
 class TimeOrderedIds(IdGenerator):
-    """Trace ids of 48 bits of Unix milliseconds and 80 random bits, so that zone maps find one fast."""
+    """Trace ids of 48 bits of Unix milliseconds and 80 random bits, so that zone maps narrow down a lookup."""
 
     def __init__(self, clock_ns: Callable[[], int], rng: random.Random) -> None:
         self._clock_ns = clock_ns
@@ -61,9 +61,9 @@ class TimeOrderedIds(IdGenerator):
 
 
 def row_of(span: ReadableSpan) -> dict[str, Any]:
-    """Return a span as a row of the relation `spans`: promoted attributes by column, the rest under `attributes`.
+    """Return a span as a row of the relation `spans`: promoted attributes by column, all others under `attributes`.
 
-    Columns without a value are left out. Content is embedded as the JSON value it is, not as a string of it.
+    Columns without a value are omitted. Content is embedded as a JSON value, not as a string.
     """
     context, parent = span.context, span.parent
     start, end = span.start_time, span.end_time
@@ -105,7 +105,7 @@ def row_of(span: ReadableSpan) -> dict[str, Any]:
 
 
 class JournalProcessor(SpanProcessor):
-    """Appends each exchange's start, and each finished span, to the journal. What fails here is logged and counted."""
+    """Appends each exchange's start, and each finished span, to the journal. Failures are logged and counted."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -113,7 +113,7 @@ class JournalProcessor(SpanProcessor):
         self.failures = 0
 
     def started(self, span: ReadableSpan) -> None:
-        """Say that an exchange was accepted."""
+        """Append the start of an accepted exchange."""
         try:
             self._journal.start(span.context.span_id, self._row(span))
         except Exception:
@@ -132,20 +132,21 @@ class JournalProcessor(SpanProcessor):
             log.exception("a span could not be recorded")
 
     def _row(self, span: ReadableSpan) -> dict[str, Any]:
-        """Return a span as a row without what is to be taken out; its content is without it already."""
+        """Return a span's row, redacted; its content has been redacted before truncation."""
         row = row_of(span)
         if not self.redaction:
             return row
-        others = {name: value for name, value in row.items() if name not in _OURS}
-        kept = self.redaction.value(others)
-        return row if kept is others else row | dict(zip(others, kept.values(), strict=True))
+        columns = [name for name in row if name not in _UNREDACTED]
+        values = [row[name] for name in columns]
+        redacted = self.redaction.value(values)
+        return row if redacted is values else row | dict(zip(columns, redacted, strict=True))
 
 
 class _Span(trace.Span):
-    """A span of the API that is an SDK span only once it ends.
+    """A span of the API that becomes a span of the SDK only once it ends.
 
-    The SDK's own takes a lock and checks each value at every attribute, 50 us a span; its finished form, which is all
-    that processors and exporters read, can be made in one step for a tenth of that.
+    The SDK's own span takes a lock and validates each value for every attribute, 50 us per span. Processors and
+    exporters read its finished form only, which is built in one step in a tenth of the time.
     """
 
     def __init__(
@@ -170,7 +171,7 @@ class _Span(trace.Span):
         self._end_time: int | None = None
 
     def readable(self) -> ReadableSpan:
-        """Return the span as the SDK knows it, as far as it has come."""
+        """Return the span in its present state, as the SDK's readable span."""
         return ReadableSpan(
             name=self._name,
             context=self._context,
@@ -189,7 +190,7 @@ class _Span(trace.Span):
         return self._context
 
     def move(self, parent: SpanContext) -> None:
-        """Go below another span, into its trace."""
+        """Become a child of another span, in its trace."""
         own = self._context
         self._context = SpanContext(parent.trace_id, own.span_id, own.is_remote, own.trace_flags, parent.trace_state)
         self._parent = parent
@@ -219,8 +220,8 @@ class _Span(trace.Span):
         timestamp: int | None = None,
         escaped: bool = False,  # noqa: ARG002
     ) -> None:
-        said = {"exception.type": type(exception).__name__, "exception.message": str(exception)}
-        self.add_event("exception", said | dict(attributes or {}), timestamp)
+        fields = {"exception.type": type(exception).__name__, "exception.message": str(exception)}
+        self.add_event("exception", fields | dict(attributes or {}), timestamp)
 
     def end(self, end_time: int | None = None) -> None:
         if self._end_time is None:
@@ -229,7 +230,7 @@ class _Span(trace.Span):
 
 
 class JournalTracer(trace.Tracer):
-    """Starts spans, and gives each that has ended to its processors: the journal first, then any others."""
+    """Starts spans, and passes each finished one to its processors: the journal first, then any others."""
 
     def __init__(
         self, journal: Journal, source: Resource, clock_ns: Callable[[], int], rng: random.Random, *more: SpanProcessor
@@ -256,20 +257,20 @@ class JournalTracer(trace.Tracer):
         parent: SpanContext | None = trace.get_current_span(context).get_span_context()
         if parent is None or not parent.is_valid:
             parent = None
-        of = SpanContext(
+        span_context = SpanContext(
             trace_id=self._ids.generate_trace_id() if parent is None else parent.trace_id,
             span_id=self._ids.generate_span_id(),
             is_remote=False,
             trace_flags=_SAMPLED,
             trace_state=None if parent is None else parent.trace_state,
         )
-        span = _Span(self, name, of, parent, kind, attributes, start_time or self.now())
+        span = _Span(self, name, span_context, parent, kind, attributes, start_time or self.now())
         if kind is SpanKind.SERVER:
             self.journaled.started(span.readable())
         return span
 
     def move(self, span: trace.Span, parent: SpanContext) -> None:
-        """Put a span below another one, in that one's trace, before it has children. It keeps its own id."""
+        """Make a span that has no children yet a child of another one, in its trace. Its span id stays."""
         if isinstance(span, _Span):
             span.move(parent)
 
@@ -292,19 +293,20 @@ class JournalTracer(trace.Tracer):
             yield current
 
     def ended(self, span: ReadableSpan) -> None:
-        """Give a span that has ended to the processors."""
+        """Pass a finished span to the processors."""
         for processor in self._processors:
             processor.on_end(span)
 
 
 def resource(environ: Mapping[str, str], data: Path) -> Resource:
-    """Return what all spans say of their source: OTEL_RESOURCE_ATTRIBUTES, a service name, and an id of the gateway's.
+    """Return the resource of all spans: OTEL_RESOURCE_ATTRIBUTES, a service name, and the gateway's instance id.
 
-    That is the same for all processes that write to the folder `data`, now and later.
+    The instance id is the same for all processes that ever write to the directory `data`.
     """
     name = environ.get("OTEL_SERVICE_NAME")
     base = Resource.create({"service.version": VERSION})
-    if INSTANCE not in base.attributes:
+    # The SDK's own detector gives every process another random id.
+    if INSTANCE not in OTELResourceDetector().detect().attributes:
         own = uuid5(NAMESPACE_URL, f"{SCOPE}://{gethostname()}{data.absolute()}")
         base = base.merge(Resource({INSTANCE: str(own)}))
     if name is None and str(base.attributes.get("service.name", "")).startswith("unknown_service"):

@@ -116,3 +116,12 @@ async def test_the_body_of_a_providers_error_is_kept_where_content_is(upstream: 
     limit = 4096 if store == "full" else 2000
     assert kept["gateway.error.body"] == body.replace(key, "[redacted]")[:limit]
     assert kept["gateway.content.truncated"] is True
+
+
+async def test_an_unreadable_capture_header_captures_nothing(upstream: Upstream, tmp_path):
+    """A listing is not refused for it: no error body is stored, and the collector gets no content either."""
+    upstream.answers(reply(b'{"error":{"message":"no"}}', "500 Internal Server Error"))
+    async with InProcess(tmp_path / "data", to(upstream.url)) as gateway:
+        await exchange(gateway.url, request("GET", "/v1/models", [("x-gateway-capture", "junk")]))
+        assert gateway.exchange()["attributes"]["gateway.capture.otlp"] == "off"
+        assert all("gateway.error.body" not in row.get("attributes", {}) for row in gateway.rows())

@@ -1,6 +1,8 @@
-"""The OpenTelemetry side of a worker: ids, spans made in one step, and rows that give the span back."""
+"""A worker's spans have time-ordered ids, are built in one step, and become rows from which they can be restored."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,20 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 from gateway.config.model import Capture
+from gateway.redaction import Redaction
 from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
 from gateway.store.otlp.rows import row_in, span_of
 from gateway.tracing.journal import Journal
-from gateway.tracing.tracer import JournalProcessor, JournalTracer, TimeOrderedIds, resource, row_of
+from gateway.tracing.tracer import INSTANCE, JournalProcessor, JournalTracer, TimeOrderedIds, resource, row_of
 
 START = 1_700_000_000_123_456_789
 
 
 class Seen(SpanProcessor):
-    """Keeps what has ended."""
+    """Collects finished spans."""
 
     def __init__(self) -> None:
         self.spans: list[ReadableSpan] = []
@@ -52,13 +55,13 @@ def _tracer(journal, seen):
 
 
 def lines(tmp_path) -> list[dict[str, Any]]:
-    """Return the journal's lines, but for its header."""
+    """Return the journal's lines after its header."""
     (path,) = tmp_path.glob("*.jsonl")
     return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()][1:]
 
 
 def test_trace_ids_begin_with_the_time():
-    """48 bits of milliseconds, so that ids sort as they were made; the rest is random; none is invalid."""
+    """Ids sort by time in milliseconds; 80 bits are random, and no id is invalid."""
     now = [START]
     ids = TimeOrderedIds(lambda: now[0], random.Random(1))
     made = []
@@ -83,7 +86,7 @@ def test_a_span_ends_once(tracer, seen, journal):
 
 
 def test_an_exchange_is_in_the_journal_from_its_start(tracer, tmp_path):
-    """Its start is a line of its own, its attempts come before its end, and each names its parent."""
+    """Its start has a line of its own; its attempts come before its end, and each has the id of its parent."""
     root = tracer.start_span("root", Context(), SpanKind.SERVER, {"url.path": "/x"})
     child = tracer.start_span("chat m", trace.set_span_in_context(root, Context()), SpanKind.CLIENT)
     assert [line["t"] for line in lines(tmp_path)] == ["start"]
@@ -96,7 +99,7 @@ def test_an_exchange_is_in_the_journal_from_its_start(tracer, tmp_path):
     assert "duration_ns" not in start
 
 
-def test_it_is_a_tracer_of_the_api(tracer, seen):
+def test_a_tracer_implements_the_api(tracer, seen):
     """Exceptions, events, names and states are recorded as by the SDK's own spans."""
 
     def call() -> None:
@@ -127,8 +130,8 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", ["SERVER", "CLIENT"])
-def test_a_row_gives_its_span_back(tracer, seen, tmp_path, kind):
-    """Every promoted attribute has its column and every other one its place; an exporter sees what was recorded."""
+def test_a_span_can_be_restored_from_its_row(tracer, seen, tmp_path, kind):
+    """Promoted attributes have columns and the others a place in JSON; an exporter gets the span as recorded."""
     parent = Context()
     if kind == "CLIENT":
         parent = trace.set_span_in_context(tracer.start_span("root", parent, SpanKind.SERVER), parent)
@@ -149,8 +152,8 @@ def test_a_row_gives_its_span_back(tracer, seen, tmp_path, kind):
     assert [(event.name, event.timestamp) for event in back.events] == [("happened", START)]
 
 
-def test_a_row_is_the_same_as_of_the_sdks_own_span(tracer, tmp_path):
-    """What we make in one step reads as the stock tracer's span of the same calls."""
+def test_a_row_is_that_of_the_sdks_own_span(tracer, tmp_path):
+    """A span built in one step is the same as the SDK's own after the same calls."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource({"service.name": "gateway"}), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -167,8 +170,8 @@ def test_a_row_is_the_same_as_of_the_sdks_own_span(tracer, tmp_path):
     assert {k: v for k, v in ours.items() if k not in ids} == {k: v for k, v in theirs.items() if k not in ids}
 
 
-def test_what_fails_in_recording_is_counted_and_not_raised(tracer, journal, caplog):
-    """A span that cannot become a row is logged; the call that it is of goes on."""
+def test_a_failure_to_record_is_counted_and_not_raised(tracer, journal, caplog):
+    """A span that cannot become a row is logged, and its exchange goes on."""
     processor = JournalProcessor(journal)
     processor.started(None)
     processor.on_end(None)
@@ -190,7 +193,7 @@ def test_what_fails_in_recording_is_counted_and_not_raised(tracer, journal, capl
     ],
 )
 def test_the_service_has_a_name(monkeypatch, environ, name):
-    """`gateway`, unless the standard variables say another; other resource attributes are kept."""
+    """It is `gateway` unless the standard variables set another; other resource attributes stay."""
     for key, value in environ.items():
         monkeypatch.setenv(key, value)
     made = resource(environ, Path("data"))
@@ -198,3 +201,45 @@ def test_the_service_has_a_name(monkeypatch, environ, name):
     assert made.attributes["service.version"]
     if "deployment" in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         assert made.attributes["deployment.environment"] == "dev"
+
+
+def test_a_row_is_redacted_except_its_ids(tracer, tmp_path):
+    """Every text is redacted, also in an exchange's start; ids and the names of columns are not."""
+    tracer.journaled.redaction = Redaction([], {"any": "[a-zA-Z0-9]{4,}"})
+    span = tracer.start_span("POST /eve", Context(), SpanKind.SERVER, {"url.path": "/eveonline", "x": ["long word"]})
+    span.set_status(Status(StatusCode.ERROR, "some error"))
+    span.end(START + 7)
+    start, end = lines(tmp_path)
+    for line in (start, end):
+        assert line["path"] == "/[redacted: any]"
+        assert line["name"] == "[redacted: any] /eve"
+        assert line["attributes"] == {"x": ["[redacted: any] [redacted: any]"]}
+        assert (line["kind"], line["service_name"]) == ("SERVER", "gateway")
+        assert int(line["trace_id"], 16)
+        assert int(line["span_id"], 16)
+    assert (end["status"], end["status_message"]) == ("ERROR", "[redacted: any] [redacted: any]")
+
+
+def test_a_moved_span_is_in_the_other_ones_trace(tracer, seen):
+    """A request of a run becomes a child of the run's span once its body is read, and its span id stays."""
+    span = tracer.start_span("root", Context(), SpanKind.SERVER)
+    own = span.get_span_context().span_id
+    parent = SpanContext(7, 8, is_remote=True)
+    tracer.move(span, parent)
+    span.end()
+    (ended,) = seen.spans
+    assert (ended.context.trace_id, ended.context.span_id, ended.parent) == (7, own, parent)
+
+
+def test_an_instance_is_known_by_its_directory(tmp_path, monkeypatch):
+    """Processes that write to one directory have one instance id, which the standard variables may set."""
+    own = resource({}, tmp_path).attributes[INSTANCE]
+    code = (
+        "import sys; from pathlib import Path; from gateway.tracing.tracer import INSTANCE, resource\n"
+        "print(resource({}, Path(sys.argv[1])).attributes[INSTANCE])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip() == own
+    assert resource({}, tmp_path / "other").attributes[INSTANCE] != own
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"{INSTANCE}=set")
+    assert resource({}, tmp_path).attributes[INSTANCE] == "set"
