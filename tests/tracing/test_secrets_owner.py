@@ -10,8 +10,8 @@ from gateway.tracing.secrets import SECRET_HEADERS
 
 ROOT = Path(gateway.__file__).parent
 OWNERS = {"tracing/secrets.py", "redaction.py"}
-# Headers are listed there by what is sent to a provider, or to look for leaks; nothing is removed.
-SENDERS = ("providers/", "proxy/", "cli/doctor/")
+# They list headers by API and provider, or to look for leaks, and remove nothing.
+SENDERS = ("dialects/", "providers/", "proxy/", "cli/doctor/")
 NAMES = {*SECRET_HEADERS, "set-cookie"}
 WORDS = ("authorization", "cookie", "password", "secret", "token", "credential", "signature", "api_key", "api[_-]?key")
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
