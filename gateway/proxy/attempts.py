@@ -126,8 +126,8 @@ class Attempts:
             self._schedule.left(step)
             with exchange.attempt(step.reason, step.wait) as attempt:
                 return _missed(step, None, attempt, Failed(kind=error.kind, error=error))
-        read = None if plan.translation is None else plan.translation.asked
-        exchange.set_route(plan.route, self._recorded, provider_secrets(step.provider), asked=read)
+        read = None if plan.translation is None else plan.translation.request
+        exchange.set_route(plan.route, self._recorded, provider_secrets(step.provider), request=read)
         with ExitStack() as span:
             attempt = span.enter_context(exchange.attempt(step.reason, step.wait))
             if begun is not None:
@@ -188,7 +188,7 @@ class Attempts:
     async def _relayed(self, opened: Opened) -> Answer:
         """Give the client the response, up to its last bytes."""
         plan, attempt, exchange = opened.plan, opened.attempt, self._exchange
-        reader = attempt.tee
+        reader = attempt.reader
         if opened.recovered is not None:
             return recovered_answer(plan, exchange, attempt, opened.response, opened.recovered)
         withhold = plan.withhold_usage if reader.streamed and not opened.coding else None

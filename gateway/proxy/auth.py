@@ -41,20 +41,20 @@ class Authorized(Struct, frozen=True):
     token_valid: bool
 
 
-def authorize(headers: Headers, where: ParsedPath | None, token: Token | None) -> Authorized:
+def authorize(headers: Headers, parsed: ParsedPath | None, token: Token | None) -> Authorized:
     """Remove our token from a request. Raises ExchangeError if it is required and missing.
 
     It is given as `x-gateway-token`, or in the place of a key: then the client has brought no key of its own.
     """
     if token is None:
-        return Authorized(headers, where.query if where is not None else "", token_valid=False)
+        return Authorized(headers, parsed.query if parsed is not None else "", token_valid=False)
     kept = tuple(
         (name, value)
         for name, value in headers
         if name.lower() not in KEY_HEADERS or not _is(without_scheme(value), token)
     )
-    query = shown = where.query if where is not None else ""
-    names = where.endpoint.query_keys if where is not None else frozenset()
+    query = shown = parsed.query if parsed is not None else ""
+    names = parsed.endpoint.query_keys if parsed is not None else frozenset()
     if any(_is(key.encode(), token) for key in urls.keys_in(query, names)):
         query = urls.without_keys(query, names)
     given = any(_is(value, token) for name, value in headers if name.lower() == b"x-gateway-token")

@@ -48,24 +48,24 @@ class Failed(Struct, frozen=True, kw_only=True):
 
 
 def recovered_answer(
-    plan: Plan, exchange: Exchange, attempt: Attempt, upstream: Response, answered: ChatResponse
+    plan: Plan, exchange: Exchange, attempt: Attempt, upstream: Response, response: ChatResponse
 ) -> Answer:
     """Answer with the response that a provider's error has in it."""
     translation, route = plan.translation, plan.route
-    asked = translation.asked if translation is not None else exchange.asked or ChatRequest(operation=CHAT)
-    asked = structs.replace(asked, model=asked.model or route.model, stream=route.stream or asked.stream)
+    request = translation.request if translation is not None else exchange.request or ChatRequest(operation=CHAT)
+    request = structs.replace(request, model=request.model or route.model, stream=route.stream or request.stream)
     client = translation.client if translation is not None else WRITERS[route.client_dialect or TABLES.default.dialect]
-    content_type, body = write_whole(client, asked, answered, time())
+    content_type, body = write_whole(client, request, response, time())
     if route.endpoint.rewrite_whole is not None:
-        body = route.endpoint.rewrite_whole(body, facts(exchange, route), asked.stream)
-    attempt.recovered = answered
+        body = route.endpoint.rewrite_whole(body, facts(exchange, route), request.stream)
+    attempt.recovered = response
     attempt.outcome = Outcome(OK)
-    extra = extra_headers(exchange, streamed=asked.stream)
+    extra = extra_headers(exchange, streamed=request.stream)
     if translation is not None:
         attempt.dropped(translation.dropped)
         extra |= dropped_header(translation.dropped)
-    response = Relayed(upstream, extra, content_type=content_type, status=200)
-    return Answer(outcome=Outcome(OK, 200), response=response, last=body)
+    head = Relayed(upstream, extra, content_type=content_type, status=200)
+    return Answer(outcome=Outcome(OK, 200), response=head, last=body)
 
 
 def failure_answer(failure: Failed, plan: Plan | None, endpoint: Endpoint, exchange: Exchange) -> Answer:

@@ -30,7 +30,7 @@ from gateway.proxy.request_body import read_body
 from gateway.proxy.routing.aliases import ordered
 from gateway.proxy.routing.context import NO_BODY, RequestContext
 from gateway.proxy.routing.health import Health
-from gateway.proxy.routing.request_options import Options, from_headers, said_in, with_body
+from gateway.proxy.routing.request_options import Options, from_headers, option_headers, with_body
 from gateway.proxy.routing.routes import ParsedPath, names_a_model, parse_path
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.routing.schedule import AttemptSchedule
@@ -88,26 +88,26 @@ class Proxy:
         if task is not None and task not in self._handling:  # one task handles all requests of a connection
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
-        runtime, said = self._runtime, said_in(request.raw_headers)
+        runtime, options = self._runtime, option_headers(request.raw_headers)
         exchange = Exchange(
             self._tracer,
             runtime.capture_policy,
             method=request.method,
             target=request.raw_path,
             headers=_readable(request),
-            said=said,
+            options=options,
             stopping=lambda: self.stopping,
         )
         try:
             with exchange:
-                answer = await self._answered(request, said, runtime, exchange)
+                answer = await self._answered(request, options, runtime, exchange)
                 exchange.outcome = answer.outcome
             return await answer.finish(request)
         except ConnectionError:
             raise web.HTTPBadRequest(text="The request's body broke off.") from None
 
     async def _answered(
-        self, request: web.Request, said: Mapping[str, tuple[str, str]], runtime: RuntimeConfig, exchange: Exchange
+        self, request: web.Request, options: Mapping[str, tuple[str, str]], runtime: RuntimeConfig, exchange: Exchange
     ) -> Answer:
         """Answer a request up to the response's last bytes; an error of ours is an answer too."""
         path: ParsedPath | None = None
@@ -117,7 +117,7 @@ class Proxy:
             path = structs.replace(path, query=authorized.query)
             if request.headers.get("Upgrade", "").lower() == "websocket":
                 return _no_websocket(path.endpoint, exchange)
-            context = await self._context(request, path, authorized, from_headers(said), runtime, exchange)
+            context = await self._context(request, path, authorized, from_headers(options), runtime, exchange)
             return await self._answer(request, context, exchange)
         except ExchangeError as error:
             return error_answer(error, _endpoint(path, request), exchange)
@@ -235,13 +235,13 @@ def _no_websocket(endpoint: Endpoint, exchange: Exchange) -> Answer:
     return error_answer(error, endpoint, exchange, extra_headers(exchange, streamed=False) | upgrade)
 
 
-def _decoded(request: web.Request, body: bytes, where: ParsedPath) -> bytes | None:
+def _decoded(request: web.Request, body: bytes, path: ParsedPath) -> bytes | None:
     """Return a JSON body without its content coding, None where it is none, cannot be read or says nothing to us.
 
     The body of an operation is JSON whatever its type says: many examples send curl's default.
     """
-    reads = names_a_model(where)
-    if not body or not (reads or where.provider is None):
+    reads = names_a_model(path)
+    if not body or not (reads or path.provider is None):
         return None
     if not reads and "json" not in request.headers.get("Content-Type", "json"):
         return None

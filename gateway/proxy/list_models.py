@@ -35,10 +35,10 @@ _LARGEST = 8 * 1024 * 1024
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 
 
-def asked_for(method: str, where: ParsedPath) -> bool:
+def asked_for(method: str, parsed: ParsedPath) -> bool:
     """Whether a request asks for the models of all providers: it has no mount."""
-    listing = where.endpoint.write_models is not None and where.provider is None
-    return method == "GET" and listing and bare(where.path).rstrip("/") == "/models"
+    listing = parsed.endpoint.write_models is not None and parsed.provider is None
+    return method == "GET" and listing and bare(parsed.path).rstrip("/") == "/models"
 
 
 def listed(providers: Mapping[str, Provider], usual: str) -> list[Provider]:
@@ -48,7 +48,7 @@ def listed(providers: Mapping[str, Provider], usual: str) -> list[Provider]:
     ]
 
 
-def routes(asked: Iterable[Provider], where: ParsedPath) -> list[Route]:
+def routes(asked: Iterable[Provider], parsed: ParsedPath) -> list[Route]:
     """Return the route to each provider's list of models; none for a provider without a list."""
     made = []
     for provider in asked:
@@ -59,19 +59,19 @@ def routes(asked: Iterable[Provider], where: ParsedPath) -> list[Route]:
                 Route(
                     provider=provider,
                     target=target,
-                    endpoint=where.endpoint,
+                    endpoint=parsed.endpoint,
                     dialect=None,
-                    addressed=provider.name == where.default_provider,
+                    addressed=provider.name == parsed.default_provider,
                 )
             )
     return made
 
 
 def names(
-    provider: Provider, listed: list[model_list.Model], where: ParsedPath, providers: Mapping[str, Provider]
+    provider: Provider, listed: list[model_list.Model], parsed: ParsedPath, providers: Mapping[str, Provider]
 ) -> Iterator[model_list.Listed]:
     """Yield the names that lead to a provider's models: without and with its prefix, unless they are another's."""
-    generating = structs.replace(where, dialect=DIALECTS[where.endpoint.dialect])
+    generating = structs.replace(parsed, dialect=DIALECTS[parsed.endpoint.dialect])
     for model in listed:
         for name in (model.name, *(f"{prefix}{model.name}" for prefix in provider.prefixes[:1])):
             leads, rename = found(name, generating, providers)
@@ -149,16 +149,16 @@ class Lister:
                 response = await open_response(self._client, self._signer, route, _request(route, headers), deadlines)
                 waits.waited = perf_counter() - before
                 content_type = lower(response.headers).get("content-type", "")
-                tee = attempt.head(response.status, content_type=content_type, coding="")
+                reader = attempt.head(response.status, content_type=content_type, coding="")
                 body = await Body(response, route.provider, deadlines, waits).whole(_LARGEST)
         except TimeoutError:
-            said = f"The provider {route.provider.name!r} did not list its models within {seconds:g} s."
-            raise ExchangeError(Kind.TIMEOUT, said) from None
+            message = f"The provider {route.provider.name!r} did not list its models within {seconds:g} s."
+            raise ExchangeError(Kind.TIMEOUT, message) from None
         finally:
             attempt.apart = waits.waited
             if response is not None:
                 response.abort()
-        tee.feed(body or b"")  # for the error's message
+        reader.feed(body or b"")  # for the error's message
         outcome = attempt.conclude()
         return model_list.read_models(body) if outcome.kind == OK and body is not None else None
 

@@ -36,7 +36,7 @@ async def relay(
     before anything was relayed; a later failure is reported to the client as far as its dialect can, and its connection
     is broken off.
     """
-    reader, upstream = attempt.tee, body.response
+    reader, upstream = attempt.reader, body.response
     change = reply or stream_filter
     response = _head(upstream, exchange, reader, reply)
     if change is not None:

@@ -29,41 +29,47 @@ from gateway.tracing.response_reader import KEPT_MAX, STREAM_MAX, ResponseReader
 
 
 class Translation(Struct, frozen=True, kw_only=True):
-    """One exchange's translation: what was asked, how it is sent (`written`), and who writes the client's answer.
+    """One exchange's translation.
 
-    `dropped` names all that the provider's dialect, or the provider, cannot be sent; `client_statuses` are the HTTP
-    statuses that only the client's dialect has.
+    Attributes:
+        request: The client's request, read.
+        written: The request in the provider's dialect.
+        dropped: Names of the fields that the provider's dialect, or the provider, has no place for.
+        provider: The reader of the provider's dialect.
+        client: The writer of the client's.
+        client_statuses: HTTP statuses that only the client's dialect has.
+
     """
 
-    asked: ChatRequest
+    request: ChatRequest
     written: Written
     dropped: tuple[str, ...]
     provider: Dialect
     client: Writer
     client_statuses: frozenset[int]
 
-    def reply(self, tee: ResponseReader, coding: str, now: float) -> "StreamReply | WholeReply":
-        """Return what turns the response that `tee` reads into the client's."""
-        return StreamReply(self, tee, now) if self.asked.stream else WholeReply(self, tee, coding, now)
+    def reply(self, reader: ResponseReader, coding: str, now: float) -> "StreamReply | WholeReply":
+        """Return the rewriter of the response that `reader` reads."""
+        return StreamReply(self, reader, now) if self.request.stream else WholeReply(self, reader, coding, now)
 
 
 def translate(route: Route, body: bytes, path: str) -> Translation:
-    """Read a request and write it for the provider. Raises ExchangeError for one that cannot be told to it."""
+    """Read a request and write it for the provider. Raises ExchangeError if it cannot be sent there."""
     dialect, sent, reply = route.dialect, route.translated_to, route.response_dialect
     if dialect is None or dialect.read_conversation is None or sent is None or reply is None:
         raise RuntimeError("only a route with another dialect is translated")
-    asked = dialect.read_conversation(body, path)
-    asked = msgspec.structs.replace(asked, model=route.model, stream=route.stream or asked.stream)
+    request = dialect.read_conversation(body, path)
+    request = msgspec.structs.replace(request, model=route.model, stream=route.stream or request.stream)
     if route.endpoint.reports_usage:
-        asked = msgspec.structs.replace(asked, include_usage=True)
-    if not asked.input_messages and not asked.system_instructions:
+        request = msgspec.structs.replace(request, include_usage=True)
+    if not request.input_messages and not request.system_instructions:
         raise ExchangeError(
             Kind.BAD_INPUT,
             f"The body is no {route.client_dialect} request that could be translated for the provider "
             f"{route.provider.name!r}: it has no messages.",
             status=400,
         )
-    stored = asked.conversation_id or asked.parameters.get(PREVIOUS_RESPONSE_ID)
+    stored = request.conversation_id or request.parameters.get(PREVIOUS_RESPONSE_ID)
     target = ENDPOINTS[sent.spoken]
     if stored and not target.stores_conversations:
         raise ExchangeError(
@@ -73,22 +79,22 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
             status=400,
             code="conversation_unavailable",
         )
-    told = msgspec.structs.replace(
-        asked,
+    shown_status = msgspec.structs.replace(
+        request,
         model=route.rename or route.model,
-        include_usage=True if asked.stream and route.provider.stream_usage else None,
+        include_usage=True if request.stream and route.provider.stream_usage else None,
     )
     given_up: list[str] = []
     quirks = route.provider.quirks
     if target.has_quirks:
-        told, given_up = fitted(quirks, told)
+        shown_status, given_up = fitted(quirks, shown_status)
     writer = target.cache_writer if quirks.marks and target.cache_writer is not None else target.writer
-    written = writer.request(told)
+    written = writer.request(shown_status)
     if target.has_quirks:
         written = renamed(quirks, written)
     client = ENDPOINTS[reply]
     return Translation(
-        asked=asked,
+        request=request,
         written=written,
         dropped=tuple(dict.fromkeys([*given_up, *written.dropped])),
         provider=sent,
@@ -119,7 +125,7 @@ def rewritten(
     """Return the rewriter of a successful response, if the client's API has one; else `inner`, the translation."""
     if route.endpoint.rewrite is None:
         return inner
-    request = exchange.asked or ChatRequest(operation=CHAT)
+    request = exchange.request or ChatRequest(operation=CHAT)
     return route.endpoint.rewrite(
         Rewriting(
             facts=facts(exchange, route),
@@ -146,40 +152,40 @@ def estimated_count(counts: TokenCount, body: bytes | None) -> bytes:
 
 
 class StreamReply:
-    """Writes a stream for the client out of what the tee's reader is told; or out of a whole response, at its end."""
+    """Writes the client's stream from the events of the provider's stream, or at the end from a whole response."""
 
-    def __init__(self, translation: Translation, tee: ResponseReader, now: float) -> None:
+    def __init__(self, translation: Translation, reader: ResponseReader, now: float) -> None:
         self._dropped = translation.dropped
         self._provider = translation.provider.name
-        self._writer = translation.client.stream(translation.asked, now)
-        self._restoring = CustomToolRestorer(custom_tool_names(translation.asked))
-        self._tee = tee
+        self._writer = translation.client.stream(translation.request, now)
+        self._restoring = CustomToolRestorer(custom_tool_names(translation.request))
+        self._reader = reader
         self.content_type = self._writer.content_type
 
     @property
     def dropped(self) -> list[str]:
-        """What could not be said to the provider, or to the client."""
+        """Names of the fields that the provider's or the client's dialect has no place for."""
         return [*self._dropped, *self._writer.dropped]
 
-    def feed(self, data: bytes) -> bytes:  # noqa: ARG002  the tee has read it
-        """Return what the client is told of the bytes that the tee has just read."""
-        told = self._tee.drain_events()
-        if not told:
+    def feed(self, data: bytes) -> bytes:  # noqa: ARG002  the reader has them
+        """Return the client's events for the bytes that have just been read."""
+        events = self._reader.drain_events()
+        if not events:
             return b""
-        return b"".join([self._writer.write(event) for event in self._restoring.restore(told)])
+        return b"".join([self._writer.write(event) for event in self._restoring.restore(events)])
 
     def flush(self) -> bytes:
-        """Return what is still to be said at the end. Raises ExchangeError for a whole response that is unreadable."""
-        if self._tee.streamed:
-            rest, answered = self.feed(b""), self._tee.answered()
+        """Return the last events. Raises ExchangeError for a whole response that cannot be read."""
+        if self._reader.streamed:
+            rest, answered = self.feed(b""), self._reader.answered()
             # Some providers stop after the reason why, without the event that ends their stream.
             finished = answered is not None and answered.finish_reasons
             return rest + self._writer.write(Ended()) if finished else rest
-        answered = _readable(self._tee.answered(), self._provider)
+        answered = _readable(self._reader.answered(), self._provider)
         return b"".join([self._writer.write(event) for event in self._restoring.restore(synthesize(answered))])
 
     def broken(self, message: str) -> bytes:
-        """Return what tells the client that no more will come."""
+        """Return the event that reports a broken response."""
         return self._writer.write(Broken(message=message))
 
 
@@ -188,9 +194,9 @@ class WholeReply:
 
     content_type = "application/json"
 
-    def __init__(self, translation: Translation, tee: ResponseReader, coding: str, now: float) -> None:
+    def __init__(self, translation: Translation, reader: ResponseReader, coding: str, now: float) -> None:
         self._translation = translation
-        self._tee = tee
+        self._reader = reader
         self._coding = coding
         self._now = now
         self._pieces: list[bytes] = []
@@ -202,20 +208,20 @@ class WholeReply:
         return b""
 
     def flush(self) -> bytes:
-        """Return the whole response. Raises ExchangeError where the provider's cannot be read."""
+        """Return the whole response. Raises ExchangeError if the provider's cannot be read."""
         translation, provider = self._translation, self._translation.provider
-        if self._tee.streamed:  # though nobody asked for that
-            told = self._tee.answered()
+        if self._reader.streamed:  # though no stream was requested
+            response = self._reader.answered()
         else:
-            told = provider.read_response(plain(b"".join(self._pieces), self._coding))
-        answered = _readable(told, provider.name)
-        answered = restore_custom_calls(answered, custom_tool_names(translation.asked))
-        written, names = translation.client.response(answered, translation.asked, self._now)
+            response = provider.read_response(plain(b"".join(self._pieces), self._coding))
+        answered = _readable(response, provider.name)
+        answered = restore_custom_calls(answered, custom_tool_names(translation.request))
+        written, names = translation.client.response(answered, translation.request, self._now)
         self.dropped += names
         return written
 
-    def broken(self, message: str) -> bytes:  # noqa: ARG002  nothing was said so far
-        """Return what tells the client that no more will come."""
+    def broken(self, message: str) -> bytes:  # noqa: ARG002  nothing was sent so far
+        """Return no event: the client gets an error response."""
         return b""
 
 
@@ -228,20 +234,20 @@ def translate_error(
     request_id: str,
     scrub: Callable[[str], str],
 ) -> tuple[int, bytes]:
-    """Return the status and the body of a provider's error for a client of another dialect, keys scrubbed from it."""
+    """Return the status and body of a provider's error in the client's dialect, with secrets redacted."""
     body = plain(body, coding)
     answered = translation.provider.read_response(body)
     message = scrub(answered.error_message or _shown(body)) or f"the provider answered {status}"
-    told = status if status in translation.client_statuses else TABLES.statuses.get(status, status)
-    return told, translation.client.error(kind, told, message, answered.error_type, request_id)
+    shown_status = status if status in translation.client_statuses else TABLES.statuses.get(status, status)
+    return shown_status, translation.client.error(kind, shown_status, message, answered.error_type, request_id)
 
 
 def _readable(answered: ChatResponse | None, dialect: str) -> ChatResponse:
-    """Return a whole response that says something. Raises ExchangeError, which repeats nothing of what came."""
-    told = answered is not None and (
+    """Return a response that has content. Raises ExchangeError, which repeats nothing of the body."""
+    has_content = answered is not None and (
         answered.output_messages or answered.usage is not None or answered.id is not None or answered.error_message
     )
-    if answered is None or not told:
+    if answered is None or not has_content:
         raise ExchangeError(Kind.PARSING, f"The provider's response is no {dialect} that could be translated.")
     return answered
 
@@ -251,6 +257,6 @@ def _shown(body: bytes) -> str:
 
 
 def plain(body: bytes, coding: str) -> bytes:
-    """Return a body without its content coding, as it is where that cannot be undone."""
+    """Return a body without its content coding; as it is if that cannot be undone."""
     decoded = decode(body, coding)
     return body if decoded is None else decoded

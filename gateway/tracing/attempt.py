@@ -41,7 +41,7 @@ class Owner(Protocol):
     secrets: ExchangeSecrets
 
     @property
-    def asked(self) -> ChatRequest | None:
+    def request(self) -> ChatRequest | None:
         """The request, read."""
 
     @property
@@ -80,7 +80,7 @@ class Attempt:
         self._head_at: float | None = None
         self._sending: float | None = None  # the seconds of overhead until then
         self.status: int | None = None
-        self._tee: ResponseReader | None = None
+        self._reader: ResponseReader | None = None
         self.outcome: Outcome | None = None
         self._response: ChatResponse | None = None
         self.error: str | None = None
@@ -113,14 +113,14 @@ class Attempt:
     @property
     def streamed(self) -> bool:
         """Whether the response is a stream of events."""
-        return self._tee is not None and self._tee.streamed
+        return self._reader is not None and self._reader.streamed
 
     @property
-    def tee(self) -> ResponseReader:
+    def reader(self) -> ResponseReader:
         """The reader of the response's bytes; there is one once the head has come."""
-        if self._tee is None:
+        if self._reader is None:
             raise RuntimeError("no response head has come yet")
-        return self._tee
+        return self._reader
 
     def head(self, status: int, *, content_type: str, coding: str) -> ResponseReader:
         """Note the response's head, and return the reader of its body."""
@@ -136,7 +136,7 @@ class Attempt:
         heard = self._route.upstream_reader
         if heard is None and status >= 400:
             heard = _ERRORS
-        self._tee = ResponseReader(
+        self._reader = ResponseReader(
             heard if read else None,
             content_type=content_type,
             coding=coding,
@@ -144,7 +144,7 @@ class Attempt:
             collects_events=translated,
             streams=self._route.stream and status < 400 and heard is not None and heard.json_streams,
         )
-        return self._tee
+        return self._reader
 
     @property
     def first_byte(self) -> float | None:
@@ -173,15 +173,15 @@ class Attempt:
 
     def conclude(self) -> Outcome:
         """Set the outcome to that of the response, which has come to its end, and return it."""
-        self._response = self.tee.answered()
+        self._response = self.reader.answered()
         self.outcome = outcomes.of_response(
-            self.status or 0, self._response, streamed=self.streamed, ended=self.tee.ended
+            self.status or 0, self._response, streamed=self.streamed, ended=self.reader.ended
         )
         return self.outcome
 
     def _finish(self, outcome: Outcome, now: float) -> None:
         exchange = self._exchange
-        answered = self.recovered or self._response or (self._tee.answered() if self._tee is not None else None)
+        answered = self.recovered or self._response or (self._reader.answered() if self._reader is not None else None)
         error = outcome.message
         attributes = dict(exchange.request_attributes())
         attributes["gateway.outcome"] = outcome.kind
@@ -199,9 +199,9 @@ class Attempt:
         if self._head_at is not None:
             attributes["gateway.attempt.first_byte_ms"] = round((self._head_at - self.started) * 1000, 3)
         if self.streamed:
-            attributes["gateway.attempt.chunk_times_ms"] = self.tee.times_ms
-            if self.tee.first_output_at is not None:
-                attributes["gen_ai.response.time_to_first_chunk"] = round(self.tee.first_output_at - self.started, 6)
+            attributes["gateway.attempt.chunk_times_ms"] = self.reader.times_ms
+            if self.reader.first_output_at is not None:
+                attributes["gen_ai.response.time_to_first_chunk"] = round(self.reader.first_output_at - self.started, 6)
         if self.recovered is not None:
             attributes["gateway.attempt.recovered"] = True
         if self._dropped:
@@ -215,8 +215,12 @@ class Attempt:
             word = answered.error_type if answered is not None else None
             attributes["error.type"] = str(status) if status and status >= 400 else word or outcome.kind
             self.span.set_status(StatusCode.ERROR, outcome.kind)
-        if outcome.kind == HEDGE_LOST and "gen_ai.usage.input_tokens" not in attributes and exchange.asked is not None:
-            attributes |= self._spent(structs.replace(estimate(exchange.asked, ChatResponse()), output_tokens=None))
+        if (
+            outcome.kind == HEDGE_LOST
+            and "gen_ai.usage.input_tokens" not in attributes
+            and exchange.request is not None
+        ):
+            attributes |= self._spent(structs.replace(estimate(exchange.request, ChatResponse()), output_tokens=None))
         if error:
             self.error = attributes["gateway.error"] = exchange.scrub(error)
         exchange.secrets.scrub_attributes(attributes)
@@ -230,8 +234,8 @@ class Attempt:
         self.response_model = answered.model
         usage = answered.usage
         partly = usage is None or usage.input_tokens is None or usage.output_tokens is None
-        if partly and self.streamed and exchange.asked is not None and self.status == 200:
-            usage = estimate(exchange.asked, answered)
+        if partly and self.streamed and exchange.request is not None and self.status == 200:
+            usage = estimate(exchange.request, answered)
         if usage is not None:
             attributes |= self._spent(usage)
         return attributes

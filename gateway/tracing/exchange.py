@@ -50,16 +50,16 @@ def _of_run(attributes: Mapping[str, Any]) -> SpanContext | None:
 
 
 def _restricted(
-    capture_policy: CapturePolicy, said: Mapping[str, tuple[str, str]]
+    capture_policy: CapturePolicy, options: Mapping[str, tuple[str, str]]
 ) -> tuple[CapturePolicy, CaptureMode | None]:
     """Return the capture policy of an exchange, and its own mode for OTLP if its header sets one.
 
     With a header that cannot be read nothing is captured; the request is refused later.
     """
-    if "capture" not in said:
+    if "capture" not in options:
         return capture_policy, None
     try:
-        less = capture_policy.within(said["capture"][1])
+        less = capture_policy.within(options["capture"][1])
     except ValueError:
         less = capture_policy.within("off")
     return less, less.capture.otlp
@@ -84,14 +84,14 @@ class Exchange:
         method: str,
         target: str,
         headers: Mapping[str, str],
-        said: Mapping[str, tuple[str, str]],
+        options: Mapping[str, tuple[str, str]],
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         """Start the span. `stopping`: whether the worker drains, so that no client left a response cut short."""
         self._stopping = stopping
         self.outcome: Outcome | None = None
         self._tracer = tracer
-        self.capture_policy, said_of_otlp = _restricted(capture_policy, said)
+        self.capture_policy, said_of_otlp = _restricted(capture_policy, options)
         self.method = method
         self.started = perf_counter()
         self.started_ns = time_ns()
@@ -105,11 +105,11 @@ class Exchange:
         self._last: Attempt | None = None
         self._route: Route | None = None
         self._body: bytes | None = None
-        self._asked: ChatRequest | None = None
-        self._request: dict[str, Any] | None = None
+        self._chat_request: ChatRequest | None = None
+        self._request_attributes: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
         self.secrets = ExchangeSecrets(headers, target)
-        attributes = seen.of_client(method, target, headers, said)
+        attributes = seen.of_client(method, target, headers, options)
         self.marks: dict[str, Any] = {} if said_of_otlp is None else {CAPTURE_OTLP: said_of_otlp}
         attributes |= self.marks
         self._says_user = "user.id" in attributes
@@ -165,15 +165,15 @@ class Exchange:
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
 
     @property
-    def asked(self) -> ChatRequest | None:
+    def request(self) -> ChatRequest | None:
         """The request, read once; None if its dialect is unknown or nothing is captured."""
-        if self._asked is None and self._body is not None and self._route is not None and self._route.dialect:
+        if self._chat_request is None and self._body is not None and self._route is not None and self._route.dialect:
             body, self._body = self._body, None
             try:
-                self._asked = self._route.dialect.read_request(body)
+                self._chat_request = self._route.dialect.read_request(body)
             except Exception:
                 log.exception("a request could not be read")
-        return self._asked
+        return self._chat_request
 
     def set_chat_id(self, chat_id: str) -> None:
         """Set the id by which the client's API knows the exchange."""
@@ -191,7 +191,7 @@ class Exchange:
             self.context = trace.set_span_in_context(self.span, Context())
 
     def set_route(
-        self, route: Route, body: bytes | None, keys: tuple[str, ...], *, asked: ChatRequest | None = None
+        self, route: Route, body: bytes | None, keys: tuple[str, ...], *, request: ChatRequest | None = None
     ) -> None:
         """Set the route of the next attempt, the decoded body to record, and the keys of ours to redact.
 
@@ -201,7 +201,7 @@ class Exchange:
         self._route = route
         self.secrets.add(keys)
         if first and self.capture_policy.reads:
-            self._body, self._asked = body, asked
+            self._body, self._chat_request = body, request
 
     def attempt(self, reason: str, backoff: float, route: Route | None = None) -> Attempt:
         """Begin the next attempt. `backoff`: seconds waited before it. `route`: if it is not the exchange's."""
@@ -231,10 +231,10 @@ class Exchange:
 
     def request_attributes(self) -> dict[str, Any]:
         """Return the attributes of the request, which are the same for each attempt."""
-        if self._request is None:
-            asked = self.asked
-            self._request = {} if asked is None else seen.of_request(asked, self.capture_policy)
-        return self._request
+        if self._request_attributes is None:
+            request = self.request
+            self._request_attributes = {} if request is None else seen.of_request(request, self.capture_policy)
+        return self._request_attributes
 
     async def waiting(self, awaitable: Awaitable[T]) -> T:
         """Await the client or a provider, and count the time as waiting, not as overhead."""
@@ -287,7 +287,7 @@ class Exchange:
                 attributes["gateway.response.model"] = last.response_model
             if last.usage_source:
                 attributes["gateway.usage.source"] = last.usage_source
-        if self._asked is not None and self._asked.user and not self._says_user:
-            attributes["user.id"] = self.scrub(self._asked.user)
+        if self._chat_request is not None and self._chat_request.user and not self._says_user:
+            attributes["user.id"] = self.scrub(self._chat_request.user)
         attributes.update(self._tokens)
         return attributes

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.ids import run_span_id, step_span_id, trace_id
-from gateway.proxy.routing.request_options import said_in
+from gateway.proxy.routing.request_options import option_headers
 from gateway.tracing.attributes import of_client, of_metadata
 from gateway.tracing.metadata import metadata_of
 from tests.support.raw import exchange, request
@@ -100,7 +100,7 @@ async def test_a_wrong_value_is_told(gateway: InProcess, upstream: Upstream, hea
 
 def test_headers_and_bodies_say_it_alike():
     """What a body's metadata says has the names and the values that headers give it."""
-    said = said_in([(f"x-gateway-{name}".encode(), value.encode()) for name, value in SAID.items()])
+    said = option_headers([(f"x-gateway-{name}".encode(), value.encode()) for name, value in SAID.items()])
     by_head, by_body = of_client("GET", "/", {}, said), of_metadata(metadata_of(said))
     assert json.loads(by_head.pop("gateway.extra")) == json.loads(by_body.pop("gateway.extra"))
     assert by_head == by_body | {"http.request.method": "GET", "url.path": "/"}
@@ -112,7 +112,7 @@ SYNONYMS = [("organization-id", "organization"), ("project-id", "project"), ("us
 @pytest.mark.parametrize(("one", "other"), [pair for each in SYNONYMS for pair in (each, each[::-1])])
 def test_of_two_names_for_one_field_the_first_counts(one: str, other: str):
     """For spans and for events alike, in whichever order they come."""
-    said = said_in([(f"x-gateway-{one}".encode(), b"first"), (f"x-gateway-{other}".encode(), b"second")])
+    said = option_headers([(f"x-gateway-{one}".encode(), b"first"), (f"x-gateway-{other}".encode(), b"second")])
     by_head, by_body = of_client("GET", "/", {}, said), of_metadata(metadata_of(said))
     assert by_head == by_body | {"http.request.method": "GET", "url.path": "/"}
     assert "first" in by_head.values()
@@ -125,7 +125,7 @@ NIL = "00000000-0000-0000-0000-000000000000"
 def test_a_run_has_one_id_however_it_is_written():
     """In capitals or without dashes it is found beside what was told of it; what clients send for none is none."""
     for written in (RUN.upper(), RUN.replace("-", "")):
-        headers = said_in([(b"x-gateway-run", written.encode()), (b"x-gateway-step-id", NIL.encode())])
+        headers = option_headers([(b"x-gateway-run", written.encode()), (b"x-gateway-step-id", NIL.encode())])
         metadata = msgspec.structs.replace(metadata_of(headers), run_id=written, step_id=NIL)
         for attributes in (of_client("POST", "/", {}, headers), of_metadata(metadata)):
             assert attributes["gateway.run.id"] == RUN

@@ -45,12 +45,12 @@ class Candidate(Struct, frozen=True, kw_only=True):
         """The provider, with the first of its keys."""
         return self.providers[0]
 
-    def id(self, asked: str | None) -> Id:
-        """Return the candidate's identity. `asked`: the model that the request names."""
+    def id(self, requested: str | None) -> Id:
+        """Return the candidate's identity. `requested`: the model that the request names."""
         own = self.provider
         # At a URL that a request named, the provider's own health is not observed.
         name = own.name if own.only_target is None else f"{own.name} at {own.url}{own.only_target}"
-        return name, self.model or asked
+        return name, self.model or requested
 
 
 class CandidateList(Struct, frozen=True, kw_only=True):
@@ -110,51 +110,55 @@ def _resolve(
 ) -> tuple[Candidate, ...]:
     if name in found:
         return found[name]
-    where = f"$.aliases.{name}.candidates"
+    path = f"$.aliases.{name}.candidates"
     if name in within:
         circle = " -> ".join((*within[within.index(name) :], name))
-        raise ConfigError(f"{where}: the aliases go in a circle ({circle}); take one of them out")
+        raise ConfigError(f"{path}: the aliases go in a circle ({circle}); take one of them out")
     if not aliases[name].candidates:
-        raise ConfigError(f"{where}: the alias has no models; name one, or take the alias out")
+        raise ConfigError(f"{path}: the alias has no models; name one, or take the alias out")
     made: list[Candidate] = []
     for index, each in enumerate(aliases[name].candidates):
-        said = Settings(model=each) if isinstance(each, str) else each
-        if said.provider is None and said.model in aliases:
-            inner = _resolve(said.model, (*within, name), aliases, keys, providers, found)
-            if said.api_key_name is not None:
-                raise ConfigError(f"{where}[{index}].api_key_name: {said.model!r} is an alias, whose candidates say it")
+        settings = Settings(model=each) if isinstance(each, str) else each
+        if settings.provider is None and settings.model in aliases:
+            inner = _resolve(settings.model, (*within, name), aliases, keys, providers, found)
+            if settings.api_key_name is not None:
+                raise ConfigError(
+                    f"{path}[{index}].api_key_name: {settings.model!r} is an alias, whose candidates have the keys"
+                )
             whole = sum(one.weight for one in inner)
-            made += [structs.replace(one, weight=said.weight * one.weight / whole) for one in inner]
+            made += [structs.replace(one, weight=settings.weight * one.weight / whole) for one in inner]
         else:
-            made.append(_made(f"{where}[{index}]", said, keys, providers))
+            made.append(_resolved(f"{path}[{index}]", settings, keys, providers))
     found[name] = tuple(made)
     return found[name]
 
 
-def _made(where: str, said: Settings, keys: Mapping[str, str], providers: Mapping[str, Provider]) -> Candidate:
-    if not said.model:
-        raise ConfigError(f"{where}.model is empty; name the model as the provider knows it")
-    if said.provider is not None:
-        provider = providers.get(said.provider)
+def _resolved(path: str, settings: Settings, keys: Mapping[str, str], providers: Mapping[str, Provider]) -> Candidate:
+    if not settings.model:
+        raise ConfigError(f"{path}.model is empty; name the model as the provider knows it")
+    if settings.provider is not None:
+        provider = providers.get(settings.provider)
         if provider is None:
-            raise ConfigError(f"{where}.provider: {unknown('provider', said.provider, providers)}")
-        model = said.model
+            raise ConfigError(f"{path}.provider: {unknown('provider', settings.provider, providers)}")
+        model = settings.model
     else:
-        found = by_name(said.model, providers)
+        found = by_name(settings.model, providers)
         if found is None:
             raise ConfigError(
-                f"{where}: no provider is known for the model {said.model!r}; write "
-                f'{{provider = "...", model = "{said.model}"}}, or a name with a prefix'
+                f"{path}: no provider is known for the model {settings.model!r}; write "
+                f'{{provider = "...", model = "{settings.model}"}}, or a name with a prefix'
             )
         provider, model = found
         if not model:
-            raise ConfigError(f"{where}: {said.model!r} is only a prefix; write {said.model}NAME")
-    if said.api_key_name is None:
-        return Candidate(providers=keyed(provider), model=model, weight=said.weight)
-    if said.api_key_name not in keys:
-        raise ConfigError(f"{where}.api_key_name: {unknown('key', said.api_key_name, keys)}")
+            raise ConfigError(f"{path}: {settings.model!r} is only a prefix; write {settings.model}NAME")
+    if settings.api_key_name is None:
+        return Candidate(providers=keyed(provider), model=model, weight=settings.weight)
+    if settings.api_key_name not in keys:
+        raise ConfigError(f"{path}.api_key_name: {unknown('key', settings.api_key_name, keys)}")
     return Candidate(
-        providers=(with_key(provider, said.api_key_name, keys[said.api_key_name]),), model=model, weight=said.weight
+        providers=(with_key(provider, settings.api_key_name, keys[settings.api_key_name]),),
+        model=model,
+        weight=settings.weight,
     )
 
 

@@ -5,7 +5,7 @@ from msgspec import Struct
 from gateway.dialects.wire.edit import Peek
 from gateway.proxy.headers import Headers
 from gateway.proxy.routing.request_options import NONE, Options
-from gateway.proxy.routing.routes import ParsedPath, asked_model
+from gateway.proxy.routing.routes import ParsedPath, named_model
 from gateway.proxy.routing.runtime import RuntimeConfig
 
 NO_BODY = Peek(model=None, stream=False)
@@ -43,7 +43,7 @@ class RequestContext(Struct, frozen=True, kw_only=True):
     @property
     def named_model(self) -> str | None:
         """The model that the path or the body names."""
-        return asked_model(self.path, self.peeked)
+        return named_model(self.path, self.peeked)
 
     @property
     def model(self) -> str | None:

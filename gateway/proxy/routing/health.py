@@ -133,12 +133,12 @@ class Health:
         return tuple(sorted(in_turn, key=lambda each: max(self.rests_until(each), now)))
 
     def arranged(
-        self, candidates: Sequence[Candidate], asked: str | None, circuit: Circuit, now: float
+        self, candidates: Sequence[Candidate], model: str | None, circuit: Circuit, now: float
     ) -> tuple[Candidate, ...]:
         """Return candidates as they came, but those last that fail or whose keys all rest."""
 
         def unwell(each: Candidate) -> bool:
-            return self.is_open(each.id(asked), circuit, now) or all(self.rests(one, now) for one in each.providers)
+            return self.is_open(each.id(model), circuit, now) or all(self.rests(one, now) for one in each.providers)
 
         return tuple(sorted(candidates, key=unwell)) if len(candidates) > 1 else tuple(candidates)
 

@@ -81,7 +81,7 @@ _STRINGS = {
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def said_in(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, tuple[str, str]]:
+def option_headers(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, tuple[str, str]]:
     """Return the options among headers: by the name after the prefix, the header's name and its value.
 
     Of a name under both prefixes `x-gateway-` wins. An empty value sets nothing.
@@ -100,12 +100,12 @@ def said_in(raw_headers: Iterable[tuple[bytes, bytes]]) -> dict[str, tuple[str, 
     return found
 
 
-def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
-    """Return the options of headers (`said_in`). Raises ExchangeError that names the header and the expected value."""
-    if not said:
+def from_headers(given: Mapping[str, tuple[str, str]]) -> Options:
+    """Return the options of headers (`option_headers`). Raises ExchangeError that names the header."""
+    if not given:
         return NONE
-    options: dict[str, Any] = {_STRINGS[name]: value for name, (_, value) in said.items() if name in _STRINGS}
-    for name, (header, value) in said.items():
+    options: dict[str, Any] = {_STRINGS[name]: value for name, (_, value) in given.items() if name in _STRINGS}
+    for name, (header, value) in given.items():
         match name:
             case "models":
                 options["models"] = json_option(header, value, tuple[Named, ...], "a JSON list of {model, provider}")
@@ -120,7 +120,7 @@ def from_headers(said: Mapping[str, tuple[str, str]]) -> Options:
                 options["timeout"] = _milliseconds(header, value)
             case "capture":  # it took effect when the exchange began
                 capture_of(header, value)
-    metadata = metadata_of(said)
+    metadata = metadata_of(given)
     return Options(**options, metadata=metadata) if options or metadata != NONE.metadata else NONE
 
 
@@ -221,21 +221,21 @@ _FIELDS: dict[str, Callable[[str, bytes], Any]] = {
 }
 
 
-def _policy(where: str, said: Mapping[str, Any], configured: RetryPolicy) -> RetryPolicy:
+def _policy(option: str, given: Mapping[str, Any], configured: RetryPolicy) -> RetryPolicy:
     try:
-        policy = msgspec.convert({**msgspec.to_builtins(configured), **said}, RetryPolicy)
+        policy = msgspec.convert({**msgspec.to_builtins(configured), **given}, RetryPolicy)
     except msgspec.ValidationError as error:
-        refuse_option(where, str(error))
+        refuse_option(option, str(error))
     if wrong := policy_problem(policy):
-        refuse_option(where, wrong)
+        refuse_option(option, wrong)
     return policy
 
 
 def _milliseconds(header: str, value: str) -> float:
     try:
-        said = float(value)
+        given = float(value)
     except ValueError:
-        said = math.nan
-    if not 0 < said < math.inf:
+        given = math.nan
+    if not 0 < given < math.inf:
         refuse_option(header, f"expected {_MILLISECONDS}")
-    return said
+    return given

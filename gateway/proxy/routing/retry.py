@@ -25,7 +25,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     Attributes:
         retry_after: Seconds the provider asked to wait.
         relayed: Whether the client has had a byte: then nothing can be tried again.
-        should_retry: What the provider's `x-should-retry` said, None if nothing.
+        should_retry: What the provider's `x-should-retry` is, None if it has none.
 
     """
 
@@ -65,7 +65,7 @@ def next_step(
     """Return the next step after a failed attempt.
 
     `tries`: attempts made so far, at least 1. `position`: of the failed one, if the list of candidates were repeated
-    without end. `rests`: for each candidate the seconds for which it said to be left alone, 0 for none; a server
+    without end. `rests`: for each candidate the seconds for which it asked not to be tried, 0 for none; a server
     error's are bounded by `max_backoff` already, since it may pass sooner than it says. `jitter`: a random number from
     0 to 1. `other_key`: the candidate has another key that may do.
     """
@@ -79,7 +79,7 @@ def next_step(
     if position + 1 < count:
         return Again(moves=1, wait=0.0, reason=f"fallback after {why}")
     if ended.should_retry is False:
-        return Stop("the provider said not to try again")
+        return Stop("the provider asked not to retry")
     if not ended.kind.fact.retryable and ended.should_retry is not True:
         return Stop(f"{why} does not get better by trying again")
     wait, longest = backoff(policy, position - count + 2, jitter), policy.max_backoff / 1000
@@ -88,7 +88,7 @@ def next_step(
     # Times are differences of a clock's, and not quite exact.
     moves, rest = next((each for each in to_come if each[1] <= longest + 1e-6), soonest)
     if rest > longest + 1e-6 and policy.fail_if_rate_limit_exceeds_max_backoff:
-        return Stop(f"the provider said to wait {rest:g} s, longer than max_backoff")
+        return Stop(f"the provider asked to wait {rest:g} s, longer than max_backoff")
     again = "retry" if count == 1 else "another round"
     return Again(moves=moves, wait=max(wait, rest), reason=f"{again} after {why}")
 
@@ -122,10 +122,10 @@ def retry_after(headers: Mapping[str, str], now: float, *, resets: bool = True) 
     milliseconds = headers.get("retry-after-ms", "").strip()
     if _NUMBER.fullmatch(milliseconds):
         return _sane(float(milliseconds) / 1000)
-    said = headers.get("retry-after", "").strip()
-    if _NUMBER.fullmatch(said):
-        return _sane(float(said))
-    if said and (date := _http_date(said)) is not None:
+    text = headers.get("retry-after", "").strip()
+    if _NUMBER.fullmatch(text):
+        return _sane(float(text))
+    if text and (date := _http_date(text)) is not None:
         return _sane(max(0.0, date - now))
     if not resets:
         return None

@@ -174,50 +174,50 @@ def _begins(endpoint: Endpoint, path: str) -> bool:
     return endpoint.paths is not None and endpoint.paths.match(path) is not None
 
 
-def choose(where: ParsedPath, seen: Peek, provider: Provider, rename: str | None) -> Route:
+def choose(parsed: ParsedPath, peeked: Peek, provider: Provider, rename: str | None) -> Route:
     """Return the route to a provider. `rename`: the model there, if it is another than the request's.
 
     Raises ExchangeError if the provider cannot be sent such a request.
     """
-    named = where.named
-    model = asked_model(where, seen)
+    named = parsed.named
+    model = named_model(parsed, peeked)
     rename = None if rename == model else rename
-    dialect = where.dialect if where.dialect is None else by_shape(where.dialect, seen)
-    sent, reply = _translated(where, dialect, provider)
-    own = where.endpoint.elsewhere is None or provider.name == where.endpoint.provider
-    by_path, path = named is not None and own, where.path
+    dialect = parsed.dialect if parsed.dialect is None else by_shape(parsed.dialect, peeked)
+    sent, reply = _translated(parsed, dialect, provider)
+    own = parsed.endpoint.elsewhere is None or provider.name == parsed.endpoint.provider
+    by_path, path = named is not None and own, parsed.path
     if rename is not None and named is not None and by_path:
         write_path = ENDPOINTS[named.endpoint].write_path
         path = path if write_path is None else write_path(path, rename)
     return Route(
         provider=provider,
-        target=_target(where, path, provider, dialect),
-        endpoint=where.endpoint,
+        target=_target(parsed, path, provider, dialect),
+        endpoint=parsed.endpoint,
         dialect=dialect,
         response_dialect=reply,
         translated_to=sent,
         model=model,
-        stream=seen.stream or (named is not None and named.stream),
+        stream=peeked.stream or (named is not None and named.stream),
         rename=rename,
         by_path=by_path,
-        addressed=where.provider is not None or provider.name == where.default_provider,
+        addressed=parsed.provider is not None or provider.name == parsed.default_provider,
     )
 
 
-def asked_model(where: ParsedPath, seen: Peek) -> str | None:
+def named_model(parsed: ParsedPath, peeked: Peek) -> str | None:
     """Return the model that a request names in its path or its body."""
-    return seen.model if where.named is None else where.named.model
+    return peeked.model if parsed.named is None else parsed.named.model
 
 
-def _target(where: ParsedPath, path: str, provider: Provider, dialect: Dialect | None) -> str:
+def _target(parsed: ParsedPath, path: str, provider: Provider, dialect: Dialect | None) -> str:
     """Return the target of a request that is not translated."""
     if provider.only_target is not None:
         return provider.only_target
-    joined = _joined(where, path, provider, dialect)
+    joined = _joined(parsed, path, provider, dialect)
     return joined if joined.startswith("/") else f"/{joined}"  # the mount alone
 
 
-def _joined(where: ParsedPath, path: str, provider: Provider, dialect: Dialect | None) -> str:
+def _joined(parsed: ParsedPath, path: str, provider: Provider, dialect: Dialect | None) -> str:
     # How a path is joined to the provider's base path:
     # 1. A path below the provider's root (Azure's `/openai/`) has all that is below the host.
     # 2. A provider that lacks the endpoint's own paths gets the operation's usual one, without the query.
@@ -225,17 +225,17 @@ def _joined(where: ParsedPath, path: str, provider: Provider, dialect: Dialect |
     # 4. An API with rules of its own for versions (Google's), or a path that lies in its place: by those rules.
     # 5. A path below /v1 that is not read, and a base path without a version: the version stays.
     # 6. Else below the dialect's base path, each part once.
-    endpoint, query = where.endpoint, where.query
+    endpoint, query = parsed.endpoint, parsed.query
     base = provider.paths.get(dialect.spoken if dialect is not None else endpoint.dialect)
     root = provider.root
     if root and (rooted := urls.below_root(base or provider.base_path, path, root)) is not None:
         return rooted + query
-    if endpoint.elsewhere is not None and where.provider is None:
+    if endpoint.elsewhere is not None and parsed.provider is None:
         path, query = endpoint.elsewhere(path), ""
     if provider.loose and base in {None, f"{provider.base_path}/v1"}:
         return urls.loose(provider.base_path, path) + query
     base = provider.base_path if base is None else base
-    join = where.prefix[1].join if where.prefix is not None and where.whole else endpoint.join
+    join = parsed.prefix[1].join if parsed.prefix is not None and parsed.whole else endpoint.join
     if join is not None:
         return join(base, path) + query
     if dialect is None and endpoint.below_v1 and not urls.versioned(base):
@@ -243,14 +243,14 @@ def _joined(where: ParsedPath, path: str, provider: Provider, dialect: Dialect |
     return urls.join(base, path) + query
 
 
-def found(model: str | None, where: ParsedPath, providers: Mapping[str, Provider]) -> tuple[Provider, str | None]:
+def found(model: str | None, parsed: ParsedPath, providers: Mapping[str, Provider]) -> tuple[Provider, str | None]:
     """Return the provider that a bare path's model leads to, and the model without its prefix if it has one.
 
     Raises ExchangeError if that is the path's default provider and it has no address.
     """
-    default = providers.get(where.default_provider)
+    default = providers.get(parsed.default_provider)
     # In a whole path that is only relayed a publisher's name is no prefix.
-    if model and (where.dialect is not None or not where.whole):
+    if model and (parsed.dialect is not None or not parsed.whole):
         by_prefix = prefixed(model, providers)
         if by_prefix is not None:
             if not by_prefix[1]:
@@ -262,19 +262,19 @@ def found(model: str | None, where: ParsedPath, providers: Mapping[str, Provider
                 )
             return by_prefix
         # A default provider with an address of one's own knows its models, unless the API's clients mean the claimant.
-        moved = default is not None and not default.as_built_in and not where.endpoint.prefers_claims
-        if not moved and names_a_model(where) and not _private(model, where.endpoint):
+        moved = default is not None and not default.as_built_in and not parsed.endpoint.prefers_claims
+        if not moved and names_a_model(parsed) and not _private(model, parsed.endpoint):
             claims = claimed(model, providers)
             if claims and default not in claims:
                 return claims[0], None
     if default is None:
-        entry = CATALOG.get(where.default_provider)
+        entry = CATALOG.get(parsed.default_provider)
         variable = entry.located_by if entry is not None else None
         raise ExchangeError(
             Kind.NOT_FOUND,
-            f"{where.path} goes to the provider {where.default_provider!r}, which is not set up: "
+            f"{parsed.path} goes to the provider {parsed.default_provider!r}, which is not set up: "
             + (f"set {variable} where the gateway runs, or " if variable else "")
-            + f"write base_url below [providers.{where.default_provider}] in gateway.toml.",
+            + f"write base_url below [providers.{parsed.default_provider}] in gateway.toml.",
             code="unknown_provider",
         )
     return default, None
@@ -284,33 +284,33 @@ def _private(model: str, endpoint: Endpoint) -> bool:
     return endpoint.private_model is not None and endpoint.private_model(model)
 
 
-def names_a_model(where: ParsedPath) -> bool:
+def names_a_model(parsed: ParsedPath) -> bool:
     """Whether the body of a request is known to name its model."""
-    return where.dialect is not None or where.counts is not None
+    return parsed.dialect is not None or parsed.counts is not None
 
 
-def _translated(where: ParsedPath, dialect: Dialect | None, provider: Provider) -> tuple[Dialect | None, str | None]:
+def _translated(parsed: ParsedPath, dialect: Dialect | None, provider: Provider) -> tuple[Dialect | None, str | None]:
     """Return the dialect to translate a request into, and the one to answer in; None twice if it is relayed."""
-    if dialect is None or where.dialect is None:
-        named = where.named
+    if dialect is None or parsed.dialect is None:
+        named = parsed.named
         spoken = ENDPOINTS[named.endpoint].dialect if named is not None else None
-        if spoken is not None and where.provider is None and spoken not in provider.dialects:
-            raise _mismatch(where, spoken, provider)
+        if spoken is not None and parsed.provider is None and spoken not in provider.dialects:
+            raise _mismatch(parsed, spoken, provider)
         return None, None
-    spoken, answered = dialect.spoken, where.dialect.spoken
+    spoken, answered = dialect.spoken, parsed.dialect.spoken
     if spoken in provider.dialects and spoken == answered:
         return None, None
     into = next((name for name in (spoken, *provider.dialects) if name in provider.dialects and name in WRITERS), None)
     if dialect.read_conversation is None or into is None or answered not in WRITERS:
-        raise _mismatch(where, spoken, provider)
+        raise _mismatch(parsed, spoken, provider)
     return DIALECTS[into], answered
 
 
-def _mismatch(where: ParsedPath, spoken: str | None, provider: Provider) -> ExchangeError:
+def _mismatch(parsed: ParsedPath, spoken: str | None, provider: Provider) -> ExchangeError:
     return ExchangeError(
         Kind.BAD_INPUT,
         f"The provider {provider.name!r} speaks {', '.join(provider.dialects)}, not {spoken}, which "
-        f"{where.path} is and which cannot be translated; send the request in its dialect, or set "
+        f"{parsed.path} is and which cannot be translated; send the request in its dialect, or set "
         f"$.providers.{provider.name}.dialect.",
         status=400,
         code="dialect_mismatch",

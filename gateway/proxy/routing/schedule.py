@@ -1,6 +1,6 @@
 """The course of one exchange: which candidate, and which of its keys, each attempt goes to, when, and why.
 
-`retry.next_step` has the rules; here is what they are asked with, and what is noted for other exchanges. It does
+`retry.next_step` has the rules; this module has their inputs, and notes results for other exchanges. It does
 nothing by itself, and reads no clock: who drives it makes the attempts and waits.
 """
 
@@ -36,22 +36,22 @@ class ScheduledAttempt(Struct, frozen=True, kw_only=True):
 
 
 class AttemptSchedule:
-    """The attempts of one exchange. `asked`: the model that its request names; `now`: seconds of one clock."""
+    """The attempts of one exchange. `model`: the one that its request names; `now`: seconds of one clock."""
 
     def __init__(
         self,
         candidates: Sequence[Candidate],
-        asked: str | None,
+        model: str | None,
         config: Config,
         policy: RetryPolicy,
         health: Health,
         now: float,
     ) -> None:
-        self._asked = asked
+        self._model = model
         self._config = config
         self._policy = policy
         self._health = health
-        self.candidates = health.arranged(candidates, asked, config.circuit, now)
+        self.candidates = health.arranged(candidates, model, config.circuit, now)
         self._position = 0
         self._tries = 0
         self._hedged = False
@@ -132,12 +132,12 @@ class AttemptSchedule:
         """Move on in the list, whose untried rest is arranged anew by the health observed meanwhile."""
         self._position += moves
         head, rest = self.candidates[: self._position], self.candidates[self._position :]
-        self.candidates = head + self._health.arranged(rest, self._asked, self._config.circuit, now)
+        self.candidates = head + self._health.arranged(rest, self._model, self._config.circuit, now)
 
     def _step(self, wait: float, reason: str, now: float) -> ScheduledAttempt:
         index = self._position % len(self.candidates)
         candidate = self.candidates[index]
-        of = candidate.id(self._asked)
+        of = candidate.id(self._model)
         self._tries += 1
         probe = self._health.begins(of, self._config.circuit, now + wait)
         step = ScheduledAttempt(

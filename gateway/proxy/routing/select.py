@@ -100,33 +100,33 @@ def _by_options(context: RequestContext) -> CandidateList:
     return CandidateList(candidates=candidates, order=order)
 
 
-def _named(said: Named, options: Options, runtime: RuntimeConfig) -> Candidate:
+def _named(entry: Named, options: Options, runtime: RuntimeConfig) -> Candidate:
     """Return one of the models that a request lists."""
-    if not said.model:
+    if not entry.model:
         raise ExchangeError(Kind.BAD_INPUT, "The option 'models' has an entry with an empty model.", code="bad_option")
-    name = options.provider if said.provider is None else said.provider
+    name = options.provider if entry.provider is None else entry.provider
     if name is not None:
-        provider, model = _known(name, runtime), said.model
+        provider, model = _known(name, runtime), entry.model
     else:
-        found_by = by_name(said.model, runtime.providers)
+        found_by = by_name(entry.model, runtime.providers)
         if found_by is None or not found_by[1]:
             raise ExchangeError(
                 Kind.BAD_INPUT,
-                f"No provider is known for the model {said.model!r}; name one in the option 'models'.",
+                f"No provider is known for the model {entry.model!r}; name one in the option 'models'.",
                 code="unknown_provider",
             )
         provider, model = found_by
-    if said.api_key is not None:
-        return Candidate(providers=(with_key(provider, OF_THE_REQUEST, said.api_key),), model=model)
-    if said.api_key_name is None:
+    if entry.api_key is not None:
+        return Candidate(providers=(with_key(provider, OF_THE_REQUEST, entry.api_key),), model=model)
+    if entry.api_key_name is None:
         return Candidate(providers=keyed(provider), model=model)
-    if said.api_key_name not in runtime.keys:
+    if entry.api_key_name not in runtime.keys:
         raise ExchangeError(
             Kind.BAD_INPUT,
-            f"In the option 'models': {unknown('key', said.api_key_name, runtime.keys)} (setting: $.api_keys).",
+            f"In the option 'models': {unknown('key', entry.api_key_name, runtime.keys)} (setting: $.api_keys).",
             code="unknown_key",
         )
-    return Candidate(providers=(with_key(provider, said.api_key_name, runtime.keys[said.api_key_name]),), model=model)
+    return Candidate(providers=(with_key(provider, entry.api_key_name, runtime.keys[entry.api_key_name]),), model=model)
 
 
 def _known(name: str, runtime: RuntimeConfig) -> Provider:

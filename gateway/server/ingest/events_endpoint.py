@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.errors import ExchangeError, Kind
-from gateway.proxy.routing.request_options import said_in
+from gateway.proxy.routing.request_options import option_headers
 from gateway.server.ingest.request import YIELD_SECONDS, IngestReader
 from gateway.tracing.ingest.event_rows import BatchContext, Line, event_line
 from gateway.tracing.ingest.event_schema import EventError, split_events
@@ -52,7 +52,7 @@ class EventsEndpoint:
     async def _ingest(self, request: web.Request) -> int:
         """Write a request's events to the journal; return their number. Raises EventError, ExchangeError."""
         ingest = await self._reader.read(request, "events")
-        metadata = metadata_of(said_in(request.raw_headers))
+        metadata = metadata_of(option_headers(request.raw_headers))
         context = BatchContext(ingest.received_ns, self._service_name, metadata)
         lines, started = [], perf_counter()
         for index, (path, raw) in enumerate(split_events(ingest.body)):

@@ -18,7 +18,7 @@ from gateway.errors import ExchangeError, Kind
 from gateway.proxy.auth import Token, authorize, refuse_foreign_page
 from gateway.proxy.headers import Headers
 from gateway.proxy.request_body import read_body
-from gateway.proxy.routing.request_options import capture_of, said_in
+from gateway.proxy.routing.request_options import capture_of, option_headers
 from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.secrets import opaque, request_secrets
@@ -79,7 +79,7 @@ class IngestReader:
 
 def _narrowed(headers: Headers, policy: CapturePolicy) -> CapturePolicy:
     """Return a capture policy narrowed by the request's header. Raises ExchangeError that names the header."""
-    header, value = said_in(headers).get("capture", ("", ""))
+    header, value = option_headers(headers).get("capture", ("", ""))
     if not header:
         return policy
     capture_of(header, value)

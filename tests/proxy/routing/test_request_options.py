@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.config.retry import Exponential, RetryPolicy
 from gateway.errors import ExchangeError
-from gateway.proxy.routing.request_options import NONE, Named, Options, from_headers, merged, said_in
+from gateway.proxy.routing.request_options import NONE, Named, Options, from_headers, merged, option_headers
 from gateway.tracing.metadata import Metadata
 
 RUN = "0198f3a0-1b2c-7d3e-8f40-123456789abc"
@@ -19,7 +19,7 @@ PREFIXES = ("x-gateway-", "x-chronicle-")
 def options(**headers: str) -> Options:
     """Return what headers say; names with underscores, without the prefix."""
     raw = [(b"X-Gateway-" + name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return from_headers(said_in(raw))
+    return from_headers(option_headers(raw))
 
 
 GOOD = {
@@ -56,14 +56,14 @@ def test_an_option_is_read_under_both_prefixes(name, prefix):
     """In any case of its name, with white space around its value."""
     value, expected = GOOD[name]
     for header in (prefix + name, (prefix + name).title(), (prefix + name).upper()):
-        assert from_headers(said_in([(header.encode(), b" " + value.encode() + b"\t")])) == expected
+        assert from_headers(option_headers([(header.encode(), b" " + value.encode() + b"\t")])) == expected
 
 
 def test_of_both_prefixes_ours_counts():
     """Whichever comes first."""
     both = [(b"x-chronicle-model", b"theirs"), (b"x-gateway-model", b"ours")]
     for raw in (both, both[::-1]):
-        assert from_headers(said_in(raw)) == Options(model="ours")
+        assert from_headers(option_headers(raw)) == Options(model="ours")
 
 
 def test_nothing_is_said_by_other_headers_or_empty_values():
@@ -74,8 +74,8 @@ def test_nothing_is_said_by_other_headers_or_empty_values():
         (b"x-gateway", b"m"),
         (b"authorization", b"x-gateway-model"),
     ]
-    assert from_headers(said_in(raw)) is NONE
-    assert from_headers(said_in([(b"x-gateway-token", b"t"), (b"x-gateway-session", b"s")])) is NONE
+    assert from_headers(option_headers(raw)) is NONE
+    assert from_headers(option_headers([(b"x-gateway-token", b"t"), (b"x-gateway-session", b"s")])) is NONE
 
 
 BAD = {
@@ -107,7 +107,7 @@ BAD = {
 def test_an_option_of_the_wrong_type_is_refused_by_its_header(name, value, prefix):
     """With 422, the name of the header as it was sent, and what is expected."""
     with pytest.raises(ExchangeError) as raised:
-        from_headers(said_in([(f"{prefix}{name}".encode(), value.encode())])).policy(RetryPolicy())
+        from_headers(option_headers([(f"{prefix}{name}".encode(), value.encode())])).policy(RetryPolicy())
     error = raised.value
     assert (error.status, error.code) == (422, "bad_option")
     assert error.message.startswith(f"{prefix}{name}: ")
@@ -117,9 +117,9 @@ def test_an_option_of_the_wrong_type_is_refused_by_its_header(name, value, prefi
 @pytest.mark.parametrize("name", ["run-id", "step-id"])
 def test_the_seeds_ids_are_uuids_and_ours_any_text(name):
     """A value that is none is refused under the seed's name alone."""
-    assert from_headers(said_in([(f"x-gateway-{name}".encode(), b"nightly-7")])).metadata != Metadata()
+    assert from_headers(option_headers([(f"x-gateway-{name}".encode(), b"nightly-7")])).metadata != Metadata()
     with pytest.raises(ExchangeError, match=f"^x-chronicle-{name}: expected a UUID$"):
-        from_headers(said_in([(f"x-chronicle-{name}".encode(), b"nightly-7")]))
+        from_headers(option_headers([(f"x-chronicle-{name}".encode(), b"nightly-7")]))
 
 
 @given(st.sampled_from([*GOOD, "session", "whatever"]), st.binary(max_size=30))
@@ -127,7 +127,7 @@ def test_no_value_is_an_error_of_ours(name, value):
     """Any bytes are an option, or refused; nothing else is raised."""
     for prefix in PREFIXES:
         with suppress(ExchangeError):
-            from_headers(said_in([(f"{prefix}{name}".encode(), value)]))
+            from_headers(option_headers([(f"{prefix}{name}".encode(), value)]))
 
 
 def test_a_policy_is_the_configured_one_but_for_what_is_said():
