@@ -141,7 +141,7 @@ def doctor(config: Path | None, data: Path, as_json: bool, examples: tuple[str, 
     import secrets
 
     from gateway.cli.doctor import report as reporting
-    from gateway.cli.doctor.examining import Told, examine, read
+    from gateway.cli.doctor.run import Progress, examine, load
 
     def step(text: str) -> None:
         click.echo(text, err=True)
@@ -151,9 +151,8 @@ def doctor(config: Path | None, data: Path, as_json: bool, examples: tuple[str, 
             click.echo(f"\r{done}/{total} requests", nl=done == total, err=True)
 
     try:
-        loaded, made = read(config, data, os.environ, here())
-        told = Told(step, requests)
-        report = examine(loaded, made, secrets.SystemRandom(), told, examples=examples)
+        loaded, built = load(config, data, os.environ, here())
+        report = examine(loaded, built, secrets.SystemRandom(), Progress(step, requests), examples=examples)
     except GatewayError as error:
         click.echo(f"Error: {error}", err=True)
         wrong = isinstance(error, ConfigError)

@@ -1,7 +1,6 @@
-"""`gateway doctor`: canary secrets go through a real gateway of this configuration, and every sink is looked through.
+"""`gateway doctor`: canary secrets are sent through a real gateway of a configuration, and every sink is searched.
 
-From the top: `examining` runs it; `child`, `provider`, `collector` are the gateway and what is around it; `driving`
-sends; `paths` says what, of `requests` and `answers`; `sinks` collects what was left behind, `judging` says what of it
-is a leak, `advice` what to do; `settings` puts the user's configuration onto loopback; `canaries`, `scanning`: the rest
-is made of them.
+`run` is the whole of it: `configuration` moves the user's settings to loopback; `cases` lists the `requests`, which are
+sent to the gateway of `process`, between `provider` and `collector`; `sinks` collects its output, files and exports, in
+which `judge` finds leaks with the `scanner` of `canaries`; `report` shows them.
 """

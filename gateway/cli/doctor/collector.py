@@ -1,8 +1,9 @@
-"""The collector on loopback: takes what is sent over OTLP, spans and metrics, and keeps the bytes."""
+"""An OTLP/HTTP receiver on loopback for the spans and metrics of the examined gateway."""
 
 import gzip
 import threading
 import zlib
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -12,70 +13,64 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Batch(Struct, frozen=True, kw_only=True):
-    """One request. `signal`: traces or metrics. `headers`: their bytes; `body`: without its coding."""
+    """One request. `signal`: traces or metrics. `headers`: as bytes; `body`: decompressed."""
 
     signal: str
     headers: bytes
     body: bytes
 
 
-class Collector:
-    """Takes everything with a 200. The batches are written by its own threads, and read after."""
+class Collector(ThreadingHTTPServer):
+    """Answers 200 to everything. `batches` is appended to by its threads; `unreadable` counts what is not in it."""
+
+    daemon_threads = True
 
     def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.batches: list[Batch] = []
-        self.unread = 0
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                collector.take(self.path, self.headers.as_bytes(), body, self.headers.get("content-encoding"))
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self.unreadable = 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self.shutdown()
+        self.server_close()
 
-    def take(self, path: str, headers: bytes, body: bytes, coding: str | None) -> None:
-        """Keep one request."""
-        if coding == "gzip":
-            try:
-                body = gzip.decompress(body)
-            except (OSError, EOFError, zlib.error):
-                self.unread += 1
-                return
-        self.batches.append(Batch(signal=path.rpartition("/")[2], headers=headers, body=body))
-
-    def spans(self) -> list[tuple[str, str, bytes]]:
-        """Return each span that came: its trace's id, its name, and its bytes."""
-        found: list[tuple[str, str, bytes]] = []
+    def spans(self) -> Iterator[tuple[str, str, bytes]]:
+        """Yield trace id, name and bytes of each span."""
         for batch in list(self.batches):
             if batch.signal != "traces":
                 continue
             try:
                 request = ExportTraceServiceRequest.FromString(batch.body)
             except DecodeError:
-                self.unread += 1
+                self.unreadable += 1
                 continue
-            for source in request.resource_spans:
-                for scope in source.scope_spans:
-                    found += [(span.trace_id.hex(), span.name, span.SerializeToString()) for span in scope.spans]
-        return found
+            for resource in request.resource_spans:
+                for scope in resource.scope_spans:
+                    for span in scope.spans:
+                        yield span.trace_id.hex(), span.name, span.SerializeToString()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Collector
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        try:
+            body = gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
+        except (OSError, EOFError, zlib.error):
+            self.server.unreadable += 1
+        else:
+            signal = self.path.rpartition("/")[2]
+            self.server.batches.append(Batch(signal=signal, headers=self.headers.as_bytes(), body=body))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
