@@ -181,14 +181,14 @@ def litellm(file: Path, output: Path | None, as_json: bool) -> None:
     gateway import litellm config.yaml
     gateway import litellm config.yaml --output gateway.toml && gateway check
     """
-    from gateway.cli.litellm import source, toml
-    from gateway.cli.litellm.litellm import convert
+    from gateway.cli.litellm import files
+    from gateway.cli.litellm.convert import convert
     from gateway.cli.tables import on_one_line, print_rows
 
-    found = convert(source.read(file))
-    text = f"# From {on_one_line(file.name)}, by gateway import litellm\n{toml.write(found.tables)}"
+    found = convert(files.read(file))
+    text = f"# From {on_one_line(file.name)}, by gateway import litellm\n{files.dumps(found.tables)}"
     if output is not None:
-        source.write(output, text)
+        files.write(output, text)
     if as_json:
         print_rows(("toml", "warnings", "variables"), [(text, found.warnings, found.variables)], "json")
     elif output is None:

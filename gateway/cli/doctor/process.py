@@ -15,7 +15,7 @@ from gateway.cli.doctor.requests import Request
 from gateway.errors import GatewayError
 
 _LISTENING = re.compile(rb"is listening on http://[^\s:]+:(\d+)")
-_START_SECONDS, _STOP_SECONDS, _RESPONSE_SECONDS = 20.0, 15.0, 15.0
+_START_SECONDS, _STOP_SECONDS, _RESPONSE_SECONDS = 60.0, 30.0, 15.0
 _POLL_SECONDS = 0.05
 _CONCURRENT = 8
 
