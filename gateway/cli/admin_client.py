@@ -1,4 +1,4 @@
-"""Ask a gateway for its own pages: the one that looks after a data folder, by its socket in there, or one at a URL."""
+"""A client of a gateway's own pages, over the unix socket in its data folder or at a URL."""
 
 import fcntl
 import http.client
@@ -15,7 +15,7 @@ from gateway.errors import GatewayError
 from gateway.server.data_dir import socket_path
 
 _SECONDS = 60.0
-# A recorder that is started again is back in less.
+# A restarted recorder listens again in less.
 _PATIENCE = 5.0
 _PAUSE = 0.05
 
@@ -35,33 +35,33 @@ class _OverSocket(http.client.HTTPConnection):
 
 
 class Gateway:
-    """A gateway that runs."""
+    """A running gateway."""
 
     def __init__(self, data: Path, url: str | None, environ: Mapping[str, str]) -> None:
-        """Name it by its data folder, or by a URL: then the token is the environment's."""
+        """`url` wins over the data folder; its token is read from `environ`."""
         self._data = data
         self._url = url
         self._token = environ.get("GATEWAY_TOKEN", "").strip()
 
     def ask(self, method: str, path: str, has: str, body: Any = None) -> dict[str, Any] | None:
-        """Return the JSON of a page; None where no gateway looks after the folder. `has`: a key of every such page.
+        """Return the JSON of a page; None if no gateway runs on the folder. `has`: a key of every such page.
 
-        Raises GatewayError where the answer is an error, with its words, and where there is no answer.
+        Raises GatewayError for an error response, with its message, and without a response.
         """
         if self._url is not None:
-            return self._asked(_at(self._url), method, path, has, body)
+            return self._request(_at(self._url), method, path, has, body)
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                return self._asked(_OverSocket(socket_path(self._data.absolute())), method, path, has, body)
+                return self._request(_OverSocket(socket_path(self._data.absolute())), method, path, has, body)
             except (FileNotFoundError, ConnectionRefusedError):
                 if not _held(self._data):
                     return None
             if time.monotonic() > deadline:
-                raise GatewayError(f"the gateway that looks after {self._data} is not answering; try again")
+                raise GatewayError(f"the gateway on {self._data} does not respond; try again")
             time.sleep(_PAUSE)
 
-    def _asked(
+    def _request(
         self, connection: http.client.HTTPConnection, method: str, path: str, has: str, body: Any
     ) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}
@@ -74,9 +74,9 @@ class Gateway:
         except (FileNotFoundError, ConnectionRefusedError):
             if self._url is None:
                 raise
-            raise GatewayError(f"nobody answers at {self._url}; is the gateway running?") from None
+            raise GatewayError(f"connection refused at {self._url}; is the gateway running?") from None
         except (OSError, http.client.HTTPException) as error:
-            raise GatewayError(f"the gateway did not answer: {error or type(error).__name__}") from None
+            raise GatewayError(f"the gateway did not respond: {error or type(error).__name__}") from None
         finally:
             connection.close()
         try:
@@ -85,7 +85,9 @@ class Gateway:
                 return dict(found)
             message = found["error"]["message"]
         except (ValueError, LookupError, TypeError):
-            raise GatewayError(f"no gateway's page is at {self._url or self._data}{path} ({answer.status})") from None
+            raise GatewayError(
+                f"there is no gateway page at {self._url or self._data}{path} ({answer.status})"
+            ) from None
         if answer.status == 401:
             message += "; set GATEWAY_TOKEN"
         raise GatewayError(message)
@@ -98,13 +100,13 @@ def _at(url: str) -> http.client.HTTPConnection:
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
-        raise GatewayError(f"{url!r} is not where a gateway can be, as http://127.0.0.1:4000 is")
+        raise GatewayError(f"{url!r} is not the URL of a gateway, such as http://127.0.0.1:4000")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     return kind(parts.hostname, port, timeout=_SECONDS)
 
 
 def _held(data: Path) -> bool:
-    """Whether a gateway looks after a data folder."""
+    """Return whether a gateway has locked a data folder."""
     try:
         lock = os.open(data / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

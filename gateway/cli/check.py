@@ -1,4 +1,4 @@
-"""`gateway check`: what would be in force, from where, and what cannot work. It starts nothing and asks nobody."""
+"""`gateway check`: the resulting configuration, the origin of each value, and errors. Nothing is started."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.cli.tables import on_one_line, print_rows
-from gateway.config.layers import load
+from gateway.config.layers import load as load_layers
 from gateway.errors import ConfigError
 from gateway.providers.auth import extras
 from gateway.providers.auth.aws import with_region
@@ -22,7 +22,7 @@ _WIDEST = 48
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What was found. `error`: why it cannot work; then there may be nothing else."""
+    """The configuration. `error`: why it cannot work; the rest may be empty then."""
 
     files: list[str] = []
     settings: list[Setting] = []
@@ -32,10 +32,10 @@ class Report(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-def check(config: Path | None, data: Path, environ: Mapping[str, str], cwd: Path) -> Report:
-    """Load all layers and put together what they come to. Blocks."""
+def load(config: Path | None, data: Path, environ: Mapping[str, str], cwd: Path) -> Report:
+    """Load all layers, and resolve providers and aliases. Blocks."""
     try:
-        loaded = load(named=config, data=data, environ=environ, cwd=cwd)
+        loaded = load_layers(named=config, data=data, environ=environ, cwd=cwd)
     except ConfigError as error:
         return Report(error=str(error))
     found = Report(
@@ -56,15 +56,15 @@ def check(config: Path | None, data: Path, environ: Mapping[str, str], cwd: Path
 def write(report: Report, cwd: Path, *, as_json: bool) -> None:
     """Write a report to standard output: one JSON object, tables on a terminal, else plain lines without the error."""
     if as_json:
-        told = {"ok": report.error is None, **msgspec.to_builtins(report)}
-        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+        found = {"ok": report.error is None, **msgspec.to_builtins(report)}
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
         return
 
     def origin(each: Setting | ProviderReport) -> str:
-        """Say where it is from; files of the working directory by their name alone."""
+        """Return an origin, without the working directory in front of its file."""
         return str(each.origin).removeprefix(f"{cwd}/")
 
-    _section("files, the last one wins", ["file"], [(file,) for file in report.files])
+    _section("files (the last one wins)", ["file"], [(file,) for file in report.files])
     _section("settings", ["setting", "value", "from"], [(s.path, _shown(s.value), origin(s)) for s in report.settings])
     _section(
         "providers that are ready",

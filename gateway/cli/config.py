@@ -1,4 +1,4 @@
-"""`gateway config`: providers, aliases and keys, set while the gateway runs, or kept for when it will."""
+"""`gateway config`: providers, aliases and keys that are set at runtime, and stored in the data folder."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from gateway.cli.options import config_option, data_option, here
+from gateway.cli.options import config_option, data_option, here, url_option
 from gateway.errors import ConfigError, GatewayError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,31 +18,30 @@ F = TypeVar("F", bound=Callable[..., Any])
 _table = click.argument("table", type=click.Choice(["providers", "aliases", "api_keys"]))
 
 
-def _where(function: F) -> F:
-    """Add the options that say which gateway."""
-    function = click.option("--url", help="A gateway elsewhere, as http://10.0.0.5:4000; its token is $GATEWAY_TOKEN.")(
-        function
-    )
-    return config_option(data_option(function))
+def _gateway_options(function: F) -> F:
+    """Add the options that name a gateway."""
+    return config_option(data_option(url_option(function)))
 
 
 @click.group()
 def config() -> None:
-    """See and set providers, aliases and keys while the gateway runs. They are kept in the data folder.
+    """Show and set providers, aliases and keys at runtime.
+
+    They apply at once, and are stored in the data folder.
 
     \b
-    gateway config set providers local base_url=http://127.0.0.1:9000/v1 dialect=openai-chat
-    gateway config set aliases smart --json '{"candidates": ["openai/gpt-5.4-mini", "anthropic/claude-sonnet-5"]}'
+    gateway config set providers local base_url=http://127.0.0.1:9000/v1
+    gateway config set aliases smart candidates='["local/big", "groq/small"]'
     gateway config set api_keys team --env TEAM_KEY
     gateway config list
     """
 
 
 @config.command(name="list")
-@_where
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@_gateway_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(data: Path, config: Path | None, url: str | None, as_json: bool) -> None:
-    """Show what was set of providers, aliases and keys, with where it is from and no secret."""
+    """List providers, aliases and keys with their origins, without secrets."""
     from gateway.server.live_config import report
     from gateway.server.live_config.overrides import TABLES
 
@@ -59,10 +58,10 @@ def list_(data: Path, config: Path | None, url: str | None, as_json: bool) -> No
 @config.command()
 @_table
 @click.argument("name")
-@_where
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@_gateway_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def get(table: str, name: str, data: Path, config: Path | None, url: str | None, as_json: bool) -> None:
-    """Show one provider, alias or key, with where it is from and no secret.
+    """Show one provider, alias or key with its origin, without secrets.
 
     \b
     gateway config get providers openai
@@ -81,9 +80,9 @@ def get(table: str, name: str, data: Path, config: Path | None, url: str | None,
 @_table
 @click.argument("name")
 @click.argument("values", nargs=-1)
-@click.option("--json", "as_json", metavar="JSON", help="The whole entry; - reads it from standard input.")
-@click.option("--env", "variable", metavar="NAME", help="For a key: the environment variable that has it.")
-@_where
+@click.option("--json", "as_json", metavar="JSON", help="The entry as JSON; - reads standard input.")
+@click.option("--env", "variable", metavar="NAME", help="For a key: the environment variable with its value.")
+@_gateway_options
 def set_(
     table: str,
     name: str,
@@ -94,19 +93,20 @@ def set_(
     config: Path | None,
     url: str | None,
 ) -> None:
-    """Set a provider, alias or key, in the place of the one of that name; what is not said has its default.
+    """Set a provider, alias or key, replacing the one of that name.
 
-    VALUES are key=value, or for a key the key itself: - reads it from standard input, which no history keeps.
+    VALUES are key=value pairs; settings without one have their defaults. For a key it is the key itself; - reads it
+    from standard input, so that the shell's history does not have it.
 
     \b
-    gateway config set providers local base_url=http://127.0.0.1:9000/v1 api_key='${env:LOCAL_KEY}'
-    gateway config set aliases smart order=fastest candidates='["openai/gpt-5.4-mini", "groq/llama-3.3-70b"]'
+    gateway config set providers local base_url=http://127.0.0.1:9000/v1
+    gateway config set aliases fast order=fastest candidates='["a/x", "b/y"]'
     pass show team-key | gateway config set api_keys team -
     """
     from gateway.server.live_config.overrides import OverridesFile, table_of
 
     if sum((bool(values), as_json is not None, variable is not None)) != 1:
-        raise click.UsageError("say the entry by values, by --json, or (a key) by --env")
+        raise click.UsageError("give the entry as values, with --json, or with --env for a key")
     if as_json is not None:
         entry = _json(sys.stdin.read() if as_json == "-" else as_json)
     elif table == "api_keys":
@@ -125,9 +125,11 @@ def set_(
 @config.command()
 @_table
 @click.argument("name")
-@_where
+@_gateway_options
 def delete(table: str, name: str, data: Path, config: Path | None, url: str | None) -> None:
-    """Delete a provider, alias or key that was set so. What a file says then counts again.
+    """Delete a provider, alias or key that was set at runtime.
+
+    An entry of the same name in a file applies again.
 
     \b
     gateway config delete providers local
@@ -150,7 +152,7 @@ def _change(
     config: Path | None,
     url: str | None,
 ) -> None:
-    """Have the gateway change an entry, or do it where none runs; print what came of it as JSON."""
+    """Change an entry through the running gateway, or in the data folder if none runs; print the result as JSON."""
     from gateway.server.live_config.overrides import locked
 
     answer = _gateway(data, url).ask(method, _path(table, name), "applied", entry)
@@ -158,9 +160,9 @@ def _change(
         with locked(_source(data, config)) as file:
             offline(file)
         answer = {"generation": None, "applied": False}
-        click.echo(f"no gateway looks after {data}; it is kept for the next one", err=True)
+        click.echo(f"no gateway runs on {data}; the change is stored for its next start", err=True)
     elif not answer["applied"]:
-        click.echo("it is kept; not every worker goes by it yet, see /-/health", err=True)
+        click.echo("the change is stored; not every worker uses it yet, see /-/health", err=True)
     click.echo(json.dumps(answer))
 
 
@@ -201,13 +203,13 @@ def _key(values: tuple[str, ...], variable: str | None) -> dict[str, str]:
 
 
 def _warn(key: str) -> None:
-    """Say that a key which was written as an argument is kept by the shell, and shown to whoever lists processes."""
+    """Warn of a key in an argument: the shell's history has it, and process listings show it."""
     if not key.startswith("${env:"):
         click.echo("Warning: the key is in the shell's history now; use --env NAME or - the next time", err=True)
 
 
 def _entry(table: str, values: tuple[str, ...]) -> dict[str, Any]:
-    """Return the entry that `key=value` words come to: JSON where the setting is no text."""
+    """Return the entry of `key=value` words; values of settings that are not text are JSON."""
     from typing import get_type_hints
 
     from gateway.config.model import Alias, Provider
@@ -225,7 +227,7 @@ def _entry(table: str, values: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _read(key: str, value: str, kind: Any) -> Any:
-    """Return a setting's value as its type has it. What it may be is seen by who loads it."""
+    """Convert a setting's value to its type; loading validates it further."""
     import msgspec
 
     if value[:1] in {"[", "{"}:
@@ -248,7 +250,7 @@ def _show(tables: dict[str, dict[str, Any]], as_json: bool) -> None:
             for setting in entry["settings"]:
                 value = setting["value"]
                 origin = setting["origin"]
-                where = " ".join(filter(None, (origin["file"] or origin["kind"], *origin["variables"])))
-                rows.append((setting["path"], value if isinstance(value, str) else json.dumps(value), where))
+                source = " ".join(filter(None, (origin["file"] or origin["kind"], *origin["variables"])))
+                rows.append((setting["path"], value if isinstance(value, str) else json.dumps(value), source))
     if rows:
         print_rows(("setting", "value", "from"), rows, "table")

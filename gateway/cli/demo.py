@@ -1,4 +1,4 @@
-"""`gateway demo`: mixed traffic, shaped as the SDKs send it, through a running gateway, and what SQL says of it."""
+"""`gateway demo`: mixed traffic in the shape of the SDKs' requests, and queries about it."""
 
 import asyncio
 import contextlib
@@ -19,28 +19,32 @@ _TOOL = {"type": "object", "properties": {"city": {"type": "string"}}}
 _CHAT_TOOL = {"type": "function", "function": {"name": "weather", "parameters": _TOOL}}
 _MODELS = ("chat", "echo", "reasoning", "no-usage", "flaky", "rate-limited", "broken-stream", "error-500", "slow")
 
-# What is asked of the store afterwards, each with a title.
+# Titles and queries that are run afterwards.
 QUERIES = (
     (
-        "What the clients got",
+        "Responses to clients",
         """
-SELECT model, count(*) AS exchanges, sum(retries)::INT AS retries, count(*) FILTER (outcome <> 'ok') AS failed,
-    round(median(duration_ms), 1) AS median_ms, sum(input_tokens)::INT AS tokens_in,
-    sum(output_tokens)::INT AS tokens_out
-FROM exchanges GROUP BY model ORDER BY exchanges DESC, model""",
+SELECT model, count(*) AS requests, sum(retries)::INT AS retries,
+    count(*) FILTER (outcome <> 'ok') AS failed,
+    round(median(duration_ms), 1) AS median_ms,
+    sum(input_tokens)::INT AS input, sum(output_tokens)::INT AS output
+FROM exchanges GROUP BY model ORDER BY requests DESC, model""",
     ),
     (
-        "What was sent upstream",
+        "Upstream attempts",
         """
-SELECT operation, stream, count(*) AS attempts, round(median(ttfc_ms), 1) AS first_chunk_ms,
-    string_agg(DISTINCT outcome, ', ') AS outcomes, string_agg(DISTINCT usage_source, ', ') AS usage
+SELECT operation, stream, count(*) AS attempts,
+    round(median(ttfc_ms), 1) AS first_chunk_ms,
+    string_agg(DISTINCT outcome, ', ') AS outcomes,
+    string_agg(DISTINCT usage_source, ', ') AS usage
 FROM attempts GROUP BY ALL ORDER BY attempts DESC""",
     ),
     (
-        "Nothing is lost",
+        "Nothing is lost: accepted = stored + in flight + interrupted + dropped",
         """
-SELECT sum(accepted)::INT AS accepted, sum(stored)::INT AS stored, sum(in_flight)::INT AS in_flight,
-    sum(interrupted)::INT AS interrupted, sum(dropped)::INT AS dropped
+SELECT sum(accepted)::INT AS accepted, sum(stored)::INT AS stored,
+    sum(in_flight)::INT AS in_flight, sum(interrupted)::INT AS interrupted,
+    sum(dropped)::INT AS dropped
 FROM ledger""",
     ),
 )
@@ -48,32 +52,32 @@ FROM ledger""",
 
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[str]:
-    """Run a gateway of our own on a free port and give its URL. Raises GatewayError where it does not start."""
+    """Run a gateway on a free port and yield its URL. Raises GatewayError if it does not start."""
     options = ["--bare", "--host", "127.0.0.1", "--port", "0", "--data", str(data)]
     command = [sys.executable, "-m", "gateway", "serve", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  our own command
         try:
-            said = []
+            output = []
             for line in process.stderr or ():
-                said.append(line)
+                output.append(line)
                 if found := _LISTENING.search(line):
                     break
             else:
-                raise GatewayError(f"the gateway did not start: {''.join(said).strip()}")
+                raise GatewayError(f"the gateway did not start: {''.join(output).strip()}")
             yield found.group(0)
         finally:
             process.terminate()
             process.communicate()
 
 
-def requests(rounds: int) -> list[tuple[str, dict[str, object]]]:
-    """Return paths and bodies, the same ones every time."""
-    made: list[tuple[str, dict[str, object]]] = []
+def traffic(rounds: int) -> list[tuple[str, dict[str, object]]]:
+    """Return paths and bodies, the same in every run."""
+    requests: list[tuple[str, dict[str, object]]] = []
     for number in range(rounds):
         question = _QUESTIONS[number % len(_QUESTIONS)]
         model = f"demo/{_MODELS[number % len(_MODELS)]}"
         messages = [{"role": "user", "content": f"{question} ({number})"}]
-        made += [
+        requests += [
             ("/v1/chat/completions", {"model": model, "messages": messages, "stream": True, "tools": [_CHAT_TOOL]}),
             ("/v1/chat/completions", {"model": "demo/chat", "messages": messages, "temperature": 0.2}),
             (
@@ -83,13 +87,13 @@ def requests(rounds: int) -> list[tuple[str, dict[str, object]]]:
             ("/v1/responses", {"model": "demo/reasoning", "input": question, "stream": number % 3 == 0}),
             ("/v1/embeddings", {"model": "demo/embed", "input": [question]}),
         ]
-    return made
+    return requests
 
 
-async def send(url: str, rounds: int, told: Callable[[int, int], None]) -> None:
-    """Send the traffic, eight requests at a time; `told` hears how many of how many are done."""
+async def send(url: str, rounds: int, progress: Callable[[int, int], None]) -> None:
+    """Send the traffic, eight requests at a time. `progress` gets the numbers of requests done and of all."""
     origin, _ = Origin.from_url(url)
-    todo = requests(rounds)
+    todo = traffic(rounds)
     done = 0
     gate = asyncio.Semaphore(8)
     client = Client()
@@ -98,7 +102,7 @@ async def send(url: str, rounds: int, told: Callable[[int, int], None]) -> None:
         nonlocal done
         headers = [(b"Content-Type", b"application/json"), (b"User-Agent", b"gateway-demo/1")]
         async with gate:
-            # A broken stream was asked for.
+            # One model breaks its streams.
             with contextlib.suppress(WireError):
                 response = await client.send(
                     origin,
@@ -112,7 +116,7 @@ async def send(url: str, rounds: int, told: Callable[[int, int], None]) -> None:
                 while not response.complete:
                     await response.read(60.0)
         done += 1
-        told(done, len(todo))
+        progress(done, len(todo))
 
     try:
         async with asyncio.TaskGroup() as group:

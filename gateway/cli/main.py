@@ -1,28 +1,26 @@
 """The command line: one function per command. Data goes to stdout, progress and errors to stderr.
 
-Each command imports what it needs when it runs, so that `--help` and a query do not pay for the proxy.
+A command imports its modules when it runs, so that `--help` and queries do not load the proxy.
 """
 
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from gateway.cli.config import config as config_group
 from gateway.cli.export import export
-from gateway.cli.options import config_option, data_option, here
+from gateway.cli.options import config_option, data_option, format_options, here
 from gateway.cli.tables import Format
 from gateway.errors import ConfigError, GatewayError
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 
 class _ServeByDefault(click.Group):
-    """A group whose first command may be left out: a bare `gateway`, with or without options, serves."""
+    """A group with the default command `serve`, also in front of options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in {"--help", "-h", "--version"}):
@@ -39,12 +37,12 @@ class _ServeByDefault(click.Group):
 @click.group(cls=_ServeByDefault, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tracing-gateway", prog_name="gateway")
 def main() -> None:
-    """Trace every LLM call: a drop-in gateway whose every upstream attempt is a span, in DuckDB and over OTLP.
+    """Run a drop-in LLM gateway that traces every upstream attempt, in DuckDB and over OTLP.
 
     \b
-    gateway                      serve on http://127.0.0.1:4000
-    gateway demo                 see it work, offline, with no key
-    gateway sql "FROM exchanges" ask what happened
+    gateway                        serve on http://127.0.0.1:4000
+    gateway demo                   try it, offline and without a key
+    gateway sql "FROM exchanges"   query the traces
     """
 
 
@@ -53,20 +51,29 @@ main.add_command(export)
 
 
 @main.command()
-@click.option("--host", help="The address to listen on.  [default: $.host, 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="0: any free port.  [default: $.port, 4000]")
+@click.option("--host", help="Listen on this address.  [default: $.host, 127.0.0.1]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Listen on this port; 0 picks a free one.  [default: $.port, 4000]"
+)
 @data_option
 @config_option
-@click.option("--bare", is_flag=True, help="Look for no gateway.toml; read the one named by -c only.")
-@click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Processes that proxy.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("--bare", is_flag=True, help="Read only the file of -c, and search for no gateway.toml.")
+@click.option(
+    "--workers",
+    default="1",
+    show_default=True,
+    metavar="N|auto",
+    help="Number of worker processes; auto is one per core.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log more to stderr.")
 def serve(
     host: str | None, port: int | None, data: Path, config: Path | None, bare: bool, workers: str, verbose: bool
 ) -> None:
-    """Proxy and trace (what a bare `gateway` does).
+    """Run the gateway (the default command).
 
     \b
-    gateway serve --port 4001 --data /var/lib/gateway -c gateway.toml --workers auto
+    gateway serve --port 4001 -c gateway.toml --workers auto
+    gateway serve --data /var/lib/gateway
     """
     from gateway.server.live_config.source import Source
     from gateway.server.main import Options
@@ -89,7 +96,9 @@ def serve(
 @data_option
 @config_option
 def recorder(data: Path, config: Path | None) -> None:
-    """Look after a data folder that applications write to which have the gateway in them, with recorder="none".
+    """Serve the data folder of embedded gateways.
+
+    It seals, exports and queries for applications that embed the gateway with recorder="none".
 
     \b
     gateway recorder --data /var/lib/gateway
@@ -104,18 +113,20 @@ def recorder(data: Path, config: Path | None) -> None:
 @main.command()
 @config_option
 @data_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(config: Path | None, data: Path, as_json: bool) -> None:
-    """Show the configuration that would be in force, every value with its origin and no secret; fail if it cannot work.
+    """Show the resulting configuration, or why it fails.
+
+    Every value has its origin. Secrets are not shown, and nothing is started. The exit code is 1 for a configuration
+    that cannot work.
 
     \b
     gateway check -c gateway.toml
     gateway check --json
     """
-    from gateway.cli.check import check as checked
-    from gateway.cli.check import write
+    from gateway.cli.check import load, write
 
-    report = checked(config, data, os.environ, here())
+    report = load(config, data, os.environ, here())
     write(report, here(), as_json=as_json)
     for warning in report.warnings:
         click.echo(f"Warning: {warning}", err=True)
@@ -126,13 +137,19 @@ def check(config: Path | None, data: Path, as_json: bool) -> None:
 @main.command()
 @config_option
 @data_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--example", "examples", multiple=True, metavar="TEXT", help="What a pattern of yours is to take out.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--example", "examples", multiple=True, metavar="TEXT", help="A text that one of your patterns matches.")
 def doctor(config: Path | None, data: Path, as_json: bool, examples: tuple[str, ...]) -> None:
-    """See whether this configuration leaks: canary keys go through a gateway of it, and every sink is looked through.
+    """Test a configuration for leaks of keys and content.
 
-    Everything is on this machine: no provider and no collector of yours is asked, and no key of yours is used.
-    Exit code: 0 clean, 1 something leaked, 2 the configuration cannot work, 3 something could not be checked.
+    Canaries are sent through a gateway with this configuration, and every sink is searched for them. Everything runs on
+    this machine: none of your providers, collectors and keys is used.
+
+    \b
+    exit codes: 0 no leak
+                1 a leak
+                2 the configuration cannot work
+                3 something could not be checked
 
     \b
     gateway doctor -c gateway.toml
@@ -163,7 +180,7 @@ def doctor(config: Path | None, data: Path, as_json: bool, examples: tuple[str, 
 
 @main.group(name="import")
 def import_() -> None:
-    """Make a gateway.toml of another tool's configuration.
+    """Convert another tool's configuration into a gateway.toml.
 
     \b
     gateway import litellm config.yaml --output gateway.toml
@@ -172,10 +189,14 @@ def import_() -> None:
 
 @import_.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file, instead of stdout.")
-@click.option("--json", "as_json", is_flag=True, help="The TOML, the warnings and the variables as one JSON object.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this new file instead of stdout."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print TOML, warnings and variables as one JSON object.")
 def litellm(file: Path, output: Path | None, as_json: bool) -> None:
-    """Read LiteLLM's config.yaml: models, keys, fallbacks. What cannot be taken over is said on stderr.
+    """Convert LiteLLM's config.yaml: models, keys, fallbacks.
+
+    Settings without an equivalent are listed on stderr, with the environment variables to set. Keys are not copied.
 
     \b
     gateway import litellm config.yaml
@@ -200,30 +221,24 @@ def litellm(file: Path, output: Path | None, as_json: bool) -> None:
 
 
 def _cores() -> int:
-    """Return how many cores this process may use, or, where a system does not tell, how many there are."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _format_options(function: F) -> F:
-    function = click.option("--csv", "form", flag_value="csv", help="CSV, with a header.")(function)
-    function = click.option("--json", "form", flag_value="json", help="One JSON object a line.")(function)
-    return click.option("--table", "form", flag_value="table", help="A table (the default on a terminal).")(function)
-
-
 @main.command()
 @click.argument("query")
 @data_option
-@_format_options
-@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most this many rows.")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds.")
+@format_options
+@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@click.option("--timeout", default=30.0, show_default=True, help="Time limit in seconds.")
 def sql(query: str, data: Path, form: Format | None, limit: int, timeout: float) -> None:
-    """Ask the store, while the gateway runs and after.
+    """Query the store, also while the gateway runs.
 
     \b
     gateway sql "FROM exchanges ORDER BY started_at DESC LIMIT 5"
-    gateway sql "SELECT response_model, sum(output_tokens) FROM attempts GROUP BY ALL"
+    gateway sql "SELECT model, count(*) FROM exchanges GROUP BY ALL"
     gateway sql --json "FROM attempts WHERE outcome <> 'ok'"
     """
     from gateway.cli.tables import print_rows
@@ -232,34 +247,37 @@ def sql(query: str, data: Path, form: Format | None, limit: int, timeout: float)
     result = run_sql(data, query, limit=limit, timeout_s=timeout)
     print_rows(result.columns, result.rows, form or ("table" if sys.stdout.isatty() else "csv"))
     if result.truncated:
-        click.echo(f"only the first {limit} rows; ask for more with --limit", err=True)
+        click.echo(f"only the first {limit} rows are shown; --limit raises the limit", err=True)
 
 
 @main.command()
 @data_option
-@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(0), help="How many of the last.")
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on as new ones end.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(0), help="Number of past exchanges.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Continue with new exchanges as they end.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def tail(data: Path, count: int, following: bool, as_json: bool) -> None:
-    """Show the last exchanges, and new ones as they end.
+    """Show the last exchanges, and follow new ones.
+
+    On a terminal narrower than 120 columns, trace ids and errors are left out; --json has them.
 
     \b
     gateway tail -n 20
     gateway tail -f
     """
-    from gateway.cli.tail import Follower, follow, last, line, line_header
+    from gateway.cli.tail import WIDE, Follower, follow, last, line, line_header
 
     follower = Follower(data)
+    narrow = sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE
     seen = set()
     if not as_json:
-        click.echo(line_header())
+        click.echo(line_header(narrow=narrow))
     try:
         for row in last(data, count) if count else []:
             seen.add(row["span_id"])
-            click.echo(line(row, as_json))
+            click.echo(line(row, as_json, narrow=narrow))
         for row in follow(follower) if following else []:
             if row["span_id"] not in seen:
-                click.echo(line(row, as_json))
+                click.echo(line(row, as_json, narrow=narrow))
                 sys.stdout.flush()
     except KeyboardInterrupt:
         return
@@ -267,14 +285,18 @@ def tail(data: Path, count: int, following: bool, as_json: bool) -> None:
 
 @main.command()
 @data_option
-@click.option("--rounds", default=9, show_default=True, type=click.IntRange(1, 1000), help="Five requests a round.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--rounds", default=9, show_default=True, type=click.IntRange(1, 1000), help="Number of rounds of five requests."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def demo(data: Path, rounds: int, as_json: bool) -> None:
-    """See it work, offline and with no key: start a gateway, send it mixed traffic, and ask what happened.
+    """Start a gateway, send it mixed traffic, and query the traces.
+
+    It works offline and without a key. The traces stay in the data folder.
 
     \b
     gateway demo
-    gateway sql "FROM attempts"     the traces are still there
+    gateway sql "FROM attempts"
     """
     import asyncio
 
@@ -282,16 +304,16 @@ def demo(data: Path, rounds: int, as_json: bool) -> None:
     from gateway.cli.tables import print_rows
     from gateway.store.query import run_sql
 
-    def told(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         if sys.stderr.isatty():
             click.echo(f"\r{done}/{total} requests", nl=done == total, err=True)
 
     with running(data) as url:
-        click.echo(f"a gateway runs at {url}; sending it {rounds * 5} requests", err=True)
-        asyncio.run(send(url, rounds, told))
+        click.echo(f"sending {rounds * 5} requests to a gateway at {url}", err=True)
+        asyncio.run(send(url, rounds, progress))
         for title, query in QUERIES:
             result = run_sql(data, query)
             if not as_json:
                 click.echo(f"{title}\n{query}")
             print_rows(result.columns, result.rows, "json" if as_json else "table")
-    click.echo(f"the traces stay in {data}; ask more with: gateway sql --data {data} 'FROM attempts'", err=True)
+    click.echo(f"the traces are in {data}; query them with: gateway sql --data {data} 'FROM attempts'", err=True)

@@ -1,4 +1,4 @@
-"""Options that several commands have, and where a command is run."""
+"""Options of several commands, and the working directory."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ def data_option(function: F) -> F:
         type=click.Path(path_type=Path, file_okay=False),
         default=DATA,
         show_default=True,
-        help="The folder the traces are kept in.",
+        help="The data folder.",
     )(function)
 
 
@@ -30,13 +30,30 @@ def config_option(function: F) -> F:
         "-c",
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="A gateway.toml, which wins over those that are found; none is needed.",
+        help="A gateway.toml that wins over the files that are found; optional.",
     )(function)
 
 
+def url_option(function: F) -> F:
+    """Add `--url`."""
+    return click.option(
+        "--url",
+        help="A gateway on another machine, such as http://10.0.0.5:4000; the token is read from $GATEWAY_TOKEN.",
+    )(function)
+
+
+def format_options(function: F) -> F:
+    """Add `--table`, `--json` and `--csv` as the parameter `form`."""
+    function = click.option("--csv", "form", flag_value="csv", help="Print CSV with a header.")(function)
+    function = click.option("--json", "form", flag_value="json", help="Print one JSON object per line.")(function)
+    return click.option("--table", "form", flag_value="table", help="Print a table (the default on a terminal).")(
+        function
+    )
+
+
 def here() -> Path:
-    """Return the working directory. Raises GatewayError where it has been removed."""
+    """Return the working directory. Raises GatewayError if it has been removed."""
     try:
         return Path.cwd()
     except OSError:
-        raise GatewayError("the working directory is gone; go to another one") from None
+        raise GatewayError("the working directory no longer exists; change to another one") from None

@@ -1,4 +1,4 @@
-"""How far a long command is, on standard error: a bar on a terminal, a line every few seconds otherwise."""
+"""Progress of a long command on standard error: a bar on a terminal, else a line every few seconds."""
 
 import logging
 import sys
@@ -12,30 +12,30 @@ _EVERY_SECONDS = 5.0
 
 
 class Lines:
-    """A line every few seconds, with the rate since the one before."""
+    """A line every few seconds with the rate since the last one."""
 
     def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write
         self._clock = clock
-        self._said_at, self._said = clock(), 0
+        self._written_at, self._written = clock(), 0
 
     def update(self, done: int, total: int) -> None:
-        """Say so, if it is time to."""
+        """Write a line if it is time for one."""
         now = self._clock()
-        if now - self._said_at < _EVERY_SECONDS:
+        if now - self._written_at < _EVERY_SECONDS:
             return
-        rate = (done - self._said) / (now - self._said_at)
+        rate = (done - self._written) / (now - self._written_at)
         self.message(f"{done:,} of {total:,} spans, {rate:,.0f} a second")
-        self._said_at, self._said = now, done
+        self._written_at, self._written = now, done
 
     def message(self, text: str) -> None:
-        """Say something besides."""
+        """Write another message."""
         self._write(f"{text}\n")
 
 
 @contextmanager
-def shown() -> Iterator[Progress]:
-    """Show progress on standard error, and there what is logged, until the end."""
+def display() -> Iterator[Progress]:
+    """Show progress and log messages on standard error."""
     if sys.stderr.isatty():
         with _bar() as progress:
             yield progress
@@ -63,7 +63,7 @@ def _bar() -> Iterator[Progress]:
         task = bar.add_task("", total=None, rate="")
 
         class Bar:
-            """The same as a bar."""
+            """Progress as a bar."""
 
             def update(self, done: int, total: int) -> None:
                 speed = done / max(time.monotonic() - began, 0.001)
@@ -79,7 +79,7 @@ def _bar() -> Iterator[Progress]:
 
 @contextmanager
 def _logged(progress: Progress) -> Iterator[None]:
-    """Let what is logged be said there."""
+    """Write log messages through the progress display."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -1,4 +1,4 @@
-"""How rows are shown: a table on a terminal, JSON lines or CSV for programs."""
+"""Output of rows: a table, JSON lines or CSV."""
 
 import csv
 import io
@@ -12,7 +12,9 @@ import msgspec
 Format = Literal["table", "json", "csv"]
 
 _CELL_MAX = 200
-# What clients and providers sent is shown on terminals: nothing in it may move the cursor, or look like another line.
+_WIDE = 1000  # columns, if the output is not a terminal
+_COLUMN_MIN = 14  # narrower columns of a table cannot be read
+# Clients and providers send these texts: they must not move the cursor or forge a line.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -45,12 +47,28 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], stream: 
         table.add_column(Text(on_one_line(column)), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value), style="dim" if value is None else "") for value in row))
-    console = Console(file=stream, width=None if stream.isatty() else 1000, highlight=False)
-    console.print(table)
+    console = Console(file=stream, width=None if stream.isatty() else _WIDE, highlight=False)
+    if (
+        rows
+        and console.measure(table, options=console.options.update(max_width=_WIDE)).maximum > console.width
+        and len(columns) * _COLUMN_MIN > console.width
+    ):
+        _print_records(columns, rows, stream)
+    else:
+        console.print(table)
+
+
+def _print_records(columns: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextIO) -> None:
+    """Write each row as lines of column and value, for tables that are too wide for the terminal."""
+    width = max(len(on_one_line(column)) for column in columns)
+    for number, row in enumerate(rows, 1):
+        stream.write(f"-- row {number}\n")
+        cells = zip(columns, row, strict=True)
+        stream.writelines(f"{on_one_line(column):<{width}}  {_cell(value)}\n" for column, value in cells)
 
 
 def on_one_line(text: str) -> str:
-    r"""Return text for a terminal, with what would control it made visible.
+    r"""Return text for a terminal with control characters made visible.
 
     >>> on_one_line("two\nlines \x1b[2J")
     'two⏎lines \\x1b[2J'
@@ -59,7 +77,7 @@ def on_one_line(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as CSV holds it: JSON where it is no scalar, as DuckDB writes a truth value, nothing for NULL."""
+    """Return a value for CSV: JSON for lists, dicts and booleans (as DuckDB writes them)."""
     if isinstance(value, bool | dict | list):
         return msgspec.json.encode(value).decode()
     return value

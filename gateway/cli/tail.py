@@ -1,6 +1,6 @@
-"""`gateway tail`: the last exchanges by SQL, then new ones as their lines are appended to the journals.
+"""`gateway tail`: the last exchanges by SQL, then new ones from the journals.
 
-Following reads the journals' own bytes, so that it costs nothing while nothing happens.
+Following reads appended bytes only, so that it costs nothing while the gateway is idle.
 """
 
 import time
@@ -14,7 +14,7 @@ import msgspec
 from gateway.cli.tables import on_one_line
 from gateway.store.query import run_sql
 
-# What is shown of an exchange, by the names of the view `exchanges`.
+# Columns of the view `exchanges`.
 COLUMNS = (
     "started_at",
     "trace_id",
@@ -29,6 +29,12 @@ COLUMNS = (
     "retries",
     "error",
 )
+NARROW = 80
+"""Columns of a terminal for which lines are shortened."""
+
+WIDE = 120
+"""Columns for whole lines."""
+
 _POLL_SECONDS = 0.2
 _READ_BYTES = 1024 * 1024
 _END = b'"kind":"SERVER"'
@@ -41,8 +47,8 @@ def last(data: Path, count: int) -> list[dict[str, Any]]:
     return [dict(zip(result.columns, row, strict=True)) for row in reversed(result.rows)]
 
 
-def shown(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a journal's row as the view `exchanges` shows it."""
+def exchange_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a journal's row with the columns of the view `exchanges`."""
     started = datetime.fromtimestamp(row["start_ns"] / 1e9, UTC)
     duration = row.get("duration_ns")
     return {
@@ -63,14 +69,14 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class Follower:
-    """Reads what is appended to the journals of a data folder, from where they end now."""
+    """Reads the lines that are appended to the journals of a data folder from now on."""
 
     def __init__(self, data: Path) -> None:
         self._live = data / "live"
         self._offsets = {path: path.stat().st_size for path in self._live.glob("*.jsonl")}
 
     def new(self) -> Iterator[dict[str, Any]]:
-        """Give the exchanges that ended since the last call, each as `shown`."""
+        """Yield the exchanges that ended since the last call."""
         paths = sorted(self._live.glob("*.jsonl"))
         for path in paths:
             yield from self._appended(path)
@@ -96,7 +102,7 @@ class Follower:
     def _parsed(line: bytes) -> Iterator[dict[str, Any]]:
         try:
             row = msgspec.json.decode(line)
-            exchange = shown(row) if row.get("kind") == "SERVER" else None
+            exchange = exchange_of(row) if row.get("kind") == "SERVER" else None
         except (msgspec.DecodeError, ValueError, KeyError, TypeError):
             return  # a damaged line: the sealer counts it
         if exchange is not None:
@@ -104,19 +110,20 @@ class Follower:
 
 
 def follow(follower: Follower, sleep: Callable[[float], None] = time.sleep) -> Iterator[dict[str, Any]]:
-    """Give exchanges as they end, for ever."""
+    """Yield exchanges as they end, forever."""
     while True:
         yield from follower.new()
         sleep(_POLL_SECONDS)
 
 
-def line_header() -> str:
-    """Return the names above the columns that `line` writes."""
-    return f"{'time':<12} {'status':>6} {'ms':>8} {'in':>6} {'out':>6}  {'outcome':<14} {'model':<28} trace_id"
+def line_header(*, narrow: bool = False) -> str:
+    """Return the header of the columns of `line`."""
+    text = f"{'time':<12} {'status':>6} {'ms':>8} {'in':>6} {'out':>6}  {'outcome':<14} "
+    return text + ("model" if narrow else f"{'model':<28} trace_id")
 
 
-def line(row: dict[str, Any], as_json: bool) -> str:
-    """Return an exchange as one line, for people or as JSON."""
+def line(row: dict[str, Any], as_json: bool, *, narrow: bool = False) -> str:
+    """Return an exchange as one line of text or JSON; `narrow`: within 80 columns, without trace id and error."""
     if as_json:
         return msgspec.json.encode({key: row[key] for key in COLUMNS}).decode()
     duration = row["duration_ms"]
@@ -127,8 +134,12 @@ def line(row: dict[str, Any], as_json: bool) -> str:
         f"{row['started_at'][11:23]:<12} {_or_dash(row['status_code']):>6} "
         f"{'-' if duration is None else format(duration, '.1f'):>8} "
         f"{_or_dash(row['input_tokens']):>6} {_or_dash(row['output_tokens']):>6}  "
-        f"{outcome:<14} {row['model'] or row['path'] or '-':<28} {row['trace_id']}"
+        f"{outcome:<14} "
     )
+    model = row["model"] or row["path"] or "-"
+    if narrow:
+        return on_one_line(text + model)[:NARROW]
+    text += f"{model:<28} {row['trace_id']}"
     return on_one_line(f"{text}  {row['error']}" if row["error"] else text)
 
 

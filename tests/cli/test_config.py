@@ -1,4 +1,4 @@
-"""`gateway config` asks the gateway that looks after the data folder, or one at a URL, or changes the folder itself."""
+"""`gateway config` uses the gateway on the data folder, or one at a URL, or changes the folder itself."""
 
 import asyncio
 import json
@@ -75,12 +75,12 @@ def test_each_way_to_say_an_entry(folder, words, stdin, entry):
     assert kept(folder) == {words[0]: {words[1]: entry}}
     assert ("shell's history" in result.stderr) == (SECRET in words)
     assert SECRET not in result.output
-    assert "no gateway looks after gateway-data" in result.stderr
+    assert "no gateway runs on gateway-data" in result.stderr
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
-    "nothing said": (("set", "providers", "local"), "say the entry by values"),
-    "said twice": (("set", "api_keys", "a", "-", "--env", "A"), "say the entry by values"),
+    "nothing said": (("set", "providers", "local"), "give the entry as values"),
+    "said twice": (("set", "api_keys", "a", "-", "--env", "A"), "give the entry as values"),
     "no table": (("set", "retry", "a", "b=c"), "'retry' is not one of"),
     "no value": (("set", "providers", "local", "base_url"), "'base_url' is not key=value"),
     "two keys": (("set", "api_keys", "a", "b", "c"), "a key is one value"),
@@ -93,8 +93,8 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "nothing to delete": (("delete", "aliases", "a"), "no aliases.a to delete"),
     "nothing to show": (("get", "aliases", "a"), "no aliases.a"),
     "no name": (("get", "aliases", ""), "a name cannot be empty"),
-    "no URL": (("list", "--url", "localhost:4000"), "is not where a gateway can be"),
-    "nobody there": (("list", "--url", "http://127.0.0.1:9"), "nobody answers at http://127.0.0.1:9"),
+    "no URL": (("list", "--url", "localhost:4000"), "is not the URL of a gateway"),
+    "nobody there": (("list", "--url", "http://127.0.0.1:9"), "connection refused at http://127.0.0.1:9"),
 }
 
 
@@ -189,4 +189,4 @@ async def test_what_is_no_gateway_is_said(upstream: Upstream, tmp_path):
     """Something else answers at the URL."""
     code, out, err = await command("list", "--url", upstream.url, cwd=tmp_path)
     assert (code, out) == (1, "")
-    assert "no gateway's page is at" in err
+    assert "there is no gateway page at" in err

@@ -1,4 +1,4 @@
-"""Rows for people and for programs."""
+"""Rows as tables, records, CSV and JSON."""
 
 import csv
 import io
@@ -55,6 +55,30 @@ def test_a_table_shortens_long_texts_and_shows_markup_as_it_is():
     assert "[b]" in text
     assert "y…" in text
     assert "y" * 200 not in text
+
+
+class Terminal(io.StringIO):
+    """A terminal of 80 columns, as rich finds it in the environment."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_rows_that_are_too_wide_for_a_terminal_are_written_one_value_a_line(monkeypatch):
+    """A table of twenty columns would have no room for any value on 80 columns; one of two wraps its texts."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    columns = [f"column_{number}" for number in range(20)]
+    out = Terminal()
+    print_rows(columns, [[None, *["x" * 12] * 19]] * 2, "table", out)
+    lines = out.getvalue().splitlines()
+    assert lines[:3] == ["-- row 1", "column_0   NULL", "column_1   xxxxxxxxxxxx"]
+    assert (len(lines), lines[21]) == (42, "-- row 2")
+    out = Terminal()
+    print_rows(["a", "b"], [["x" * 60, "y" * 60]], "table", out)
+    assert "-- row" not in out.getvalue()
+    assert max(len(line) for line in out.getvalue().splitlines()) <= 80
+    assert out.getvalue().count("x") == out.getvalue().count("y") == 60
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.cli.tail import COLUMNS, Follower, follow, last, line, line_header
+from gateway.cli.tail import COLUMNS, NARROW, Follower, follow, last, line, line_header
 from gateway.config.model import Store
 from gateway.store.query import QueryError
 from gateway.store.recorder import Recorder
@@ -124,6 +124,20 @@ def test_a_line_is_a_line_whatever_a_client_sent():
     assert json.loads(line(row, as_json=True)) == {key: row[key] for key in COLUMNS}
     nothing = dict.fromkeys(COLUMNS) | {"started_at": row["started_at"], "trace_id": "ab", "path": "/v1/models"}
     assert line(nothing, as_json=False).split() == ["03:04:05.678", "-", "-", "-", "-", "/v1/models", "ab"]
+
+
+def test_a_narrow_line_fits_80_columns():
+    """The trace id and the error are left out, and a long model is cut."""
+    row = dict.fromkeys(COLUMNS) | {
+        "started_at": "2024-01-02T03:04:05.678901Z", "trace_id": "ab" * 16, "model": "provider/" + "model" * 9,
+        "error": "broken", "status_code": 500, "outcome": "upstream_abort", "retries": 2, "duration_ms": 12.345,
+    }  # fmt: skip
+    text = line(row, as_json=False, narrow=True)
+    assert len(text) == NARROW == 80
+    assert "provider/model" in text
+    assert "abab" not in text
+    assert "trace_id" not in line_header(narrow=True)
+    assert json.loads(line(row, as_json=True, narrow=True))["trace_id"] == "ab" * 16
 
 
 @pytest.mark.integration
