@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli.check import check, write
+from gateway.cli.check import load, write
 from gateway.config.model import Config
 from tests.cli.test_main import Ran, run
 
@@ -283,7 +283,7 @@ def test_no_secret_is_ever_shown(layer, kept, variables):
         only = {key: kept[key] for key in ("providers", "api_keys", "aliases") if key in kept}
         (path / "config.json").write_text(json.dumps(only))
         for data in (path, path / "none"):
-            report = check(None, data, environ, path)
+            report = load(None, data, environ, path)
             for as_json in (False, True):
                 out = io.StringIO()
                 with contextlib.redirect_stdout(out):
