@@ -17,7 +17,6 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli.main import main
-from gateway.cli.progress import Lines
 from gateway.config.model import Capture
 from gateway.store.otlp.backfill import ExportError, Job, Summary, backfill
 from gateway.store.otlp.exporter import sender_by
@@ -446,19 +445,9 @@ def test_exit_codes_say_how_it_went(tmp_path, receiver):
         assert (code, words in said) == (wanted, True), said
 
 
-def test_progress_is_a_line_every_few_seconds_where_nobody_watches():
-    """A log gets the count, the whole and the rate, no more often than that."""
-    times = iter([0.0, 1.0, 6.0, 7.0, 12.0])
-    told: list[str] = []
-    lines = Lines(told.append, lambda: next(times))
-    for done in (10, 1200, 1300, 4200):
-        lines.update(done, 9000)
-    assert told == ["1,200 of 9,000 spans, 200 a second\n", "4,200 of 9,000 spans, 500 a second\n"]
-
-
 @pytest.mark.integration
 def test_a_terminal_gets_a_bar(tmp_path, receiver):
-    """On a terminal a bar says how far it is; what is said besides stands above it."""
+    """A bar has the count, and log messages are written above it."""
     data = tmp_path / "data"
     sealed(data, many(600))
     answers = iter([Answer(503, "1")])

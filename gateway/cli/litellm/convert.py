@@ -1,7 +1,7 @@
-"""LiteLLM's proxy configuration -> the tables of a `gateway.toml`. Pure.
+"""The conversion of LiteLLM's proxy configuration to the tables of a `gateway.toml`. Pure.
 
-Entries of one `model_name` become an alias's candidates, and its fallbacks further ones. Deployments with the same
-address become one provider; where they have several keys, these are named in `[api_keys]`.
+Entries of one `model_name` become the candidates of an alias, followed by those of its fallbacks. Deployments with the
+same address become one provider; if they have several keys, these are in `[api_keys]`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from gateway.cli.litellm.notes import Notes
 from gateway.cli.litellm.servers import Servers
 from gateway.config.retry import TRIES_MAX
 
-# A weight by which a candidate is all but never the first: so fallbacks come after what is drawn at random.
+# A weight with which a candidate is almost never the first, so that fallbacks come last.
 LAST = 1e-9
 _SHUFFLED = frozenset({"simple-shuffle", None})
 _SECTIONS = frozenset(
@@ -32,30 +32,30 @@ _LITELLM = frozenset(
 
 
 class Imported(Struct, frozen=True, kw_only=True):
-    """The tables of a `gateway.toml`, what is not in them, and which variables are to be set, and to what."""
+    """The tables of a `gateway.toml`, warnings, and the variables to set with descriptions of their values."""
 
     tables: dict[str, Any]
     warnings: list[str]
     variables: dict[str, str]
 
 
-def convert(said: Any) -> Imported:
-    """Return what a configuration comes to. Nothing in it is an error: what cannot be read is a warning."""
+def convert(document: Any) -> Imported:
+    """Convert a configuration. Whatever cannot be converted is a warning, never an error."""
     notes = Notes()
-    if not isinstance(said, dict):
-        notes.warn("$", "is no table")
-        said = {}
+    if not isinstance(document, dict):
+        notes.warn("$", "is not a table")
+        document = {}
     sections = {
-        name: _section(said, name, notes) for name in ("router_settings", "litellm_settings", "general_settings")
+        name: _section(document, name, notes) for name in ("router_settings", "litellm_settings", "general_settings")
     }
-    for name in said:
+    for name in document:
         if name not in _SECTIONS:
-            notes.warn(f"$.{name}", "is not taken over")
-    for name in _section(said, "environment_variables", notes):
+            notes.warn(f"$.{name}", "has no equivalent")
+    for name in _section(document, "environment_variables", notes):
         notes.warn(f"$.environment_variables.{name}", "is not copied")
         notes.needed(str(name), f"the value at $.environment_variables.{name}")
     router, litellm, general = sections.values()
-    deployments = _deployments(said, notes)
+    deployments = _deployments(document, notes)
     servers = Servers(deployments, notes)
     aliases = _aliases(servers, router, litellm, notes)
     tables = {
@@ -74,24 +74,24 @@ def convert(said: Any) -> Imported:
     ):
         for name in sections[section]:
             if name not in known:
-                notes.warn(f"$.{section}.{name}", "is not taken over")
-    kept = {name: table for name, table in tables.items() if table != {}}
-    return Imported(tables=kept, warnings=notes.warnings, variables=notes.variables)
+                notes.warn(f"$.{section}.{name}", "has no equivalent")
+    used = {name: table for name, table in tables.items() if table != {}}
+    return Imported(tables=used, warnings=notes.warnings, variables=notes.variables)
 
 
-def _section(said: dict[str, Any], name: str, notes: Notes) -> dict[str, Any]:
-    found = said.get(name)
+def _section(document: dict[str, Any], name: str, notes: Notes) -> dict[str, Any]:
+    found = document.get(name)
     if found is not None and not isinstance(found, dict):
-        notes.warn(f"$.{name}", "is no table, and is left out")
+        notes.warn(f"$.{name}", "is not a table and is left out")
     return found if isinstance(found, dict) else {}
 
 
-def _deployments(said: dict[str, Any], notes: Notes) -> list[Deployment]:
-    entries = said.get("model_list")
+def _deployments(document: dict[str, Any], notes: Notes) -> list[Deployment]:
+    entries = document.get("model_list")
     if not isinstance(entries, list):
-        notes.warn("$.model_list", "is no list; there are no models to take over")
+        notes.warn("$.model_list", "is not a list; there are no models to convert")
         return []
-    listed = said.get("credential_list")
+    listed = document.get("credential_list")
     credentials = {
         each["credential_name"]: each.get("credential_values")
         for each in (listed if isinstance(listed, list) else [])
@@ -107,26 +107,26 @@ def _aliases(
     groups = servers.groups
     strategy = router.get("routing_strategy")
     if strategy not in (*_SHUFFLED, "latency-based-routing"):
-        notes.warn("$.router_settings.routing_strategy", "is not known here; candidates are drawn by their weights")
+        notes.warn("$.router_settings.routing_strategy", "is not supported; candidates are chosen by weight")
     fallbacks = Fallbacks(groups, router, litellm, notes)
     aliases = {
         name: _alias(servers, name, fallbacks.of(name), strategy == "latency-based-routing", notes) for name in groups
     }
     also = router.get("model_group_alias")
-    for name, told in also.items() if isinstance(also, dict) else ():
-        target = told.get("model") if isinstance(told, dict) else told
+    for name, value in also.items() if isinstance(also, dict) else ():
+        target = value.get("model") if isinstance(value, dict) else value
         path = f"$.router_settings.model_group_alias.{name}"
         if not isinstance(name, str) or not isinstance(target, str) or target not in groups:
-            notes.warn(path, "names no model of model_list, and is left out")
+            notes.warn(path, "names no model of model_list and is left out")
         elif name in groups:
-            notes.warn(path, "is a model of model_list too, which is what it names here")
+            notes.warn(path, "is also a model of model_list, which wins")
         elif notes.name(path, name) is not None:
             aliases[name] = {**aliases[target], "candidates": [target]}
     return aliases
 
 
 def _alias(servers: Servers, name: str, later: Sequence[str], fastest: bool, notes: Notes) -> dict[str, Any]:
-    """Return one alias: the deployments of its name by their order, then those of its fallbacks."""
+    """Return an alias: the deployments of its name by order, then those of its fallbacks."""
     levels = [level for group in (name, *later) for level in _levels(servers.groups[group])]
     first, rest = levels[0], [each for level in levels[1:] for each in level]
     path = first[0].path
@@ -136,7 +136,7 @@ def _alias(servers: Servers, name: str, later: Sequence[str], fastest: bool, not
         order = "fastest"
     elif len(first) > 1:
         if fastest:
-            notes.warn(path, "is not taken by latency here, since it has fallbacks; its candidates are drawn at random")
+            notes.warn(path, "has fallbacks, so its candidates are chosen at random, not by latency")
         weights = None if fastest else _weights(first)
         order = "weighted" if weights or rest else "random"
         candidates = [
@@ -145,57 +145,57 @@ def _alias(servers: Servers, name: str, later: Sequence[str], fastest: bool, not
         ]
     last = {"weight": LAST} if order == "weighted" else {}
     if any(len(level) > 1 for level in levels[1:]):
-        notes.warn(path, "has several deployments of a later order or fallback, which are tried as they are listed")
+        notes.warn(path, "has several deployments of a later order or fallback, which are tried in the listed order")
     candidates += [{**servers.candidate(each), **last} for each in rest]
     return {"candidates": candidates} if order is None else {"order": order, "candidates": candidates}
 
 
 def _levels(group: Sequence[Deployment]) -> list[list[Deployment]]:
-    """Return deployments by their order, those that have none last."""
+    """Return deployments by order; those without one are last."""
     orders = sorted({each.order for each in group if each.order is not None})
     by_order = [[each for each in group if each.order == order] for order in [*orders, None]]
     return [level for level in by_order if level]
 
 
 def _weights(level: Sequence[Deployment]) -> list[float] | None:
-    """Return how often each is taken: by what the first one says, as LiteLLM does; None for alike."""
+    """Return weights by the first deployment's measure, as LiteLLM does; None if they are equal."""
     measure = next((key for key in ("weight", "rpm", "tpm") if key in level[0].share), None)
     shares = [each.share.get(measure, 0) for each in level] if measure else []
     least = min((share for share in shares if share > 0), default=None)
     if least is None:
         return None
-    # A weight far below 1 could not be told from none.
+    # A weight far below 1 would be indistinguishable from none.
     scale = max(min(least, 1), 1e-6)
     weights = [max(float(f"{share / scale:.6g}"), LAST) for share in shares]
     return [int(each) if each == int(each) else each for each in weights]
 
 
 def _timeout(router: Mapping[str, Any], litellm: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
-    for section, said, key in (
+    for section, settings, key in (
         ("router_settings", router, "timeout"),
         ("litellm_settings", litellm, "request_timeout"),
     ):
-        value = said.get(key)
+        value = settings.get(key)
         if value is None:
             continue
         if (seconds := _number(value, 0.001, 1e9)) is not None:
             return {"default_timeout": seconds}
-        notes.warn(f"$.{section}.{key}", "is no number of seconds, and is left out")
+        notes.warn(f"$.{section}.{key}", "is not a number of seconds and is left out")
     return {}
 
 
 def _retry(
     router: Mapping[str, Any], litellm: Mapping[str, Any], aliases: Mapping[str, Any], notes: Notes
 ) -> dict[str, Any]:
-    """Return the tries: as many as were made of one model, and at least one for each candidate."""
+    """Return max_tries: LiteLLM's retries of one model, and at least one attempt for each candidate."""
     longest = max((len(alias["candidates"]) for alias in aliases.values()), default=0)
-    for section, said in (("router_settings", router), ("litellm_settings", litellm)):
-        value = said.get("num_retries")
+    for section, settings in (("router_settings", router), ("litellm_settings", litellm)):
+        value = settings.get("num_retries")
         if value is None:
             continue
         if (retries := _number(value, 0, 1e6)) is not None:
             return {"max_tries": min(max(int(retries) + 1, longest), TRIES_MAX)}
-        notes.warn(f"$.{section}.num_retries", "is no number of retries, and is left out")
+        notes.warn(f"$.{section}.num_retries", "is not a number of retries and is left out")
     return {"max_tries": min(longest, TRIES_MAX)} if longest > 4 else {}
 
 
@@ -203,29 +203,29 @@ def _circuit(router: Mapping[str, Any], litellm: Mapping[str, Any], notes: Notes
     if router.get("disable_cooldowns") is True:
         return {"failures": 0}
     circuit: dict[str, Any] = {}
-    for section, said in (("litellm_settings", litellm), ("router_settings", router)):
-        if said.get("allowed_fails") is not None:
-            path, fails = f"$.{section}.allowed_fails", _number(said["allowed_fails"], 0, 1e6)
+    for section, settings in (("litellm_settings", litellm), ("router_settings", router)):
+        if settings.get("allowed_fails") is not None:
+            path, fails = f"$.{section}.allowed_fails", _number(settings["allowed_fails"], 0, 1e6)
             if fails is None:
-                notes.warn(path, "is no number of failures, and is left out")
+                notes.warn(path, "is not a number of failures and is left out")
             else:
                 circuit["failures"] = int(fails) + 1
                 notes.warn(path, "counts failures in a row here, not those of a minute")
-        if said.get("cooldown_time") is not None:
-            seconds = _number(said["cooldown_time"], 0.001, 1e9)
+        if settings.get("cooldown_time") is not None:
+            seconds = _number(settings["cooldown_time"], 0.001, 1e9)
             if seconds is None:
-                notes.warn(f"$.{section}.cooldown_time", "is no number of seconds, and is left out")
+                notes.warn(f"$.{section}.cooldown_time", "is not a number of seconds and is left out")
             else:
                 circuit["open_seconds"] = seconds
     return circuit
 
 
 def _auth(general: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
-    """Return what clients must show: the master key; the keys made with it are not known here."""
+    """Return the token: the master key."""
     if general.get("master_key") is None:
         return {}
     token = notes.secret("$.general_settings.master_key", general["master_key"], "GATEWAY_TOKEN")
-    notes.warn("$.general_settings.master_key", "is the one key of all clients here: virtual keys are not taken over")
+    notes.warn("$.general_settings.master_key", "is the only key of clients here: virtual keys have no equivalent")
     return {"required": True, "token": token} if token else {"required": True}
 
 

@@ -1,4 +1,4 @@
-"""LiteLLM's fallbacks: which models follow when one fails. Pure."""
+"""LiteLLM's fallbacks: the models to try after a failed one. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ _KINDS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 
 class Fallbacks:
-    """All that were said, of models that there are."""
+    """All fallbacks of and to known models."""
 
     def __init__(
         self, known: Mapping[str, Any], router: Mapping[str, Any], litellm: Mapping[str, Any], notes: Notes
@@ -18,23 +18,23 @@ class Fallbacks:
         self._notes = notes
         also = router.get("model_group_alias")
         self._also = {
-            name: told.get("model") if isinstance(told, dict) else told
-            for name, told in (also.items() if isinstance(also, dict) else ())
+            name: target.get("model") if isinstance(target, dict) else target
+            for name, target in (also.items() if isinstance(also, dict) else ())
         }
         self._of: dict[str, list[str]] = {}
         self._default: list[str] = []
         sections = (("router_settings", router), ("litellm_settings", litellm))
         for kind in _KINDS:
-            for section, said in sections:
-                self._read(f"$.{section}.{kind}", said.get(kind), only=kind if kind != "fallbacks" else None)
-        for section, said in sections:
-            self._default += self._models(f"$.{section}.default_fallbacks", said.get("default_fallbacks"))
+            for section, value in sections:
+                self._read(f"$.{section}.{kind}", value.get(kind), only=kind if kind != "fallbacks" else None)
+        for section, value in sections:
+            self._default += self._models(f"$.{section}.default_fallbacks", value.get("default_fallbacks"))
 
     def __repr__(self) -> str:
         return f"<Fallbacks of {', '.join(self._of) or 'none'}>"
 
     def of(self, name: str) -> list[str]:
-        """Return what follows a model, with what follows those in turn, each once; circles end where they close."""
+        """Return a model's fallbacks and theirs in turn, each once; cycles are cut."""
         found: list[str] = []
         waiting = list(self._following(name))
         while waiting:
@@ -47,11 +47,11 @@ class Fallbacks:
     def _following(self, name: str) -> Sequence[str]:
         return self._of.get(name) or self._default
 
-    def _read(self, path: str, said: Any, only: str | None) -> None:
-        for at, name, models in self._entries(path, said):
+    def _read(self, path: str, value: Any, only: str | None) -> None:
+        for at, name, models in self._entries(path, value):
             following = self._models(at, models)
             if name != "*" and self._group(name) is None:
-                self._notes.warn(at, "is of no model of model_list, and is left out")
+                self._notes.warn(at, "is of no model of model_list and is left out")
                 continue
             if only is not None and following:
                 self._notes.warn(at, "is tried after any failure here, not only that one")
@@ -60,34 +60,34 @@ class Fallbacks:
             else:
                 self._of.setdefault(str(self._group(name)), []).extend(following)
 
-    def _entries(self, path: str, said: Any) -> Iterator[tuple[str, str, Any]]:
-        """Give path, model and what follows it, of a list of tables, or of one table."""
-        if said is None:
+    def _entries(self, path: str, value: Any) -> Iterator[tuple[str, str, Any]]:
+        """Yield path, model and fallbacks from a list of tables, or one table."""
+        if value is None:
             return
-        if not isinstance(said, list | dict):
-            self._notes.warn(path, "is no list, and is left out")
+        if not isinstance(value, list | dict):
+            self._notes.warn(path, "is not a list and is left out")
             return
-        for index, each in enumerate(said if isinstance(said, list) else [said]):
+        for index, each in enumerate(value if isinstance(value, list) else [value]):
             if not isinstance(each, dict):
-                self._notes.warn(f"{path}[{index}]", "is no table, and is left out")
+                self._notes.warn(f"{path}[{index}]", "is not a table and is left out")
                 continue
             for name, models in each.items():
                 yield f"{path}[{index}].{name}", str(name), models
 
-    def _models(self, path: str, said: Any) -> list[str]:
-        if said is None:
+    def _models(self, path: str, value: Any) -> list[str]:
+        if value is None:
             return []
         found = []
-        for index, each in enumerate(said if isinstance(said, list) else [said]):
+        for index, each in enumerate(value if isinstance(value, list) else [value]):
             group = self._group(each) if isinstance(each, str) else None
             if group is None:
-                self._notes.warn(f"{path}[{index}]", "names no model of model_list, and is left out")
+                self._notes.warn(f"{path}[{index}]", "names no model of model_list and is left out")
             else:
                 found.append(group)
         return found
 
     def _group(self, name: str) -> str | None:
-        """Return the model that a name stands for, None for none."""
+        """Return the model of a name or an alias of it; None if there is none."""
         if name in self._known:
             return name
         target = self._also.get(name)

@@ -184,7 +184,7 @@ def test_a_name_for_all_models_of_a_provider_is_a_prefix():
     }
     assert working(found).aliases["c"].candidates[0].provider.key_name == "b"
     assert len(found.warnings) == 2
-    assert "$.model_list[5].model_name: stands for models that cannot be named by a prefix" in found.warnings[1]
+    assert "$.model_list[5].model_name: is a wildcard that is not a prefix" in found.warnings[1]
 
 
 def test_timeouts_and_headers_are_of_providers():
@@ -246,7 +246,7 @@ def test_fallbacks_come_after_what_is_drawn():
     assert [each.get("weight", 1) for each in alias["candidates"]] == [1, 1, 1e-9]
     assert found.warnings == [
         "$.litellm_settings.context_window_fallbacks[0].c: is tried after any failure here, not only that one",
-        "$.model_list[2]: has several deployments of a later order or fallback, which are tried as they are listed",
+        "$.model_list[2]: has several deployments of a later order or fallback, which are tried in the listed order",
     ]
 
 
@@ -286,7 +286,7 @@ def test_settings_that_we_have_are_taken_over():
     assert made(*two, router_settings={"disable_cooldowns": True}).tables["circuit"] == {"failures": 0}
 
 
-# -- what is not taken over
+# -- what has no equivalent
 
 
 def test_nothing_is_dropped_silently():
@@ -487,7 +487,7 @@ async def test_an_imported_configuration_serves(upstream: Upstream, tmp_path):
     ran = await run(tmp_path, "import", "litellm", "config.yaml", "--output", "made.toml")
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.splitlines() == [
-        "Warning: $.model_list[1].litellm_params.temperature: is not taken over",
+        "Warning: $.model_list[1].litellm_params.temperature: has no equivalent",
         "Set LOCAL_KEY: as before ($.model_list[0].litellm_params.api_key)",
         "Set GROQ_API_KEY: the key at $.model_list[1].litellm_params.api_key, which is not copied",
     ]
@@ -523,7 +523,7 @@ async def test_an_empty_file_is_told(tmp_path):
     (tmp_path / "config.yaml").write_text("")
     ran = await run(tmp_path, "import", "litellm", "config.yaml")
     assert ran.code == 0
-    assert "Warning: $: is no table" in ran.err
+    assert "Warning: $: is not a table" in ran.err
 
 
 def test_yaml_of_every_kind_is_read():
