@@ -1,4 +1,4 @@
-"""`gateway check`: what is in force and from where, what cannot work and what to change, and no secret in any of it."""
+"""`gateway check`: values with their origins, errors with their remedies, and no secret."""
 
 import contextlib
 import io
@@ -40,7 +40,7 @@ ENVIRON = {"LOCAL_KEY": "planted-environ", "GATEWAY_TOKEN": "planted-token", "GR
 
 
 async def told(folder: Path, *options: str, environ: Mapping[str, str] | None = None) -> tuple[Ran, dict[str, Any]]:
-    """Run `gateway check --json` and read what it says."""
+    """Run `gateway check --json` and return its output."""
     ran = await run(folder, "check", "--json", *options, environ=environ)
     return ran, json.loads(ran.out)
 
@@ -74,8 +74,8 @@ async def test_every_value_has_its_origin(tmp_path):
     assert {path.split(".")[1] for path in settings} == set(Config.__struct_fields__)
 
 
-async def test_providers_say_which_key_they_use(tmp_path):
-    """By the path of a setting or the name of a variable, never by the key."""
+async def test_providers_name_the_key_they_use(tmp_path):
+    """A key is named by the path of its setting or its variable, never shown."""
     (tmp_path / "gateway.toml").write_text(FULL)
     environ = ENVIRON | {"AWS_REGION": "eu-west-1", "OLLAMA_HOST": "127.0.0.1:1234"}
     _, said = await told(tmp_path, environ=environ)
@@ -94,7 +94,7 @@ async def test_providers_say_which_key_they_use(tmp_path):
     assert found["local"]["url"] == "http://127.0.0.1:9000/v1"
 
 
-async def test_aliases_say_what_they_come_to(tmp_path):
+async def test_aliases_list_their_candidates(tmp_path):
     """Aliases within them are resolved; a key of a candidate's own has its name."""
     (tmp_path / "gateway.toml").write_text(FULL)
     _, said = await told(tmp_path, environ=ENVIRON)
@@ -105,7 +105,7 @@ async def test_aliases_say_what_they_come_to(tmp_path):
     ]
 
 
-async def test_plain_lines_say_the_same(tmp_path):
+async def test_plain_lines_have_the_same_values(tmp_path):
     """For a terminal's readers there is a table, for others a line each: path, value, origin."""
     (tmp_path / "gateway.toml").write_text(FULL)
     ran = await run(tmp_path, "check", environ=ENVIRON)
@@ -173,7 +173,7 @@ CANNOT = {
 
 
 @pytest.mark.parametrize(("text", "said"), CANNOT.values(), ids=CANNOT)
-async def test_what_cannot_work_fails(tmp_path, text, said):
+async def test_a_configuration_that_cannot_work_fails(tmp_path, text, said):
     """Exit code 1 and one message: the file, the path in it, and the remedy; what was loaded is shown all the same."""
     if text is None:
         ran, report = await told(tmp_path, "-c", "no-such.toml")
@@ -189,7 +189,7 @@ async def test_what_cannot_work_fails(tmp_path, text, said):
     assert "Traceback" not in ran.err
 
 
-async def test_what_was_set_while_running_is_checked_too(tmp_path):
+async def test_runtime_overrides_are_checked_too(tmp_path):
     """It is the data folder's, which --data names."""
     data = tmp_path / "traces"
     data.mkdir()
@@ -259,7 +259,7 @@ configurations = st.fixed_dictionaries(
 
 
 async def test_a_variable_that_is_named_like_a_secret_is_not_filled_in(tmp_path):
-    """Wherever it stands: an address may have one too, and so may what an alias says."""
+    """Addresses and aliases may refer to one too."""
     toml = "[providers.a]\nbase_url = 'http://127.0.0.1/${env:MY_KEY}/v1'\nprefix = '${env:A_TOKEN:-planted}/'"
     (tmp_path / "gateway.toml").write_text(toml)
     ran, said = await told(tmp_path, environ={"MY_KEY": SECRET})
@@ -272,7 +272,7 @@ async def test_a_variable_that_is_named_like_a_secret_is_not_filled_in(tmp_path)
 
 @given(configurations, configurations, st.sets(st.sampled_from(VARIABLES)))
 def test_no_secret_is_ever_shown(layer, kept, variables):
-    """Whatever is set where, and whether it can work or not: neither as lines, nor as JSON, nor as an error."""
+    """Text, JSON and errors have no secret, for valid and invalid configurations with values from any source."""
     environ = dict.fromkeys(variables, SECRET)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)

@@ -32,7 +32,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ran(*words: str, stdin: str = "", **environ: str) -> Result:
-    """Run `gateway config` in this process, where no gateway runs."""
+    """Run `gateway config` in this process, without a running gateway."""
     return CliRunner().invoke(main, ["config", *words], input=stdin, env=environ)
 
 
@@ -67,8 +67,8 @@ SETS: dict[str, tuple[tuple[str, ...], str, Any]] = {
 
 
 @pytest.mark.parametrize(("words", "stdin", "entry"), SETS.values(), ids=SETS.keys())
-def test_each_way_to_say_an_entry(folder, words, stdin, entry):
-    """All of it is kept where no gateway runs; a key that the shell has seen is warned of."""
+def test_each_way_to_give_an_entry(folder, words, stdin, entry):
+    """Entries are stored in the folder if no gateway runs; a key in an argument is warned of."""
     result = ran("set", *words, stdin=stdin, TEAM_KEY=SECRET)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == OFFLINE
@@ -99,8 +99,8 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(("words", "error"), WRONG.values(), ids=WRONG.keys())
-def test_what_is_wrong_is_said_and_changes_nothing(folder, words, error):
-    """By a message, with no traceback."""
+def test_invalid_changes_are_refused(folder, words, error):
+    """There is a message and no traceback, and nothing is stored."""
     result = ran(*words)
     assert result.exit_code in {1, 2}
     assert error in result.stderr
@@ -108,8 +108,8 @@ def test_what_is_wrong_is_said_and_changes_nothing(folder, words, error):
     assert not (folder / "gateway-data" / "config.json").exists()
 
 
-def test_what_was_set_is_listed_with_its_origin_and_no_secret(folder):
-    """For people and for programs; the file that is named counts too, and cannot be changed so."""
+def test_entries_are_listed_with_their_origins_and_no_secret(folder):
+    """Text and JSON include the file of -c, whose entries cannot be deleted."""
     (folder / "other.toml").write_text(f"[providers.local]\nbase_url = '{LOCAL}'\napi_key = '{SECRET}'")
     ran("set", "api_keys", "team", "-", stdin=SECRET)
     assert ran("set", "aliases", "mine", "candidates=['local/m']".replace("'", '"'), "-c", "other.toml").exit_code == 0
@@ -140,8 +140,8 @@ async def command(*words: str, stdin: bytes = b"", **options: Any) -> tuple[int,
 
 
 @pytest.mark.integration
-async def test_a_running_gateway_is_asked(upstream: Upstream, tmp_path):
-    """By its folder alone, though it needs a token; by its URL with that. What is answered can be used."""
+async def test_a_running_gateway_applies_changes(upstream: Upstream, tmp_path):
+    """It is reached by its folder without a token, or by its URL with one; changes apply at once."""
     toml = to(upstream.url, f"[auth]\nrequired = true\ntoken = '{TOKEN}'\n")
     models = request("GET", "/new/v1/models", [("x-gateway-token", TOKEN)])
     async with Process(tmp_path, toml) as gateway:
@@ -168,7 +168,7 @@ async def test_a_running_gateway_is_asked(upstream: Upstream, tmp_path):
 
 
 @pytest.mark.integration
-async def test_a_recorder_that_is_down_for_a_moment_is_waited_for(upstream: Upstream, tmp_path):
+async def test_a_restarting_recorder_is_waited_for(upstream: Upstream, tmp_path):
     """The gateway is there, and would not know of a change beside it at once."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
         recorder, _ = gateway.children()
@@ -185,7 +185,7 @@ async def test_a_recorder_that_is_down_for_a_moment_is_waited_for(upstream: Upst
 
 
 @pytest.mark.integration
-async def test_what_is_no_gateway_is_said(upstream: Upstream, tmp_path):
+async def test_another_server_at_the_url_is_an_error(upstream: Upstream, tmp_path):
     """Something else answers at the URL."""
     code, out, err = await command("list", "--url", upstream.url, cwd=tmp_path)
     assert (code, out) == (1, "")

@@ -30,7 +30,7 @@ NOW = START_NS + 10**15
 
 
 class Said:
-    """Hears what a person would be told."""
+    """Records progress and messages."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -99,7 +99,7 @@ def named(*numbers: range) -> list[str]:
 
 
 def test_a_whole_store_arrives_and_is_counted(export, receiver):
-    """Sealed and live spans arrive; the summary, and who watches, are told how many."""
+    """Sealed and live spans arrive; summary and progress have their number."""
     lines = many(6)
     sealed(export.data, lines[:4])
     journal(export.data, [lines[0], *lines[4:]])
@@ -111,7 +111,7 @@ def test_a_whole_store_arrives_and_is_counted(export, receiver):
 
 @pytest.mark.integration
 def test_the_oldest_come_first_in_bounded_batches(export, receiver):
-    """Whatever the number and the size, spans come in order, and no request is larger than a collector takes."""
+    """Spans are sent in order, and no request is larger than a collector accepts."""
     sealed(export.data, many(1500, length=1500))
     export(capture=Capture(otlp="full"))
     assert receiver.names == named(range(1500))
@@ -122,7 +122,7 @@ def test_the_oldest_come_first_in_bounded_batches(export, receiver):
 
 @pytest.mark.integration
 def test_a_time_a_condition_and_a_vocabulary_choose(export, receiver):
-    """--since, --until, --where and --vocabulary say which spans, and under which names."""
+    """--since, --until and --where filter spans; --vocabulary sets attribute names."""
     sealed(export.data, many(10))
     export(
         since="2023-11-14T22:13:20.003Z", until="2023-11-14T22:13:20.008+00:00", where="name <> 'n5'",
@@ -134,8 +134,8 @@ def test_a_time_a_condition_and_a_vocabulary_choose(export, receiver):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("mode", ["full", "truncated", "metadata", "off"])
-def test_content_is_sent_as_far_as_it_is_wanted(export, receiver, mode):
-    """Whole, cut to valid JSON, not at all, or without anything that a body said."""
+def test_content_is_sent_in_each_mode(export, receiver, mode):
+    """Each capture mode applies to exported content."""
     text = [{"role": "user", "parts": [{"type": "text", "content": "x" * 5000}]}]
     sealed(export.data, [header(), *exchange(1, input_messages=text, input_tokens=7, method="POST")])
     export(capture=Capture(otlp=mode), where="kind = 'CLIENT'")
@@ -167,7 +167,7 @@ def test_a_busy_collector_is_given_the_time_it_asks_for(export, receiver):
 
 @pytest.mark.integration
 def test_a_batch_that_is_too_large_is_sent_in_pieces(export, receiver):
-    """A collector that takes a hundred spans at most gets all of them all the same."""
+    """A collector that accepts at most a hundred spans per request gets all of them."""
     sealed(export.data, many(600))
     receiver.script = lambda spans: Answer(413 if len(spans) > 100 else 200)
     summary = export()
@@ -176,8 +176,8 @@ def test_a_batch_that_is_too_large_is_sent_in_pieces(export, receiver):
 
 
 @pytest.mark.integration
-def test_a_span_that_is_never_taken_is_counted_and_passed(export, receiver):
-    """It is tried by itself and without its content; then it is said, and the others arrive."""
+def test_a_span_that_is_always_rejected_is_counted_and_skipped(export, receiver):
+    """It is sent alone and without content; then it is counted as rejected, and the others arrive."""
     sealed(export.data, many(20))
     receiver.script = lambda spans: Answer(400 if any(each.name == "n13" for each in spans) else 200)
     summary = export()
@@ -187,7 +187,7 @@ def test_a_span_that_is_never_taken_is_counted_and_passed(export, receiver):
 
 
 def test_partial_success_is_counted(export, receiver):
-    """What a collector took and threw away is neither sent again nor called sent."""
+    """Spans that a collector rejects in a partial success are neither sent again nor counted as sent."""
     sealed(export.data, many(10))
     receiver.script = lambda _: Answer(rejected=3)
     summary = export()
@@ -209,8 +209,8 @@ def test_a_collector_that_hangs_is_asked_again(export, receiver, monkeypatch):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_wrong_address_or_key_is_said_at_once(export, receiver, status):
-    """Nobody waits ten minutes for a wrong URL; the message says what to look at."""
+def test_a_wrong_address_or_key_fails_at_once(export, receiver, status):
+    """A wrong URL fails without retries, and the message names the remedy."""
     sealed(export.data, many(5))
     receiver.script = lambda _: Answer(status)
     with pytest.raises(ExportError, match=f"HTTP {status}.*OTEL_EXPORTER_OTLP_HEADERS"):
@@ -219,7 +219,7 @@ def test_a_wrong_address_or_key_is_said_at_once(export, receiver, status):
 
 
 @pytest.mark.integration
-def test_patience_ends_and_what_was_sent_is_remembered(export, receiver):
+def test_patience_ends_and_the_cursor_stays(export, receiver):
     """A collector that stays down is given up; when it is back, the same command sends the rest."""
     sealed(export.data, many(700))
     answers = iter([Answer()])
@@ -236,7 +236,7 @@ def test_patience_ends_and_what_was_sent_is_remembered(export, receiver):
 
 
 @pytest.mark.integration
-def test_the_same_command_sends_what_is_new(export, receiver):
+def test_the_same_command_sends_new_spans(export, receiver):
     """After all is sent there is nothing to send, until there are new spans; --restart sends all again."""
     sealed(export.data, many(10))
     assert export().sent == 10
@@ -255,8 +255,8 @@ def test_the_same_command_sends_what_is_new(export, receiver):
 
 
 @pytest.mark.integration
-def test_each_query_has_its_own_place(export, receiver):
-    """Another condition, vocabulary or content is another export; a place says in words of which one it is."""
+def test_each_query_has_its_own_cursor(export, receiver):
+    """Another condition, vocabulary or content is another export; a cursor has its query in words."""
     sealed(export.data, many(4))
     for options in (
         {},
@@ -272,7 +272,7 @@ def test_each_query_has_its_own_place(export, receiver):
     assert len(receiver.names) == 20
 
 
-def test_what_is_in_flight_is_waited_for(export, receiver):
+def test_spans_in_flight_are_waited_for(export, receiver):
     """While a request is in flight, what began after it is left for the next run, or it would never be sent."""
     export.data.mkdir()
     held = journal_in(export.data, began=START_NS)
@@ -288,7 +288,7 @@ def test_what_is_in_flight_is_waited_for(export, receiver):
 
 
 def test_an_interruption_ends_it_in_order(export, receiver):
-    """Ctrl-C ends it with a summary; the same command goes on behind what was taken."""
+    """Ctrl-C ends it with a summary; the same command resumes after the accepted spans."""
     sealed(export.data, many(1200))
     answers = iter([Answer(), Answer(503)])
     receiver.script = lambda _: next(answers, Answer())
@@ -304,8 +304,8 @@ def test_an_interruption_ends_it_in_order(export, receiver):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_whoever_is_killed_goes_on(tmp_path, receiver, number):
-    """Killed while a batch is on its way, it sends that one again, none that was taken before, and all others."""
+def test_a_killed_export_resumes(tmp_path, receiver, number):
+    """Killed during a batch, it sends that batch again, none before it, and all after it."""
     data = tmp_path / "data"
     sealed(data, many(2000))
     taken = iter([Answer(), Answer(), Answer(hang=True)])
@@ -355,7 +355,7 @@ def test_two_at_once_are_refused(export, receiver):
     assert len(refused) == 1
 
 
-def test_a_place_that_cannot_be_read_is_said(export):
+def test_a_cursor_that_cannot_be_read_is_an_error(export):
     """A damaged cursor is no reason to send all again unasked."""
     sealed(export.data, many(3))
     export()
@@ -367,7 +367,7 @@ def test_a_place_that_cannot_be_read_is_said(export):
 
 
 def test_no_secret_of_a_url_is_kept_or_shown(export, receiver):
-    """A password in the URL is sent, and stands in no file, message or summary."""
+    """A password in the URL is sent, and is in no file, message or summary."""
     sealed(export.data, many(3))
     summary = export(endpoint=f"http://user:planted@127.0.0.1:{receiver.port}/v1/traces?key=planted")
     assert summary.sent == 3
@@ -380,7 +380,7 @@ def test_no_secret_of_a_url_is_kept_or_shown(export, receiver):
 
 
 def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
-    """Run `gateway export`; return the exit code, what it printed, and what it said."""
+    """Run `gateway export`; return the exit code, stdout and stderr."""
     result = CliRunner().invoke(main, ["export", *arguments], env=environ)
     return result.exit_code, result.stdout, result.stderr
 
@@ -393,7 +393,7 @@ def _signals() -> Iterator[None]:
 
 
 def test_the_standard_variables_hold(tmp_path, receiver):
-    """Without a URL the environment says where; its headers and its compression are used either way."""
+    """The environment has the URL if the command line has none; its headers and compression always apply."""
     data = str(tmp_path / "data")
     sealed(Path(data), many(6))
     more = {"OTEL_EXPORTER_OTLP_HEADERS": "x-team=a%20b", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}
@@ -421,8 +421,8 @@ def test_the_conventions_switch_holds_unless_the_command_line_says_more(tmp_path
     assert ["gen_ai.input.messages" in attributes_of(batch[0]) for batch in receiver.batches] == [False, True]
 
 
-def test_exit_codes_say_how_it_went(tmp_path, receiver):
-    """3 where spans were not taken, 1 where it cannot go on, 2 for a command line that is none."""
+def test_exit_codes(tmp_path, receiver):
+    """3 for rejected spans, 1 for a failed export, 2 for an invalid command line."""
     data = tmp_path / "data"
     sealed(data, many(2))
     to = ["--otlp", f"http://127.0.0.1:{receiver.port}", "--data", str(data)]

@@ -29,7 +29,7 @@ MODELS = request("GET", "/v1/models")
 
 
 class Ran(NamedTuple):
-    """What a command did."""
+    """A finished command."""
 
     code: int
     out: str
@@ -74,7 +74,7 @@ def _store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.integration
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_every_command_explains_itself_by_example(tmp_path, command):
-    """Its help says what it does and shows at least one line to type."""
+    """Its help has at least one example."""
     ran = await run(tmp_path, command, "--help")
     assert (ran.code, ran.err) == (0, "")
     assert re.search(rf"^  gateway {command}\b", ran.out, re.MULTILINE)
@@ -134,7 +134,7 @@ FILES = {
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("arguments", "code", "said"), WRONG.values(), ids=WRONG.keys())
-async def test_what_cannot_work_is_said_on_stderr(tmp_path, arguments, code, said):
+async def test_errors_are_on_stderr(tmp_path, arguments, code, said):
     """One message with the place and what to change, no traceback, nothing on stdout, and an exit code."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
@@ -160,7 +160,7 @@ async def test_a_bare_command_serves(tmp_path):
 
 @asynccontextmanager
 async def serving(folder: Path, *arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
-    """Run the command until the block ends; give the process, and the lines it said by the time it listened."""
+    """Run the command until the block ends; yield the process and its output until it listened."""
     process = await asyncio.create_subprocess_exec(
         *GATEWAY, *arguments, cwd=folder, env=ENVIRON,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -182,7 +182,7 @@ async def serving(folder: Path, *arguments: str) -> AsyncIterator[tuple[asyncio.
 
 @pytest.mark.integration
 async def test_options_without_a_command_serve(tmp_path):
-    """What is printed is on stderr, can be pasted, and is true; stdout stays empty and the exit code is 0."""
+    """The commands on stderr work when pasted; stdout stays empty and the exit code is 0."""
     async with serving(tmp_path, "--port", "0", "--data", "traces") as (process, said):
         text = "".join(said)
         url = re.search(r"is listening on (http://127\.0\.0\.1:\d+)$", text, re.MULTILINE).group(1)
@@ -235,7 +235,7 @@ async def test_a_port_that_is_taken_is_an_error(tmp_path):
 
 @pytest.mark.integration
 async def test_a_data_folder_that_is_in_use_is_an_error(upstream: Upstream, tmp_path):
-    """Two gateways do not look after one folder; the second says so, the first does not notice."""
+    """A second gateway on a data folder is an error; the first one is not disturbed."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
         for arguments in (["--port", "0", "--data", str(gateway.data)], ["demo", "--data", str(gateway.data)]):
             ran = await run(tmp_path, *arguments)
@@ -255,7 +255,7 @@ async def test_auto_is_a_worker_a_core(upstream: Upstream, tmp_path):
 @pytest.mark.integration
 @pytest.mark.parametrize("said", ["", "a-token-of-mine-12345"])
 async def test_beyond_loopback_a_token_is_needed(upstream: Upstream, tmp_path, said):
-    """One is made and shown where none was set; one that was set is not shown."""
+    """A token is generated and shown if none is set; one that is set is not shown."""
     environ = {"GATEWAY_TOKEN": said}
     async with Process(tmp_path, to(upstream.url), "--host", "0.0.0.0", environ=environ) as gateway:
         assert (await exchange(gateway.url, MODELS)).status == 401
@@ -277,7 +277,7 @@ async def test_beyond_loopback_a_token_is_needed(upstream: Upstream, tmp_path, s
 
 @pytest.mark.integration
 async def test_the_demo_shows_data_on_stdout_and_progress_on_stderr(store: Path):
-    """With --json each line of stdout is a JSON object; where the traces stay is said on stderr."""
+    """With --json each line of stdout is a JSON object; stderr names the data folder."""
     rows = [json.loads(line) for line in (store / "out").read_text().splitlines()]
     assert sum(row.get("exchanges", 0) for row in rows) == 10
     assert rows[-1] == {"accepted": 10, "stored": 10, "in_flight": 0, "interrupted": 0, "dropped": 0}
@@ -302,14 +302,14 @@ async def test_sql_prints_rows(store: Path, options, out):
 
 @pytest.mark.integration
 async def test_sql_prints_a_table(store: Path):
-    """For people: with column names, and NULL told from an empty text."""
+    """A table has column names, and NULL differs from an empty text."""
     ran = await run(store, "sql", "--table", "SELECT 'x' AS word, NULL AS nothing")
     assert ran.code == 0
     assert {"word", "nothing", "x", "NULL"} <= set(ran.out.split())
 
 
 @pytest.mark.integration
-async def test_sql_says_where_rows_are_missing(store: Path):
+async def test_sql_names_the_limit_that_cut_rows(store: Path):
     """On stderr, so that stdout stays data."""
     ran = await run(store, "sql", "--limit", "2", "FROM exchanges")
     assert len(list(csv.reader(io.StringIO(ran.out)))) == 3
@@ -321,7 +321,7 @@ async def test_sql_says_where_rows_are_missing(store: Path):
 @pytest.mark.parametrize(
     ("query", "said"), [("SELEC", "SELEC"), ("DROP VIEW spans", "only a query"), ("FROM nope", "nope")]
 )
-async def test_a_query_that_fails_is_said_on_stderr(store: Path, query, said):
+async def test_the_error_of_a_query_is_on_stderr(store: Path, query, said):
     """Exit code 1, DuckDB's own words, no traceback."""
     ran = await run(store, "sql", query)
     assert (ran.code, ran.out) == (1, "")
@@ -330,7 +330,7 @@ async def test_a_query_that_fails_is_said_on_stderr(store: Path, query, said):
 
 
 @pytest.mark.integration
-async def test_a_reader_that_has_seen_enough_is_no_error_to_talk_of(store: Path):
+async def test_a_closed_pipe_is_no_error(store: Path):
     """`gateway sql ... | head -1` ends without a word."""
     command = f"{sys.executable} -m gateway sql --limit 50000 'FROM range(50000)' | head -1"
     process = await asyncio.create_subprocess_shell(

@@ -83,7 +83,7 @@ def test_rows_that_are_too_wide_for_a_terminal_are_written_one_value_a_line(monk
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
 def test_no_rows_are_no_error(form):
-    """The columns are shown where the form has a place for them."""
+    """Tables and CSV have the columns."""
     text = _printed(form, ["a", "b"], [])
     assert text.split() == {"table": text.split(), "csv": ["a,b"], "json": []}[form]
     assert ("a" in text) == (form != "json")

@@ -54,7 +54,7 @@ def test_a_followed_row_is_the_one_that_sql_gives(tmp_path):
     assert list(follower.new()) == last(data, 1)
 
 
-def test_what_is_appended_is_given_once_and_whole(tmp_path):
+def test_appended_lines_are_given_once_and_whole(tmp_path):
     """Half a line waits for its other half; attempts, starts and damaged lines are passed over."""
     data = tmp_path / "data"
     path = journal(data, [header(), *exchange(1)])
@@ -96,8 +96,8 @@ def test_following_goes_on_through_rotation_and_sealing(tmp_path):
     assert recorder.sealed > 3
 
 
-def test_following_waits_for_what_is_not_there_yet(tmp_path):
-    """It may begin before the folder does, and ends when whoever reads has had enough."""
+def test_following_waits_for_the_folder(tmp_path):
+    """It may start before the folder exists, and ends with its reader."""
     data = tmp_path / "data"
     follower = Follower(data)
     waits = iter(range(1, 4))

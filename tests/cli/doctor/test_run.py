@@ -1,4 +1,4 @@
-"""`gateway doctor`, whole: clean where nothing leaks, and each hole that is cut into a gateway is found and named."""
+"""`gateway doctor` as a whole: clean without leaks, and each hole that is cut into a gateway is found and named."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ candidates = [{{provider = "local", model = "x", api_key_name = "team"}}, "anthr
 
 
 class Ran(NamedTuple):
-    """What a command said, and how it ended."""
+    """A finished command."""
 
     code: int
     out: str
@@ -101,7 +101,7 @@ def examined(folder: Path, hole: str, toml: str = "") -> Report:
 @pytest.mark.integration
 @pytest.mark.timeout(120)
 async def test_the_default_configuration_is_clean(tmp_path):
-    """Every path was tried, every sink looked at, and nothing is left behind where it was run."""
+    """Every request had its expected result, every sink was searched, and no file is left in the working directory."""
     ran = await run(tmp_path, "--json")
     report = json.loads(ran.out)
     assert (ran.code, report["result"], report["leaks"], report["unchecked"]) == (0, "clean", [], [])
@@ -115,7 +115,7 @@ async def test_the_default_configuration_is_clean(tmp_path):
 @pytest.mark.integration
 @pytest.mark.timeout(120)
 async def test_a_configuration_with_everything_in_it_is_clean(tmp_path):
-    """Its providers and aliases are tried too, with canaries for its keys: none of its own is ever used or said."""
+    """Its providers and aliases are tried too, with canaries for keys: none of its own keys is used or shown."""
     (tmp_path / "gateway.toml").write_text(EVERYTHING)
     # Whoever was asked by these would be heard of: nobody is there.
     real = {
@@ -137,7 +137,7 @@ async def test_a_configuration_with_everything_in_it_is_clean(tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_keys_that_are_not_taken_out_are_found_on_every_path_and_in_every_sink(tmp_path, capsys):
+def test_keys_that_are_not_redacted_are_found_on_every_path_and_in_every_sink(tmp_path, capsys):
     """Each kind of key is named, with the path, the sink and what to change; no canary is repeated."""
     report = examined(tmp_path, "keys_everywhere")
     assert (report.result, report.code) == ("leaks", 1)
@@ -167,7 +167,7 @@ def test_keys_that_are_not_taken_out_are_found_on_every_path_and_in_every_sink(t
 
 
 @pytest.mark.timeout(120)
-def test_content_that_is_kept_against_the_configuration_is_found(tmp_path):
+def test_content_that_is_stored_against_the_configuration_is_found(tmp_path):
     """By [capture], by what a request asks for, and by [redaction]."""
     toml = '[capture]\nstore = "metadata"\n[redaction]\nbuiltin = ["emails", "cards"]\n'
     report = examined(tmp_path, "content_everywhere", toml)
@@ -182,8 +182,8 @@ def test_content_that_is_kept_against_the_configuration_is_found(tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_what_did_not_happen_is_not_passed_off_as_clean(tmp_path, capsys, monkeypatch):
-    """Where nothing is tried again and nothing is exported, both are said, and the run fails."""
+def test_requests_without_their_expected_result_are_not_clean(tmp_path, capsys, monkeypatch):
+    """A gateway without retries and exports is reported as not checked."""
     monkeypatch.setattr("gateway.cli.doctor.run._EXPORT_SECONDS", 0.5)
     report = examined(tmp_path, "less_than_asked")
     assert (report.result, report.code, report.leaks) == ("not checked", 3, ())
@@ -209,7 +209,7 @@ WRONG: dict[str, tuple[list[str], str, str]] = {
 
 
 @pytest.mark.parametrize(("arguments", "toml", "said"), WRONG.values(), ids=WRONG.keys())
-async def test_a_configuration_that_cannot_work_is_said_at_once(tmp_path, arguments: list[str], toml: str, said: str):
+async def test_a_configuration_that_cannot_work_fails_at_once(tmp_path, arguments: list[str], toml: str, said: str):
     """Nothing is started; the exit code is 2, and the message names the place."""
     (tmp_path / "gateway.toml").write_text(toml)
     ran = await run(tmp_path, *arguments)
@@ -218,7 +218,7 @@ async def test_a_configuration_that_cannot_work_is_said_at_once(tmp_path, argume
 
 
 def test_a_gateway_that_does_not_start_is_not_clean(tmp_path):
-    """What it said is shown, and nothing of it passes as checked."""
+    """Its output is in the error."""
     (tmp_path / "gateway.toml").write_text("")
     loaded, built = load(tmp_path / "gateway.toml", tmp_path / "data", ENVIRON, tmp_path)
     progress = Progress(lambda _: None, lambda _done, _total: None)

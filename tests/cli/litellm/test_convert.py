@@ -1,4 +1,4 @@
-"""`gateway import litellm`: what comes out works, says the same, has no key in it, and nothing is dropped silently."""
+"""`gateway import litellm`: the result works and is equivalent, has no key, and nothing is dropped silently."""
 
 import json
 import tomllib
@@ -43,7 +43,7 @@ def made(*models: dict[str, Any], **sections: Any) -> Imported:
 
 
 def candidates(found: Imported, alias: str) -> list[str]:
-    """Return what an alias comes to."""
+    """Return an alias's candidates."""
     listed = working(found).aliases[alias].candidates
     return [f"{each.provider.name}/{each.model}" for each in listed]
 
@@ -251,7 +251,7 @@ def test_fallbacks_come_after_what_is_drawn():
 
 
 def test_another_name_of_a_model_is_an_alias_of_it():
-    """With its order; also where it is hidden."""
+    """It has the same order, also if it is hidden."""
     found = made(
         model("a", "groq/a"),
         model("a", "mistral/b"),
@@ -346,7 +346,7 @@ def test_nothing_is_dropped_silently():
 
 
 def test_a_literal_key_moves_to_a_variable():
-    """The provider's usual one, or the next that is free; the same key twice is one. What to set is told."""
+    """The variable is the provider's usual one or the next free one; equal keys share one, and all are listed."""
     found = made(
         model("a", "openai/x", api_key="planted-1"),
         model("b", "openai/y", api_key="planted-2"),
@@ -445,7 +445,7 @@ whole = st.fixed_dictionaries(
 
 @given(whole)
 def test_whatever_comes_out_works(said):
-    """Any list of models becomes a file that our own loader takes and that routes; no key is in it."""
+    """Any list of models becomes a file that loads and routes, without a key."""
     found = convert(said)
     resolved = working(found)
     assert set(resolved.aliases) == set(found.tables.get("aliases", {}))
@@ -454,7 +454,7 @@ def test_whatever_comes_out_works(said):
 
 @given(st.recursive(anything, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)))
 def test_no_shape_is_an_error(said):
-    """What is none of LiteLLM's is told, wherever it stands."""
+    """Unknown values are warned of anywhere."""
     working(convert(said))
     assert convert(said).warnings
     for section in ("model_list", "router_settings", "litellm_settings", "general_settings", "credential_list"):
@@ -519,7 +519,7 @@ async def test_the_file_goes_to_stdout_and_nothing_is_overwritten(tmp_path):
 
 
 async def test_an_empty_file_is_told(tmp_path):
-    """What comes out is empty, and works."""
+    """The result is empty, and works."""
     (tmp_path / "config.yaml").write_text("")
     ran = await run(tmp_path, "import", "litellm", "config.yaml")
     assert ran.code == 0
