@@ -24,11 +24,11 @@ QUERIES = (
     (
         "Responses to clients",
         """
-SELECT model, count(*) AS requests, sum(retries)::INT AS retries,
+SELECT model, count(*) AS exchanges, sum(retries)::INT AS retries,
     count(*) FILTER (outcome <> 'ok') AS failed,
     round(median(duration_ms), 1) AS median_ms,
     sum(input_tokens)::INT AS input, sum(output_tokens)::INT AS output
-FROM exchanges GROUP BY model ORDER BY requests DESC, model""",
+FROM exchanges GROUP BY model ORDER BY exchanges DESC, model""",
     ),
     (
         "Upstream attempts",
