@@ -282,8 +282,8 @@ async def test_the_demo_shows_data_on_stdout_and_progress_on_stderr(store: Path)
     assert sum(row.get("exchanges", 0) for row in rows) == 10
     assert rows[-1] == {"accepted": 10, "stored": 10, "in_flight": 0, "interrupted": 0, "dropped": 0}
     err = (store / "err").read_text()
-    assert "sending it 10 requests" in err
-    assert "the traces stay in gateway-data" in err
+    assert "sending 10 requests to a gateway at" in err
+    assert "the traces are in gateway-data" in err
     assert "Traceback" not in err
 
 
