@@ -138,10 +138,9 @@ class Provider:
 def _operation(received: Received) -> tuple[Writer | None, bool]:
     """Return the dialect that a path is in, and whether the path asks for a stream."""
     path = received.target.partition("?")[0]
-    if (named := in_path("POST", path)) is not None:
-        return WRITERS.get(named.spoken), named.stream
-    dialect = classify("POST", path)
-    return (WRITERS.get(dialect.name) if dialect is not None else None), False
+    named = in_path("POST", path)
+    dialect = named.dialect if named is not None else classify("POST", path)
+    return (WRITERS.get(dialect.name) if dialect is not None else None), named is not None and named.stream
 
 
 def _wants_stream(received: Received) -> bool:

@@ -1,7 +1,5 @@
 """The scripted provider answers in the dialect of the path, and repeats every key that it is shown."""
 
-from typing import get_args
-
 import pytest
 
 from gateway.cli.doctor.configuration import DIALECTS
@@ -9,7 +7,6 @@ from gateway.cli.doctor.process import send
 from gateway.cli.doctor.provider import Provider
 from gateway.cli.doctor.requests import Builder
 from gateway.cli.doctor.scanner import Scanner
-from gateway.config.model import DialectName
 from gateway.dialects.registry import classify, in_path
 from tests.cli.doctor.examples import loopback, planted_canaries
 
@@ -34,7 +31,7 @@ def reader_of(request):
     return named.dialect if named else classify("POST", path)
 
 
-@pytest.mark.parametrize("dialect", get_args(DialectName))
+@pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_whole_answer_has_a_text_with_the_keys_and_a_tool_call(dialect):
     """The gateway's own reader finds both."""
     request, response, canaries = await play(dialect)
@@ -46,7 +43,7 @@ async def test_a_whole_answer_has_a_text_with_the_keys_and_a_tool_call(dialect):
     assert {f"a client's key, as clients of {dialect} show it", "a cookie", "a key in the query (?key=)"} <= kinds
 
 
-@pytest.mark.parametrize("dialect", get_args(DialectName))
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("script", ["answer", "broken"])
 async def test_a_stream_ends_or_breaks(dialect, script):
     """A broken stream has content, and no terminal event."""
@@ -58,7 +55,7 @@ async def test_a_stream_ends_or_breaks(dialect, script):
     assert request.texts[0].split(" ")[0] in str(reader.answered().output_messages)
 
 
-@pytest.mark.parametrize("dialect", get_args(DialectName))
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
 async def test_an_error_repeats_the_keys_in_several_encodings(dialect, status):
     """It is an error of the dialect, with its status."""
