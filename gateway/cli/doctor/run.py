@@ -96,7 +96,7 @@ async def _examine(
 ) -> Report:
     started, collected, collector = monotonic(), Collected(), around.collector
     planted = plant(canaries, built.config.redaction, examples)
-    _, token_required = Tokens().of(loaded)
+    _, token_required = Tokens().resolve(loaded)
     async with Provider() as provider:
         addresses = Addresses(
             provider=provider.url, collector=collector.url, refusing=around.refusing, home=around.home
