@@ -34,7 +34,7 @@ def test_messages_and_warnings_are_written_among_the_progress(monkeypatch, strea
     monkeypatch.setenv("COLUMNS", "100")
     with display() as progress:
         progress.update(3, 600)
-        progress.say("a message")
+        progress.message("a message")
         logging.getLogger("gateway.x").warning("a warning of %d", 503)
     before = err.getvalue()
     assert "a message\n" in before
