@@ -20,7 +20,7 @@ from gateway.cli.doctor.scanner import encodings
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Text, ToolCall, Usage
 from gateway.dialects.registry import WRITERS, classify, in_path
-from gateway.dialects.shared.synthesize_stream import replay
+from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
 from gateway.semconv import CHAT
@@ -166,7 +166,7 @@ def _answer(request: Request, received: Received) -> ChatResponse:
 
 def _events(answer: ChatResponse, *, whole: bool) -> Iterator[events.Event]:
     """Yield an answer's events with every text in two pieces, so that neither has all of a key; or all but its end."""
-    for event in replay(answer):
+    for event in synthesize(answer):
         if isinstance(event, events.ChoiceDone) and not whole:
             return
         if isinstance(event, events.PartGrown):
