@@ -28,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="2 short rounds: whether it works, not how fast")
     parser.add_argument("--rounds", type=int, help="how many rounds (5; with --quick 2)")
     parser.add_argument("--only", metavar="ROW,...", help=f"of {', '.join([*rows.OURS, *peers.PEERS])}")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="a row of another checkout's gateway")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="those installed")
     parser.add_argument("--install-peers", action="store_true", help=f"install them into {peers.HOME}, and stop")
     parser.add_argument("--json", action="store_true", help="every observation, instead of the table")
@@ -37,6 +38,8 @@ def arguments() -> argparse.Namespace:
 def chosen(options: argparse.Namespace) -> dict[str, rows.Start]:
     """Return the rows to run. Exits if one is unknown or not installed."""
     every = {**rows.OURS, **(peers.starts() if options.peers else {})}
+    if options.before is not None:
+        every["before"] = rows.before(options.before)
     if options.only is None:
         return every
     names = options.only.split(",")

@@ -57,8 +57,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 Start = Callable[[Site], Launch]
 
 
-def gateway(site: Site, environ: dict[str, str] | None = None, spans: int = 0) -> Launch:
-    """Return this gateway as it comes: tracing, content and store on."""
+def gateway(site: Site, environ: dict[str, str] | None = None, spans: int = 0, root: Path = ROOT) -> Launch:
+    """Return this gateway as it comes: tracing, content and store on. `root`: the checkout that it is run from."""
     config, data = site.folder / "gateway.toml", site.folder / "data"
     config.write_text(f'[providers.openai]\nbase_url = "{site.upstream}/v1"\napi_key = "test-key"\n')
 
@@ -71,7 +71,7 @@ def gateway(site: Site, environ: dict[str, str] | None = None, spans: int = 0) -
     return Launch(
         argv=[*argv, "--data", str(data), "-c", str(config)],
         port=site.port,
-        environ={"PYTHONPATH": str(ROOT), **(environ or {})},
+        environ={"PYTHONPATH": str(root), **(environ or {})},
         stored=stored,
         spans=spans,
     )
@@ -81,6 +81,11 @@ def gateway_otlp(site: Site) -> Launch:
     """Return this gateway with OTLP on as well."""
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": site.upstream, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
     return gateway(site, environ, spans=2)
+
+
+def before(checkout: Path) -> Start:
+    """Return the start of the gateway in another checkout of this project, for a comparison in one run."""
+    return lambda site: gateway(site, root=checkout.resolve())
 
 
 def naive(site: Site) -> Launch:
