@@ -17,6 +17,7 @@ from msgspec import Struct
 from gateway.config.model import Config
 from gateway.errors import ConfigError
 from gateway.server.admin.configuration import ConfigPages, Control
+from gateway.server.admin.metrics import metrics_page
 from gateway.server.data_dir import socket_path
 from gateway.server.live_config.published import ConfigSnapshot, PublishedConfig
 from gateway.server.live_config.source import Source
@@ -25,7 +26,6 @@ from gateway.server.routes import recorder_app
 from gateway.server.supervisor import Lifeline
 from gateway.server.worker import Worker
 from gateway.store.metrics.instruments import WorkerGauges
-from gateway.store.metrics.page import metrics_page
 from gateway.store.otlp.exporter import Exporter
 from gateway.store.recorder import Recorder
 from gateway.tracing.capture import policy_of

@@ -43,13 +43,13 @@ def worker_routes(*, events: Handler, traces: Handler, alive: Handler, admin: Ha
 
 
 def recorder_routes(
-    health: Handler, sql: Handler, metrics: web.RouteDef | None, config: ConfigPages | None
+    health: Handler, sql: Handler, metrics: Handler | None, config: ConfigPages | None
 ) -> list[web.RouteDef]:
     """Return the table of the recorder; `metrics` and `config` may be absent."""
     return [
         web.get("/-/health", health),
         web.post("/-/sql", sql),
-        *([metrics] if metrics is not None else []),  # GET /-/metrics
+        *([web.get("/-/metrics", metrics)] if metrics is not None else []),
         *(_config_routes(config) if config is not None else []),
     ]
 
@@ -117,7 +117,7 @@ def recorder_app(
     settings: Sql,
     health: Callable[[], dict[str, Any]],
     *,
-    metrics: web.RouteDef | None = None,
+    metrics: Handler | None = None,
     config: ConfigPages | None = None,
 ) -> web.Application:
     """Return the recorder's application. `health`: the recorder's part of `/-/health`."""

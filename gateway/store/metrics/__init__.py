@@ -2,5 +2,5 @@
 
 instruments    every metric: name, unit, labels, buckets
 count          journal_reader -> lines -> folding -> series; observed for gauges of the store and the workers
-emit           exposition (Prometheus), export (OTLP), by meter; page serves /-/metrics
+emit           exposition (Prometheus), export (OTLP), by meter
 """

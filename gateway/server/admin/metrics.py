@@ -1,7 +1,7 @@
-"""The page /-/metrics of a running recorder, and the export of the same metrics over OTLP."""
+"""/-/metrics of a running recorder, and the export of the same metrics over OTLP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from gateway.tracing import tracer
 if TYPE_CHECKING:
     from gateway.store.metrics.export import MetricsExporter
 
-PATH = "/-/metrics"
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @asynccontextmanager
@@ -26,8 +26,8 @@ async def metrics_page(
     environ: Mapping[str, str],
     health: Callable[[], Mapping[str, Any]],
     workers: Callable[[], Iterable[WorkerGauges]],
-) -> AsyncIterator[web.RouteDef]:
-    """Count from now on, export if the environment enables it, and yield the route of the page.
+) -> AsyncIterator[Handler]:
+    """Count from now on, export if the environment enables it, and yield the handler of the page.
 
     `health`: the recorder's part of /-/health. `workers`: their gauges.
     """
@@ -42,7 +42,7 @@ async def metrics_page(
     if sending is not None:
         sending.start()
     try:
-        yield web.get(PATH, show)
+        yield show
     finally:
         stop.set()
         await counting
