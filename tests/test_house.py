@@ -123,11 +123,6 @@ client/ids.py
 client/otel.py
 client/raised.py
 client/scope.py
-dialects/shared/media.py
-dialects/shared/messages.py
-dialects/shared/opaque_state.py
-dialects/shared/synthesize_stream.py
-dialects/shared/unsupported.py
 providers/catalog.py
 proxy/routing/runtime.py
 server/admin/query_pool.py

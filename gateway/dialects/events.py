@@ -5,9 +5,12 @@ dialects). Each begins once, grows by text, and is done once; a reader whose dia
 the end of a part emits them as soon as they are known.
 """
 
+from collections.abc import Iterator
+
+import msgspec
 from msgspec import Struct
 
-from gateway.dialects.conversation import Extra, Part, Usage
+from gateway.dialects.conversation import ChatResponse, Extra, Part, Reasoning, Refusal, Text, ToolCall, Usage
 
 
 class Begun(Struct, frozen=True, kw_only=True):
@@ -71,3 +74,42 @@ class Ended(Struct, frozen=True):
 
 
 Event = Begun | PartBegun | PartGrown | PartDone | ChoiceDone | UsageUpdated | Broken | Ended
+
+
+def synthesize(response: ChatResponse) -> Iterator[Event]:
+    """Yield the events of a whole response, for a client that asked for a stream and a provider that sent none."""
+    yield Begun(
+        id=response.id, model=response.model, usage=response.usage, created=response.created, extra=response.extra
+    )
+    if response.error_type or response.error_message:
+        yield Broken(type=response.error_type, message=response.error_message)
+        return
+    for choice, message in enumerate(response.output_messages):
+        for index, part in enumerate(message.parts):
+            begun, text = _begun_part(part)
+            yield PartBegun(choice=choice, index=index, part=begun)
+            if text:
+                yield PartGrown(choice=choice, index=index, text=text)
+            yield PartDone(choice=choice, index=index, part=part)
+        yield ChoiceDone(
+            choice=choice, finish_reason=message.finish_reason, finish_word=message.finish_word, extra=message.extra
+        )
+    if response.usage is not None:
+        yield UsageUpdated(usage=response.usage)
+    yield Ended()
+
+
+def _begun_part(part: Part) -> tuple[Part, str]:
+    """Return the part of a `PartBegun`, and the text of the `PartGrown` after it."""
+    match part:
+        case Text(content=content):
+            return Text(content="", extra=part.extra), content
+        case Reasoning(content=content):
+            return Reasoning(content="", extra=part.extra), content
+        case Refusal(content=content):
+            return Refusal(content="", extra=part.extra), content
+        case ToolCall(arguments=arguments):
+            text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+            begun = ToolCall(id=part.id, name=part.name, custom=part.custom, extra=part.extra)
+            return begun, "" if arguments is None else text
+    return part, ""

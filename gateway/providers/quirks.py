@@ -28,8 +28,7 @@ from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import as_functions
 from gateway.dialects.shared.messages import named
 from gateway.dialects.shared.tool_ids import identified
-from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Written
+from gateway.dialects.shared.writer import Dropped, Written
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 MODES = frozenset({"auto", "none", "required", "tool"})

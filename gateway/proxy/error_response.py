@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.endpoint import Endpoint, ErrorWrapper
 from gateway.dialects.registry import TABLES, WRITERS
-from gateway.dialects.shared.synthesize_stream import write_whole
+from gateway.dialects.shared.writer import write_whole
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Response
 from gateway.proxy.answer import Answer, Relayed, dropped_header, extra_headers

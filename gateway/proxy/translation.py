@@ -12,11 +12,10 @@ from msgspec import Struct
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, TokenCount
-from gateway.dialects.events import Broken, Ended
+from gateway.dialects.events import Broken, Ended, synthesize
 from gateway.dialects.registry import ENDPOINTS, TABLES
 from gateway.dialects.shared.custom_tools import CustomToolRestorer, custom_tool_names, restore_custom_calls
 from gateway.dialects.shared.parameters import PREVIOUS_RESPONSE_ID
-from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.shared.token_estimate import estimate
 from gateway.dialects.shared.writer import Writer, Written
 from gateway.dialects.wire.content_coding import decode

@@ -31,8 +31,8 @@ from gateway.dialects.conversation import (
     Uri,
     Usage,
 )
+from gateway.dialects.events import synthesize
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.wire.json import json_value
 
 WORDS = st.text(min_size=1, max_size=12)

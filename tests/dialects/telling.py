@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from gateway.dialects import Dialect, StreamReader, events
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text, ToolCall
-from gateway.dialects.shared.synthesize_stream import synthesize
+from gateway.dialects.events import synthesize
 from gateway.dialects.shared.writer import StreamWriter, Writer
 from gateway.dialects.wire.json import json_value
 

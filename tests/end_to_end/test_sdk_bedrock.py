@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EventStreamError
 from gateway.dialects import events
 from gateway.dialects.bedrock import CONVERSE, CONVERSE_WRITER
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, ToolCall, Usage
-from gateway.dialects.shared.synthesize_stream import synthesize
+from gateway.dialects.events import synthesize
 from gateway.dialects.wire import eventstream
 from gateway.errors import Kind
 from gateway.providers.auth.aws import AwsCredentials, authorized

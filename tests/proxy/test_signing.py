@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from gateway.config.model import parse
 from gateway.dialects.bedrock import CONVERSE_WRITER
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, Usage
-from gateway.dialects.shared.synthesize_stream import synthesize
+from gateway.dialects.events import synthesize
 from gateway.dialects.wire.eventstream import CONTENT_TYPE
 from gateway.providers.http.client import Client
 from gateway.providers.table import build

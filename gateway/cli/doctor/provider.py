@@ -19,8 +19,8 @@ from gateway.cli.doctor.requests import MARK, TOOL, Request
 from gateway.cli.doctor.scanner import encodings
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Text, ToolCall, Usage
+from gateway.dialects.events import synthesize
 from gateway.dialects.registry import WRITERS, classify, in_path
-from gateway.dialects.shared.synthesize_stream import synthesize
 from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
 from gateway.semconv import CHAT

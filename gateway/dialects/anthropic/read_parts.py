@@ -22,9 +22,8 @@ from gateway.dialects.conversation import (
     Uri,
     tool_answer,
 )
-from gateway.dialects.shared.media import modality_of
-from gateway.dialects.shared.messages import cache_mark
-from gateway.dialects.shared.opaque_state import decode_state, own
+from gateway.dialects.shared.extra import decode_state, own
+from gateway.dialects.shared.messages import cache_mark, modality_of
 from gateway.dialects.wire.json import fields, objects, text
 
 NAME = "anthropic-messages"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 Json = dict[str, Any]
 

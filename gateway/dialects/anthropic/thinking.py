@@ -9,7 +9,7 @@ from typing import Any
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.reasoning import LEVELS, budget, level, thinks_adaptively
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 Json = dict[str, Any]
 

@@ -27,7 +27,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.shared.messages import cache_control
 from gateway.dialects.shared.tool_ids import IdForm
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 Json = dict[str, Any]
 

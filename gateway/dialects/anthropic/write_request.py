@@ -11,8 +11,7 @@ from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA
 from gateway.dialects.shared.messages import cache_control, named, one_prompt, plain_text
 from gateway.dialects.shared.tool_ids import identified
-from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Written
+from gateway.dialects.shared.writer import Dropped, Written
 from gateway.dialects.wire.json import merged
 
 MAX_TOKENS = 4096

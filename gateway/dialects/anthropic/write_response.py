@@ -7,9 +7,9 @@ import msgspec
 from gateway.dialects.anthropic.read_parts import NAME
 from gateway.dialects.anthropic.write_parts import ID_FORM, shown_citations, write_block
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Reasoning, Refusal, Text, Usage
-from gateway.dialects.shared.opaque_state import encode_state, foreign
+from gateway.dialects.shared.extra import encode_state, foreign
 from gateway.dialects.shared.tool_ids import ResponseIds
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.errors import Kind
 
 Json = dict[str, Any]

@@ -24,7 +24,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.shared.opaque_state import encode_state, foreign
+from gateway.dialects.shared.extra import encode_state, foreign
 from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.writer import StreamWriter
 from gateway.dialects.wire.json import UNREADABLE

@@ -8,7 +8,7 @@ from gateway.dialects.bedrock.read_parts import NAME
 from gateway.dialects.bedrock.write_parts import ID_FORM
 from gateway.dialects.conversation import ChatRequest, Message, Other, Part, Text, ToolCall
 from gateway.dialects.shared.tool_ids import identified
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 Placed = tuple[Part, str]
 """A part, and its path in the conversation."""

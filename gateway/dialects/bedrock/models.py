@@ -12,7 +12,7 @@ from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared import reasoning
 from gateway.dialects.shared.parameters import MAX_TOKENS, REASONING_LEVEL, TEMPERATURE, TOP_K
 from gateway.dialects.shared.reasoning import thinks_adaptively
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 Json = dict[str, Any]
 

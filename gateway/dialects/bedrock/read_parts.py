@@ -23,7 +23,7 @@ from gateway.dialects.conversation import (
     Uri,
     tool_answer,
 )
-from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.extra import own
 from gateway.dialects.wire.json import fields, objects, text
 
 NAME = "bedrock-converse"

@@ -14,9 +14,9 @@ from gateway.dialects.bedrock.models import own_fields
 from gateway.dialects.bedrock.read_parts import NAME, cache_mark, read_content
 from gateway.dialects.conversation import ChatRequest, Message, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.parameters import output_type, parameters
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.dialects.wire.json import count, decode, definitions, fields, json_value, objects, text, without
 from gateway.semconv import CHAT
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gateway.dialects.bedrock.read_parts import NAME, read_content
 from gateway.dialects.conversation import ChatResponse, Extra, Message, Part, Usage
-from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.usage import CountNames, usage_beside_cache
 from gateway.dialects.wire.json import decode, fields, text
 

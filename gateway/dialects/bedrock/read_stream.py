@@ -9,7 +9,7 @@ from gateway.dialects.bedrock.media import mime_type
 from gateway.dialects.bedrock.read_parts import NAME, joined, read_block, read_citations
 from gateway.dialects.bedrock.read_response import Beside, chat_response, finish, usage_of
 from gateway.dialects.conversation import Blob, ChatResponse, Part, Text
-from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.wire.eventstream import EventStreamDecoder
 from gateway.dialects.wire.json import count, decode, fields, json_value, text

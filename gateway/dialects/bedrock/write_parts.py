@@ -24,7 +24,7 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.shared.tool_ids import IdForm
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 Json = dict[str, Any]
 

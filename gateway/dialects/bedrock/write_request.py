@@ -13,8 +13,7 @@ from gateway.dialects.bedrock.write_parts import Blocks
 from gateway.dialects.conversation import ChatRequest, ResponseFormat, Tool, ToolCallResponse, ToolChoice
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA
-from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Written
+from gateway.dialects.shared.writer import Dropped, Written
 from gateway.dialects.wire.json import merged
 
 Json = dict[str, Any]

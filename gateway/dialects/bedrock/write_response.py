@@ -9,7 +9,7 @@ from gateway.dialects.bedrock.read_response import FINISH_REASONS
 from gateway.dialects.bedrock.write_parts import ID_FORM, Blocks
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Usage
 from gateway.dialects.shared.tool_ids import ResponseIds
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.errors import Kind
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ from gateway.dialects.chronicle import errors
 from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, StreamFilter
 from gateway.dialects.openai_chat import CHAT_WRITER
 from gateway.dialects.openai_chat.stream_usage import EVENT_END
-from gateway.dialects.shared.synthesize_stream import write_whole
+from gateway.dialects.shared.writer import write_whole
 from gateway.dialects.wire.content_coding import Decoder, decoder
 from gateway.dialects.wire.json import error_of
 from gateway.dialects.wire.sse import Event, SseDecoder

@@ -20,8 +20,8 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.shared.media import modality_of
-from gateway.dialects.shared.opaque_state import decode_state, standard_base64
+from gateway.dialects.shared.extra import decode_state, standard_base64
+from gateway.dialects.shared.messages import modality_of
 from gateway.dialects.wire.json import objects, text
 
 # The address of a file that the Gemini API keeps.

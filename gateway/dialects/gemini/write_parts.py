@@ -22,8 +22,8 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.gemini.read_parts import CODE_EXECUTION, KEPT_FILES, NAME
-from gateway.dialects.shared.opaque_state import encode_state, foreign
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.extra import encode_state, foreign
+from gateway.dialects.shared.writer import Dropped
 from gateway.dialects.wire.json import fields, merged, text
 
 Json = dict[str, Any]

@@ -24,8 +24,7 @@ from gateway.dialects.gemini.write_parts import Json, PartWriter, shown_apart
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared import reasoning
 from gateway.dialects.shared.custom_tools import SCHEMA
-from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Written
+from gateway.dialects.shared.writer import Dropped, Written
 from gateway.dialects.wire.json import merged
 
 _PARAMETERS = {

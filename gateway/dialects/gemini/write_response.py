@@ -18,7 +18,7 @@ from gateway.dialects.gemini.errors import error_body
 from gateway.dialects.gemini.read_parts import NAME, pick
 from gateway.dialects.gemini.read_response import FINISH_WORDS
 from gateway.dialects.gemini.write_parts import Json, PartWriter
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.dialects.wire.json import count, fields, merged
 
 _FINISH = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY", "error": "OTHER"}

@@ -21,7 +21,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     tool_answer,
 )
-from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.extra import own
 from gateway.dialects.wire.json import UNREADABLE, fields, json_value, objects, text
 
 NAME = "ollama"

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from gateway.dialects.conversation import ChatRequest, Message, Part, ResponseFormat, Text, Tool
 from gateway.dialects.ollama.read_parts import NAME, images, message
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.parameters import parameters
 from gateway.dialects.shared.tool_ids import identified
 from gateway.dialects.wire.json import count, decode, definitions, fields, objects, text

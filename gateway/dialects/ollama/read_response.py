@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gateway.dialects.conversation import ChatResponse, Message, Part, Reasoning, Text, Usage
 from gateway.dialects.ollama.read_parts import NAME, images, logprobs, tool_call
-from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.tool_ids import made_id
 from gateway.dialects.wire.json import count, decode, error_of, objects, text
 

@@ -8,7 +8,7 @@ from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.ollama.read_parts import NAME, arguments_text, images, logprobs, tool_call
 from gateway.dialects.ollama.read_response import _LINE, _created, _finish, _Line, _rest, _usage, chat_response
-from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.tool_ids import made_id
 from gateway.dialects.wire.json import decode, error_of, objects, text

@@ -20,7 +20,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
 )
 from gateway.dialects.ollama.read_parts import NAME, Json, _json
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.dialects.wire.json import fields
 
 # The separator of two texts that are joined, unless they are pieces of one.

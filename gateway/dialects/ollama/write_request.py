@@ -15,8 +15,7 @@ from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.custom_tools import SCHEMA
 from gateway.dialects.shared.messages import named
 from gateway.dialects.shared.reasoning import level
-from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Written
+from gateway.dialects.shared.writer import Dropped, Written
 from gateway.dialects.wire.json import fields
 from gateway.semconv import TEXT_COMPLETION
 

@@ -14,7 +14,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.ollama.read_parts import NAME, Json
 from gateway.dialects.ollama.write_parts import placed, written, written_logprobs
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
 

@@ -19,9 +19,9 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.openai_chat.read_parts import GAP, NAME
+from gateway.dialects.shared.extra import encode_state, foreign
 from gateway.dialects.shared.messages import cache_control
-from gateway.dialects.shared.opaque_state import encode_state, foreign
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.dialects.wire.json import objects
 
 Json = dict[str, Any]

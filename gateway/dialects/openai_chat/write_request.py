@@ -30,12 +30,11 @@ from gateway.dialects.openai_chat.write_parts import (
     write_thought,
 )
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.custom_tools import sibling_format
+from gateway.dialects.shared.extra import sibling_format
 from gateway.dialects.shared.messages import one_prompt
 from gateway.dialects.shared.reasoning import drop_unsupported, level
 from gateway.dialects.shared.tool_ids import identified
-from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Written
+from gateway.dialects.shared.writer import Dropped, Written
 from gateway.semconv import TEXT_COMPLETION
 
 _PARAMETERS = {

@@ -20,7 +20,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.openai_chat.read_parts import GAP, NAME
 from gateway.dialects.openai_chat.write_parts import Json, annotations, uncited, unsigned, write_call, write_thought
 from gateway.dialects.shared.tool_ids import ResponseIds
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
 

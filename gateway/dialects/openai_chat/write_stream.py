@@ -15,8 +15,7 @@ from gateway.dialects.openai_chat.read_parts import GAP, NAME
 from gateway.dialects.openai_chat.write_parts import Json, annotations, uncited, write_call, write_thought
 from gateway.dialects.openai_chat.write_response import _SAID, _error, _logprobs, _lost, _reason, _usage
 from gateway.dialects.shared.tool_ids import ResponseIds
-from gateway.dialects.shared.unsupported import part_kind
-from gateway.dialects.shared.writer import StreamWriter
+from gateway.dialects.shared.writer import StreamWriter, part_kind
 from gateway.semconv import TEXT_COMPLETION
 
 

@@ -27,8 +27,8 @@ from gateway.dialects.conversation import (
     Uri,
     tool_answer,
 )
-from gateway.dialects.shared.media import attached, located, sound
-from gateway.dialects.shared.opaque_state import decode_state, own
+from gateway.dialects.shared.extra import decode_state, own
+from gateway.dialects.shared.messages import attached, located, sound
 from gateway.dialects.wire.json import count, fields, json_value, objects, text
 
 NAME = "openai-responses"

@@ -7,7 +7,7 @@ import msgspec
 from gateway.dialects.conversation import Extra, Part, Reasoning, Refusal, Text, ToolCall
 from gateway.dialects.events import Event, PartBegun, PartDone, PartGrown
 from gateway.dialects.openai_responses.read_parts import NAME, read_item
-from gateway.dialects.shared.opaque_state import own
+from gateway.dialects.shared.extra import own
 from gateway.dialects.wire.json import text
 
 Place = tuple[str, str | None, int]

@@ -21,7 +21,7 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.openai_responses.read_parts import NAME
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 Json = dict[str, Any]
 

@@ -33,12 +33,11 @@ from gateway.dialects.openai_responses.write_parts import (
     write_reasoning,
 )
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.custom_tools import sibling_format
+from gateway.dialects.shared.extra import sibling_format
 from gateway.dialects.shared.messages import named, one_prompt, plain_text
 from gateway.dialects.shared.reasoning import drop_unsupported, level
 from gateway.dialects.shared.tool_ids import identified
-from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import Written
+from gateway.dialects.shared.writer import Dropped, Written
 
 _PARAMETERS = {
     name.MAX_TOKENS: "max_output_tokens",

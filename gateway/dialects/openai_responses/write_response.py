@@ -26,9 +26,9 @@ from gateway.dialects.openai_responses.write_parts import (
     write_reasoning,
 )
 from gateway.dialects.shared import parameters as name
-from gateway.dialects.shared.opaque_state import encode_state, foreign
+from gateway.dialects.shared.extra import encode_state, foreign
 from gateway.dialects.shared.tool_ids import ResponseIds
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.errors import Kind
 
 

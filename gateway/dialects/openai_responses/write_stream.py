@@ -25,8 +25,7 @@ from gateway.dialects.openai_responses.write_response import (
     write_usage,
 )
 from gateway.dialects.shared.tool_ids import ResponseIds
-from gateway.dialects.shared.unsupported import Dropped
-from gateway.dialects.shared.writer import StreamWriter
+from gateway.dialects.shared.writer import Dropped, StreamWriter
 
 
 class _Item:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from gateway.dialects.conversation import ChatRequest, ChatResponse, Extra, Part, Tool, ToolCall
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Part, Tool, ToolCall
 from gateway.dialects.events import Event, PartBegun, PartDone, PartGrown
 
 _HEAD = re.compile(r'\s*\{\s*"input"\s*:\s*"')
@@ -27,23 +27,6 @@ SCHEMA = {"type": "object", "properties": {"input": {"type": "string"}}, "requir
 def custom_tool_names(request: ChatRequest) -> frozenset[str]:
     """Return the names of the custom tools that a request offers."""
     return frozenset(tool.name for tool in request.tools if tool.kind == "custom")
-
-
-def sibling_format(own: dict[str, Any], extra: Extra, dialect: str) -> tuple[dict[str, Any], Extra]:
-    """Return what a custom tool has of its own in one of OpenAI's two dialects, and the extra that is still foreign.
-
-    Both can constrain the tool's text by a grammar, whose fields are in an object of their own in one of them.
-    """
-    other = "openai-responses" if dialect == "openai-chat" else "openai-chat"
-    form = extra.get(other, {}).get("format")
-    if own or not isinstance(form, dict):
-        return own, extra
-    if form.get("type") == "grammar":
-        within = form.get("grammar") if other == "openai-chat" else form
-        grammar = {k: v for k, v in within.items() if k != "type"} if isinstance(within, dict) else {}
-        form = {"type": "grammar", **(grammar if other == "openai-chat" else {"grammar": grammar})}
-    rest = {key: value for key, value in extra[other].items() if key != "format"}
-    return {"format": form}, {**extra, other: rest}
 
 
 def as_functions(request: ChatRequest) -> ChatRequest:

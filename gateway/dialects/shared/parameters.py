@@ -4,7 +4,7 @@ from collections.abc import Container
 from typing import Any, TypeAlias
 
 from gateway.dialects.conversation import ChatRequest
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 from gateway.dialects.wire.json import count, text
 
 Parameters: TypeAlias = dict[str, str | int | float | bool | list[str]]

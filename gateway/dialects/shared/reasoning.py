@@ -4,7 +4,7 @@ import re
 
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared.parameters import REASONING_LEVEL
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 

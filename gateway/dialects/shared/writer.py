@@ -10,10 +10,59 @@ from typing import final
 
 from msgspec import Struct
 
-from gateway.dialects.conversation import ChatRequest, ChatResponse
-from gateway.dialects.events import Broken, Ended, Event
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Extra, Other, Part
+from gateway.dialects.events import Broken, Ended, Event, synthesize
+from gateway.dialects.shared.custom_tools import custom_tool_names, restore_custom_calls
 from gateway.errors import Kind
+
+# Fields that hold settings of their own.
+_GROUPS = frozenset({"text", "reasoning", "output_config"})
+
+
+class Dropped:
+    """Collects names, each once: a short path into the conversation, and the kind of what was dropped."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<Dropped {', '.join(self.names)}>"
+
+    def add(self, name: str) -> None:
+        """Name something."""
+        if name not in self.names:
+            self.names.append(name)
+
+    def add_part(self, part: Part, path: str) -> None:
+        """Name a part by its path and its kind: `messages[0].parts[2]: image uri`."""
+        self.add(f"{path}: {part_kind(part)}")
+
+    def foreign(self, extra: Extra, own: str, path: str = "") -> None:
+        """Name the fields of other dialects than `own` in an `extra`; `path` is that of its part.
+
+        A value that `own` has too is not lost: some readers put one value under two dialects.
+        """
+        mine = extra.get(own, {}).values()
+        for dialect, fields in extra.items():
+            if dialect == own:
+                continue
+            for name, value in fields.items():
+                if value in mine:
+                    continue
+                inner = [f"{name}.{key}" for key in value] if name in _GROUPS and isinstance(value, dict) else [name]
+                for each in inner:
+                    self.add(f"{path}.{each}" if path else each)
+
+
+def part_kind(part: Part) -> str:
+    """Return a part's kind in words: `text`, `image uri`, `tool call`.
+
+    >>> from gateway.dialects.conversation import ToolCall
+    >>> part_kind(ToolCall(name="look"))
+    'tool call'
+    """
+    kind = part.kind if isinstance(part, Other) else str(part.__struct_config__.tag).replace("_", " ")
+    return f"{getattr(part, 'modality', '')} {kind}".strip()
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -81,3 +130,12 @@ class Writer(Struct, frozen=True, kw_only=True):
     response: Callable[[ChatResponse, ChatRequest, float], tuple[bytes, list[str]]]
     stream: Callable[[ChatRequest, float], StreamWriter]
     error: Callable[[Kind, int, str, str | None, str], bytes]
+
+
+def write_whole(writer: Writer, request: ChatRequest, response: ChatResponse, now: float) -> tuple[str, bytes]:
+    """Return a whole response in the form that the client asked for, a stream or not: its media type and its body."""
+    response = restore_custom_calls(response, custom_tool_names(request))
+    if not request.stream:
+        return "application/json", writer.response(response, request, now)[0]
+    stream = writer.stream(request, now)
+    return stream.content_type, b"".join([stream.write(event) for event in synthesize(response)])

@@ -5,7 +5,7 @@ import anthropic
 import pytest
 
 from gateway.dialects.anthropic.schema import fitted
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 NESTED = {
     "type": "object",

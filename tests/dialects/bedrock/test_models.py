@@ -5,7 +5,7 @@ import pytest
 from gateway.dialects.bedrock.models import family, own_fields
 from gateway.dialects.conversation import ChatRequest, ToolChoice
 from gateway.dialects.shared.parameters import MAX_TOKENS, REASONING_LEVEL, TEMPERATURE, TOP_K
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 OLD = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 NEW = "global.anthropic.claude-opus-5-20260701-v1:0"

@@ -31,7 +31,7 @@ from gateway.dialects.conversation import (
     ToolChoice,
     Uri,
 )
-from gateway.dialects.shared.synthesize_stream import synthesize
+from gateway.dialects.events import synthesize
 from tests.dialects import strategies_bedrock as drawn
 from tests.dialects.botocores import checked, operation, parsed, streamed
 from tests.dialects.botocores import given as shaped

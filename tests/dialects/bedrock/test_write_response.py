@@ -21,7 +21,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.shared.synthesize_stream import synthesize
+from gateway.dialects.events import synthesize
 from gateway.dialects.shared.tool_ids import made_id
 from gateway.errors import Kind
 from tests.dialects.botocores import MODEL, parsed, streamed

@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.gemini import GEMINI
-from gateway.dialects.shared.opaque_state import encode_state
+from gateway.dialects.shared.extra import encode_state
 
 PATH = "/v1beta/models/gemini-3-flash:generateContent"
 

@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     ToolCall,
 )
 from gateway.dialects.gemini import GEMINI, GEMINI_WRITER
-from gateway.dialects.shared.opaque_state import encode_state
+from gateway.dialects.shared.extra import encode_state
 from gateway.errors import Kind
 from tests.dialects.strategies_gemini import told_of
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.dialects.conversation import Blob, Citation, File, Other, Part, Reasoning, Refusal, Text, ToolCall, Uri
 from gateway.dialects.openai_chat.read_parts import content_parts, message_parts, proof_of, read_citations, without_text
-from gateway.dialects.shared.opaque_state import encode_state
+from gateway.dialects.shared.extra import encode_state
 
 OWN = "openai-chat"
 SIGNATURE = {"gemini": {"thoughtSignature": "s"}}

@@ -12,7 +12,6 @@ from gateway.dialects.shared.custom_tools import (
     as_functions,
     custom_tool_names,
     restore_custom_calls,
-    sibling_format,
 )
 from tests.dialects.telling import told_of
 
@@ -110,28 +109,3 @@ def test_other_events_pass_as_they_are() -> None:
     message = Message(role="assistant", parts=[Text(content="a"), ToolCall(id="d", name="look", arguments={})])
     told = list(told_of(ChatResponse(id="r", output_messages=[message])))
     assert restore(told) == told
-
-
-@pytest.mark.parametrize(
-    ("dialect", "form", "written"),
-    [
-        (
-            "openai-chat",
-            {"type": "grammar", "syntax": "lark", "definition": "s"},
-            {"type": "grammar", "grammar": {"syntax": "lark", "definition": "s"}},
-        ),
-        (
-            "openai-responses",
-            {"type": "grammar", "grammar": {"syntax": "lark", "definition": "s"}},
-            {"type": "grammar", "syntax": "lark", "definition": "s"},
-        ),
-        ("openai-chat", {"type": "text"}, {"type": "text"}),
-    ],
-)
-def test_a_tools_form_has_two_shapes(dialect: str, form: dict[str, Any], written: dict[str, Any]) -> None:
-    """OpenAI's two dialects say it with the grammar's fields in an object of their own, or without."""
-    other = "openai-responses" if dialect == "openai-chat" else "openai-chat"
-    extra = {other: {"format": form, "x": 1}, "gemini": {"y": 2}}
-    assert sibling_format({}, extra, dialect) == ({"format": written}, {other: {"x": 1}, "gemini": {"y": 2}})
-    assert sibling_format({"format": form}, extra, dialect) == ({"format": form}, extra)
-    assert sibling_format({}, {other: {"format": 7}}, dialect) == ({}, {other: {"format": 7}})

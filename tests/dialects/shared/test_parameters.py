@@ -7,7 +7,7 @@ import pytest
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import output_type, parameters, write_parameters
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 WHOLE = [name.MAX_TOKENS, name.TOP_K, name.SEED, name.CHOICE_COUNT, name.DIMENSION_COUNT]
 FRACTIONAL = [name.TEMPERATURE, name.TOP_P, name.FREQUENCY_PENALTY, name.PRESENCE_PENALTY]

@@ -2,7 +2,7 @@ import pytest
 
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.shared.reasoning import budget, drop_unsupported, level, thinks_adaptively
-from gateway.dialects.shared.unsupported import Dropped
+from gateway.dialects.shared.writer import Dropped
 
 
 def asked(said: str | None, tokens: int | None, *, shown: bool | None = None) -> ChatRequest:

@@ -11,20 +11,25 @@ from gateway.dialects import events
 from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
+    ChatResponse,
+    File,
+    Message,
     Other,
     Part,
     Reasoning,
     Refusal,
     ServerToolCall,
     Text,
+    Tool,
     ToolCall,
     Usage,
 )
 from gateway.dialects.gemini import GEMINI_ARRAY_WRITER
 from gateway.dialects.registry import WRITERS
-from gateway.dialects.shared.writer import StreamWriter, Writer
+from gateway.dialects.shared.writer import Dropped, StreamWriter, Writer, part_kind, write_whole
 from gateway.dialects.wire.eventstream import EventStreamDecoder
 from gateway.dialects.wire.sse import SseDecoder
+from tests.dialects.pairs import SPOKEN
 
 REQUEST = ChatRequest(operation="chat", model="m", stream=True, include_usage=True)
 ALL = {**WRITERS, "gemini, an array": GEMINI_ARRAY_WRITER}
@@ -139,3 +144,55 @@ def test_a_writer_cannot_write_past_the_end() -> None:
     assert [writer.write(event) for event in (usage, events.Ended(), usage, events.Broken())] == [b".", b".", b"", b""]
     assert writer.ended
     assert repr(writer) == "<Echo ended dropped=['UsageUpdated', 'Ended']>"
+
+
+def test_what_other_dialects_say_is_named():
+    """Each field is named once, by its place; settings of their own one by one."""
+    dropped = Dropped()
+    extra = {"gemini": {"a": 1}, "openai-chat": {"b": 2, "text": {"c": 3}}, "ollama": {"a": 4}}
+    dropped.foreign(extra, "gemini", "messages[0]")
+    assert dropped.names == ["messages[0].b", "messages[0].text.c", "messages[0].a"]
+
+
+def test_what_is_said_in_two_dialects_is_not_lost():
+    """A field that the writer's own dialect has too, by whatever name, is written with it."""
+    dropped = Dropped()
+    dropped.foreign({"ours": {"data": "x"}, "theirs": {"hidden": "x", "signature": "y"}}, "ours")
+    assert dropped.names == ["signature"]
+
+
+@pytest.mark.parametrize(
+    ("part", "word"),
+    [
+        (Text(content=""), "text"),
+        (Blob(modality="image", mime_type="image/png", content="AA=="), "image blob"),
+        (File(modality="document", file_id="f"), "document file"),
+        (ServerToolCall(name="w", server_tool_call={}), "server tool call"),
+        (Other(kind="novel"), "novel"),
+    ],
+)
+def test_a_part_is_named_by_its_kind(part: Part, word: str) -> None:
+    """With its modality, if it has one, after the path where it stands."""
+    assert part_kind(part) == word
+    dropped = Dropped()
+    dropped.add_part(part, "messages[0].parts[1]")
+    assert dropped.names == [f"messages[0].parts[1]: {word}"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_whole_response_takes_the_form_of_its_request(stream: bool):
+    """A stream if the request asked for one, a JSON document otherwise, and custom tools called by their text."""
+    request = ChatRequest(operation="chat", stream=stream, tools=[Tool(name="run", kind="custom")])
+    call = ToolCall(id="c", name="run", arguments={"input": "ls"})
+    response = ChatResponse(id="r", output_messages=[Message(role="assistant", parts=[call])])
+    content_type, body = write_whole(WRITERS["openai-chat"], request, response, 1.0)
+    assert content_type.partition(";")[0] == ("text/event-stream" if stream else "application/json")
+    reader = SPOKEN["chat"].dialect
+    if stream:
+        reading = reader.stream_reader()
+        reading.feed(body)
+        read = reading.response()
+    else:
+        read = reader.read_response(body)
+    [message] = read.output_messages
+    assert message.parts == [ToolCall(id="c", name="run", arguments="ls", custom=True)]

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest
-from gateway.dialects.shared.synthesize_stream import synthesize
+from gateway.dialects.events import synthesize
 from tests.dialects.pairs import FIXTURES, REQUESTS, SPOKEN, STREAMS, WHOLE, family, pieces_of
 from tests.dialects.test_reading import variants
 

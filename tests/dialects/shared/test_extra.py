@@ -1,3 +1,5 @@
+"""Fields of one dialect, carried through the clients of others."""
+
 import json
 from base64 import b64encode
 from typing import Any
@@ -15,7 +17,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolCallResponse,
 )
-from gateway.dialects.shared.opaque_state import decode_state, encode_state, foreign
+from gateway.dialects.shared.extra import decode_state, encode_state, foreign, sibling_format
 from tests.dialects import drawing as d
 from tests.dialects.pairs import SPOKEN
 
@@ -50,6 +52,31 @@ def test_only_what_is_foreign_is_carried() -> None:
     """A dialect's own is told in its own way; what is empty is nothing."""
     extra: dict[str, dict[str, Any]] = {"gemini": {"a": 1}, "ollama": {}, "openai-chat": {"b": 2}}
     assert foreign(extra, "openai-chat") == {"gemini": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "form", "written"),
+    [
+        (
+            "openai-chat",
+            {"type": "grammar", "syntax": "lark", "definition": "s"},
+            {"type": "grammar", "grammar": {"syntax": "lark", "definition": "s"}},
+        ),
+        (
+            "openai-responses",
+            {"type": "grammar", "grammar": {"syntax": "lark", "definition": "s"}},
+            {"type": "grammar", "syntax": "lark", "definition": "s"},
+        ),
+        ("openai-chat", {"type": "text"}, {"type": "text"}),
+    ],
+)
+def test_a_tools_form_has_two_shapes(dialect: str, form: dict[str, Any], written: dict[str, Any]) -> None:
+    """OpenAI's two dialects say it with the grammar's fields in an object of their own, or without."""
+    other = "openai-responses" if dialect == "openai-chat" else "openai-chat"
+    extra = {other: {"format": form, "x": 1}, "gemini": {"y": 2}}
+    assert sibling_format({}, extra, dialect) == ({"format": written}, {other: {"x": 1}, "gemini": {"y": 2}})
+    assert sibling_format({"format": form}, extra, dialect) == ({"format": form}, extra)
+    assert sibling_format({}, {other: {"format": 7}}, dialect) == ({}, {other: {"format": 7}})
 
 
 PROOFS = {

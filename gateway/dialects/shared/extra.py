@@ -53,3 +53,20 @@ def standard_base64(data: str) -> str:
     if "-" in data or "_" in data:
         data = data.replace("-", "+").replace("_", "/")
     return data + "=" * (-len(data) % 4)
+
+
+def sibling_format(own: dict[str, Any], extra: Extra, dialect: str) -> tuple[dict[str, Any], Extra]:
+    """Return what a custom tool has of its own in one of OpenAI's two dialects, and the extra that is still foreign.
+
+    Both can constrain the tool's text by a grammar, whose fields are in an object of their own in one of them.
+    """
+    other = "openai-responses" if dialect == "openai-chat" else "openai-chat"
+    form = extra.get(other, {}).get("format")
+    if own or not isinstance(form, dict):
+        return own, extra
+    if form.get("type") == "grammar":
+        within = form.get("grammar") if other == "openai-chat" else form
+        grammar = {k: v for k, v in within.items() if k != "type"} if isinstance(within, dict) else {}
+        form = {"type": "grammar", **(grammar if other == "openai-chat" else {"grammar": grammar})}
+    rest = {key: value for key, value in extra[other].items() if key != "format"}
+    return {"format": form}, {**extra, other: rest}
