@@ -82,7 +82,6 @@ providers/http/connection.py
 providers/http/response.py
 providers/route.py
 proxy/error_response.py
-proxy/routing/runtime.py
 semconv.py
 server/admin/forward.py
 server/admin/sockets.py
@@ -124,7 +123,6 @@ client/otel.py
 client/raised.py
 client/scope.py
 providers/catalog.py
-proxy/routing/runtime.py
 server/admin/query_pool.py
 server/admin/sockets.py
 server/data_dir.py

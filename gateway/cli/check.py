@@ -14,7 +14,7 @@ from gateway.config.layers import load as load_layers
 from gateway.errors import ConfigError
 from gateway.providers.auth import extras
 from gateway.providers.auth.aws import with_region
-from gateway.proxy.routing import runtime
+from gateway.proxy.routing.context import build_runtime
 from gateway.server.live_config import report as effective
 from gateway.server.live_config.report import AliasReport, ProviderReport, Setting
 
@@ -45,7 +45,7 @@ def load(config: Path | None, data: Path, environ: Mapping[str, str], cwd: Path)
     )
     loaded = msgspec.structs.replace(loaded, environ=with_region(loaded.environ))
     try:
-        made = runtime.build(loaded.config, loaded.environ)
+        made = build_runtime(loaded.config, loaded.environ)
     except ConfigError as error:
         return msgspec.structs.replace(found, error=str(loaded.blamed(error)))
     missing = extras.warnings(loaded.config, made.providers, loaded.environ)

@@ -28,11 +28,10 @@ from gateway.proxy.error_response import error_answer
 from gateway.proxy.list_models import Lister
 from gateway.proxy.request_body import read_body
 from gateway.proxy.routing.aliases import ordered
-from gateway.proxy.routing.context import NO_BODY, RequestContext
+from gateway.proxy.routing.context import NO_BODY, RequestContext, RuntimeConfig
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.request_options import Options, from_headers, option_headers, with_body
 from gateway.proxy.routing.routes import ParsedPath, names_a_model, parse_path
-from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.proxy.routing.schedule import AttemptSchedule
 from gateway.proxy.translation import estimated_count
 from gateway.proxy.upstream import Signer

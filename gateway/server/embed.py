@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway.config.model import Config, build, expand, problem
 from gateway.errors import ConfigError
 from gateway.providers.auth.aws import with_region
-from gateway.proxy.routing import runtime
+from gateway.proxy.routing.context import build_runtime
 from gateway.server.data_dir import lock_data_dir
 from gateway.server.live_config.source import Source
 from gateway.server.mount import unmounted
@@ -119,7 +119,7 @@ def _read(
     else:
         config = build(expand(dict(config), environ))
     environ = with_region(environ)
-    runtime.build(config, environ)
+    build_runtime(config, environ)
     return config, environ
 
 

@@ -16,7 +16,7 @@ from gateway.providers.demo.server import DemoProvider
 from gateway.providers.http.client import Client
 from gateway.proxy.auth import Token
 from gateway.proxy.handler import Proxy, in_origin_form
-from gateway.proxy.routing import runtime
+from gateway.proxy.routing.context import build_runtime
 from gateway.proxy.signing import CloudSigner
 from gateway.server.admin.forward import AdminForwarder
 from gateway.server.data_dir import socket_path
@@ -70,7 +70,7 @@ class Worker:
             rotate_bytes=config.store.rotate_bytes,
             rotate_seconds=config.store.rotate_seconds,
         )
-        setup = runtime.build(config, environ, own_urls)
+        setup = build_runtime(config, environ, own_urls)
         redact_logs(setup.capture_policy.redaction)
         rng = random.Random(os.urandom(16))
         self._client = Client()
@@ -121,14 +121,14 @@ class Worker:
     async def open(self) -> None:
         """Start the demo provider; from then on `handle` answers requests."""
         self._demo_url = await self._demo.start()
-        self._proxy.use(runtime.build(self._config, self._environ, self._own_urls, self._demo_url), self._token)
+        self._proxy.use(build_runtime(self._config, self._environ, self._own_urls, self._demo_url), self._token)
 
     async def use(self, config: Config, environ: Mapping[str, str], token: str | None, *, required: bool) -> None:
         """Apply another configuration. Raises ConfigError for one that cannot work; the active one stays then.
 
         Exchanges in flight keep the configuration that they began with.
         """
-        setup = await asyncio.to_thread(runtime.build, config, environ, self._own_urls, self._demo_url)
+        setup = await asyncio.to_thread(build_runtime, config, environ, self._own_urls, self._demo_url)
         signer = None if environ == self._environ else CloudSigner(self._client, environ, time.time)
         self._token = None if token is None else Token(token, required)
         self._proxy.use(setup, self._token, signer)

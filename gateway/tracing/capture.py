@@ -15,7 +15,7 @@ from gateway.redaction import NOTHING, Redaction
 
 Sink = Literal["store", "otlp"]
 
-# From the most to the least_capture.
+# From the most content to none.
 _MODES: tuple[CaptureMode, ...] = get_args(CaptureMode)
 _SINKS: tuple[Sink, ...] = get_args(Sink)
 
@@ -73,5 +73,5 @@ def parse_capture(text: str) -> dict[Sink, CaptureMode]:
 
 
 def least_capture(*modes: CaptureMode) -> CaptureMode:
-    """Return the mode that keeps least_capture."""
+    """Return the mode that captures least."""
     return max(modes, key=_MODES.index)

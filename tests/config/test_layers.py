@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.config.files import LARGEST
 from gateway.config.layers import Loaded, leaves, load, merged, overridden, search_paths, sourced
 from gateway.errors import ConfigError
-from gateway.proxy.routing import runtime
+from gateway.proxy.routing.context import build_runtime
 from tests.cli.test_main import run
 from tests.support.raw import exchange, request
 from tests.support.running import Process
@@ -239,7 +239,7 @@ def test_a_dotenv_file_holds_keys_of_providers(tree: Tree):
     write(tree.inner, "")
     write(tree.inner.parent / ".env", "GROQ_API_KEY=from-a-file")
     loaded = tree.load()
-    assert runtime.build(loaded.config, loaded.environ).providers["groq"].environment_key == "from-a-file"
+    assert build_runtime(loaded.config, loaded.environ).providers["groq"].environment_key == "from-a-file"
 
 
 def test_dotenv_can_be_turned_off(tree: Tree):
@@ -302,7 +302,7 @@ def test_an_error_of_what_cannot_work_together_names_a_file_too(tree: Tree):
     write(tree.inner, "[aliases.b]\ncandidates = ['a']")
     loaded = tree.load()
     with pytest.raises(ConfigError) as caught:
-        runtime.build(loaded.config, loaded.environ)
+        build_runtime(loaded.config, loaded.environ)
     blamed = str(loaded.blamed(caught.value))
     assert blamed.startswith((f"{tree.outer}: $.aliases.a.candidates: ", f"{tree.inner}: $.aliases.b.candidates: "))
     assert str(loaded.blamed(ConfigError("elsewhere"))) == "elsewhere"

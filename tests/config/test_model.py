@@ -7,7 +7,7 @@ import pytest
 from gateway.config.model import Config, parse
 from gateway.errors import ConfigError
 from gateway.providers.table import build
-from gateway.proxy.routing.runtime import build as build_all
+from gateway.proxy.routing.context import build_runtime
 from tests.support.paths import ROOT
 
 
@@ -100,7 +100,7 @@ def test_the_readmes_example_is_valid():
     text = (ROOT / "README.md").read_text()
     example = text.partition("## Configure")[2].partition("```toml")[2].partition("```")[0]
     config = parse(example, {}, "README.md")
-    assert set(build_all(config, {}).aliases) == {"smart"}
+    assert set(build_runtime(config, {}).aliases) == {"smart"}
     assert set(tomllib.loads(example)) == set(Config.__struct_fields__)
 
 

@@ -7,10 +7,9 @@ from typing import Any
 from gateway.config.model import parse
 from gateway.dialects.wire.edit import Peek
 from gateway.proxy.routing.aliases import Candidate, ordered
-from gateway.proxy.routing.context import RequestContext
+from gateway.proxy.routing.context import RequestContext, RuntimeConfig, build_runtime
 from gateway.proxy.routing.request_options import NONE, Options
 from gateway.proxy.routing.routes import ParsedPath, parse_path
-from gateway.proxy.routing.runtime import RuntimeConfig, build
 from gateway.proxy.routing.select import select
 
 OURS = "sk-ours-0123456789abcdef"
@@ -32,7 +31,7 @@ dialect = "anthropic-messages"
 
 def setup(more: str = "", toml: str = TOML, environ: Mapping[str, str] | None = None) -> RuntimeConfig:
     """Return the runtime configuration of a gateway.toml, and of an environment that is empty unless given."""
-    return build(parse(toml + more, {}, "test.toml"), environ or {})
+    return build_runtime(parse(toml + more, {}, "test.toml"), environ or {})
 
 
 def placed(path: str, made: RuntimeConfig) -> ParsedPath:

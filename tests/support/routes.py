@@ -7,9 +7,8 @@ from gateway.dialects.wire.edit import Peek, peek
 from gateway.providers.route import Route
 from gateway.providers.table import Provider
 from gateway.proxy.decide import decide
-from gateway.proxy.routing.context import RequestContext
+from gateway.proxy.routing.context import RequestContext, RuntimeConfig
 from gateway.proxy.routing.routes import ParsedPath
-from gateway.proxy.routing.runtime import RuntimeConfig
 
 ANTHROPICS = ((b"Anthropic-Version", b"2023-06-01"),)
 """The header by which a client of Anthropic's is known."""

@@ -18,7 +18,7 @@ from gateway.config.model import Capture, Config, DialectName
 from gateway.dialects.registry import WRITERS
 from gateway.providers.catalog import CATALOG
 from gateway.providers.table import Provider
-from gateway.proxy.routing.runtime import RuntimeConfig
+from gateway.proxy.routing.context import RuntimeConfig
 from gateway.store.otlp.exporter import content_wanted, wanted
 from gateway.tracing.capture import least_capture
 

@@ -22,8 +22,7 @@ from gateway.cli.doctor.report import Report, build
 from gateway.cli.doctor.requests import Builder, Request
 from gateway.cli.doctor.sinks import Collected, collect_exports, collect_running, collect_stopped
 from gateway.config.layers import Loaded
-from gateway.proxy.routing import runtime
-from gateway.proxy.routing.runtime import RuntimeConfig
+from gateway.proxy.routing.context import RuntimeConfig, build_runtime
 from gateway.server.live_config.source import Source
 from gateway.server.main import Tokens
 
@@ -44,7 +43,7 @@ class Progress(Struct, frozen=True):
 def load(config: Path | None, data: Path, environ: Mapping[str, str], cwd: Path) -> tuple[Loaded, RuntimeConfig]:
     """Load the layers of `gateway serve`. Blocks. Raises ConfigError if they cannot work."""
     loaded = Source(data=data, environ=environ, cwd=cwd, named=config).load()
-    return loaded, runtime.build(loaded.config, loaded.environ)
+    return loaded, build_runtime(loaded.config, loaded.environ)
 
 
 def examine(

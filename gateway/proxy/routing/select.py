@@ -16,10 +16,9 @@ from gateway.proxy.routing.aliases import (
     unknown,
     with_key,
 )
-from gateway.proxy.routing.context import RequestContext
+from gateway.proxy.routing.context import RequestContext, RuntimeConfig
 from gateway.proxy.routing.request_options import NONE, Named, Options
 from gateway.proxy.routing.routes import ParsedPath, found, names_a_model
-from gateway.proxy.routing.runtime import RuntimeConfig
 
 
 def select(context: RequestContext) -> CandidateList:

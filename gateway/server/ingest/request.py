@@ -18,8 +18,8 @@ from gateway.errors import ExchangeError, Kind
 from gateway.proxy.auth import Token, authorize, refuse_foreign_page
 from gateway.proxy.headers import Headers
 from gateway.proxy.request_body import read_body
+from gateway.proxy.routing.context import RuntimeConfig
 from gateway.proxy.routing.request_options import capture_of, option_headers
-from gateway.proxy.routing.runtime import RuntimeConfig
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.secrets import opaque, request_secrets
 

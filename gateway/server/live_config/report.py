@@ -16,9 +16,8 @@ from gateway.providers.auth.extras import missing_extra
 from gateway.providers.catalog import CATALOG
 from gateway.providers.http.client import Origin as HttpOrigin
 from gateway.providers.table import Provider, key_of
-from gateway.proxy.routing import runtime
 from gateway.proxy.routing.aliases import Candidate
-from gateway.proxy.routing.runtime import RuntimeConfig
+from gateway.proxy.routing.context import RuntimeConfig, build_runtime
 from gateway.redaction import is_secret_variable
 from gateway.server.live_config.overrides import OverridableTable, UnknownEntryError
 
@@ -242,7 +241,7 @@ def _candidate(candidate: Candidate) -> str:
 
 def whole(loaded: Loaded) -> dict[str, Any]:
     """Return the whole report as JSON: `/-/config`, and `gateway check --json`."""
-    setup = runtime.build(loaded.config, loaded.environ)
+    setup = build_runtime(loaded.config, loaded.environ)
     return {
         "files": [str(path) for path in loaded.read],
         "settings": msgspec.to_builtins(settings(loaded)),
@@ -283,6 +282,6 @@ def _resolved(loaded: Loaded, table: OverridableTable) -> dict[str, Any]:
     """Return the providers or aliases that requests are routed by, as JSON by their names."""
     if table == "api_keys":
         return {}
-    setup = runtime.build(loaded.config, loaded.environ)
+    setup = build_runtime(loaded.config, loaded.environ)
     found = providers(setup, loaded) if table == "providers" else aliases(setup)
     return {each.name: msgspec.to_builtins(each) for each in found}

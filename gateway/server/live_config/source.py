@@ -11,7 +11,7 @@ from gateway.config.layers import OVERRIDES, Loaded
 from gateway.errors import ConfigError
 from gateway.providers.auth import extras
 from gateway.providers.auth.aws import with_region
-from gateway.proxy.routing import runtime
+from gateway.proxy.routing.context import build_runtime
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ class Source(Struct, frozen=True, kw_only=True):
         )
         loaded = structs.replace(loaded, environ=with_region(loaded.environ))
         try:
-            built = runtime.build(loaded.config, loaded.environ)
+            built = build_runtime(loaded.config, loaded.environ)
         except ConfigError as error:
             raise loaded.blamed(error) from None
         missing = extras.warnings(loaded.config, built.providers, loaded.environ)

@@ -8,7 +8,7 @@ import pytest
 from gateway.cli.doctor.canaries import Canaries
 from gateway.cli.doctor.configuration import DIALECTS, Addresses, basic, on_loopback
 from gateway.config.model import parse
-from gateway.proxy.routing import runtime
+from gateway.proxy.routing.context import build_runtime
 
 REAL = "real-0123456789abcdefghij"
 ADDRESSES = Addresses(
@@ -43,7 +43,7 @@ def moved(toml: str = TOML, **environ: str):
     """Return the configuration on loopback, and its tables as the gateway reads them."""
     config = parse(toml, environ, "gateway.toml")
     canaries = Canaries(random.Random(1))
-    built = runtime.build(config, environ)
+    built = build_runtime(config, environ)
     loopback = on_loopback(built, environ, canaries, ADDRESSES, token_required=True)
     return loopback, parse(loopback.toml, loopback.environ, "moved.toml"), canaries
 

@@ -13,8 +13,7 @@ from gateway.cli.litellm import files
 from gateway.cli.litellm.convert import Imported, convert
 from gateway.config import model as config
 from gateway.config.layers import variables_in
-from gateway.proxy.routing import runtime
-from gateway.proxy.routing.runtime import RuntimeConfig
+from gateway.proxy.routing.context import RuntimeConfig, build_runtime
 from tests.cli.test_main import run
 from tests.support.raw import exchange, request
 from tests.support.running import Process
@@ -32,7 +31,7 @@ def working(found: Imported) -> RuntimeConfig:
     named = variables_in(tomllib.loads(text))
     assert set(named) <= set(found.variables), "each variable is told of"
     environ = dict.fromkeys(named, "http://127.0.0.1:9/key") | {"AWS_REGION": "us-east-1", "GOOGLE_CLOUD_PROJECT": "p"}
-    return runtime.build(config.parse(text, environ, "gateway.toml"), environ)
+    return build_runtime(config.parse(text, environ, "gateway.toml"), environ)
 
 
 def made(*models: dict[str, Any], **sections: Any) -> Imported:
