@@ -81,7 +81,6 @@ providers/entry.py
 providers/http/connection.py
 providers/http/response.py
 providers/route.py
-proxy/error_response.py
 semconv.py
 server/admin/forward.py
 server/admin/sockets.py
@@ -103,7 +102,6 @@ store/otlp/request.py
 store/otlp/vocabulary_llm.py
 store/otlp/vocabulary_openinference.py
 store/views.py
-tracing/attempt.py
 tracing/ingest/event_schema.py
 tracing/ingest/otlp/content.py
 tracing/ingest/otlp/lines.py
