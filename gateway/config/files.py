@@ -26,7 +26,7 @@ def read_toml(path: Path, shown: str, *, named: bool, warn: Warn) -> dict[str, A
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ConfigError(f"{shown}: not valid TOML: it is nested too deeply") from None
+        raise ConfigError(f"{shown}: not valid TOML: nested too deeply; flatten it") from None
     except ValueError as error:  # also raised by Python for a number of thousands of digits
         raise ConfigError(f"{shown}: not valid TOML: {error}") from None
 
@@ -39,7 +39,7 @@ def read_json(path: Path, shown: str, *, warn: Warn) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except RecursionError:
-        raise ConfigError(f"{shown}: not a JSON object: it is nested too deeply") from None
+        raise ConfigError(f"{shown}: not a JSON object: nested too deeply; flatten it") from None
     except msgspec.MsgspecError as error:
         raise ConfigError(f"{shown}: not a JSON object: {error}; correct it, or remove it") from None
 
@@ -56,7 +56,7 @@ def read_text(path: Path, shown: str, *, named: bool, instead: str, warn: Warn) 
         _missing(path, shown, error, named=named, warn=warn)
         return None
     if stat.S_ISDIR(about.st_mode):
-        raise ConfigError(f"{shown}: is a directory, and a file of this name is read; rename it")
+        raise ConfigError(f"{shown}: is a directory, but must be a file; rename it")
     if not named:
         _check(path, shown, about, instead)
     try:
@@ -65,7 +65,7 @@ def read_text(path: Path, shown: str, *, named: bool, instead: str, warn: Warn) 
     except OSError as error:
         raise ConfigError(f"{shown}: cannot be read: {error.strerror}; change its permissions, or move it") from None
     if len(content) > LARGEST:
-        raise ConfigError(f"{shown}: has more than {LARGEST // 1024 // 1024} MiB, which is no configuration; move it")
+        raise ConfigError(f"{shown}: has more than {LARGEST // 1024 // 1024} MiB, too much for settings; move it")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -75,12 +75,12 @@ def read_text(path: Path, shown: str, *, named: bool, instead: str, warn: Warn) 
 def _missing(path: Path, shown: str, error: OSError, *, named: bool, warn: Warn) -> None:
     if error.errno in {errno.ENOENT, errno.ENOTDIR} and not path.is_symlink():
         if named:
-            raise ConfigError(f"{shown}: there is no such file; name one that is there, or leave -c out")
+            raise ConfigError(f"{shown}: there is no such file; name an existing one, or omit -c")
         return
-    if error.errno == errno.EACCES and not named:  # a directory above the working one, without permission
-        warn(f"{shown}: cannot be looked for: {error.strerror}")
+    if error.errno == errno.EACCES and not named:  # of a directory above the working directory
+        warn(f"{shown}: cannot be searched for: {error.strerror}")
         return
-    why = "a link to nothing" if error.errno == errno.ENOENT else error.strerror or str(error)
+    why = "a broken link" if error.errno == errno.ENOENT else error.strerror or str(error)
     raise ConfigError(f"{shown}: cannot be read: {why}; correct the link or its folder's permissions, or move it")
 
 
@@ -95,6 +95,6 @@ def _check(path: Path, shown: str, about: os.stat_result, instead: str) -> None:
         return
     if path.parent.stat().st_mode & stat.S_IWOTH:
         raise ConfigError(
-            f"{shown}: belongs to another user, in a folder that anybody may write to; "
-            f"move it, take it over (chown), or {instead}"
+            f"{shown}: belongs to another user, in a folder that any user may write to; "
+            f"move it, change its owner (chown), or {instead}"
         )

@@ -1,4 +1,4 @@
-"""Layers of the configuration: files are found and merged, variables expanded, and the origin of every value noted.
+"""Layers of the configuration, found and merged, with variables expanded and the origin of every value.
 
 From the outermost layer to the one that wins: the user's configuration directory; every `gateway.toml` from the root
 down to the working directory; the file named by `-c`; the runtime overrides in the data directory; flags. The `.env`
@@ -56,12 +56,12 @@ class SourcedValue(Struct, frozen=True):
     file: str | None = None
 
     def __repr__(self) -> str:
-        """Any value may be a key."""
+        """Leave out the value, which may be a key."""
         return f"<SourcedValue {self.file or self.kind}>"
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """A configuration, and everything it was made of.
+    """A configuration with its sources.
 
     Attributes:
         environ: The process's environment, over the variables of the `.env` files.
@@ -104,7 +104,7 @@ def search_paths(environ: Mapping[str, str], cwd: Path) -> list[Path]:
 def sourced(table: Mapping[str, Any], kind: Kind, file: str | None = None, depth: int = 0) -> Tree:
     """Return a table with the layer of every value. Raises ConfigError if tables are nested too deeply."""
     if depth > _DEPTH_MAX:
-        raise ConfigError(f"{file or kind}: tables are nested too deeply; there are none so deep")
+        raise ConfigError(f"{file or kind}: tables are nested more than {_DEPTH_MAX} deep; flatten them")
     return {
         key: sourced(value, kind, file, depth + 1)
         if isinstance(value, dict) and value
@@ -271,7 +271,7 @@ class _Files:
 
     def _dotenv(self, path: Path) -> None:
         self.files.append(path)
-        if path.is_dir():  # some name their virtual environment so
+        if path.is_dir():  # a virtual environment of this name
             return
         text = read_text(path, str(path), named=False, instead="set dotenv = false", warn=self.warnings.append)
         if text is None:
@@ -282,7 +282,7 @@ class _Files:
         self.sources.update(dict.fromkeys(found.values, path))
         if found.unread:
             lines = ", ".join(map(str, found.unread[:5]))
-            self.warnings.append(f"{path}: line {lines} is not KEY=VALUE, and is passed over")
+            self.warnings.append(f"{path}: line {lines} is not KEY=VALUE and is ignored; correct it")
 
     def overrides(self, path: Path, instead: Mapping[str, Any] | None) -> Tree:
         """Read the runtime overrides, or take `instead` for the content of their file."""
@@ -293,7 +293,7 @@ class _Files:
         self.read.append(path)
         for key in table:
             if key not in OVERRIDABLE:
-                raise ConfigError(f"{path}: $.{key}: only {', '.join(OVERRIDABLE)} are kept here; take it out")
+                raise ConfigError(f"{path}: $.{key}: only {', '.join(OVERRIDABLE)} can be overridden; remove it")
         tables = {key: value for key, value in table.items() if isinstance(value, dict)}
         others = {key: SourcedValue(value, "file", str(path)) for key, value in table.items() if key not in tables}
         return others | {key: sourced(value, "file", str(path)) for key, value in tables.items()}

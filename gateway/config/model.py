@@ -1,7 +1,7 @@
-"""`gateway.toml`: what can be set, its defaults, and errors that name the path of a wrong value.
+"""The settings of `gateway.toml` with their defaults, and their validation; errors begin with the path of the value.
 
-No file is needed. Values may say `${env:NAME}` or `${env:NAME:-default}`. Secrets live in fields named `api_key` and
-`token`, which `repr` never shows.
+Every table is optional, and so is the file. Strings may have `${env:NAME}` or `${env:NAME:-default}`. No `repr` shows a
+secret.
 """
 
 import re
@@ -31,7 +31,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Timeouts(Table, frozen=True):
-    """Seconds. `first_byte` is bounded by `default_timeout` where it is not set."""
+    """`[timeouts]`, in seconds. Without `first_byte` only `default_timeout` bounds the wait for a first byte."""
 
     connect: float = 10.0
     first_byte: float | None = None
@@ -39,17 +39,18 @@ class Timeouts(Table, frozen=True):
 
 
 class Provider(Table, frozen=True):
-    """`[providers.NAME]`: where requests go. For a built-in name, what is not set keeps its built-in value.
+    """`[providers.NAME]`: an upstream. Fields of a built-in provider that are not set keep their built-in values.
 
     Attributes:
-        base_url: With or without a trailing `/v1`; requests are sent below it.
-        dialect: What it speaks, one name or a list.
-        api_key: Replaces the client's own key.
-        api_keys: Several of them, used in turn; one that was rate limited rests.
-        prefix: A model `prefix + name` is sent here as `name`.
-        headers: Added to every request, or replacing the client's.
+        base_url: The prefix of all its URLs, with or without a trailing `/v1`.
+        dialect: The name of its dialect, or a list of names.
+        api_key: Its key, which replaces the client's own.
+        api_keys: Several keys, used in turn; one that is rate limited is skipped for a while.
+        prefix: Requests for a model `prefix + name` are sent here, for the model `name`.
+        headers: Headers of every request; they replace the client's.
         timeout: Seconds for one attempt as a whole, instead of `default_timeout`.
-        stream_usage: Whether it takes `stream_options.include_usage` (needed for exact usage of chat streams).
+        stream_usage: Whether it accepts `stream_options.include_usage`, without which the usage of a chat stream is
+            estimated.
 
     """
 
@@ -63,18 +64,18 @@ class Provider(Table, frozen=True):
     stream_usage: bool | None = None
 
     def __repr__(self) -> str:
-        """Keys and headers may be secret."""
+        """Leave out keys and headers, which may be secret."""
         return "<Provider>"
 
 
 class Candidate(Table, frozen=True):
-    """One of an alias's candidates.
+    """One candidate of an alias.
 
     Attributes:
-        model: As the provider knows it; without a `provider`, as a request would name it, which may be another alias.
-        provider: Its name.
-        api_key_name: Which of `[api_keys]` is shown to the provider, instead of the provider's own.
-        weight: How often it is taken first, beside the others, where the alias's order is "weighted".
+        model: The model's name at the provider; without a `provider`, its name in a request, which may be an alias.
+        provider: The provider's name.
+        api_key_name: The name in `[api_keys]` of the key to send, instead of the provider's own.
+        weight: Its share of first attempts relative to the other candidates, if the alias's order is "weighted".
 
     """
 
@@ -85,12 +86,12 @@ class Candidate(Table, frozen=True):
 
 
 class Alias(Table, frozen=True):
-    """`[aliases.NAME]`: a model's name that stands for candidates, tried one after the other.
+    """`[aliases.NAME]`: a model's name that resolves to candidates, tried one after the other.
 
     Attributes:
-        candidates: Tables as above, or models as a request would name them (`"openai/gpt-5.4-mini"`).
-        order: "listed"; "random": begun at a random one; "weighted": shuffled by weight; "fastest": by the time to
-            first byte that was observed.
+        candidates: Tables of `Candidate`, or models by their names in a request (`"openai/gpt-5.4-mini"`).
+        order: "listed"; "random": the list, rotated to start at a random candidate; "weighted": shuffled by weight;
+            "fastest": sorted by the observed time to first byte.
 
     """
 
@@ -99,11 +100,11 @@ class Alias(Table, frozen=True):
 
 
 class Circuit(Table, frozen=True):
-    """`[circuit]`: when a candidate that keeps failing is put behind the others, and when it is probed again.
+    """`[circuit]`: the circuit breaker of each candidate. Candidates with an open circuit are tried last.
 
     Attributes:
-        failures: In a row, until it opens; 0 turns circuits off.
-        open_seconds: Until it is probed; each failed probe doubles that, up to `max_open_seconds`.
+        failures: The number of failures in a row that opens a circuit; 0 turns circuits off.
+        open_seconds: The time until an open circuit is probed; doubled by each failed probe, up to `max_open_seconds`.
 
     """
 
@@ -113,12 +114,13 @@ class Circuit(Table, frozen=True):
 
 
 class Hedge(Table, frozen=True):
-    """`[hedge]`: a second attempt where the first byte is late; the one that answers first wins. Off by default.
+    """`[hedge]`: a second attempt if the first byte is late; the first response wins. Off by default.
 
     Attributes:
-        percentile: Late is later than this part (0.95) of the candidate's attempts so far; None turns hedging off.
-        min_ms: Never hedge earlier than this.
-        min_samples: Attempts that must have been seen before.
+        percentile: The quantile (such as 0.95) of the candidate's times to first byte after which a first byte is late;
+            None turns hedging off.
+        min_ms: The shortest time before a second attempt.
+        min_samples: The number of times to first byte from which a quantile is computed at all.
 
     """
 
@@ -128,20 +130,20 @@ class Hedge(Table, frozen=True):
 
 
 class Requests(Table, frozen=True):
-    """`[requests]`: what a request may say for itself beyond its model: where it is sent, and with which key."""
+    """`[requests]`: overrides that a request may set itself: the URL that it is sent to, and keys by name."""
 
     override_url: bool = False
     api_keys: bool = False
 
 
 class Usage(Table, frozen=True):
-    """`[usage]`: `ask` adds `include_usage` to chat streams whose client said nothing of `stream_options`."""
+    """`[usage]`: `ask` adds `include_usage` to streamed chat requests that have no `stream_options`."""
 
     ask: bool = True
 
 
 class Capture(Table, frozen=True):
-    """`[capture]`: how much content each sink gets; the `_bytes` bound one content attribute."""
+    """`[capture]`: the content that the store and the collector get; `*_bytes` limit one content attribute."""
 
     store: CaptureMode = "full"
     otlp: CaptureMode = "truncated"
@@ -150,20 +152,20 @@ class Capture(Table, frozen=True):
 
 
 class Redacted(Table, frozen=True):
-    """`[redaction]`: what is taken out of all that is kept: kinds that are known, and patterns (RE2) by their names."""
+    """`[redaction]`: the built-in kinds and the patterns (RE2, by name) that are redacted from everything recorded."""
 
     builtin: list[Builtin] = []
     patterns: dict[str, str] = {}
 
 
 class Otlp(Table, frozen=True):
-    """`[otlp]`: under which names spans are sent (today's GenAI conventions, those of 1.37, OpenInference, `llm.*`)."""
+    """`[otlp]`: the vocabulary of exported spans: GenAI conventions, those of 1.37, OpenInference, or `llm.*`."""
 
     vocabulary: VocabularyName = "gen-ai"
 
 
 class Store(Table, frozen=True):
-    """`[store]`: when a journal is sealed, and how long segments stay."""
+    """`[store]`: limits at which a journal is sealed, and the retention of segments."""
 
     rotate_bytes: int = 32 * MIB
     rotate_seconds: float = 600.0
@@ -173,14 +175,14 @@ class Store(Table, frozen=True):
 
 
 class Limits(Table, frozen=True):
-    """`[limits]`: the largest request body, and how long a stop waits for streams in flight."""
+    """`[limits]`: the largest request body, and the time that streams in flight have to end on a stop."""
 
     body_bytes: int = 256 * MIB
     drain_seconds: float = 5.0
 
 
 class Sql(Table, frozen=True):
-    """`[sql]`: bounds of one query in the locked room."""
+    """`[sql]`: limits of one query in the sandbox; `timeout` in seconds."""
 
     timeout: float = 30.0
     memory_mb: int = 1024
@@ -188,9 +190,9 @@ class Sql(Table, frozen=True):
 
 
 class Auth(Table, frozen=True):
-    """`[auth]`: whether clients and /-/ pages need `token`. Not said: needed off loopback only.
+    """`[auth]`: the gateway's token, for clients and pages below /-/. By default it is required off loopback only.
 
-    `origins`: web pages, as `https://chat.example`, that may use the gateway's keys where no token is needed.
+    `origins`: origins of web pages, such as `https://chat.example`, that may use the gateway's keys without a token.
     """
 
     required: bool | None = None
@@ -206,9 +208,9 @@ class Config(Table, frozen=True):
     """The whole file.
 
     Attributes:
-        default_timeout: In seconds, bounds one attempt from its first to its last byte.
+        default_timeout: Seconds for one attempt, from its first byte to its last.
         host: The address to listen on; `--host` wins.
-        port: Likewise.
+        port: The port to listen on; `--port` wins.
         dotenv: Whether the `.env` beside each configuration file is read.
         api_keys: Keys by name, for candidates.
 
@@ -236,7 +238,7 @@ class Config(Table, frozen=True):
     auth: Auth = Auth()
 
     def __repr__(self) -> str:
-        """Keys are secret."""
+        """Leave out keys."""
         return f"<Config providers={sorted(self.providers)} aliases={sorted(self.aliases)}>"
 
 
@@ -245,7 +247,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def expand(value: Any, environ: Mapping[str, str], path: str = "$") -> Any:
-    """Return `value` with every `${env:NAME:-default}` in its strings replaced. Raises ConfigError, naming the path."""
+    """Return `value` with every `${env:NAME:-default}` in its strings expanded. Raises ConfigError, naming the path."""
     if isinstance(value, str):
 
         def replace(match: re.Match[str]) -> str:
@@ -266,7 +268,7 @@ def expand(value: Any, environ: Mapping[str, str], path: str = "$") -> Any:
 
 
 def build(raw: Mapping[str, Any]) -> Config:
-    """Return the configuration in expanded tables. Raises ConfigError, which begins with the path of what is wrong."""
+    """Return the configuration of expanded tables. Raises ConfigError, which begins with the wrong value's path."""
     config = convert(raw, Config)
     if wrong := problem(config):
         raise ConfigError(wrong)
@@ -274,7 +276,7 @@ def build(raw: Mapping[str, Any]) -> Config:
 
 
 def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
-    """Return the configuration in `text`. Raises ConfigError naming `source`, the path in it and what to change."""
+    """Return the configuration in `text`. Raises ConfigError, which names `source`, the path in it and the remedy."""
     try:
         return build(expand(tomllib.loads(text), environ))
     except tomllib.TOMLDecodeError as error:
@@ -284,7 +286,7 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
 
 
 def problem(config: Config) -> str | None:
-    """Return what is wrong though each value has the right type."""
+    """Return the first value out of bounds as a message that begins with its path; None if all are valid."""
     positive = {
         "$.default_timeout": config.default_timeout,
         "$.circuit.open_seconds": config.circuit.open_seconds,
@@ -321,11 +323,11 @@ def problem(config: Config) -> str | None:
             return f"$.redaction.patterns.{name}: {error}"
     prefixes: dict[str, str] = {}
     for name, provider in config.providers.items():
-        where = f"$.providers.{name}"
+        path = f"$.providers.{name}"
         if not _NAME.fullmatch(name):
-            return f"{where}: a provider's name is lower-case letters, digits, - and _"
+            return f"{path}: a provider's name is lower-case letters, digits, - and _"
         if provider.prefix is not None:
             other = prefixes.setdefault(provider.prefix, name)
             if other != name:
-                return f"{where}.prefix {provider.prefix!r} is also the prefix of $.providers.{other}"
+                return f"{path}.prefix {provider.prefix!r} is also the prefix of $.providers.{other}; choose another"
     return None

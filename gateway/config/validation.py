@@ -1,7 +1,7 @@
 """Conversion of untyped tables to typed ones; errors begin with the path of the wrong value and name the valid keys.
 
-msgspec reports the error; this module finds the entry of a table that it means. No value is repeated, since any may be
-a key.
+msgspec reports an error without the name of the table's entry, which is found here. No value is repeated, since any may
+be a key.
 """
 
 import difflib
@@ -34,7 +34,7 @@ def convert(raw: Any, kind: type[T], path: str = "$") -> T:
 
 
 def _explained(message: str, raw: Any, kind: Any, path: str) -> str:
-    """Return msgspec's message with the path in front."""
+    """Return msgspec's message, prefixed with the path."""
     match = _MESSAGE.fullmatch(message)
     what, steps = (match["what"], match["path"] or "") if match else (message, "")
     for step in _STEP.finditer(steps.removeprefix("$")):
@@ -69,7 +69,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the one type that it is."""
+    """Return the members of a union; any other type is returned alone."""
     return get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
 
 

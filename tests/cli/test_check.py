@@ -127,7 +127,7 @@ async def test_variables_of_a_dotenv_file_count(tmp_path):
     assert next(each["key"] for each in said["providers"] if each["name"] == "deepseek") == "DEEPSEEK_API_KEY"
     assert said["files"] == [str(tmp_path / "my.toml"), str(tmp_path / ".env")]
     assert ran.code == 0
-    assert ran.err == f"Warning: {tmp_path}/.env: line 3 is not KEY=VALUE, and is passed over\n"
+    assert ran.err == f"Warning: {tmp_path}/.env: line 3 is not KEY=VALUE and is ignored; correct it\n"
     assert "planted" not in ran.out
 
 

@@ -122,7 +122,7 @@ def test_entries_are_listed_with_their_origins_and_no_secret(folder):
     assert one["api_keys"]["team"]["settings"][0]["value"] == "set, not shown"
     assert SECRET not in listed.output + json.dumps(found)
     refused = ran("delete", "providers", "local", "-c", "other.toml")
-    assert (refused.exit_code, "other.toml; take it out there" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "other.toml; remove it there" in refused.stderr) == (1, True)
     assert ran("list").stderr.startswith("Error: ")  # the alias needs the file that is not named
     assert ran("delete", "aliases", "mine").exit_code == 0
     assert set(kept(folder)) == {"api_keys"}
@@ -164,7 +164,7 @@ async def test_a_running_gateway_applies_changes(upstream: Upstream, tmp_path):
         assert (code, json.loads(out)) == (0, {"generation": 4, "applied": True})
         assert (await exchange(gateway.url, models)).status == 404
         code, _, err = await command("delete", "providers", "openai", *data)
-        assert (code, "gateway.toml; take it out there" in err) == (1, True)
+        assert (code, "gateway.toml; remove it there" in err) == (1, True)
 
 
 @pytest.mark.integration

@@ -1,4 +1,4 @@
-"""`.env` files: what other tools write is read as they read it, and nothing in it is run."""
+"""`.env` files, read as other tools read them; nothing in them is expanded or run."""
 
 import re
 
@@ -28,14 +28,14 @@ READ = {
 
 @pytest.mark.parametrize(("text", "values"), READ.items(), ids=map(repr, READ))
 def test_values_are_read(text, values):
-    """Bare, in single and in double quotes, with and without export, comments, and other lines' ends."""
+    """Values may be bare or quoted, with `export` before the key, comments, and CRLF line ends."""
     found = parse(text)
     assert (found.values, found.unread) == (values, [])
 
 
 @pytest.mark.parametrize("line", ["oops", "1A=2", "A-B=1", "A='open", 'A="x"y', "=1", "export A", "A=\0"])
 def test_a_line_that_cannot_be_read_is_numbered(line):
-    """It is passed over, and those around it are read; its text is nowhere, since it may be a key."""
+    """An invalid line is ignored and reported by its number only, since its text may be a key."""
     found = parse(f"A=1\n\n{line}\nB=2\n")
     assert (found.values, found.unread) == ({"A": "1", "B": "2"}, [3])
     assert "=" not in repr(found)
@@ -43,7 +43,7 @@ def test_a_line_that_cannot_be_read_is_numbered(line):
 
 @given(st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True), st.text(), max_size=4))
 def test_what_is_quoted_comes_back(values):
-    """Any text in double quotes is what was written, over any number of lines."""
+    """Text in double quotes is unescaped to the original, over any number of lines."""
     kept = {key: value.replace("\0", "").replace("\r", "") for key, value in values.items()}
     lines = (f'{key}="' + re.sub(r'[\\"$]', r"\\\g<0>", value) + '"' for key, value in kept.items())
     text = "\n".join(lines)
@@ -52,7 +52,7 @@ def test_what_is_quoted_comes_back(values):
 
 @given(st.text())
 def test_any_text_is_read(text):
-    """No text is an error, and each line is read once."""
+    """No text raises, and each line is read once."""
     found = parse(text)
     assert len(found.unread) == len(set(found.unread))
     assert all(1 <= line <= text.replace("\r\n", "\n").count("\n") + 1 for line in found.unread)

@@ -32,7 +32,7 @@ def test_a_missing_file_is_none_unless_it_was_named(tmp_path: Path):
 def test_a_link_to_nothing_is_an_error(tmp_path: Path):
     """A dangling link is a mistake, although the file is missing."""
     (tmp_path / "a").symlink_to(tmp_path / "nothing")
-    with pytest.raises(ConfigError, match="a link to nothing"):
+    with pytest.raises(ConfigError, match="a broken link"):
         text_of(tmp_path / "a")
 
 

@@ -1,4 +1,4 @@
-"""The layers of the configuration: which files are read, who wins, and that every value knows where it is from."""
+"""Layers of the configuration: the files that are read, their precedence, and the origin of every value."""
 
 import json
 import os
@@ -20,14 +20,14 @@ from tests.support.upstream import Upstream, reply
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a file, and the folders above it."""
+    """Write a file, and create the directories above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
 
 class Tree:
-    """A user's folder and a working directory two below another, each of which may have files."""
+    """A user's configuration directory, and a working directory two levels below another."""
 
     def __init__(self, root: Path) -> None:
         self.user = root / "home/.config/gateway/gateway.toml"
@@ -40,12 +40,12 @@ class Tree:
         self.environ = {"HOME": str(root / "home")}
 
     def load(self, named: Path | None = None, **more: Any) -> Loaded:
-        """Load what is there."""
+        """Load the configuration of this tree."""
         options = {"data": self.data, "environ": self.environ, "cwd": self.cwd} | more
         return load(named=named, **options)
 
     def refused(self, named: Path | None = None, **more: Any) -> str:
-        """Say why it is refused."""
+        """Return the error of a load."""
         with pytest.raises(ConfigError) as caught:
             self.load(named, **more)
         return str(caught.value)
@@ -56,31 +56,26 @@ def _tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
-# -- who wins
+# -- precedence
 
 
 def test_nothing_is_needed(tree: Tree):
-    """Without any file all settings are defaults; where files would be is known."""
+    """Without any file all settings have their defaults; the paths that were searched are known."""
     loaded = tree.load()
     assert (loaded.read, loaded.origins, loaded.warnings) == ((), {}, ())
     assert {tree.user, tree.outer, tree.inner, tree.data / "config.json"} < set(loaded.files)
 
 
 def test_inner_layers_win(tree: Tree):
-    """The user's folder, the root down to the working directory, -c, what was set while running, flags."""
+    """Precedence grows from the user's directory over the root down to the working directory, `-c` and flags."""
     write(tree.user, "port = 1\n[timeouts]\nconnect = 1.0\nfirst_byte = 1.0\nidle = 1.0\n[limits]\ndrain_seconds = 1.0")
     write(tree.outer, "[timeouts]\nconnect = 2.0\nfirst_byte = 2.0\nidle = 2.0")
     write(tree.inner, "[timeouts]\nconnect = 3.0\nfirst_byte = 3.0")
     write(tree.named, "port = 4\n[timeouts]\nconnect = 4.0")
     loaded = tree.load(tree.named, flags={"port": 5})
-    said = loaded.config
-    assert (said.limits.drain_seconds, said.timeouts.idle, said.timeouts.first_byte, said.timeouts.connect) == (
-        1,
-        2,
-        3,
-        4,
-    )
-    assert said.port == 5
+    config, timeouts = loaded.config, loaded.config.timeouts
+    assert (config.limits.drain_seconds, timeouts.idle, timeouts.first_byte, timeouts.connect) == (1, 2, 3, 4)
+    assert config.port == 5
     assert {path: str(origin) for path, origin in loaded.origins.items()} == {
         "$.limits.drain_seconds": str(tree.user),
         "$.timeouts.idle": str(tree.outer),
@@ -91,15 +86,15 @@ def test_inner_layers_win(tree: Tree):
     assert loaded.read == (tree.user, tree.outer, tree.inner, tree.named)
 
 
-def test_what_was_set_while_running_replaces_whole_entries(tree: Tree):
-    """An entry of the data folder's file stands in the place of the whole one of its name; others stay."""
+def test_overrides_replace_whole_entries(tree: Tree):
+    """A runtime override replaces the whole entry of its name, and leaves other entries unchanged."""
     write(tree.inner, "[providers.a]\nbase_url = 'http://a'\nprefix = 'x/'\n[providers.b]\nbase_url = 'http://b'")
-    kept = {
+    overrides = {
         "providers": {"a": {"base_url": "http://c"}},
         "aliases": {"s": {"candidates": ["a/m"]}},
         "api_keys": {"k": "v"},
     }
-    write(tree.data / "config.json", json.dumps(kept))
+    write(tree.data / "config.json", json.dumps(overrides))
     loaded = tree.load()
     a, b = loaded.config.providers["a"], loaded.config.providers["b"]
     assert (a.base_url, a.prefix, b.base_url) == ("http://c", None, "http://b")
@@ -109,17 +104,17 @@ def test_what_was_set_while_running_replaces_whole_entries(tree: Tree):
     assert "$.providers.a.prefix" not in loaded.origins
 
 
-def test_what_would_be_kept_can_be_tried(tree: Tree):
-    """In the place of the data folder's file, which is neither read nor written."""
+def test_overrides_can_be_tried(tree: Tree):
+    """Overrides on trial replace the content of their file, which is neither read nor written."""
     write(tree.data / "config.json", "{")
     assert tree.load(overrides={"api_keys": {"k": "v"}}).config.api_keys == {"k": "v"}
-    said = tree.refused(kept={"providers": {"a": {"prot": 1}}})
-    assert said.startswith(f"{tree.data}/config.json: $.providers.a.prot: there is no such key")
+    error = tree.refused(overrides={"providers": {"a": {"prot": 1}}})
+    assert error.startswith(f"{tree.data}/config.json: $.providers.a.prot: there is no such key")
     assert (tree.data / "config.json").read_text() == "{"
 
 
 def test_an_increase_of_another_type_is_replaced(tree: Tree):
-    """Its keys are those of its type, and none of the outer one's are left."""
+    """An increase of another type drops the outer one's keys; one without a type is merged with it."""
     write(tree.outer, "[retry.increase]\ntype = 'exponential'\nmultiplier = 3.0")
     write(tree.inner, "[retry.increase]\ntype = 'additive'\namount = 5.0")
     assert tree.load().config.retry.increase.amount == 5.0
@@ -129,8 +124,8 @@ def test_an_increase_of_another_type_is_replaced(tree: Tree):
     assert tree.load().config.retry.increase == "constant"
 
 
-def test_a_file_that_is_met_twice_is_read_once(tree: Tree):
-    """As the working directory's and by -c, or as the user's and the working directory's."""
+def test_a_file_of_two_layers_is_read_once(tree: Tree):
+    """A file is read once if it is the working directory's and also that of `-c` or the user's."""
     write(tree.inner, "port = 1")
     assert tree.load(Path("gateway.toml")).read == (tree.inner,)
     assert tree.load(Path("../b/gateway.toml")).config.port == 1
@@ -146,16 +141,16 @@ def test_a_file_that_is_met_twice_is_read_once(tree: Tree):
     ]
 
 
-def test_the_users_folder_is_where_its_specification_says():
-    """$XDG_CONFIG_HOME where it is absolute, else ~/.config, else none."""
+def test_the_users_directory_is_that_of_the_xdg_specification():
+    """The user's directory is $XDG_CONFIG_HOME if that is absolute, else ~/.config; without a home there is none."""
     cwd = Path("/w")
     assert search_paths({"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, cwd)[0] == Path("/x/gateway/gateway.toml")
     assert search_paths({"HOME": "/h", "XDG_CONFIG_HOME": "x"}, cwd)[0] == Path("/h/.config/gateway/gateway.toml")
     assert search_paths({}, cwd) == [Path("/gateway.toml"), Path("/w/gateway.toml")]
 
 
-def test_nothing_is_looked_for_where_it_is_not_wanted(tree: Tree):
-    """Without a search only -c counts."""
+def test_without_a_search_only_the_named_file_is_read(tree: Tree):
+    """With `search=False` no other file than that of `-c` is read."""
     write(tree.inner, "port = 1")
     write(tree.named, "host = 'localhost'")
     loaded = tree.load(tree.named, search=False)
@@ -176,14 +171,14 @@ def plain(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(st.lists(tables, min_size=1, max_size=4))
-def test_the_innermost_value_wins_and_says_so(layers):
-    """Each value that is in force is that of the innermost layer that says something of it, and names that layer."""
+def test_the_innermost_value_wins_with_its_origin(layers):
+    """Each active value is that of the innermost layer that sets it, and names that layer as its origin."""
     tree: dict[str, Any] = {}
     for number, layer in enumerate(layers):
         tree = merged(tree, sourced(layer, "file", str(number)))
 
     def expected(below: list[tuple[int, Any]]) -> Any:
-        """Return the value in force, of what each layer has at a path: tables merge back to the last other value."""
+        """Return the active value of one path: its tables merge, back to the last layer with another value there."""
         number, last = below[-1]
         if not isinstance(last, dict):
             return number, last
@@ -196,25 +191,25 @@ def test_the_innermost_value_wins_and_says_so(layers):
         keys = dict.fromkeys(key for _, table in run for key in table)
         return {key: expected([(n, table[key]) for n, table in run if key in table]) for key in keys}
 
-    def seen(tree: Any) -> Any:
+    def actual(tree: Any) -> Any:
         if isinstance(tree, dict):
-            return {key: seen(value) for key, value in tree.items()}
+            return {key: actual(value) for key, value in tree.items()}
         return {} if tree.value == {} else (int(tree.file), tree.value)
 
-    assert seen(tree) == expected(list(enumerate(layers)))
+    assert actual(tree) == expected(list(enumerate(layers)))
     assert {path for path, _ in leaves(tree)} == {path for path, _ in leaves(sourced(plain(tree), "file"))}
 
 
 @given(tables, tables)
-def test_what_was_set_while_running_wins_whole(files, kept):
-    """Each entry of it is in force as it is, and every other of the files is too."""
-    kept = {key: value for key, value in kept.items() if isinstance(value, dict)}
-    found = plain(overridden(sourced(files, "file"), {key: sourced(value, "file") for key, value in kept.items()}))
-    for key, entries in kept.items():
+def test_overrides_win_whole(files, overrides):
+    """Each override is active unchanged, and so is every other entry of the files."""
+    overrides = {key: value for key, value in overrides.items() if isinstance(value, dict)}
+    found = plain(overridden(sourced(files, "file"), {key: sourced(value, "file") for key, value in overrides.items()}))
+    for key, entries in overrides.items():
         old = files.get(key)
         assert found[key] == {**(old if isinstance(old, dict) else {}), **entries}
-    assert {key: value for key, value in found.items() if key not in kept} == {
-        key: value for key, value in files.items() if key not in kept
+    assert {key: value for key, value in found.items() if key not in overrides} == {
+        key: value for key, value in files.items() if key not in overrides
     }
 
 
@@ -222,7 +217,7 @@ def test_what_was_set_while_running_wins_whole(files, kept):
 
 
 def test_dotenv_files_are_read_beside_each_layer(tree: Tree):
-    """The inner one wins over the outer one, the process's environment over both; each is known by its file."""
+    """An inner `.env` wins over an outer one, the process's environment over both; each variable has its file."""
     write(tree.outer, "")
     write(tree.outer.parent / ".env", "A=outer\nB=outer\nC=outer")
     write(tree.inner, "[api_keys]\nk = '${env:A}${env:B}${env:C}'")
@@ -235,7 +230,7 @@ def test_dotenv_files_are_read_beside_each_layer(tree: Tree):
 
 
 def test_a_dotenv_file_holds_keys_of_providers(tree: Tree):
-    """They count as the environment's own."""
+    """A key in a `.env` file counts like one of the environment."""
     write(tree.inner, "")
     write(tree.inner.parent / ".env", "GROQ_API_KEY=from-a-file")
     loaded = tree.load()
@@ -243,7 +238,7 @@ def test_a_dotenv_file_holds_keys_of_providers(tree: Tree):
 
 
 def test_dotenv_can_be_turned_off(tree: Tree):
-    """From the layer on that says so; the outer ones' were read, and an inner layer may turn it on again."""
+    """`dotenv = false` applies from its layer inwards; an inner layer may turn it on again."""
     for path, name in ((tree.user, "USER"), (tree.outer, "OUTER"), (tree.inner, "INNER")):
         write(path, "")
         write(path.parent / ".env", f"{name}=1")
@@ -254,21 +249,21 @@ def test_dotenv_can_be_turned_off(tree: Tree):
 
 
 def test_a_dotenv_file_alone_is_not_read(tree: Tree):
-    """It belongs to a configuration file; other programs have theirs."""
+    """A `.env` without a configuration file beside it belongs to another program, and is not read."""
     write(tree.inner.parent / ".env", "A=1")
     assert tree.load().variables == {}
 
 
-def test_a_line_of_a_dotenv_file_that_is_none_is_told_without_its_text(tree: Tree):
-    """Other tools read these files too, so that it is no error."""
+def test_an_invalid_line_of_a_dotenv_file_is_a_warning_without_its_text(tree: Tree):
+    """An invalid line is a warning and no error, since other tools read these files, too."""
     write(tree.inner, "")
     write(tree.inner.parent / ".env", "A=1\nplanted secret\n")
     loaded = tree.load()
-    assert loaded.warnings == (f"{tree.inner.parent}/.env: line 2 is not KEY=VALUE, and is passed over",)
+    assert loaded.warnings == (f"{tree.inner.parent}/.env: line 2 is not KEY=VALUE and is ignored; correct it",)
 
 
-def test_a_folder_named_dotenv_is_passed_over(tree: Tree):
-    """Virtual environments are kept there."""
+def test_a_directory_named_dotenv_is_ignored(tree: Tree):
+    """A directory `.env`, such as a virtual environment, is ignored without a warning."""
     write(tree.inner, "")
     (tree.inner.parent / ".env").mkdir()
     assert tree.load().warnings == ()
@@ -278,7 +273,7 @@ def test_a_folder_named_dotenv_is_passed_over(tree: Tree):
 
 
 def test_an_error_names_the_file_of_the_very_value(tree: Tree):
-    """After merging it is still known who wrote what."""
+    """An error names the file that set the wrong value, after all layers were merged."""
     write(tree.outer, "[providers.a]\nbase_url = 'http://x'\ntimeout = 1.0\n[timeouts]\nidle = 1.0")
     write(tree.inner, "[providers.a]\ntimeout = 'x'")
     assert tree.refused() == f"{tree.inner}: $.providers.a.timeout: Expected `float | null`, got `str`"
@@ -296,8 +291,8 @@ def test_an_error_names_the_file_of_the_very_value(tree: Tree):
     assert tree.refused().startswith(f"{tree.inner}: $.retry.max_tries must be from 1")
 
 
-def test_an_error_of_what_cannot_work_together_names_a_file_too(tree: Tree):
-    """What is found out after loading begins with a path, and is given its file."""
+def test_an_error_found_after_loading_names_a_file(tree: Tree):
+    """An error that begins with a path is prefixed with the file that set the value at the path."""
     write(tree.outer, "[aliases.a]\ncandidates = ['b']")
     write(tree.inner, "[aliases.b]\ncandidates = ['a']")
     loaded = tree.load()
@@ -310,7 +305,7 @@ def test_an_error_of_what_cannot_work_together_names_a_file_too(tree: Tree):
 
 
 def test_a_missing_variable_is_named_with_path_and_file(tree: Tree):
-    """Only where the value that asks for it is in force."""
+    """A variable that is not set is an error only if the value that needs it is active."""
     write(
         tree.outer, "[providers.a]\nbase_url = 'http://x'\napi_key = '${env:NO_SUCH}'\nheaders = {x-b = '${env:NO_B}'}"
     )
@@ -322,33 +317,33 @@ def test_a_missing_variable_is_named_with_path_and_file(tree: Tree):
 
 
 def deep(text: str) -> str:
-    """Return a text many times."""
+    """Return a text repeated 5,000 times."""
     return text * 5000
 
 
 BROKEN = {
     "no TOML": ("[retry\n", "not valid TOML: "),
     "brackets": (f"a = {deep('[')}", "not valid TOML: "),
-    "dots": (f"{'.'.join(deep('a'))} = 1", "tables are nested too deeply"),
+    "dots": (f"{'.'.join(deep('a'))} = 1", "tables are nested more than 16 deep"),
     "a long number": (f"port = {deep('9')}", "not valid TOML: "),
     "large": ("#" * 10 * LARGEST, "has more than 1 MiB"),
 }
 
 
-@pytest.mark.parametrize(("text", "said"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_file_is_named(tree: Tree, text, said):
-    """What stands in a file is an error that names it, whatever it is."""
+@pytest.mark.parametrize(("text", "error"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_file_is_named(tree: Tree, text, error):
+    """A file that cannot be parsed is an error that names it."""
     write(tree.inner, text)
-    assert tree.refused().startswith(f"{tree.inner}: {said}")
+    assert tree.refused().startswith(f"{tree.inner}: {error}")
 
 
 def test_a_file_that_cannot_be_read_is_named(tree: Tree):
-    """A loop of links, a link to nothing, a directory, a pipe, no UTF-8; where nothing is, none is needed."""
+    """A loop of links, a broken link, a directory, a pipe and text that is not UTF-8 are errors that name the file."""
     tree.inner.symlink_to(tree.inner)
     assert "Too many levels of symbolic links" in tree.refused()
     tree.inner.unlink()
     tree.inner.symlink_to("nowhere")
-    assert "a link to nothing" in tree.refused()
+    assert "a broken link" in tree.refused()
     tree.inner.unlink()
     tree.inner.mkdir()
     assert tree.refused().startswith(f"{tree.inner}: is a directory")
@@ -365,14 +360,14 @@ def test_a_file_that_cannot_be_read_is_named(tree: Tree):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_is_named(tree: Tree):
-    """It is there, so that it was meant to count."""
+    """A file that may not be read is an error, although it was only searched for."""
     write(tree.inner, "").chmod(0)
     assert tree.refused().startswith(f"{tree.inner}: cannot be read: Permission denied")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_file_of_somebody_else_where_anybody_may_write_is_refused(tree: Tree):
-    """It could lead our keys elsewhere; named with -c it is read, and so it is in a folder of theirs alone."""
+def test_a_file_of_another_user_in_a_world_writable_directory_is_refused(tree: Tree):
+    """Such a file could send the user's keys elsewhere; named by `-c`, or in a private directory, it is read."""
     os.chown(write(tree.outer, "port = 1"), 12345, 12345)
     assert tree.load().config.port == 1
     tree.outer.parent.chmod(0o1777)
@@ -380,10 +375,10 @@ def test_a_file_of_somebody_else_where_anybody_may_write_is_refused(tree: Tree):
     assert tree.load(tree.outer).config.port == 1
 
 
-KEPT = {
+OVERRIDES = {
     "no JSON": ("{", "not a JSON object: "),
     "a list": ("[]", "not a JSON object: "),
-    "another table": ('{"retry": {}}', "$.retry: only providers, aliases, api_keys are kept here"),
+    "another table": ('{"retry": {}}', "$.retry: only providers, aliases, api_keys can be overridden"),
     "no entries": ('{"providers": 3}', "$.providers: Expected `table`, got `int`"),
     "a wrong entry": ('{"providers": {"a": {"base_url": 3}}}', "$.providers.a.base_url: Expected `str | null`"),
     "a missing variable": ('{"api_keys": {"a": "${env:NO_SUCH}"}}', "$.api_keys.a: the environment variable NO_SUCH"),
@@ -391,15 +386,15 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize(("text", "said"), KEPT.values(), ids=KEPT)
-def test_a_broken_file_of_the_data_folder_is_named(tree: Tree, text, said):
-    """As any other file is."""
+@pytest.mark.parametrize(("text", "error"), OVERRIDES.values(), ids=OVERRIDES)
+def test_a_broken_overrides_file_is_named(tree: Tree, text, error):
+    """A broken overrides file is an error that names it, like any other file."""
     path = write(tree.data / "config.json", text)
-    assert tree.refused().startswith(f"{path}: {said}")
+    assert tree.refused().startswith(f"{path}: {error}")
 
 
 def test_nothing_shows_a_key(tree: Tree):
-    """Neither what was loaded nor a part of it has a value in its repr."""
+    """The repr of a loaded configuration, and of its parts, has no value."""
     write(tree.inner, "[api_keys]\na = 'planted'\n[auth]\ntoken = 'planted'")
     loaded = tree.load(environ=tree.environ | {"X": "planted"})
     assert "planted" not in repr(loaded)
@@ -426,7 +421,7 @@ async def test_the_command_reads_its_layers(upstream: Upstream, tmp_path):
 
 
 async def test_the_command_names_the_file_of_what_cannot_work(tmp_path):
-    """Of the layer that is wrong; with --bare that one is not read, and the next error is met."""
+    """The command's error names the file of the wrong layer; with `--bare` that file is not read."""
     write(tmp_path / "gateway.toml", "[aliases.a]\ncandidates = []")
     ran = await run(tmp_path, "--port", "0")
     assert (ran.code, ran.out) == (1, "")
@@ -436,7 +431,7 @@ async def test_the_command_names_the_file_of_what_cannot_work(tmp_path):
 
 
 async def test_flags_win_over_files(tmp_path):
-    """--host over $.host, and what is not given over the default."""
+    """`--host` wins over `$.host`; a setting without a flag keeps its configured value."""
     write(tmp_path / "gateway.toml", "host = 'no.such.host.invalid'\nport = 1")
     ran = await run(tmp_path)
     assert "cannot listen on no.such.host.invalid port 1:" in ran.err

@@ -1,4 +1,4 @@
-"""The configuration: defaults without a file, and errors that say where and what to change."""
+"""The settings of `gateway.toml`: their defaults, and errors that name the path and the remedy."""
 
 import tomllib
 
@@ -19,8 +19,8 @@ def test_no_file_is_needed():
     assert config.retry.max_tries == 4
 
 
-def test_a_file_sets_what_it_says_and_leaves_the_rest():
-    """DESIGN's own example is read."""
+def test_a_file_changes_its_settings_only():
+    """Settings in the file are changed, in tables too, and all others keep their defaults."""
     config = parse(
         """
         default_timeout = 30.0
@@ -41,7 +41,7 @@ def test_a_file_sets_what_it_says_and_leaves_the_rest():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ("default_timeout = 'x'", "$.default_timeout: Expected `float`, got `str`"),
         ("[retry]\nmax_tires = 1", "did you mean `max_tries`?"),
@@ -55,16 +55,16 @@ def test_a_file_sets_what_it_says_and_leaves_the_rest():
         ("[providers.'A b']\nbase_url='http://x'", "lower-case"),
     ],
 )
-def test_a_wrong_file_says_where_and_what(text, said):
-    """Every error names the file, the path in it, and what to change."""
+def test_an_error_names_file_and_path(text, error):
+    """Every error names the file, the path in it, and the remedy."""
     with pytest.raises(ConfigError) as caught:
         parse(text, {}, "gateway.toml")
     assert str(caught.value).startswith("gateway.toml: ")
-    assert said in str(caught.value)
+    assert error in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ("[providers.a]\nprefix = 'a/'", "$.providers.a: base_url is missing"),
         ("[providers.a]\nbase_url = 'ftp://x'", "$.providers.a.base_url"),
@@ -80,11 +80,11 @@ def test_a_wrong_file_says_where_and_what(text, said):
         ("[providers.demo]\nbase_url = 'http://x'", "$.providers.demo"),
     ],
 )
-def test_a_provider_that_cannot_work_is_refused(text, said):
-    """A provider without a usable place is an error at start, and no secret of its URL is repeated."""
+def test_a_provider_that_cannot_work_is_refused(text, error):
+    """A provider without a valid URL or dialect is an error, which repeats no secret of its URL."""
     with pytest.raises(ConfigError) as caught:
         build(parse(text, {}, "gateway.toml"), {})
-    assert said in str(caught.value)
+    assert error in str(caught.value)
     assert "planted" not in str(caught.value)
 
 
@@ -96,7 +96,7 @@ def test_variables_come_from_the_environment_or_their_default():
 
 
 def test_the_readmes_example_is_valid():
-    """All of it can be read, it works together, and no table is missing in it."""
+    """The README's example has every table, and is a configuration that works."""
     text = (ROOT / "README.md").read_text()
     example = text.partition("## Configure")[2].partition("```toml")[2].partition("```")[0]
     config = parse(example, {}, "README.md")

@@ -1,4 +1,4 @@
-"""Wrong values: each error begins with the path of the very value, and names what could stand there."""
+"""Wrong values: each error begins with the path of the value, and names the valid keys or values."""
 
 from typing import Any
 
@@ -41,21 +41,21 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("raw", "said"), WRONG, ids=[said.partition(":")[0] for _, said in WRONG])
 def test_an_error_names_the_very_value(raw, said):
-    """The path is whole, with the names of entries; suggestions are keys of that very table."""
+    """The path is whole, with the names of entries; suggestions are keys of the same table."""
     with pytest.raises(ConfigError) as caught:
         convert(raw, Config)
     assert str(caught.value).startswith(said)
 
 
 def test_one_entry_can_be_read_alone():
-    """Its path says where it would stand."""
+    """An entry that is converted alone has its full path in errors."""
     assert convert({"base_url": "http://x"}, Provider, "$.providers.a") == Provider(base_url="http://x")
     with pytest.raises(ConfigError, match=r"^\$\.providers\.a\.prefix: Expected `str | null`, got `int`$"):
         convert({"prefix": 1}, Provider, "$.providers.a")
 
 
 def test_no_value_is_repeated():
-    """What stands in a wrong place may be a key."""
+    """No error repeats a value, which may be a key in the wrong place."""
     for raw in (
         {"providers": {"a": {"dialect": 1, "prefix": ["planted"]}}},
         {"retry": {"increase": {"type": "planted"}}},

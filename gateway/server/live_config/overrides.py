@@ -164,7 +164,7 @@ def _not_overridden(loaded: Loaded, table: OverridableTable, name: str) -> Gatew
         for path, origin in loaded.origins.items()
         if origin.file and (path == at or path.startswith(f"{at}."))
     }
-    return UnchangeableError(f"{at} is in {', '.join(files)}; take it out there, or set another one in its place")
+    return UnchangeableError(f"{at} is in {', '.join(files)}; remove it there, or override it")
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -107,7 +107,7 @@ REFUSED: dict[str, tuple[str, str, Any, int, str]] = {
     "an entry that cannot work": ("PUT", "providers/a", {"base_url": "x"}, 422, "$.providers.a.base_url"),
     "an unknown key": ("PUT", "aliases/a", {"candidate": []}, 422, "did you mean `candidates`?"),
     "a provider that an alias names": ("DELETE", "providers/local", None, 422, "$.aliases.smart.candidates[0]"),
-    "an entry of a file": ("DELETE", "providers/openai", None, 409, "gateway.toml; take it out there"),
+    "an entry of a file": ("DELETE", "providers/openai", None, 409, "gateway.toml; remove it there"),
     "an entry that is not there": ("DELETE", "api_keys/nobody", None, 404, "no api_keys.nobody"),
     "another table": ("PUT", "retry/max_tries", 3, 404, "there are providers, aliases, api_keys"),
     "no JSON": ("PUT", "api_keys/a", b'{"value": "sk-planted-0123456789"', 400, "the JSON of one entry"),
