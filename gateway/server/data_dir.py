@@ -19,23 +19,32 @@ SOCKET = "recorder.sock"
 _SOCKET_PATH_MAX = 100
 
 
-def lock_data_dir(data: Path) -> int:
-    """Create and lock the data directory; return the locked file descriptor. Raises ConfigError.
-
-    The lock is released when the descriptor is closed or its process ends.
-    """
+def open_lock(data: Path, name: str) -> int:
+    """Create the data directory and a lock file in it; return its descriptor, not locked yet. Raises ConfigError."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(data / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(
             f"the data folder {data} cannot be used: {error.strerror}; choose another with --data"
         ) from None
+
+
+def try_lock(lock: int) -> bool:
+    """Lock a file for its descriptor, until that is closed or its process ends; return False if it is locked."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
+        return False
+    return True
+
+
+def lock_data_dir(data: Path) -> int:
+    """Create and lock the data directory; return the locked file descriptor. Raises ConfigError."""
+    lock = open_lock(data, LOCK)
+    if not try_lock(lock):
         os.close(lock)
-        raise ConfigError(f"another gateway is using {data}; stop it, or choose another folder with --data") from None
+        raise ConfigError(f"another gateway is using {data}; stop it, or choose another folder with --data")
     return lock
 
 

@@ -5,7 +5,6 @@ configuration. Writers hold a lock: a gateway and a command beside it cannot ove
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import time
@@ -20,6 +19,7 @@ from gateway.config.layers import Loaded
 from gateway.config.model import Table
 from gateway.config.validation import convert
 from gateway.errors import ConfigError, GatewayError
+from gateway.server.data_dir import open_lock, try_lock
 from gateway.server.live_config.published import Stamp, stamp
 from gateway.server.live_config.source import Source
 
@@ -37,7 +37,7 @@ class UnknownEntryError(GatewayError):
 
 
 class UnchangeableError(GatewayError):
-    """The entry is set by a file that only people change."""
+    """The entry is set by a configuration file, which the gateway never writes."""
 
 
 class Key(Table, frozen=True):
@@ -81,27 +81,18 @@ def locked(source: Source) -> Iterator["OverridesFile"]:
     """Hold the lock of the overrides file. Blocks. Raises GatewayError if other writers do not release it in time."""
     directory = source.overrides.parent
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise GatewayError(f"the data folder {directory} cannot be used: {error.strerror}; name another one") from None
+        lock = open_lock(directory, _LOCK)
+    except ConfigError as error:
+        raise GatewayError(str(error)) from None
     try:
         deadline = time.monotonic() + _LOCK_SECONDS
-        while not _try_lock(lock):
+        while not try_lock(lock):
             if time.monotonic() > deadline:
-                raise GatewayError(f"others are changing {source.overrides}; try again")
+                raise GatewayError(f"{source.overrides}: another process is changing it; try again")
             time.sleep(_POLL_SECONDS)
         yield OverridesFile(source)
     finally:
         os.close(lock)
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 class OverridesFile:

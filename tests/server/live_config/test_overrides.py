@@ -179,7 +179,7 @@ def test_one_changes_at_a_time(folder: Folder, monkeypatch):
     folder.put("api_keys", "a", {"value": "key-of-a"})
     with (folder.source.overrides.parent / "config.lock").open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(GatewayError, match="others are changing"):
+        with pytest.raises(GatewayError, match="another process is changing it"):
             folder.put("api_keys", "b", {"value": "key-of-b"})
     folder.put("api_keys", "b", {"value": "key-of-b"})
     assert sorted(folder.file["api_keys"]) == ["a", "b"]
