@@ -42,7 +42,7 @@ class Quirks(Struct, frozen=True, kw_only=True):
         refuses_by_model: The same for models whose names match the expression at their beginning; all matches count.
         takes: The fields accepted of those without an attribute in `ChatRequest`; None if all are.
         max_tokens: The name of the field for the maximum of output tokens.
-        seed: The name of the field for the seed.
+        seed: The name of the field for the sampling seed.
         reasoning: The field of an assistant's message for its reasoning; None if there is none.
         developer: Whether there is a role `developer`; without it its messages get the role `system`.
         system: Whether system messages are allowed anywhere, or there is one, which is first.

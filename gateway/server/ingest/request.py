@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class IngestRequest(msgspec.Struct, frozen=True):
-    """What an endpoint needs of a request.
+    """The parts of a request that an endpoint uses.
 
     Attributes:
         received_ns: Its arrival, in Unix nanoseconds.
