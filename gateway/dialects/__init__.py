@@ -38,7 +38,7 @@ class StreamReader(Protocol):
         """Return the events since the last call."""
 
     def response(self) -> ChatResponse:
-        """Return what was read so far."""
+        """Return the response as read so far."""
 
 
 class Dialect(Struct, frozen=True, kw_only=True):

@@ -1,10 +1,10 @@
 """The one typed form that every dialect reads into and is written from: the OpenTelemetry GenAI message schema.
 
-A reader is fed bytes and never raises: what it could read is in the result, the rest is None. Encoding a list
+A reader is fed bytes and never raises: the fields it could read are in the result, the rest is None. Encoding a list
 of `Message` with msgspec gives `gen_ai.input.messages` as the conventions define it. Source: the JSON schemas
 beside the GenAI span conventions (open-telemetry/semantic-conventions-genai).
 
-What a dialect has and the form has no place for stands in `extra`, below the dialect's name: that dialect writes it
+Fields of a dialect that the form has no place for are in `extra`, below the dialect's name: that dialect writes it
 back as it was, and any other one names it as dropped.
 """
 
@@ -48,7 +48,7 @@ class Text(Struct, frozen=True, kw_only=True, tag="text", omit_defaults=True):
 class Reasoning(Struct, frozen=True, kw_only=True, tag="reasoning", omit_defaults=True):
     """The model's reasoning, as far as the provider shows it: empty if it is redacted or encrypted.
 
-    What proves it to its provider in a later turn (a signature, an encrypted form) is in `extra`.
+    Its proof for the provider in a later turn (a signature, an encrypted form) is in `extra`.
     """
 
     content: str
@@ -147,7 +147,7 @@ class File(Struct, frozen=True, kw_only=True, tag="file", omit_defaults=True):
 
 
 class Other(Struct, frozen=True, kw_only=True, tag="other", omit_defaults=True):
-    """A part this form has no word for; `kind` is the dialect's own word, `value` what stood there."""
+    """A part this form has no word for; `kind` is the dialect's own word, `value` its JSON."""
 
     kind: str
     value: Any = None
@@ -182,8 +182,8 @@ def tool_answer(parts: list[Part]) -> str | list[Part]:
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One turn: of the system, developer, user, assistant or tool.
 
-    `finish_reason` stands on output messages only (Phoenix drops those without one) and is of one vocabulary: stop,
-    length, content_filter, tool_calls, error, else the provider's own word; `finish_word` is that, where it is another.
+    `finish_reason` is on output messages only (Phoenix drops those without one) and is of one vocabulary: stop,
+    length, content_filter, tool_calls, error, else the provider's own word; `finish_word` is that, if it is another.
     """
 
     role: str
@@ -200,7 +200,7 @@ class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         kind: A function with a JSON schema for its `parameters`; `custom`, which takes any text; or `server`, which the
             provider runs: then `extra` has the whole of it, below its dialect.
-        strict: Whether arguments are held to the schema; None where nothing was said.
+        strict: Whether arguments are held to the schema; None if the request has no setting.
 
     """
 
@@ -246,7 +246,7 @@ class Usage(Struct, frozen=True, kw_only=True):
 class ChatRequest(Struct, frozen=True, kw_only=True):
     """A request in the conversation form; `parameters` are span attributes by name (`shared.parameters`).
 
-    What stands below `user` is read only for a translation (`full`): the trace has the tools as they were sent.
+    The fields below `user` are read only for a translation (`full`): the trace has the tools as they were sent.
     """
 
     operation: str

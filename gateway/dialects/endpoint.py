@@ -147,7 +147,7 @@ class Received(Protocol):
         """Whether the stream's own last event has passed."""
 
     def answered(self) -> ChatResponse | None:
-        """Return what has been read; None if it cannot be read."""
+        """Return the parsed values; None if the body cannot be parsed."""
 
 
 class StreamFilter(Protocol):
@@ -233,7 +233,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
         operations_only: Whether `paths` counts for operations only, as other APIs' paths begin likewise.
         below_v1: Whether any path below `/v1` may be this API's. The `paths` of the first such endpoint decide only
             whether a path is known without `/v1`.
-        prefixes: Places in the API at which other dialects are spoken.
+        prefixes: Paths in the API at which other dialects are served.
         join: Joins a provider's base path and a request's path, unless by the rules of `urls`.
         base_path: The path below a base URL without a version.
         stream_type: The media type of its streams.
@@ -259,7 +259,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
         usage_filter: Makes the filter that withholds the usage that was asked for.
         reports_usage: Whether its streams always report usage.
         has_quirks: Whether providers differ in their reading of the dialect (`providers.quirks`).
-        cache_writer: Writes the dialect with marks of what to cache, for providers that take them.
+        cache_writer: Writes the dialect with cache marks, for providers that take them.
         stores_conversations: Whether a provider stores conversations that a request may continue.
         writer_for: Returns the writer for a client, by the target of its request, if that decides.
         read_options: Reads the gateway's options in a body: (body without coding or None, target).

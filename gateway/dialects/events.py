@@ -14,7 +14,7 @@ from gateway.dialects.conversation import ChatResponse, Extra, Part, Reasoning, 
 
 
 class Begun(Struct, frozen=True, kw_only=True):
-    """The response has begun. Usage is what is known of it by then."""
+    """The response has begun. Usage is as known by then."""
 
     id: str | None = None
     model: str | None = None

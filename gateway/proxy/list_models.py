@@ -76,7 +76,7 @@ def names(
         for name in (model.name, *(f"{prefix}{model.name}" for prefix in provider.prefixes[:1])):
             leads, rename = found(name, generating, providers)
             if leads is provider and (rename or name) == model.name:
-                yield model_list.Listed(name, provider.name, model.said)
+                yield model_list.Listed(name, provider.name, model.entry)
 
 
 class Lister:

@@ -110,10 +110,10 @@ def read_citations(citations: Any) -> list[Citation]:
     return [_citation(each) for each in objects(citations)]
 
 
-def _citation(told: dict[str, Any]) -> Citation:
-    uri, title = cited_fields(told.get("type"))
-    known = {name: value for name in (uri, title, "cited_text") if (value := text(told.get(name)))}
-    rest = {name: value for name, value in told.items() if name not in known and value is not None}
+def _citation(citation: dict[str, Any]) -> Citation:
+    uri, title = cited_fields(citation.get("type"))
+    known = {name: value for name in (uri, title, "cited_text") if (value := text(citation.get(name)))}
+    rest = {name: value for name, value in citation.items() if name not in known and value is not None}
     return Citation(
         uri=known.get(uri), title=known.get(title), quote=known.get("cited_text"), extra={NAME: rest} if rest else {}
     )

@@ -43,7 +43,7 @@ _REQUEST = msgspec.json.Decoder(_Request)
 
 
 def read_request(body: bytes) -> ChatRequest:
-    """Read what the trace has of a request."""
+    """Read the fields of a request that the trace has."""
     request = decode(body, _REQUEST)
     if request is None:
         return ChatRequest(operation=CHAT)
@@ -96,7 +96,7 @@ _KNOWN = frozenset(
 )
 
 
-def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
+def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path has no part in it
     """Read a whole request, for a translation."""
     chat_request, request = read_request(body), decode(body, _OBJECT) or {}
     config, thinking = fields(request.get("output_config")), fields(request.get("thinking"))

@@ -70,7 +70,7 @@ def read_response(body: bytes) -> ChatResponse:
 def chat_response(
     message: _Message, parts: list[Part], usage: dict[str, Any], error: tuple[str | None, str | None]
 ) -> ChatResponse:
-    """Return a response from what was read of it, whole or streamed."""
+    """Return a response from its fields, read whole or streamed."""
     reason, word = _finish_reason(message.stop_reason)
     answers = bool(parts) or reason is not None
     return ChatResponse(
@@ -85,5 +85,5 @@ def chat_response(
 
 
 def _output(message: _Message, parts: list[Part], reason: str | None, word: str | None) -> Message:
-    told = {"stop_sequence": text(message.stop_sequence), "stop_details": fields(message.stop_details) or None}
-    return Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word, extra=own(NAME, told, *told))
+    stop = {"stop_sequence": text(message.stop_sequence), "stop_details": fields(message.stop_details) or None}
+    return Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word, extra=own(NAME, stop, *stop))

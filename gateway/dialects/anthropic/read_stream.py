@@ -153,7 +153,7 @@ class MessagesStreamReader(EventReader):
             self._emit_grown(block, piece)
 
     def _take_late(self, block: _Block | None, kind: str, delta: dict[str, Any]) -> None:
-        """Take what comes after a block's text: its signature, and its citations."""
+        """Take a block's signature or citations, which come after its text."""
         if block is None or not self._has_room(len(text(delta.get("signature")) or "")):
             return
         if kind == "signature_delta":
@@ -205,6 +205,6 @@ class MessagesStreamReader(EventReader):
         return _usage(self._usage)
 
     def response(self) -> ChatResponse:
-        """Return what was read so far."""
+        """Return the response as read so far."""
         parts = [read_block(block.whole()) for _, block in sorted(self._blocks.items())]
         return chat_response(self._message, parts, self._usage, self._error)

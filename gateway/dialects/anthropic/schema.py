@@ -1,7 +1,7 @@
 """JSON schemas as Anthropic's structured outputs and strict tools take them: a part of the standard. Pure.
 
-Source: Anthropic's page on structured outputs, and what its SDK does to schemas. What is refused goes into the
-description, where the model may heed it, and is named.
+Source: Anthropic's page on structured outputs, and its SDK's changes to schemas. Refused constraints go into
+the description, which the model may heed, and are named.
 """
 
 from typing import Any
@@ -47,9 +47,11 @@ def _fitted(schema: Json, path: str, dropped: Dropped, depth: int) -> Json:
     if refused:
         for key in refused:
             dropped.add(f"{path}: {key}")
-        said = ", ".join(f"{key}: {msgspec.json.encode(value).decode()}" for key, value in refused.items())
+        constraints = ", ".join(f"{key}: {msgspec.json.encode(value).decode()}" for key, value in refused.items())
         before = fit.get("description")
-        fit["description"] = f"{before}\n\n{{{said}}}" if isinstance(before, str) and before else f"{{{said}}}"
+        fit["description"] = (
+            f"{before}\n\n{{{constraints}}}" if isinstance(before, str) and before else f"{{{constraints}}}"
+        )
     return fit
 
 

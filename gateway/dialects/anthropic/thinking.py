@@ -1,7 +1,7 @@
 """The `thinking` of a request to Anthropic's messages, and the parameters that it excludes. Pure.
 
-Source: Anthropic's pages on extended and on adaptive thinking, and what the API refuses: other temperatures than 1,
-tools that must be called, a budget that leaves no room, and the result of a call that no thinking stands before.
+Source: Anthropic's pages on extended and on adaptive thinking, and the API's refusals: other temperatures than 1,
+tools that must be called, a budget that leaves no room, and the result of a call without thinking before it.
 """
 
 from typing import Any
@@ -23,14 +23,14 @@ _LEAST_TOP_P = 0.95
 
 def add_thinking(body: Json, request: ChatRequest, dropped: Dropped, *, limited: bool) -> None:
     """Write `thinking` in the way that the model takes; `limited`: the client named a limit of tokens."""
-    said, word = level(request), request.parameters.get(name.REASONING_LEVEL)
+    effort, word = level(request), request.parameters.get(name.REASONING_LEVEL)
     if word is not None and word not in LEVELS and word not in {"enabled", "adaptive", "disabled"}:
         dropped.add("reasoning.level")
-    if request.show_reasoning is not None and said in {None, "none"}:
+    if request.show_reasoning is not None and effort in {None, "none"}:
         dropped.add("show_reasoning")
-    if said is None:
+    if effort is None:
         return
-    if said == "none":
+    if effort == "none":
         body["thinking"] = {"type": "disabled"}
         return
     adaptive = thinks_adaptively(request.model)
@@ -43,17 +43,17 @@ def add_thinking(body: Json, request: ChatRequest, dropped: Dropped, *, limited:
     body["thinking"] = thinking
     if adaptive and request.reasoning_budget is not None and request.reasoning_budget > 0:
         dropped.add("reasoning_budget")
-    if _says_level(request) if adaptive else word in _EFFORTS and request.reasoning_budget is not None:
-        body["output_config"] = {"effort": _EFFORTS[said]}
+    if _has_amount(request) if adaptive else word in _EFFORTS and request.reasoning_budget is not None:
+        body["output_config"] = {"effort": _EFFORTS[effort]}
     if request.show_reasoning is not None:
         thinking["display"] = "summarized" if request.show_reasoning else "omitted"
     _forgo(body, dropped)
 
 
-def _says_level(request: ChatRequest) -> bool:
+def _has_amount(request: ChatRequest) -> bool:
     """Return whether the request has an amount of reasoning, and not only a switch."""
-    said = request.parameters.get(name.REASONING_LEVEL)
-    return said in LEVELS or (request.reasoning_budget is not None and request.reasoning_budget > 0)
+    requested = request.parameters.get(name.REASONING_LEVEL)
+    return requested in LEVELS or (request.reasoning_budget is not None and request.reasoning_budget > 0)
 
 
 def _budgeted(body: Json, request: ChatRequest, *, limited: bool) -> Json | None:
@@ -88,7 +88,7 @@ def _has(message: Json, kind: str) -> bool:
 
 
 def _forgo(body: Json, dropped: Dropped) -> None:
-    """Leave out what is refused beside thinking."""
+    """Leave out the parameters that are refused beside thinking."""
     refused = {
         "temperature": body.get("temperature", 1) != 1,
         "top_k": "top_k" in body,

@@ -40,7 +40,7 @@ _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 def write_blocks(placed: Iterable[Placed], dropped: Dropped) -> list[Json]:
-    """Write the parts of a turn, with the marks of what is to be cached."""
+    """Write the parts of a turn, with their cache marks."""
     blocks = []
     for part, at in placed:
         dropped.foreign(getattr(part, "extra", {}), NAME, at)
@@ -108,7 +108,7 @@ def _text(part: Text, path: str, own: Json, dropped: Dropped) -> Json:
 
 
 def write_citations(citations: list[Citation]) -> list[Json]:
-    """Write those citations that are this dialect's own: the API wants back exactly what it gave."""
+    """Write those citations that are this dialect's own: the API wants them back exactly as it gave them."""
     return [_citation(each, each.extra[NAME]) for each in citations if "type" in each.extra.get(NAME, {})]
 
 
@@ -125,7 +125,7 @@ def _citation(citation: Citation, own: Json) -> Json:
 
 
 def _input(call: ToolCall) -> Any:
-    """Return what a tool is called with: the dialect wants an object, whatever it was."""
+    """Return the arguments of a call: the dialect wants an object, whatever they were."""
     if call.custom:
         return {"input": call.arguments or ""}
     if call.arguments is None:
@@ -148,7 +148,7 @@ def _tool_result(part: ToolCallResponse, path: str, dropped: Dropped) -> Json:
 
 
 def _media(part: Blob | Uri | File, own: Json) -> Json | None:
-    """Write an image or a document; None for what the API takes in no form."""
+    """Write an image or a document; None for media that the API takes in no form."""
     if "type" in own:
         return {"type": own["type"], "file_id": getattr(part, "file_id", None)}
     if part.modality not in {"image", "document"}:

@@ -45,13 +45,13 @@ def write_request(request: ChatRequest) -> Written:
     _add_format(body, request, dropped)
     if request.user:
         body["metadata"] = {"user_id": request.user}
-    for said, word in (
+    for value, word in (
         (request.logprobs, "logprobs"),
         (request.top_logprobs, "top_logprobs"),
         (request.metadata, "metadata"),
         (request.conversation_id, "conversation"),
     ):
-        if said:
+        if value:
             dropped.add(word)
     dropped.foreign(request.extra, NAME)
     body = merged(body, request.extra.get(NAME, {}))

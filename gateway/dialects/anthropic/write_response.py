@@ -20,8 +20,8 @@ def write_response(response: ChatResponse, request: ChatRequest, now: float) -> 
     dropped = Dropped()
     dropped.foreign(response.extra, NAME)
     if response.error_type or response.error_message:
-        told = response.error_message or "the provider reported an error"
-        error = {"type": error_type(response.error_type), "message": told}
+        message = response.error_message or "the provider reported an error"
+        error = {"type": error_type(response.error_type), "message": message}
         return msgspec.json.encode({"type": "error", "error": error}), dropped.names
     if len(response.output_messages) > 1:
         dropped.add("choices[1]")
@@ -100,7 +100,7 @@ STATUS_TYPES = {
 _TYPES = frozenset(STATUS_TYPES.values())
 
 
-# Other dialects' words for what this one has a word for.
+# Other dialects' words, and this one's for the same.
 _SAME = {
     "rate_limit_exceeded": "rate_limit_error",
     "RESOURCE_EXHAUSTED": "rate_limit_error",
@@ -122,9 +122,9 @@ def write_reason(reason: str | None, word: str | None, dropped: Dropped) -> str:
 
 
 def write_usage(usage: Usage | None) -> Json:
-    """Write token counts; input leaves out what the cache gave and took. The SDKs want both numbers."""
-    said: Json = {"input_tokens": 0, "output_tokens": 0} | known_usage(usage)
-    return said
+    """Write token counts; input leaves out those of the cache. The SDKs want both numbers."""
+    members: Json = {"input_tokens": 0, "output_tokens": 0} | known_usage(usage)
+    return members
 
 
 def known_usage(usage: Usage | None) -> Json:
@@ -133,13 +133,13 @@ def known_usage(usage: Usage | None) -> Json:
         return {}
     read, written = usage.cache_read_tokens, usage.cache_write_tokens
     fresh = None if usage.input_tokens is None else max(0, usage.input_tokens - (read or 0) - (written or 0))
-    said = {
+    members = {
         "input_tokens": fresh,
         "output_tokens": usage.output_tokens,
         "cache_read_input_tokens": read,
         "cache_creation_input_tokens": written,
     }
-    known: Json = {key: value for key, value in said.items() if value is not None}
+    known: Json = {key: value for key, value in members.items() if value is not None}
     if usage.reasoning_tokens is not None:
         known["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     return known

@@ -264,7 +264,7 @@ class MessagesStreamWriter(StreamWriter):
 
 
 def _escaped(text: str) -> str:
-    """Return a text as it stands within a string of JSON."""
+    """Return a text as it is within a string of JSON."""
     return msgspec.json.encode(text).decode()[1:-1]
 
 

@@ -35,7 +35,7 @@ def deployment(path: str) -> tuple[str, str] | None:
 
 
 def read_path(method: str, path: str) -> PathOperation | None:
-    """Read an operation on a deployment, whose name stands for the model's."""
+    """Read an operation on a deployment, whose name replaces the model's."""
     if (called := deployment(path)) is None:
         return None
     segments = tuple(each for each in called[1].split("/") if each)

@@ -17,7 +17,7 @@ _IN_PLACE = frozenset({"toolAddition", "toolRemoval"})  # a system's turn that h
 
 
 class Turn(msgspec.Struct):
-    """One turn of Converse's: its role, its parts, and what else it had in this dialect."""
+    """One turn of Converse's: its role, its parts, and its other fields in this dialect."""
 
     role: str
     parts: list[Placed]
@@ -49,7 +49,7 @@ def _stays(message: Message) -> bool:
 
 
 def _named(message: Message, path: str, dropped: Dropped) -> list[Placed]:
-    """Return the message's parts; a name, which Converse has no place for, stands before the first text."""
+    """Return the message's parts; a name, which Converse has no place for, is put before the first text."""
     parts: list[Placed] = [(part, f"{path}.parts[{i}]") for i, part in enumerate(message.parts)]
     if not message.name:
         return parts

@@ -79,16 +79,16 @@ def _thinking(request: ChatRequest, whose: str, dropped: Dropped) -> tuple[Json,
 
 
 def _claude(request: ChatRequest, dropped: Dropped) -> tuple[Json, str | None]:
-    said = request.parameters.get(REASONING_LEVEL)
-    level = str(said) if said in reasoning.LEVELS and said != "none" else None
+    requested = request.parameters.get(REASONING_LEVEL)
+    level = str(requested) if requested in reasoning.LEVELS and requested != "none" else None
     thinking: Json | None
-    match said:
+    match requested:
         case _ if thinking := request.extra.get(CLAUDE_DIALECT, {}).get("thinking"):
             pass
         case "adaptive" | "disabled":
-            thinking = {"type": said}
+            thinking = {"type": requested}
         case "enabled":
-            thinking = {"type": said, "budget_tokens": reasoning.budget(request)}
+            thinking = {"type": requested, "budget_tokens": reasoning.budget(request)}
         case _ if thinks_adaptively(request.model):
             level = reasoning.level(request)
             level = None if level == "none" else level

@@ -116,7 +116,7 @@ def _answer_part(block: dict[str, Any]) -> Part:
 
 
 def _reasoning(value: dict[str, Any]) -> Part | None:
-    """Read the model's thinking: a text, or what only the provider can read.
+    """Read the model's thinking: a text, or data that only the provider can read.
 
     Its signature is kept under Anthropic's dialect too: a Claude takes it from either, and its clients send it back.
     """
@@ -133,9 +133,9 @@ def _reasoning(value: dict[str, Any]) -> Part | None:
 
 def _guarded(value: dict[str, Any]) -> Part | None:
     """Read content that a guardrail is to look at."""
-    said = fields(value.get("text"))
-    if isinstance(content := said.get("text"), str):
-        return Text(content=content, extra={NAME: {"guardContent": _without(said, "text")}})
+    guarded = fields(value.get("text"))
+    if isinstance(content := guarded.get("text"), str):
+        return Text(content=content, extra={NAME: {"guardContent": _without(guarded, "text")}})
     image = fields(value.get("image"))
     content = text(fields(image.get("source")).get("bytes"))
     if content is None:

@@ -111,7 +111,7 @@ def _messages(message: dict[str, Any]) -> list[Message]:
     return messages or [Message(role=role, parts=[], extra=extra)]
 
 
-# What the form has a place for; all else stays this dialect's own.
+# Fields that the form has a place for; all others stay this dialect's own.
 _KNOWN = frozenset(
     "messages system inferenceConfig toolConfig additionalModelRequestFields outputConfig requestMetadata".split()
 )
@@ -139,7 +139,7 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:
     )
     if thinking:
         more = {key: value for key, value in more.items() if key != "reasoning_config"} | {"thinking": thinking}
-    told, effort = own_fields(chat_request, Dropped())
+    thinking_fields, effort = own_fields(chat_request, Dropped())
     known: dict[str, Any] = {"effort": effort} if effort else {}
     if chat_request.response_format is not None:
         known["textFormat"] = output.get("textFormat")
@@ -148,7 +148,7 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:
     rest |= {
         "inferenceConfig": {key: value for key, value in inference.items() if key not in _INFERENCE},
         "toolConfig": {key: value for key, value in config.items() if key not in {"tools", "toolChoice"}},
-        "additionalModelRequestFields": without(more, told),
+        "additionalModelRequestFields": without(more, thinking_fields),
         "outputConfig": without(output, known),
     }
     return msgspec.structs.replace(
@@ -169,18 +169,18 @@ def _tools(tools: Any) -> list[Tool]:
 
 
 def _tool(tool: dict[str, Any]) -> Tool:
-    said = fields(tool.get("toolSpec"))
-    if not said:  # one of the provider's: a system tool
+    spec = fields(tool.get("toolSpec"))
+    if not spec:  # one of the provider's: a system tool
         kind, value = next(iter(tool.items()), ("", None))
         return Tool(name=text(fields(value).get("name")) or kind, kind="server", extra={NAME: tool})
-    strict = said.get("strict")
+    strict = spec.get("strict")
     known = {"name", "description", "inputSchema", "strict"}
     return Tool(
-        name=text(said.get("name")) or "",
-        description=text(said.get("description")),
-        parameters=fields(said.get("inputSchema")).get("json"),
+        name=text(spec.get("name")) or "",
+        description=text(spec.get("description")),
+        parameters=fields(spec.get("inputSchema")).get("json"),
         strict=strict if isinstance(strict, bool) else None,
-        extra=own(NAME, {key: value for key, value in said.items() if key not in known}),
+        extra=own(NAME, {key: value for key, value in spec.items() if key not in known}),
     )
 
 
@@ -197,10 +197,10 @@ def _tool_choice(choice: dict[str, Any]) -> ToolChoice | None:
 def _response_format(form: dict[str, Any]) -> ResponseFormat | None:
     if form.get("type") != "json_schema":
         return None
-    said = fields(fields(form.get("structure")).get("jsonSchema"))
+    schema = fields(fields(form.get("structure")).get("jsonSchema"))
     return ResponseFormat(
         type="json_schema",
-        name=text(said.get("name")),
-        description=text(said.get("description")),
-        schema=json_value(said.get("schema")),
+        name=text(schema.get("name")),
+        description=text(schema.get("description")),
+        schema=json_value(schema.get("schema")),
     )

@@ -48,7 +48,7 @@ class Beside(Struct, gc=False, rename="camel"):
 
 
 class _Whole(Beside, gc=False, rename="camel"):
-    """A whole response, or an error body: its type stands in a header, and sometimes in the body too."""
+    """A whole response, or an error body: its type is in a header, and sometimes in the body too."""
 
     output: Any = None
     stop_reason: Any = None

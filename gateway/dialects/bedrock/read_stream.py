@@ -40,7 +40,7 @@ class _Block:
         self.start = start
         self.index = index
         self.pieces: list[str] = []
-        self.late: list[Any] = []  # what comes in whole values: citations, a signature, a tool's results
+        self.late: list[Any] = []  # whole values: citations, a signature, a tool's results
 
     def part(self) -> Part:
         """Return the part as far as it has come."""
@@ -168,7 +168,7 @@ class ConverseStreamReader(EventReader):
             self.events.append(events.PartDone(index=block.index, part=block.part()))
 
     def _end_choice(self, word: str | None) -> None:
-        """End what is still open, and the choice."""
+        """End the open part, and the choice."""
         if self._done:
             return
         self._done = True
@@ -193,6 +193,6 @@ class ConverseStreamReader(EventReader):
             self.events.append(events.Ended())
 
     def response(self) -> ChatResponse:
-        """Return what was read so far."""
+        """Return the response as read so far."""
         parts = [block.part() for block in self._blocks]
         return chat_response(parts, self._word, self._usage, self._beside, self._error)

@@ -33,7 +33,7 @@ ID_FORM = IdForm(re.compile(r"[^a-zA-Z0-9_.:-]"), longest=64)
 
 
 class Blocks:
-    """Writes the parts of one request to a model, or of an answer (`to_model` is False); `dropped` has what is lost."""
+    """Writes the parts of a request to a model, or of a response (`to_model` is False); `dropped` names lost content."""
 
     def __init__(self, model: str | None, dropped: Dropped, *, to_model: bool = True) -> None:
         self.dropped = dropped
@@ -123,14 +123,14 @@ class Blocks:
         return {"text": part.content} if part.content or not self._to_model else None
 
     def _reasoning(self, part: Reasoning, path: str) -> Json | None:
-        """Write the model's thinking. A Claude takes it with what proves it only."""
+        """Write the model's thinking. A Claude takes it with its proof only."""
         claude = family(self._model) == ANTHROPIC
-        said = proof(part, path, self.dropped, claude=claude or not self._to_model)
-        if "redactedContent" in said:
-            return {"reasoningContent": said}
-        if self._to_model and not said and (claude or not part.content):
+        signature = proof(part, path, self.dropped, claude=claude or not self._to_model)
+        if "redactedContent" in signature:
+            return {"reasoningContent": signature}
+        if self._to_model and not signature and (claude or not part.content):
             return None
-        return {"reasoningContent": {"reasoningText": {"text": part.content, **said}}}
+        return {"reasoningContent": {"reasoningText": {"text": part.content, **signature}}}
 
     def _tool_use(self, part: ToolCall) -> Json:
         arguments = {} if part.arguments is None else part.arguments
@@ -212,15 +212,15 @@ class Blocks:
 
 def proof(part: Reasoning, path: str, dropped: Dropped, *, claude: bool) -> Json:
     """Return the signature of a model's reasoning; for a Claude, that of Anthropic's own dialect will do."""
-    said = part.extra.get(NAME, {})
+    signature = part.extra.get(NAME, {})
     theirs = part.extra.get(CLAUDE_DIALECT, {})
-    if not said and claude and theirs.get("data"):
-        said = {"redactedContent": theirs["data"]}
-    elif not said and claude and theirs.get("signature"):
-        said = {"signature": theirs["signature"]}
-    lost = {key: each for key, each in part.extra.items() if key != CLAUDE_DIALECT or not said}
+    if not signature and claude and theirs.get("data"):
+        signature = {"redactedContent": theirs["data"]}
+    elif not signature and claude and theirs.get("signature"):
+        signature = {"signature": theirs["signature"]}
+    lost = {key: each for key, each in part.extra.items() if key != CLAUDE_DIALECT or not signature}
     dropped.foreign(lost, NAME, path)
-    return said
+    return signature
 
 
 def write_citation(citation: Citation, path: str, dropped: Dropped) -> Json:

@@ -46,28 +46,28 @@ def write_request(request: ChatRequest) -> Written:
     written = [{"role": turn.role, "content": blocks.content(turn.parts), **turn.extra} for turn in made]
     messages = [turn for turn in written if turn["content"]]
     body: Json = {"messages": messages}
-    if said := _system(blocks, system):
-        body["system"] = said
+    if instructions := _system(blocks, system):
+        body["system"] = instructions
     fields, effort = own_fields(request, dropped)
     output: Json = {"effort": effort} if effort else {}
     if request.response_format is not None:
         output |= _response_format(request.response_format, dropped)
-    told = {
+    members = {
         "inferenceConfig": _inference(request.parameters, dropped),
         "toolConfig": _tool_config(request, blocks, dropped),
         "additionalModelRequestFields": fields,
         "outputConfig": output,
         "requestMetadata": _metadata(request.metadata, dropped),
     }
-    body |= merged({key: value for key, value in told.items() if value}, own)
-    said_elsewhere = {
+    body |= merged({key: value for key, value in members.items() if value}, own)
+    lost = {
         "parallel_tool_calls": request.parallel_tool_calls is False,
         "logprobs": request.logprobs,
         "top_logprobs": request.top_logprobs,
         "user": request.user,
         "conversation": request.conversation_id,
     }
-    for word, value in said_elsewhere.items():
+    for word, value in lost.items():
         if value:
             dropped.add(word)
     dropped.foreign({key: _unsaid(key, value, fields) for key, value in request.extra.items()}, NAME)
@@ -77,7 +77,7 @@ def write_request(request: ChatRequest) -> Written:
 
 
 def _unsaid(dialect: str, extra: Json, fields: Json) -> Json:
-    """Return what another dialect's own words were not passed on: a Claude's thinking is."""
+    """Return another dialect's own fields that were not passed on: a Claude's thinking is."""
     passed = dialect == "anthropic-messages" and fields.get("thinking") is not None
     return {key: value for key, value in extra.items() if not (passed and key == "thinking")}
 
@@ -131,8 +131,8 @@ def _response_format(form: ResponseFormat, dropped: Dropped) -> Json:
     if form.strict is False:  # Converse holds the model to a schema
         dropped.add("response_format.strict")
     schema = form.schema if isinstance(form.schema, str) else msgspec.json.encode(form.schema or {}).decode()
-    said = {"schema": schema, "name": form.name, "description": form.description}
-    wanted = {key: value for key, value in said.items() if value is not None}
+    members = {"schema": schema, "name": form.name, "description": form.description}
+    wanted = {key: value for key, value in members.items() if value is not None}
     return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": wanted}}}
 
 
@@ -171,9 +171,9 @@ def _tool(tool: Tool, dropped: Dropped) -> Json | None:
 
 
 def _written(called: str, description: str | None, schema: Any, more: Json) -> Json:
-    said = {"description": description} if description else {}
+    members = {"description": description} if description else {}
     form = {"type": "object", "properties": {}} if schema is None else schema
-    return {"toolSpec": {"name": called, **said, "inputSchema": {"json": form}, **more}}
+    return {"toolSpec": {"name": called, **members, "inputSchema": {"json": form}, **more}}
 
 
 def _tool_choice(choice: ToolChoice | None, dropped: Dropped) -> Json:

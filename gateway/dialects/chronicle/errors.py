@@ -41,7 +41,7 @@ _REFUSALS = {
 
 
 def write_error(kind: Kind, status: int, message: str, word: str | None, request_id: str) -> bytes:  # noqa: ARG001
-    """Write an error of the gateway's own. Its message stands for a provider's body, as the client shows only that."""
+    """Write an error of the gateway's own. Its message replaces a provider's body, as the client shows only that."""
     name = _BEFORE.get(word or "") or _REFUSALS.get(kind) or _ATTEMPTS[kind]
     return _body(name, message, message)
 

@@ -93,7 +93,7 @@ class MetaStream:
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return the events that end in them."""
         plain = self._meta is None and not self._held and not self._passing
-        # After a third line end in a row it takes the whole run to say which of them end an event.
+        # After a third line end in a row it takes the whole run to know which of them end an event.
         if plain and data[-2:] == b"\n\n" and data[-3:-2] not in b"\r\n" and not _SPECIAL.search(data):
             return data
         return self._pass(self._held + data, last=False)
@@ -209,7 +209,7 @@ class _Decoded:
 
 
 class _Turned:
-    """A whole body for a client that asked for a stream, or the reverse: written anew from what has been read."""
+    """A whole body for a client that asked for a stream, or the reverse: written anew from the parsed response."""
 
     def __init__(self, rewriting: Rewriting) -> None:
         self._request = structs.replace(rewriting.request, include_usage=True)

@@ -67,7 +67,7 @@ def status_word(status: int) -> str:
 
 
 def write_error(status: int, message: str, word: str | None, request_id: str) -> bytes:
-    """Write an error body. A provider's own word that is none of Google's stands in the details."""
+    """Write an error body. A provider's own word that is none of Google's is put in the details."""
     ours = word if word in _STATUSES else status_word(status)
     details: list[dict[str, Any]] = []
     if word and word != ours:

@@ -7,7 +7,7 @@ import re
 
 from gateway.dialects.wire.sse import LIMIT, Decoder, Event, SseDecoder
 
-# The name of the event that stands for the array's end.
+# The name of the event for the array's end.
 END = "]"
 
 _SPACE = b" \t\r\n\xef\xbb\xbf"  # a byte order mark too

@@ -36,8 +36,8 @@ def read_parts(content: dict[str, Any], *, full: bool = True) -> list[Part]:
 
 def _messages(content: dict[str, Any], *, full: bool) -> list[Message]:
     """Read one turn; tool results, which stand in the user's, become turns of the role tool."""
-    told = text(content.get("role")) or "user"
-    role = {"model": "assistant", "function": "user"}.get(told, told)
+    word = text(content.get("role")) or "user"
+    role = {"model": "assistant", "function": "user"}.get(word, word)
     own = rest(content, frozenset({"role", "parts"})) if full else {}
     messages: list[Message] = []
     for part in read_parts(content, full=full):

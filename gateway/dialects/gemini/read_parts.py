@@ -70,7 +70,7 @@ def _text(part: dict[str, Any], content: str, *, full: bool) -> Part | None:
 
 
 def _extra(part: dict[str, Any], known: frozenset[str]) -> Extra:
-    """Return what stands beside a part's data; a signature may carry what other dialects want back."""
+    """Return the fields beside a part's data; a signature may carry those that other dialects want back."""
     own = rest(part, known)
     if not own:
         return {}
@@ -110,8 +110,8 @@ _RESPONSE = frozenset({"id", "name", "response", "parts"})
 def _response(value: dict[str, Any], extra: Extra | None) -> Part:
     answer, is_error = _answer(value.get("response"))
     if shown := [_shown(part, full=extra is not None) for part in objects(value.get("parts"))]:
-        said = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
-        answer = [Text(content=said), *shown] if said else shown
+        output = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
+        answer = [Text(content=output), *shown] if output else shown
     return ToolCallResponse(
         id=text(value.get("id")),
         name=text(value.get("name")),
@@ -122,7 +122,7 @@ def _response(value: dict[str, Any], extra: Extra | None) -> Part:
 
 
 def _answer(response: Any) -> tuple[Any, bool]:
-    """Return what a function gave back, and whether that is an error.
+    """Return a function's result, and whether it is an error.
 
     It is a JSON object with `output` or `error`. Source: `FunctionResponse` in the reference;
     the SDKs' own function calling writes `result`.

@@ -84,8 +84,10 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:
     if request is not None:
         chat_request = _full(_chat_request(request, full=True), request, body)
     stream = action == STREAM
-    said = {**chat_request.parameters, name.STREAM: True} if stream else chat_request.parameters
-    return msgspec.structs.replace(chat_request, model=model or chat_request.model, stream=stream, parameters=said)
+    parameters = {**chat_request.parameters, name.STREAM: True} if stream else chat_request.parameters
+    return msgspec.structs.replace(
+        chat_request, model=model or chat_request.model, stream=stream, parameters=parameters
+    )
 
 
 def _chat_request(request: _Request, *, full: bool) -> ChatRequest:
@@ -133,7 +135,7 @@ def _output_type(config: dict[str, Any]) -> str | None:
     return {"application/json": "json", "text/plain": "text"}.get(text(pick(config, "responseMimeType")) or "")
 
 
-# What of a generation config has a place; of the form of the answer, only what is understood.
+# Fields of a generation config that have a place in the form; of the response's format, only the known ones.
 _CONFIG = frozenset(
     (
         "maxOutputTokens temperature topP topK stopSequences frequencyPenalty presencePenalty seed candidateCount "
@@ -225,7 +227,7 @@ _MODES: dict[str, ToolChoice] = {
 
 
 def read_tool_choice(config: dict[str, Any]) -> ToolChoice | None:
-    """Read whether functions are called, and which; what the form has no word for stays in the extra."""
+    """Read the tool choice; a mode that the form has no word for stays in the extra."""
     mode = text(config.get("mode"))
     choice = _MODES.get(mode.upper()) if mode else None
     own = rest(config, frozenset({"mode"} if choice is not None else {}))

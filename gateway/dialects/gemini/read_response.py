@@ -37,11 +37,11 @@ _USAGE = frozenset(
 
 def read_finish(word: Any, *, called: bool) -> tuple[str | None, str | None]:
     """Return the finish reason in the common vocabulary, and Gemini's if it is another. Calls end with STOP too."""
-    said = text(word)
-    if said is None or said == "FINISH_REASON_UNSPECIFIED":
+    reported = text(word)
+    if reported is None or reported == "FINISH_REASON_UNSPECIFIED":
         return None, None
-    reason = "tool_calls" if said == "STOP" and called else _FINISH_REASONS.get(said, said)
-    return reason, None if said.lower() == reason or said == reason else said
+    reason = "tool_calls" if reported == "STOP" and called else _FINISH_REASONS.get(reported, reported)
+    return reason, None if reported.lower() == reason or reported == reason else reported
 
 
 def read_blocked(feedback: Any) -> tuple[str | None, str | None]:
@@ -51,9 +51,9 @@ def read_blocked(feedback: Any) -> tuple[str | None, str | None]:
 
 
 def read_usage(reported: Any, *, whole: bool) -> Usage | None:
-    """Read usage, whose candidates' tokens leave out those of thoughts, and whose prompt what tools put into it.
+    """Read usage, whose candidates' tokens leave out those of thoughts, and whose prompt those of tools.
 
-    Counts that are 0 are left out. So once the response is whole, what the total has beyond the prompt is the output.
+    Counts that are 0 are left out. So once the response is whole, the total beyond the prompt is the output.
     """
     usage = fields(reported)
     if not usage:
@@ -114,7 +114,7 @@ def own_fields(candidate: dict[str, Any]) -> dict[str, Any]:
 
 
 def own_usage(reported: Any) -> dict[str, Any]:
-    """Return what usage has no place for."""
+    """Return the counts that usage has no place for."""
     return rest(fields(reported), _USAGE)
 
 

@@ -1,4 +1,4 @@
-"""Gemini's streams: each event is a response with what is new in it. Pure.
+"""Gemini's streams: each event is a response with the new content. Pure.
 
 The stream has no last event; it ends when each candidate has finished.
 """
@@ -31,7 +31,7 @@ from gateway.dialects.wire.sse import Event
 
 
 class GeminiStreamReader(EventReader):
-    """Reads responses, each with what is new, until all candidates have finished."""
+    """Reads responses, each with new content, until all candidates have finished."""
 
     def __init__(self) -> None:
         super().__init__(EitherDecoder())
@@ -175,7 +175,7 @@ class GeminiStreamReader(EventReader):
         return True
 
     def _take_usage(self, chunk: dict[str, Any]) -> None:
-        """Take what is known of the usage by now; later counts stand for earlier ones."""
+        """Take the usage known by now; later counts replace earlier ones."""
         reported = pick(chunk, "usageMetadata")
         if not isinstance(reported, dict):
             return
@@ -203,7 +203,7 @@ class GeminiStreamReader(EventReader):
         self.ended = True
 
     def response(self) -> ChatResponse:
-        """Return what was read so far."""
+        """Return the response as read so far."""
         messages = [choice.message() for _, choice in sorted(self._choices.items())]
         first = self._first or {}
         return ChatResponse(

@@ -22,13 +22,13 @@ def json_schema(schema: Any, depth: int = 0) -> Any:
     if not isinstance(schema, dict) or depth > _DEPTH_MAX:
         return schema
     written: dict[str, Any] = {}
-    said = {camel(key): value for key, value in schema.items() if value is not None}
-    for key, value in said.items():
+    renamed = {camel(key): value for key, value in schema.items() if value is not None}
+    for key, value in renamed.items():
         if key == "type":
             if value != "TYPE_UNSPECIFIED":
                 written["type"] = value.lower() if isinstance(value, str) else value
         elif key == "properties":
-            written[key] = _properties(fields(value), said.get("propertyOrdering"), depth)
+            written[key] = _properties(fields(value), renamed.get("propertyOrdering"), depth)
         elif key in {"items", "additionalProperties"}:
             written[key] = json_schema(value, depth + 1)
         elif key in {"anyOf", "prefixItems"} and isinstance(value, list):
@@ -41,9 +41,9 @@ def json_schema(schema: Any, depth: int = 0) -> Any:
             continue
         elif key not in _OF_GEMINI:
             written[_RENAMED.get(key, key)] = value
-    if "example" in said:
-        written["examples"] = [said["example"]]
-    return _nullable(written) if said.get("nullable") is True else written
+    if "example" in renamed:
+        written["examples"] = [renamed["example"]]
+    return _nullable(written) if renamed.get("nullable") is True else written
 
 
 def _properties(properties: dict[str, Any], order: Any, depth: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A function's arguments as Vertex streams them, value by value, as JSON text that grows.
 
 Each piece names its place by a JSON path, and may be a piece of a string. They come in the order of the document, so
-that the text can be told as it comes. Source: `PartialArg` in google-genai's types.
+that the text can be emitted as it comes. Source: `PartialArg` in google-genai's types.
 """
 
 import re
@@ -19,7 +19,7 @@ _ESCAPE = re.compile(r"\\(.)")
 
 
 class Arguments:
-    """Turns the pieces into text; what it returns, joined, is a JSON object."""
+    """Turns the pieces into text; the texts it returns, joined, are a JSON object."""
 
     __slots__ = ("_closers", "_counts", "_path", "_string")
 
@@ -30,7 +30,7 @@ class Arguments:
         self._string: Place | None = None  # a string that is open
 
     def add(self, piece: dict[str, Any]) -> str:
-        """Take the next piece; return what the text grows by."""
+        """Take the next piece; return the text it adds."""
         place = _place(pick(piece, "jsonPath"))
         string = pick(piece, "stringValue")
         goes_on = pick(piece, "willContinue") is True
@@ -49,7 +49,7 @@ class Arguments:
         return grown + value
 
     def close(self) -> str:
-        """Return what the text ends with."""
+        """Return the end of the text."""
         grown = self._end_string() + ("" if self._closers else "{")
         closers, self._closers = self._closers or ["}"], []
         return grown + "".join(reversed(closers))

@@ -1,6 +1,6 @@
 """One candidate of Gemini's streams as far as it has come, and its events.
 
-Texts of one kind that follow each other are one part, up to a signature, which belongs to what came before.
+Texts of one kind that follow each other are one part, up to a signature, which belongs to the text before it.
 """
 
 from typing import Any
@@ -28,14 +28,14 @@ class Open:
         self.logprobs: list[TokenLogprob] = []
 
     def add_extra(self, extra: Extra) -> None:
-        """Keep what came beside a later piece."""
+        """Keep the fields beside a later piece."""
         if extra:
             own = {name: {**self.part.extra.get(name, {}), **fields} for name, fields in extra.items()}
             self.part = replace(self.part, extra={**self.part.extra, **own})
 
     @property
     def signed(self) -> bool:
-        """Whether a signature has come; what comes after is another part."""
+        """Whether a signature has come; a piece after it begins another part."""
         extra = self.part.extra
         return bool(extra) and any("thoughtSignature" in own or "thought_signature" in own for own in extra.values())
 
@@ -61,7 +61,7 @@ class Choice:
         self.sink = sink
         self.parts: list[Part] = []
         self.open: Open | None = None
-        self.own: dict[str, Any] = {}  # what a message has no place for
+        self.own: dict[str, Any] = {}  # fields that a message has no place for
         self.reason: str | None = None
         self.word: str | None = None
         self.done = False
@@ -80,7 +80,7 @@ class Choice:
         return self.open
 
     def grown(self, piece: str) -> None:
-        """Tell that the part has grown."""
+        """Emit the growth of the part."""
         if self.sink is not None and piece:
             self.sink.append(events.PartGrown(choice=self.index, index=self.next, text=piece))
 
@@ -131,7 +131,7 @@ class Choice:
         return {NAME: dict(self.own)} if self.own else {}
 
     def message(self) -> Message:
-        """Return what came so far."""
+        """Return the part as read so far."""
         growing = [] if self.open is None else [self.open.whole(self.own)]
         return Message(
             role="assistant",

@@ -50,8 +50,8 @@ class PartWriter(Struct, frozen=True):
     """Writes parts for a request, or for a response to a client.
 
     Attributes:
-        dropped: Collects what cannot be said.
-        carry: Whether what belongs to other dialects goes to the client in a signature, for its next request.
+        dropped: Collects the names of what Gemini cannot express.
+        carry: Whether the fields of other dialects go to the client in a signature, for its next request.
         shows_results: Whether the model takes media in a function's response, which those before Gemini 3 do not.
 
     """
@@ -129,8 +129,8 @@ def _written(part: Part, path: str, writing: PartWriter) -> Json | None:
     return None
 
 
-def _there(said: Json) -> Json:
-    return {key: value for key, value in said.items() if value is not None}
+def _there(fields: Json) -> Json:
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def arguments(call: ToolCall) -> Json:
@@ -145,11 +145,11 @@ def _file(uri: str, part: Uri | File) -> Json:
     return _there({"fileUri": uri, "mimeType": mime_type, "displayName": part.name})
 
 
-def _server_tool(call_id: str | None, said: Json, of_code: tuple[str, str], of_tool: tuple[str, str]) -> Json | None:
-    """Write what a tool of Google's did; None for one of others, which has other fields."""
-    own = {key: value for key, value in said.items() if key != "type"}
-    kind = said.get("type")
-    if kind == CODE_EXECUTION and of_code[1] in said:
+def _server_tool(call_id: str | None, fields: Json, of_code: tuple[str, str], of_tool: tuple[str, str]) -> Json | None:
+    """Write the call or result of a tool of Google's; None for one of others, which has other fields."""
+    own = {key: value for key, value in fields.items() if key != "type"}
+    kind = fields.get("type")
+    if kind == CODE_EXECUTION and of_code[1] in fields:
         return {of_code[0]: _there({"id": call_id}) | own}
     if isinstance(kind, str) and kind.isupper() and own.keys() <= {of_tool[1]}:
         return {of_tool[0]: _there({"id": call_id, "toolType": kind}) | own}
@@ -160,14 +160,14 @@ def _result(part: ToolCallResponse, path: str, writing: PartWriter) -> Json:
     answer = part.response
     shown: list[Json] = []
     if isinstance(answer, list):
-        said = [each.content for each in answer if isinstance(each, Text | Refusal)]
+        texts = [each.content for each in answer if isinstance(each, Text | Refusal)]
         for number, each in enumerate(answer):
             if isinstance(each, Blob | Uri | File) and writing.shows_results:
                 if (written := writing.part(each, f"{path}.parts[{number}]")) is not None:
                     shown.append(written)
             elif not isinstance(each, Blob | Uri | File | Text | Refusal):
                 writing.dropped.add_part(each, f"{path}.parts[{number}]")
-        answer = "\n".join(said)
+        answer = "\n".join(texts)
     if part.is_error:
         answer = {"error": answer}
     elif not isinstance(answer, dict):

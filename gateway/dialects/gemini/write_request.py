@@ -136,10 +136,10 @@ def _system(parts: list[Part], path: str, writing: PartWriter) -> list[Json]:
     written = []
     for number, part in enumerate(parts):
         at = f"{path}.parts[{number}]"
-        said = writing.part(part, at)
-        if said is not None and "text" in said:
-            written.append(said)
-        elif said is not None:
+        member = writing.part(part, at)
+        if member is not None and "text" in member:
+            written.append(member)
+        elif member is not None:
             writing.dropped.add(at)
     return written
 
@@ -160,15 +160,15 @@ def _parts(message: Message, path: str, names: dict[str | None, str], writing: P
                 part, called = replace(part, content=f"{called}: {part.content}"), None
             if part.citations:
                 writing.dropped.add(f"{at}.citations")
-        if (said := writing.part(part, at)) is not None:
-            written.append(said)
+        if (member := writing.part(part, at)) is not None:
+            written.append(member)
     if called:
         writing.dropped.add(f"{path}.name")
     return written
 
 
 def _sign(parts: list[Json]) -> None:
-    """Mark calls of another model, which have no signature; the first of them stands for all."""
+    """Mark calls of another model, which have no signature; the first of them represents all."""
     calls = [part for part in parts if "functionCall" in part]
     if calls and not any("thoughtSignature" in call or "thought_signature" in call for call in calls):
         calls[0]["thoughtSignature"] = NO_SIGNATURE
@@ -200,20 +200,20 @@ def _response_format(form: ResponseFormat | None, dropped: Dropped) -> Json:
 
 
 def _thinking(request: ChatRequest, dropped: Dropped, *, early: bool) -> Json:
-    """Write how much the model thinks: the API takes a budget or a level, and models before Gemini 3 budgets only."""
+    """Write the amount of thinking: the API takes a budget or a level, and models before Gemini 3 budgets only."""
     thinking: Json = {} if request.show_reasoning is None else {"includeThoughts": request.show_reasoning}
-    said = request.parameters.get(name.REASONING_LEVEL)
+    requested = request.parameters.get(name.REASONING_LEVEL)
     level = reasoning.level(request)
     if request.reasoning_budget is not None:
         thinking["thinkingBudget"] = request.reasoning_budget
-        if said in reasoning.LEVELS:
+        if requested in reasoning.LEVELS:
             dropped.add("reasoning.level")
-    elif said in {"enabled", "adaptive"}:
+    elif requested in {"enabled", "adaptive"}:
         if early:
             thinking["thinkingBudget"] = -1  # as much as the model sees fit; that is later ones' default
     elif level is None:
-        if said is not None:
-            dropped.add(f"reasoning.level: {said}")
+        if requested is not None:
+            dropped.add(f"reasoning.level: {requested}")
     elif early:
         thinking["thinkingBudget"] = min(reasoning.budget(request) or 0, _BUDGET_MAX)
     else:
@@ -243,14 +243,14 @@ def _tools(request: ChatRequest, dropped: Dropped) -> list[Json]:
 def _function(tool: Tool, dropped: Dropped) -> Json:
     """Write a function; one that takes any text has that as its only argument."""
     dropped.foreign(tool.extra, NAME, f"tools.{tool.name}")
-    said: dict[str, Any] = {"name": tool.name}
+    function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
-        said["description"] = tool.description
+        function["description"] = tool.description
     if tool.kind == "custom":
-        said["parametersJsonSchema"] = SCHEMA
+        function["parametersJsonSchema"] = SCHEMA
     elif tool.parameters is not None:
-        said["parametersJsonSchema"] = tool.parameters
-    return merged(said, tool.extra.get(NAME, {}))
+        function["parametersJsonSchema"] = tool.parameters
+    return merged(function, tool.extra.get(NAME, {}))
 
 
 def _calling(request: ChatRequest, dropped: Dropped, *, early: bool) -> Json:

@@ -124,8 +124,8 @@ def _grounding(texts: list[tuple[int, Text]]) -> Json:
 
 def _chunk(citation: Citation) -> Json:
     kind = "web" if citation.uri is not None and citation.quote is None else "retrievedContext"
-    said = {"uri": citation.uri, "title": citation.title, "text": citation.quote}
-    return {kind: {key: value for key, value in said.items() if value is not None}}
+    members = {"uri": citation.uri, "title": citation.title, "text": citation.quote}
+    return {kind: {key: value for key, value in members.items() if value is not None}}
 
 
 def _segment(citation: Citation, content: str, index: int) -> Json:

@@ -84,8 +84,8 @@ class GeminiStreamWriter(StreamWriter):
         self._growing.pop((event.choice, event.index), None)
         if isinstance(part, Text) and part.citations:
             self._texts.setdefault(event.choice, []).append((event.index, part))
-        said = replace(part, content="") if isinstance(part, Text | Reasoning | Refusal) else part
-        written = self._writing.part(said, f"output[{event.choice}].parts[{event.index}]")
+        rest = replace(part, content="") if isinstance(part, Text | Reasoning | Refusal) else part
+        written = self._writing.part(rest, f"output[{event.choice}].parts[{event.index}]")
         late = {"logprobsResult": _logprobs(part.logprobs)} if isinstance(part, Text) and part.logprobs else {}
         if written is None:
             return self._frame({"candidates": [{"index": event.choice, **late}]}) if late else b""
@@ -104,7 +104,7 @@ class GeminiStreamWriter(StreamWriter):
         return self._frame({"candidates": [{"content": content, "index": choice, **(late or {})}]})
 
     def _end(self) -> bytes:
-        """Write the event that ends the candidates that have finished, with what is known of the usage."""
+        """Write the event that ends the candidates that have finished, with the usage known by then."""
         chunk: Json = {"candidates": self._finished} if self._finished else {}
         self._finished = []
         if self._usage is not None:

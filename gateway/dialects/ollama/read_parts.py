@@ -85,28 +85,28 @@ def arguments_text(call: ToolCall) -> str:
     return call.arguments if isinstance(call.arguments, str) else _json(call.arguments)
 
 
-def message(said: dict[str, Any]) -> Message:
+def message(turn: dict[str, Any]) -> Message:
     """Read one message of a request."""
-    role = (text(said.get("role")) or "user").lower()
+    role = (text(turn.get("role")) or "user").lower()
     parts: list[Part] = []
-    if thought := text(said.get("thinking")):
+    if thought := text(turn.get("thinking")):
         parts.append(Reasoning(content=thought))
-    content = said.get("content")
+    content = turn.get("content")
     if isinstance(content, str):
         parts += [Text(content=content)] if content else []
     elif content is not None:
         parts.append(Other(kind="content", value=content, dialect=NAME))
-    parts += images(said.get("images"))
-    extra = own(NAME, {k: v for k, v in said.items() if k not in _MESSAGE and v is not None})
+    parts += images(turn.get("images"))
+    extra = own(NAME, {k: v for k, v in turn.items() if k not in _MESSAGE and v is not None})
     if role == "tool":
         result = ToolCallResponse(
-            id=text(said.get("tool_call_id")),
-            name=text(said.get("tool_name")) or text(said.get("name")),
+            id=text(turn.get("tool_call_id")),
+            name=text(turn.get("tool_name")) or text(turn.get("name")),
             response=tool_answer(parts),
         )
         return Message(role=role, parts=[result], extra=extra)
-    parts += [tool_call(call) for call in objects(said.get("tool_calls"))]
-    return Message(role=role, parts=parts, name=text(said.get("name")), extra=extra)
+    parts += [tool_call(call) for call in objects(turn.get("tool_calls"))]
+    return Message(role=role, parts=parts, name=text(turn.get("name")), extra=extra)
 
 
 def logprobs(values: Any) -> list[TokenLogprob]:

@@ -53,7 +53,7 @@ def read_chat(body: bytes) -> ChatRequest:
     request = decode(body, _REQUEST)
     if request is None:
         return ChatRequest(operation=CHAT)
-    return _chat_request(request, CHAT, [message(said) for said in objects(request.messages)])
+    return _chat_request(request, CHAT, [message(turn) for turn in objects(request.messages)])
 
 
 def read_generate(body: bytes) -> ChatRequest:
@@ -120,7 +120,7 @@ _CHAT = frozenset({"model", "stream", "messages", "tools", "format", "options", 
 _GENERATE = (_CHAT - {"messages", "tools"}) | {"prompt", "system", "images"}
 
 
-def read_chat_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
+def read_chat_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path has no part in it
     """Read all that a chat asks."""
     chat_request = _full(read_chat(body), decode(body, _OBJECT) or {}, _CHAT)
     return replace(chat_request, input_messages=identified(chat_request.input_messages, names=True))
@@ -132,7 +132,7 @@ def read_generate_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: 
 
 
 def _full(chat_request: ChatRequest, request: dict[str, Any], known: frozenset[str]) -> ChatRequest:
-    """Read what the trace does not need."""
+    """Read the fields that the trace does not need."""
     rest = {k: v for k, v in request.items() if k not in known and v not in (None, "")}
     options = fields(request.get("options"))
     if others := {k: v for k, v in options.items() if OPTIONS.get(k) not in chat_request.parameters and v is not None}:

@@ -15,7 +15,7 @@ from gateway.dialects.wire.json import count, decode, error_of, objects, text
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
-# What of a response has a place in the form; all else stays this dialect's own.
+# Fields of a response that have a place in the form; all others stay this dialect's own.
 _TOLD = frozenset(
     {
         "model",
@@ -52,8 +52,8 @@ class _Line(Struct, gc=False):
     logprobs: Any = None
     error: Any = None
 
-    def said(self) -> dict[str, Any]:
-        """Return what it adds to the message, in a chat's words."""
+    def message_fields(self) -> dict[str, Any]:
+        """Return the message of this line, under the names that a chat has."""
         if isinstance(self.message, dict):
             return self.message
         return {
@@ -106,16 +106,16 @@ def read_response(body: bytes) -> ChatResponse:
     line = decode(body, _LINE)
     if line is None:
         return ChatResponse()
-    said = line.said()
-    parts: list[Part] = [Reasoning(content=thought)] if (thought := text(said.get("thinking"))) else []
+    message = line.message_fields()
+    parts: list[Part] = [Reasoning(content=thought)] if (thought := text(message.get("thinking"))) else []
     rest = _rest(body)
     likely = logprobs(line.logprobs)
-    if content := text(said.get("content")):
+    if content := text(message.get("content")):
         parts.append(Text(content=content, logprobs=likely))
     elif likely:
         rest["logprobs"] = line.logprobs
-    parts += images(said.get("images"))
-    calls = list(objects(said.get("tool_calls")))
+    parts += images(message.get("images"))
+    calls = list(objects(message.get("tool_calls")))
     parts += [tool_call(call, made_id(text(line.created_at) or "", n)) for n, call in enumerate(calls)]
     finish = _finish(line, bool(calls))
     return chat_response(line, parts, finish, usage=_usage(line), error=error_of(line.error), rest=rest)
@@ -130,7 +130,7 @@ def chat_response(
     error: tuple[str | None, str | None],
     rest: dict[str, Any],
 ) -> ChatResponse:
-    """Return a response from what was read of it, whole or streamed."""
+    """Return a response from its fields, read whole or streamed."""
     reason, word = finish
     answer = Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word)
     return ChatResponse(

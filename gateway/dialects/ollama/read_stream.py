@@ -57,16 +57,16 @@ class OllamaStreamReader(EventReader):
             return True
         if self._first is None:
             self._begin(line)
-        said = line.said()
-        self._grow(Reasoning, said.get("thinking"))
-        self._grow(Text, said.get("content"))
+        message = line.message_fields()
+        self._grow(Reasoning, message.get("thinking"))
+        self._grow(Text, message.get("content"))
         if line.logprobs is not None:
             self._take_logprobs(line.logprobs, len(event.data))
-        if said.get("images") is not None:
-            for part in images(said["images"]):
+        if message.get("images") is not None:
+            for part in images(message["images"]):
                 self._add(part, len(event.data))
-        if said.get("tool_calls") is not None:
-            for call in objects(said["tool_calls"]):
+        if message.get("tool_calls") is not None:
+            for call in objects(message["tool_calls"]):
                 self._add(tool_call(call, made_id(text(line.created_at) or "", self._calls)), len(event.data))
                 self._calls += 1
         if line.error:
@@ -147,7 +147,7 @@ class OllamaStreamReader(EventReader):
             self.events.append(events.Ended())
 
     def response(self) -> ChatResponse:
-        """Return what was read so far."""
+        """Return the response as read so far."""
         parts = [part.part() if isinstance(part, _Growing) else part for part in self._parts]
         first = self._first or _Line()
         return chat_response(first, parts, self._finish, usage=self._usage, error=self._error, rest=self._rest)

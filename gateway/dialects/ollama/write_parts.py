@@ -41,9 +41,9 @@ def placed(parts: list[Part], path: str) -> list[tuple[str, Part]]:
 
 
 def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = "", calls_before: int = 0) -> Json:
-    """Write parts as one message's fields; what they cannot express is named in `dropped`, by its path.
+    """Write parts as one message's fields; content they cannot express is named in `dropped`, by its path.
 
-    `between` stands between two texts.
+    `between` separates two texts.
     """
     texts: list[str] = []
     thoughts: list[str] = []
@@ -69,14 +69,14 @@ def written(parts: Iterable[tuple[str, Part]], dropped: Dropped, between: str = 
                 dropped.add_part(part, at)
         if not isinstance(part, Other):
             dropped.foreign(part.extra, NAME, at)
-    said: Json = {"content": between.join(texts)}
+    message: Json = {"content": between.join(texts)}
     if thought := "".join(thoughts):
-        said["thinking"] = thought
+        message["thinking"] = thought
     if pictures:
-        said["images"] = pictures
+        message["images"] = pictures
     if calls:
-        said["tool_calls"] = calls
-    return said
+        message["tool_calls"] = calls
+    return message
 
 
 def _written_call(call: ToolCall, index: int, path: str, dropped: Dropped) -> Json:
@@ -93,14 +93,14 @@ def _written_call(call: ToolCall, index: int, path: str, dropped: Dropped) -> Js
 
 
 def written_result(result: ToolCallResponse, path: str, name: str | None, dropped: Dropped) -> Json:
-    """Write what a tool gave back as a message; `name` is the tool's."""
+    """Write a tool's result as a message; `name` is the tool's."""
     response = result.response
     if isinstance(response, list):
-        said = written(placed(response, f"{path}.response"), dropped, BETWEEN)
+        message = written(placed(response, f"{path}.response"), dropped, BETWEEN)
     else:
-        said = {"content": response if isinstance(response, str) else _json(response)}
+        message = {"content": response if isinstance(response, str) else _json(response)}
     if result.is_error:
         dropped.add(f"{path}.is_error")
     dropped.foreign(result.extra, NAME, path)
-    told = {"tool_name": name, "tool_call_id": result.id}
-    return {"role": "tool", **said, **{k: v for k, v in told.items() if v}}
+    names = {"tool_name": name, "tool_call_id": result.id}
+    return {"role": "tool", **message, **{k: v for k, v in names.items() if v}}

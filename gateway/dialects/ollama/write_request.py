@@ -30,8 +30,8 @@ def write_request(request: ChatRequest) -> Written:
     """Write a chat, or the completion of a prompt."""
     dropped = Dropped()
     completes = request.operation == TEXT_COMPLETION
-    said = _prompt(request, dropped) if completes else _chat(request, dropped)
-    body: Json = {"model": request.model or "", **said, **_settings(request, dropped), "stream": request.stream}
+    content = _prompt(request, dropped) if completes else _chat(request, dropped)
+    body: Json = {"model": request.model or "", **content, **_settings(request, dropped), "stream": request.stream}
     for key, value in request.extra.get(NAME, {}).items():
         if key in _OF_A_PROMPT and not completes:
             dropped.add(key)
@@ -81,9 +81,9 @@ def _format(form: ResponseFormat | None, dropped: Dropped) -> Any:
 
 
 def _think(request: ChatRequest) -> bool | str | None:
-    """Write how much is thought: a switch, or one of four levels."""
-    said = request.parameters.get(name.REASONING_LEVEL)
-    if said in {"enabled", "adaptive"} and not request.reasoning_budget:
+    """Write the amount of thinking: a switch, or one of four levels."""
+    requested = request.parameters.get(name.REASONING_LEVEL)
+    if requested in {"enabled", "adaptive"} and not request.reasoning_budget:
         return True
     wanted = level(request)
     return False if wanted == "none" else {"minimal": "low", "xhigh": "max"}.get(wanted or "", wanted)
@@ -95,17 +95,17 @@ def _prompt(request: ChatRequest, dropped: Dropped) -> Json:
     texts = [(at, part) for at, part in parts if isinstance(part, Text)]
     for at, _ in texts[1:]:
         dropped.add(f"{at}: text")
-    said = written([*texts[:1], *((at, part) for at, part in parts if not isinstance(part, Text))], dropped)
-    for word in [each for each in said if each not in {"content", "images"}]:
+    message = written([*texts[:1], *((at, part) for at, part in parts if not isinstance(part, Text))], dropped)
+    for word in [each for each in message if each not in {"content", "images"}]:
         dropped.add(f"messages: {word}")
-    told = {"prompt": said["content"], "system": _system(request, dropped), "images": said.get("images")}
-    return {key: value for key, value in told.items() if value}
+    members = {"prompt": message["content"], "system": _system(request, dropped), "images": message.get("images")}
+    return {key: value for key, value in members.items() if value}
 
 
 def _system(request: ChatRequest, dropped: Dropped) -> str:
-    said = written(placed(request.system_instructions, "system"), dropped, BETWEEN)
-    content: str = said.pop("content")
-    for word in said:
+    message = written(placed(request.system_instructions, "system"), dropped, BETWEEN)
+    content: str = message.pop("content")
+    for word in message:
         dropped.add(f"system: {word}")
     return content
 
@@ -119,7 +119,7 @@ def _chat(request: ChatRequest, dropped: Dropped) -> Json:
     }
     for index, message in enumerate(request.input_messages):
         messages += _messages(message, f"messages[{index}]", called, dropped)
-    said: Json = {"messages": messages}
+    body: Json = {"messages": messages}
     choice = request.tool_choice
     if choice is not None:
         if choice.mode in {"required", "tool"}:
@@ -128,8 +128,8 @@ def _chat(request: ChatRequest, dropped: Dropped) -> Json:
     # a model that is shown no tool calls none
     tools = [] if choice is not None and choice.mode == "none" else request.tools
     if written_tools := [written_tool for tool in tools if (written_tool := _tool(tool, dropped)) is not None]:
-        said["tools"] = written_tools
-    return said
+        body["tools"] = written_tools
+    return body
 
 
 def _messages(message: Message, path: str, called: dict[str, str], dropped: Dropped) -> list[Json]:
@@ -146,8 +146,8 @@ def _messages(message: Message, path: str, called: dict[str, str], dropped: Drop
         return results
     parts = message.parts if message.role == "tool" else named(message)
     rest = [(at, part) for at, part in placed(parts, f"{path}.parts") if not isinstance(part, ToolCallResponse)]
-    said = written(rest, dropped, "" if message.role == "assistant" else BETWEEN)
-    return [*results, {"role": "system" if message.role == "developer" else message.role, **said, **own}]
+    members = written(rest, dropped, "" if message.role == "assistant" else BETWEEN)
+    return [*results, {"role": "system" if message.role == "developer" else message.role, **members, **own}]
 
 
 def _tool(tool: Tool, dropped: Dropped) -> Json | None:

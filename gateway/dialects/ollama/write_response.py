@@ -27,7 +27,7 @@ def write_error(kind: Kind, status: int, message: str, word: str | None, request
 
 
 def write_response(response: ChatResponse, request: ChatRequest, now: float) -> tuple[bytes, list[str]]:
-    """Write a whole response to what was asked: a chat's, or that of a completed prompt."""
+    """Write a whole response to a request: a chat's, or that of a completed prompt."""
     if not response.output_messages and (response.error_message or response.error_type):
         return msgspec.json.encode({"error": response.error_message or response.error_type}), []
     dropped = Dropped()
@@ -36,12 +36,12 @@ def write_response(response: ChatResponse, request: ChatRequest, now: float) -> 
     for n in range(1, len(response.output_messages)):
         dropped.add(f"choices[{n}]")
     message = next(iter(response.output_messages), Message(role="assistant", parts=[]))
-    said = written(placed(message.parts, "choices[0].parts"), dropped)
+    members = written(placed(message.parts, "choices[0].parts"), dropped)
     likely = [token for part in message.parts if isinstance(part, Text) for token in part.logprobs]
     head = _head(response.model or request.model, now if response.created is None else response.created)
     line = {
         **head,
-        **_told(said, request.operation, dropped),
+        **_placed_message(members, request.operation, dropped),
         **({"logprobs": written_logprobs(likely)} if likely else {}),
         **_end(message.finish_reason, response.usage, [response.extra, message.extra], dropped),
     }
@@ -52,17 +52,17 @@ def _head(model: str | None, at: float) -> Json:
     return {"model": model or "", "created_at": datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")}
 
 
-def _told(said: Json, operation: str, dropped: Dropped) -> Json:
+def _placed_message(message: Json, operation: str, dropped: Dropped) -> Json:
     """Return a message's fields in their place in a response to this operation."""
-    if said.pop("images", None):  # Ollama's own package for Python raises at an image in a response
+    if message.pop("images", None):  # Ollama's own package for Python raises at an image in a response
         dropped.add("choices[0]: images")
     if operation == TEXT_COMPLETION:
-        return {"response": said.pop("content"), **said}
-    return {"message": {"role": "assistant", **said}}
+        return {"response": message.pop("content"), **message}
+    return {"message": {"role": "assistant", **message}}
 
 
 def _end(reason: str | None, usage: Usage | None, extras: list[Extra], dropped: Dropped) -> Json:
-    """Write what only the last line has."""
+    """Write the fields that only the last line has."""
     end: Json = {"done": True, "done_reason": "stop" if reason in {None, "tool_calls"} else reason}
     if usage is not None and usage.input_tokens is not None:
         end["prompt_eval_count"] = usage.input_tokens

@@ -15,7 +15,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.ollama.read_parts import Json
 from gateway.dialects.ollama.write_parts import written, written_logprobs
-from gateway.dialects.ollama.write_response import _end, _head, _told
+from gateway.dialects.ollama.write_response import _end, _head, _placed_message
 from gateway.dialects.shared.usage import merged_usage
 from gateway.dialects.shared.writer import StreamWriter
 
@@ -72,19 +72,19 @@ class OllamaStreamWriter(StreamWriter):
         return self._line({"content": piece}) if kind in {Text, Refusal} else b""
 
     def _done(self, index: int, part: Part) -> bytes:
-        """Write what of a part has not been written while it grew."""
-        said = written([(f"choices[0].parts[{index}]", part)], self._dropped, calls_before=self._calls)
+        """Write the rest of a part, which has not been written while it grew."""
+        message = written([(f"choices[0].parts[{index}]", part)], self._dropped, calls_before=self._calls)
         self._calls += isinstance(part, ToolCall)
         if isinstance(part, Text) and part.logprobs:
             return self._line({"content": ""}, {"done": False, "logprobs": written_logprobs(part.logprobs)})
         if isinstance(part, Text | Reasoning | Refusal):
             return b""
-        data = self._line(said)
-        return b"" if "images" in said or said == {"content": ""} else data
+        data = self._line(message)
+        return b"" if "images" in message or message == {"content": ""} else data
 
     def _end(self) -> bytes:
         return self._line({"content": ""}, _end(self._reason, self._usage, self._extras, self._dropped))
 
-    def _line(self, said: Json, more: Json | None = None) -> bytes:
-        data = _told(dict(said), self._operation, self._dropped)
+    def _line(self, message: Json, more: Json | None = None) -> bytes:
+        data = _placed_message(dict(message), self._operation, self._dropped)
         return msgspec.json.encode({**self._head, **data, **(more or {"done": False})}) + b"\n"

@@ -62,7 +62,7 @@ CHAT_WRITER = Writer(
 )
 
 
-# For providers that take marks of what is to be cached.
+# For providers that take cache marks.
 MARKING_CHAT_WRITER = msgspec.structs.replace(CHAT_WRITER, request=partial(write_request, marks=True))
 
 

@@ -33,10 +33,10 @@ def message_parts(message: dict[str, Any]) -> list[Part]:
     details = list(objects(message.get("reasoning_details")))
     if thought or details:
         parts += _thoughts(thought, details)
-    said = content_parts(message.get("content"))
-    if said and isinstance(said[0], Text) and (citations := read_citations(message.get("annotations"))):
-        said[0] = msgspec.structs.replace(said[0], citations=citations)
-    parts += said
+    content = content_parts(message.get("content"))
+    if content and isinstance(content[0], Text) and (citations := read_citations(message.get("annotations"))):
+        content[0] = msgspec.structs.replace(content[0], citations=citations)
+    parts += content
     if refusal := text(message.get("refusal")):
         parts.append(Refusal(content=refusal))
     audio = fields(message.get("audio"))
@@ -117,10 +117,10 @@ def _thoughts(thought: str, details: list[dict[str, Any]]) -> list[Part]:
             at += size + (len(GAP) if size else 0)
     if parts and len(parts) == len(details) and max(0, at - len(GAP)) == len(thought):
         return parts
-    told = "".join(t for each in details if (t := text(each.get("text")) or text(each.get("summary"))))
-    if told == thought or not thought:
+    summaries = "".join(t for each in details if (t := text(each.get("text")) or text(each.get("summary"))))
+    if summaries == thought or not thought:
         details = [without_text(each) for each in details]
-    return [Reasoning(content=thought or told, extra=proof_of(details))]
+    return [Reasoning(content=thought or summaries, extra=proof_of(details))]
 
 
 def without_text(detail: dict[str, Any]) -> dict[str, Any]:
@@ -156,6 +156,6 @@ def read_citations(annotations: Any, before: int = 0) -> list[Citation]:
     ]
 
 
-def _place(told: Any, before: int) -> int | None:
-    place = count(told)
+def _place(index: Any, before: int) -> int | None:
+    place = count(index)
     return None if place is None else max(0, place - before)

@@ -117,7 +117,7 @@ def _parameters(request: _Request) -> name.Parameters:
 
 
 def _inputs(value: Any) -> list[Message]:
-    """Read a prompt or what is to be embedded: a text, a list of them, or the same in tokens."""
+    """Read a prompt or the input of an embedding: a text, a list of them, or the same in tokens."""
     whole = isinstance(value, str) or (isinstance(value, list) and bool(value) and isinstance(value[0], int))
     inputs = [value] if whole else value
     if not isinstance(inputs, list):
@@ -135,7 +135,7 @@ def _message(message: dict[str, Any]) -> Message:
 
 
 def _tool_response(message: dict[str, Any]) -> ToolCallResponse:
-    """Read what a tool gave back; a mark to cache it may stand on its parts, or on its message."""
+    """Read a tool's result; a mark to cache it may be on its parts, or on its message."""
     parts = content_parts(message.get("content"))
     marks = [mark for part in parts if (mark := getattr(part, "cache", None))]
     return ToolCallResponse(
@@ -149,7 +149,7 @@ def _tool_response(message: dict[str, Any]) -> ToolCallResponse:
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
-# What the form has a place for; all else stays this dialect's own.
+# Fields that the form has a place for; all others stay this dialect's own.
 _KNOWN = frozenset(
     (
         "model stream stream_options messages prompt tools functions tool_choice function_call response_format n "
@@ -159,7 +159,7 @@ _KNOWN = frozenset(
 )
 
 
-def read_chat_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
+def read_chat_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path has no part in it
     """Read a chat completions request."""
     return _full(read_chat(body), decode(body, _OBJECT) or {})
 
@@ -239,12 +239,12 @@ def _response_format(form: dict[str, Any]) -> ResponseFormat | None:
         case "json_object":
             return ResponseFormat(type="json")
         case "json_schema":
-            said = fields(form.get("json_schema"))
+            schema = fields(form.get("json_schema"))
             return ResponseFormat(
                 type="json_schema",
-                name=text(said.get("name")),
-                description=text(said.get("description")),
-                schema=said.get("schema"),
-                strict=flag(said.get("strict")),
+                name=text(schema.get("name")),
+                description=text(schema.get("description")),
+                schema=schema.get("schema"),
+                strict=flag(schema.get("strict")),
             )
     return None

@@ -132,7 +132,7 @@ class ChatStreamReader(EventReader):
                 choice.end(self.events)
 
     def _grow(self, choice: Choice, kind: str, piece: Any) -> None:
-        """Add a piece to the text of this kind; what is no text, or empty, is none."""
+        """Add a piece to the text of this kind; a value that is no text, or empty, is ignored."""
         if not isinstance(piece, str) or not piece:
             return
         part = choice.open
@@ -163,7 +163,7 @@ class ChatStreamReader(EventReader):
             part.citations += read_citations(annotations, choice.text_before(part))
 
     def _take_details(self, choice: Choice, details: Any) -> None:
-        """Take what proves reasoning to its provider; its text comes in a field of its own, too."""
+        """Take the proof of reasoning for its provider; its text comes in a field of its own, too."""
         part = choice.latest("reasoning")
         if part is None:
             part = choice.begin("reasoning", self.events)
@@ -191,7 +191,7 @@ class ChatStreamReader(EventReader):
             choice.grow(call, arguments if isinstance(arguments, str) else "", self.events)
 
     def response(self) -> ChatResponse:
-        """Return what was read so far."""
+        """Return the response as read so far."""
         messages = [choice.message() for _, choice in sorted(self._choices.items())]
         error_type, error_message = self._error
         return ChatResponse(

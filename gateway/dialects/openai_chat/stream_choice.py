@@ -18,7 +18,7 @@ Sink = list[Event] | None
 
 @dataclass(slots=True, eq=False)
 class Growing:
-    """A part that grows by text: what it is, its number, and its pieces. A tool call has an id and a name."""
+    """A part that grows by text: its kind, its number, and its pieces. A tool call has an id and a name."""
 
     kind: str
     index: int
@@ -131,7 +131,7 @@ class Choice:
         sink.append(ChoiceDone(choice=self._index, finish_reason=self.finish_reason, finish_word=self.finish_word))
 
     def message(self) -> Message:
-        """Return what came so far."""
+        """Return the part as read so far."""
         return Message(
             role="assistant",
             parts=[part.part() for part in self.parts],

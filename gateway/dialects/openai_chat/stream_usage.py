@@ -34,7 +34,7 @@ def ask_for_usage(body: bytes) -> bytes | None:
     return b"%b,%b%b" % (body[:end], _ASKING, body[end:])
 
 
-# A usage event is some hundred bytes. What is longer is none, and need not be held until its end.
+# A usage event is some hundred bytes. A longer one is another event, and need not be held until its end.
 _LONGEST = 64 * 1024
 
 _HAS_CHOICES = b'"choices":[{'
@@ -74,7 +74,7 @@ class UsageFilter:
         return self._pass(self._held + data, last=False)
 
     def flush(self) -> bytes:
-        """Return what is held, at the stream's end."""
+        """Return the held bytes, at the stream's end."""
         return self._pass(self._held, last=True)
 
     def _pass(self, data: bytes, *, last: bool) -> bytes:
@@ -103,8 +103,8 @@ def _is_usage(event: bytes) -> bool:
     """Whether the event's `choices` is an empty list and its `usage` something."""
     if b'"usage"' not in event or _HAS_CHOICES in event or len(event) > _LONGEST:
         return False
-    for told in SseDecoder().feed(event):
-        chunk = decode(told.data, _CHUNK)
+    for message in SseDecoder().feed(event):
+        chunk = decode(message.data, _CHUNK)
         if chunk is not None and chunk.choices == [] and chunk.usage is not None:
             return True
     return False

@@ -33,7 +33,7 @@ _SOUNDS = {"audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
 
 
 class Marks:
-    """Writes the marks of what is to be cached, as OpenRouter takes them from Anthropic, or names them as dropped."""
+    """Writes cache marks, as OpenRouter takes them from Anthropic, or names them as dropped."""
 
     def __init__(self, dropped: Dropped, *, known: bool) -> None:
         self._dropped = dropped
@@ -66,7 +66,7 @@ def google_signature(extra: Extra) -> Json:
 
 
 def unsigned(extra: Extra) -> Extra:
-    """Return what is still foreign of a call's `extra` once its signature was written."""
+    """Return the foreign fields that remain of a call's `extra` once its signature was written."""
     rest = {key: value for key, value in extra.get("gemini", {}).items() if key != "thoughtSignature"}
     return {**extra, "gemini": rest} if google_signature(extra) else extra
 
@@ -79,17 +79,17 @@ def arguments_text(arguments: Any) -> str:
 
 
 def write_thought(part: Reasoning, onto: Json, *, carries: bool) -> None:
-    """Add reasoning to a message, and what proves it, in the form of OpenRouter's details.
+    """Add reasoning to a message, and its proof, in the form of OpenRouter's details.
 
-    `carries`: what proves it to a provider of another dialect goes to the client, to be sent back.
+    `carries`: the proof for a provider of another dialect goes to the client, to be sent back.
     """
     field = "reasoning_content"
     if part.content:
         onto[field] = f"{onto[field]}{GAP}{part.content}" if field in onto else part.content
     details = [dict(each) for each in objects(part.extra.get(NAME, {}).get("reasoning_details"))]
-    told = [each for each in details if each.get("type") in ("reasoning.text", "reasoning.summary")]
-    if len(told) == 1 and part.content:
-        told[0].setdefault("text" if told[0]["type"] == "reasoning.text" else "summary", part.content)
+    texts = [each for each in details if each.get("type") in ("reasoning.text", "reasoning.summary")]
+    if len(texts) == 1 and part.content:
+        texts[0].setdefault("text" if texts[0]["type"] == "reasoning.text" else "summary", part.content)
     if carries and (others := foreign(part.extra, NAME)):
         size = {NAME: {"size": len(part.content)}}
         details.append({"type": "reasoning.encrypted", "data": encode_state(others | size)})
@@ -110,13 +110,13 @@ def write_content(parts: list[Placed], role: str, dropped: Dropped, marks: Marks
         return only.content
     written = []
     for part, at in parts:
-        said = _part(part, role, at, dropped)
-        if said is None:
+        item = _part(part, role, at, dropped)
+        if item is None:
             dropped.add_part(part, at)
             continue
-        marks.put(said, getattr(part, "cache", None))
+        marks.put(item, getattr(part, "cache", None))
         dropped.foreign(getattr(part, "extra", {}), NAME, at)
-        written.append(said)
+        written.append(item)
     return written or ""
 
 

@@ -54,7 +54,7 @@ _PARAMETERS = {
 _ELSEWHERE = {name.STREAM, name.REASONING_LEVEL, name.OUTPUT_TYPE}
 
 
-# What only the older completions have.
+# Fields that only the older completions have.
 _OLDER = {"suffix", "echo", "best_of"}
 
 
@@ -75,13 +75,13 @@ def write_request(request: ChatRequest, *, marks: bool = False) -> Written:
     _add_tools(body, request, dropped, marking)
     if request.response_format is not None:
         body["response_format"] = _response_format(request.response_format)
-    said = {
+    members = {
         "logprobs": request.logprobs,
         "top_logprobs": request.top_logprobs,
         "metadata": request.metadata or None,
         "user": request.user,
     }
-    body |= {key: value for key, value in said.items() if value is not None}
+    body |= {key: value for key, value in members.items() if value is not None}
     if request.conversation_id:
         dropped.add("conversation")
     dropped.foreign(request.extra, NAME)
@@ -128,30 +128,30 @@ def _messages(request: ChatRequest, dropped: Dropped, marks: Marks) -> Iterator[
 
 def _assistant(message: Message, path: str, dropped: Dropped, marks: Marks) -> Json | None:
     """Write a turn of the model; None if the dialect can express nothing of it."""
-    said: Json = {}
+    members: Json = {}
     content: list[Placed] = []
     for part, at in placed(message.parts, path):
         match part:
             case Reasoning():
-                write_thought(part, said, carries=False)
+                write_thought(part, members, carries=False)
                 dropped.foreign(part.extra, NAME, at)
             case Refusal() if not content:
-                said["refusal"] = said.get("refusal", "") + part.content
+                members["refusal"] = members.get("refusal", "") + part.content
                 dropped.foreign(part.extra, NAME, at)
             case ToolCall():
                 call = write_call(part)
                 marks.put(call, part.cache)
-                said.setdefault("tool_calls", []).append(call)
+                members.setdefault("tool_calls", []).append(call)
                 dropped.foreign(unsigned(part.extra), NAME, at)
             case File(modality="audio", file_id=file_id):
-                said["audio"] = {"id": file_id}
+                members["audio"] = {"id": file_id}
             case _:
                 content.append((part, at))
     text = write_content(content, "assistant", dropped, marks)
-    if message.parts and not (said or text):
+    if message.parts and not (members or text):
         return None
-    alone = not said.keys() & {"tool_calls", "refusal", "audio"}
-    written = {"role": "assistant", **said, "content": text if text or alone else None}
+    alone = not members.keys() & {"tool_calls", "refusal", "audio"}
+    written = {"role": "assistant", **members, "content": text if text or alone else None}
     return written | ({"name": message.name} if message.name else {})
 
 
@@ -194,22 +194,22 @@ def _tool(tool: Tool, dropped: Dropped, marks: Marks) -> Json | None:
             dropped.add(f"tools.{tool.name}")
         return own or None
     extra = tool.extra
-    said: Json = {"name": tool.name}
+    members: Json = {"name": tool.name}
     if tool.description is not None:
-        said["description"] = tool.description
+        members["description"] = tool.description
     if tool.kind == "custom":
         own, extra = sibling_format(own, extra, NAME)
     dropped.foreign(extra, NAME, f"tools.{tool.name}")
     if tool.kind == "custom":
         marks.put({}, tool.cache)
-        return {"type": "custom", "custom": said | own}
+        return {"type": "custom", "custom": members | own}
     if tool.parameters is not None:
-        said["parameters"] = tool.parameters
+        members["parameters"] = tool.parameters
     if tool.strict is not None:
-        said["strict"] = tool.strict and is_strict(tool.parameters)
-    if tool.strict and not said["strict"]:
+        members["strict"] = tool.strict and is_strict(tool.parameters)
+    if tool.strict and not members["strict"]:
         dropped.add(f"tools.{tool.name}.strict")
-    written: Json = {"type": "function", "function": said}
+    written: Json = {"type": "function", "function": members}
     marks.put(written, tool.cache)
     return written
 
@@ -227,13 +227,13 @@ def _tool_choice(choice: ToolChoice, tools: list[Tool], dropped: Dropped) -> Any
 def _response_format(form: ResponseFormat) -> Json:
     if form.type != "json_schema":
         return {"type": "text" if form.type == "text" else "json_object"}
-    said = {
+    members = {
         "name": form.name or "answer",
         "description": form.description,
         "schema": form.schema,
         "strict": form.strict,
     }
-    return {"type": "json_schema", "json_schema": {key: value for key, value in said.items() if value is not None}}
+    return {"type": "json_schema", "json_schema": {key: value for key, value in members.items() if value is not None}}
 
 
 _DEEP = 64

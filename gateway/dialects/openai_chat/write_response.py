@@ -24,8 +24,8 @@ from gateway.dialects.shared.writer import Dropped
 from gateway.errors import Kind
 from gateway.semconv import TEXT_COMPLETION
 
-# What keeps texts apart, or is a text.
-_SAID = frozenset({"text", "reasoning", "refusal", "tool call", "custom tool call"})
+# Kinds of parts that are a text, or keep texts apart.
+_WRITTEN_KINDS = frozenset({"text", "reasoning", "refusal", "tool call", "custom tool call"})
 
 
 # The vocabulary is this dialect's own; other words than these are none that its clients know.
@@ -48,15 +48,15 @@ def _usage(usage: Usage | None) -> Json | None:
     input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
     prompt = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
     completion = {"reasoning_tokens": usage.reasoning_tokens}
-    said: Json = {
+    members: Json = {
         "prompt_tokens": input_tokens,
         "completion_tokens": output_tokens,
         "total_tokens": usage.total_tokens if usage.total_tokens is not None else input_tokens + output_tokens,
     }
     for key, details in (("prompt_tokens_details", prompt), ("completion_tokens_details", completion)):
         if known := {name: value for name, value in details.items() if value is not None}:
-            said[key] = known
-    return said
+            members[key] = known
+    return members
 
 
 def _logprobs(logprobs: list[TokenLogprob]) -> Json | None:
@@ -97,7 +97,7 @@ def write_response(response: ChatResponse, request: ChatRequest, now: float) -> 
 def _choice(number: int, message: Message, ids: ResponseIds, dropped: Dropped) -> Json:
     text = gap = ""
     logprobs: list[TokenLogprob] = []
-    said: Json = {"role": "assistant", "content": None, "refusal": None}
+    members: Json = {"role": "assistant", "content": None, "refusal": None}
     dropped.foreign(message.extra, NAME, f"choices[{number}]")
     for index, part in enumerate(message.parts):
         path = f"choices[{number}].parts[{index}]"
@@ -108,30 +108,30 @@ def _choice(number: int, message: Message, ids: ResponseIds, dropped: Dropped) -
                 gap = ""
                 logprobs += part.logprobs
                 if part.citations:
-                    said["annotations"] = said.get("annotations", []) + annotations(
+                    members["annotations"] = members.get("annotations", []) + annotations(
                         part.citations, part.content, len(text)
                     )
                 if uncited(part.citations):
                     dropped.add(f"{path}.citations")
                 text += part.content
-                said["content"] = text
+                members["content"] = text
             case Reasoning():
-                write_thought(part, said, carries=True)
+                write_thought(part, members, carries=True)
             case Refusal():
-                said["refusal"] = (said["refusal"] or "") + part.content
+                members["refusal"] = (members["refusal"] or "") + part.content
             case ToolCall():
                 call = msgspec.structs.replace(part, id=ids.id_of(part, index, number))
-                said.setdefault("tool_calls", []).append(write_call(call))
+                members.setdefault("tool_calls", []).append(write_call(call))
             case Blob(modality="audio"):
-                said["audio"] = {"id": f"audio_{number}", "data": part.content, "expires_at": 0, "transcript": ""}
+                members["audio"] = {"id": f"audio_{number}", "data": part.content, "expires_at": 0, "transcript": ""}
             case File(modality="audio"):
-                said["audio"] = {"id": part.file_id}
+                members["audio"] = {"id": part.file_id}
             case _:
                 dropped.add_part(part, path)
                 gap = GAP
     return {
         "index": number,
-        "message": said,
+        "message": members,
         "logprobs": _logprobs(logprobs),
         "finish_reason": _reason(message.finish_reason, message.finish_word, dropped),
     }

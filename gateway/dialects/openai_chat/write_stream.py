@@ -13,7 +13,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.openai_chat.read_parts import GAP, NAME
 from gateway.dialects.openai_chat.write_parts import Json, annotations, uncited, write_call, write_thought
-from gateway.dialects.openai_chat.write_response import _SAID, _error, _logprobs, _lost, _reason, _usage
+from gateway.dialects.openai_chat.write_response import _WRITTEN_KINDS, _error, _logprobs, _lost, _reason, _usage
 from gateway.dialects.shared.tool_ids import ResponseIds
 from gateway.dialects.shared.writer import StreamWriter, part_kind
 from gateway.semconv import TEXT_COMPLETION
@@ -40,10 +40,10 @@ class ChatStreamWriter(StreamWriter):
         self._calls: dict[tuple[int, int], int] = {}  # the number of a call among its choice's
         self._silent: set[tuple[int, int]] = set()  # calls without arguments so far
         self._roles: set[int] = set()
-        self._said: dict[int, int] = {}  # how long the texts of a choice are so far
+        self._sent_length: dict[int, int] = {}  # how long the texts of a choice are so far
         self._cited: dict[int, int] = {}  # how many citations a choice has
         self._proofs: dict[int, int] = {}  # how many details of its reasoning
-        self._gaps: dict[tuple[int, int], str] = {}  # what stands before a part's first text
+        self._gaps: dict[tuple[int, int], str] = {}  # text before a part's first piece
 
     def _write(self, event: events.Event) -> bytes:
         match event:
@@ -81,11 +81,11 @@ class ChatStreamWriter(StreamWriter):
             call = write_call(msgspec.structs.replace(part, id=made))
             call[call["type"]]["input" if part.custom else "arguments"] = ""
             return self._chunk(event.choice, {"tool_calls": [{"index": number, **call}]})
-        said = self._kinds.get((event.choice, event.index - 1))
+        before = self._kinds.get((event.choice, event.index - 1))
         if not isinstance(part, Text | Reasoning | Refusal) or (self._older and not isinstance(part, Text)):
             self._dropped.add_part(part, f"choices[{event.choice}].parts[{event.index}]")
-        elif (isinstance(part, Reasoning) and said == "reasoning") or (
-            isinstance(part, Text) and said not in _SAID and self._said.get(event.choice)
+        elif (isinstance(part, Reasoning) and before == "reasoning") or (
+            isinstance(part, Text) and before not in _WRITTEN_KINDS and self._sent_length.get(event.choice)
         ):
             self._gaps[at] = GAP
         return b""
@@ -98,7 +98,7 @@ class ChatStreamWriter(StreamWriter):
             return self._chunk(event.choice, {"content": text}) if kind == "text" else b""
         match kind:
             case "text":
-                self._said[event.choice] = self._said.get(event.choice, 0) + len(text)
+                self._sent_length[event.choice] = self._sent_length.get(event.choice, 0) + len(text)
                 return self._chunk(event.choice, {"content": text})
             case "reasoning":
                 return self._chunk(event.choice, {"reasoning_content": text})
@@ -111,8 +111,8 @@ class ChatStreamWriter(StreamWriter):
                 return self._call(at, "custom", {"input": event.text})
         return b""
 
-    def _call(self, at: tuple[int, int], kind: str, said: Json) -> bytes:
-        return self._chunk(at[0], {"tool_calls": [{"index": self._calls[at], kind: said}]})
+    def _call(self, at: tuple[int, int], kind: str, body: Json) -> bytes:
+        return self._chunk(at[0], {"tool_calls": [{"index": self._calls[at], kind: body}]})
 
     def _done(self, event: events.PartDone) -> bytes:
         part, at = event.part, (event.choice, event.index)
@@ -123,15 +123,15 @@ class ChatStreamWriter(StreamWriter):
                 self._silent.discard(at)
                 return self._call(at, "function", {"arguments": "{}"})  # no text at all is no JSON to its clients
             case Reasoning() if not self._older:
-                said: Json = {}
-                write_thought(part, said, carries=True)
-                said.pop("reasoning_content", None)
+                message: Json = {}
+                write_thought(part, message, carries=True)
+                message.pop("reasoning_content", None)
                 first = self._proofs.get(event.choice, 0)
-                numbered = [{"index": n, **each} for n, each in enumerate(said.get("reasoning_details", []), first)]
+                numbered = [{"index": n, **each} for n, each in enumerate(message.get("reasoning_details", []), first)]
                 self._proofs[event.choice] = first + len(numbered)
                 return self._chunk(event.choice, {"reasoning_details": numbered}) if numbered else b""
             case Text():
-                before = self._said.get(event.choice, 0) - len(part.content)
+                before = self._sent_length.get(event.choice, 0) - len(part.content)
                 if uncited(part.citations):
                     self._dropped.add(f"{path}.citations")
                 first = self._cited.get(event.choice, 0)
@@ -144,14 +144,14 @@ class ChatStreamWriter(StreamWriter):
 
     def _chunk(self, choice: int, delta: Json, reason: str | None = None, logprobs: Json | None = None) -> bytes:
         if self._older:
-            said: Json = {"index": choice, "text": delta.get("content", ""), "logprobs": None, "finish_reason": reason}
+            item: Json = {"index": choice, "text": delta.get("content", ""), "logprobs": None, "finish_reason": reason}
         else:
             if choice not in self._roles:
                 self._roles.add(choice)
                 delta = {"role": "assistant", "content": None if "tool_calls" in delta else ""} | delta
-            said = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+            item = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         usage = {"usage": None} if self._usage_wanted else {}
-        return _event(self._head | {"choices": [said]} | usage)
+        return _event(self._head | {"choices": [item]} | usage)
 
     def _end(self) -> bytes:
         data = b""

@@ -1,7 +1,7 @@
 """The items of OpenAI's Responses, which both its requests and its responses are made of, as parts.
 
-Items are distinguished by two rules that hold for future tools too: what ends in `_output` came from a tool,
-and of what ends in `_call`, the client runs what has a `call_id` and the provider the rest.
+Items are distinguished by two rules that hold for future tools too: a type that ends in `_output` is a
+tool's result, and of the types that end in `_call`, the client runs those with a `call_id` and the provider the rest.
 """
 
 from typing import Any
@@ -172,16 +172,16 @@ def _citations(annotations: Any) -> list[Citation]:
     return [_citation(each) for each in objects(annotations)]
 
 
-def _citation(told: dict[str, Any]) -> Citation:
-    of_url = told.get("type") == "url_citation"
+def _citation(annotation: dict[str, Any]) -> Citation:
+    of_url = annotation.get("type") == "url_citation"
     title = "title" if of_url else "filename"
     known = {"url", title, *_PLACES} | ({"type"} if of_url else set())
-    rest = {key: value for key, value in told.items() if key not in known and value is not None}
+    rest = {key: value for key, value in annotation.items() if key not in known and value is not None}
     return Citation(
-        uri=text(told.get("url")),
-        title=text(told.get(title)),
-        start=count(told.get("start_index")),
-        end=count(told.get("end_index")),
+        uri=text(annotation.get("url")),
+        title=text(annotation.get(title)),
+        start=count(annotation.get("start_index")),
+        end=count(annotation.get("end_index")),
         extra={NAME: rest} if rest else {},
     )
 
@@ -195,7 +195,7 @@ def _logprobs(logprobs: Any) -> list[TokenLogprob]:
 
 
 def _answer(output: Any) -> Any:
-    """Read what a tool gave back: a text, a list of content parts, or a value of its own."""
+    """Read a tool's result: a text, a list of content parts, or a value of its own."""
     if isinstance(output, dict):
         return tool_answer([_part(output)]) if "type" in output else output
     if isinstance(output, list):

@@ -34,7 +34,7 @@ _REQUEST = msgspec.json.Decoder(_Request)
 
 
 def read_request(body: bytes) -> ChatRequest:
-    """Read what the trace has of a request."""
+    """Read the fields of a request that the trace has."""
     request = decode(body, _REQUEST)
     if request is None:
         return ChatRequest(operation=CHAT)
@@ -74,7 +74,7 @@ _KNOWN = frozenset(
 )
 
 
-def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path says nothing more
+def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  the path has no part in it
     """Read a whole request, for a translation."""
     chat_request, request = read_request(body), decode(body, _OBJECT) or {}
     top_logprobs = count(request.get("top_logprobs"))
@@ -110,8 +110,8 @@ def _own(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if own.get("store") is False:  # what a translation asks for in any case
         del own["store"]
     for field, known in (("reasoning", {"effort", "summary"}), ("text", {"format"})):
-        said = fields(request.get(field))
-        if rest := {key: value for key, value in said.items() if key not in known and value is not None}:
+        settings = fields(request.get(field))
+        if rest := {key: value for key, value in settings.items() if key not in known and value is not None}:
             own[field] = rest
     if (summary := fields(request.get("reasoning")).get("summary")) not in (None, "auto"):
         own["reasoning"] = {**own.get("reasoning", {}), "summary": summary}

@@ -60,7 +60,7 @@ def _finish_reason(response: _Response, parts: list[Part]) -> tuple[str | None, 
 def chat_response(
     response: _Response, items: list[dict[str, Any]], error: tuple[str | None, str | None]
 ) -> ChatResponse:
-    """Return a response from what was read of it, whole or streamed."""
+    """Return a response from its fields, read whole or streamed."""
     parts = [part for item in items for part in read_item(item)]
     reason, word = _finish_reason(response, parts)
     answers = bool(parts) or reason is not None

@@ -31,7 +31,7 @@ class _Event(Struct, gc=False):
 _EVENT = msgspec.json.Decoder(_Event)
 
 
-# What a delta adds to: the kind of item it makes, the item's field, and the type of the part in it
+# The target of a delta: the kind of item it makes, the item's field, and the type of the part in it
 # (None: the field itself is the text).
 _DELTAS: dict[str, tuple[str, str, str | None]] = {
     "response.output_text.delta": ("message", "content", "output_text"),
@@ -145,7 +145,7 @@ class ResponsesStreamReader(EventReader):
         return item
 
     def response(self) -> ChatResponse:
-        """Return what was read so far; the last event repeats the whole response."""
+        """Return the response as read so far; the last event repeats it whole."""
         items = list(objects(self._response.output))
         if not items:
             items = [item.whole() for _, item in sorted(self._items.items())]

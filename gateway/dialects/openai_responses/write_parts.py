@@ -75,7 +75,7 @@ def _media(part: Part) -> Json | None:
 
 
 def forgo(part: Part, path: str, dropped: Dropped) -> None:
-    """Name what stands on a part that the dialect has no place for."""
+    """Name the fields of a part that the dialect has no place for."""
     if getattr(part, "cache", None):
         dropped.add("cache_control")
     dropped.foreign(getattr(part, "extra", {}), NAME, path)
@@ -167,12 +167,12 @@ def _annotation(citation: Citation, length: int) -> Json | None:
     start = citation.start or 0
     end = length if citation.end is None else citation.end
     if "type" in own:
-        said: Json = {**own}
+        annotation: Json = {**own}
         if citation.title:
-            said["filename"] = citation.title
+            annotation["filename"] = citation.title
         if citation.end is not None:
-            said |= {"start_index": start, "end_index": end}
-        return said
+            annotation |= {"start_index": start, "end_index": end}
+        return annotation
     if citation.uri is None:
         return None
     title = citation.title or citation.uri

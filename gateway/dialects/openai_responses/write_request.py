@@ -62,7 +62,7 @@ def write_request(request: ChatRequest) -> Written:
     reasoning = {"effort": level(request), "summary": "auto" if request.show_reasoning else None}
     drop_unsupported(request, dropped, shows=True)
     text = {"format": None if request.response_format is None else _format(request.response_format)}
-    said = {
+    members = {
         "reasoning": _present(reasoning | own.get("reasoning", {})),
         "text": _present(text | own.get("text", {})),
         "top_logprobs": (request.top_logprobs or 0) if request.logprobs else None,
@@ -71,7 +71,7 @@ def write_request(request: ChatRequest) -> Written:
         "conversation": request.conversation_id,
         "store": False,
     }
-    body |= {key: value for key, value in said.items() if value not in (None, {})}
+    body |= {key: value for key, value in members.items() if value not in (None, {})}
     _add_tools(body, request, dropped)
     dropped.foreign(request.extra, NAME)
     body |= {key: value for key, value in own.items() if key not in {"reasoning", "text"}}
@@ -106,7 +106,7 @@ def _input(messages: list[Message], dropped: Dropped) -> Iterator[Json]:
 
 
 def _items(message: Message, parts: list[Part], path: str, dropped: Dropped) -> Iterator[Json]:
-    """Write a turn: its content as messages, and what is an item of its own between them."""
+    """Write a turn: its content as messages, and parts that are items of their own between them."""
     content: list[tuple[int, Part]] = []
     last: Json = {}  # the call before, to which a result may belong
     thoughts: list[Json] = []  # the summary of an item of reasoning that is not whole
@@ -144,12 +144,12 @@ def _thought(
     The last part proves all: another provider's thinking, which is not proven, means nothing to this one.
     """
     forgo(part, path, dropped)
-    said = write_reasoning(part)
+    item = write_reasoning(part)
     if part.extra.get(NAME):
-        return [], {**said, "summary": before + said["summary"]}
+        return [], {**item, "summary": before + item["summary"]}
     following = next((each for each in after if not isinstance(each, Reasoning) or each.extra), None)
     if not part.extra and isinstance(following, Reasoning) and following.extra.get(NAME):
-        return before + said["summary"], None
+        return before + item["summary"], None
     dropped.add(f"{path}: reasoning")
     return [], None
 
@@ -172,8 +172,8 @@ def _message(role: str, content: list[tuple[int, Part]], path: str, dropped: Dro
         yield {**head, "content": text}
         return
     written = (write_content(part, role, f"{path}.parts[{index}]", dropped) for index, part in content)
-    if said := [each for each in written if each is not None]:
-        yield {**head, "content": said}
+    if blocks := [each for each in written if each is not None]:
+        yield {**head, "content": blocks}
 
 
 def _add_tools(body: Json, request: ChatRequest, dropped: Dropped) -> None:
@@ -226,10 +226,10 @@ def _tool_choice(choice: ToolChoice, tools: list[Tool], dropped: Dropped) -> Any
 def _format(form: ResponseFormat) -> Json:
     if form.type != "json_schema":
         return {"type": "text" if form.type == "text" else "json_object"}
-    said = {
+    members = {
         "name": form.name or "answer",
         "description": form.description,
         "schema": form.schema,
         "strict": form.strict,
     }
-    return {"type": "json_schema", **_present(said)}
+    return {"type": "json_schema", **_present(members)}

@@ -110,7 +110,7 @@ _COMPLETE = {None, "stop", "tool_calls"}
 _ERRORS = frozenset({"server_error", "rate_limit_exceeded", "invalid_prompt", "invalid_image", "image_too_large"})
 
 
-# Other dialects' words for what this one has a word for.
+# Other dialects' words, and this one's for the same.
 _SAME = {
     "rate_limit_error": "rate_limit_exceeded",
     "RESOURCE_EXHAUSTED": "rate_limit_exceeded",
@@ -132,7 +132,7 @@ def write_status(reason: str | None, word: str | None, dropped: Dropped) -> tupl
 
 
 def write_error_of(word: str | None, message: str | None) -> Json:
-    """Return the error of a response that failed. Its codes are few: the provider's word stands beside them."""
+    """Return the error of a response that failed. Its codes are few: the provider's word is added beside them."""
     code = word if word in _ERRORS else _SAME.get(word or "", "server_error")
     error = {"code": code, "message": message or "the provider reported an error"}
     return error if word in {None, code} else error | {"type": word}
@@ -187,7 +187,7 @@ def envelope(request: ChatRequest, ident: str, model: str | None, created: int) 
 
 
 def content_part(part: Text | Refusal, path: str, dropped: Dropped) -> Json:
-    """Write what stands in a message's content."""
+    """Write a part of a message's content."""
     dropped.foreign(part.extra, NAME, path)
     if isinstance(part, Refusal):
         return {"type": "refusal", "refusal": part.content}
@@ -220,7 +220,7 @@ def reasoning_item(part: Reasoning, ident: str, number: int) -> Json:
 
 
 def prove(part: Reasoning) -> Json:
-    """Return what a part adds to its item to prove it, or carries of what proves it to another's provider."""
+    """Return the proof that a part adds to its item, or carries for the provider of another dialect."""
     own: Json = part.extra.get(NAME, {})
     others = foreign(part.extra, NAME)
     if others and not own:

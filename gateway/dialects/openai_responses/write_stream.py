@@ -29,7 +29,7 @@ from gateway.dialects.shared.writer import Dropped, StreamWriter
 
 
 class _Item:
-    """An item in the making: its number, what it is so far, and how many of its parts are not done."""
+    """An item in the making: its number, its JSON so far, and the number of its parts that are not done."""
 
     def __init__(self, number: int, json: Json) -> None:
         self.number = number
@@ -38,11 +38,11 @@ class _Item:
         self.undone = 0
         self.left = False  # nothing more begins in it
         self.done = False
-        self.proven = False  # of reasoning: what proves it comes with its last part
+        self.proven = False  # of reasoning: its proof comes with its last part
 
 
 class _Part:
-    """A part that grows: its item, what it began as, its number in the item, and its pieces."""
+    """A part that grows: its item, its first form, its number in the item, and its pieces."""
 
     def __init__(self, item: _Item, begun: Part, number: int) -> None:
         self.item = item
@@ -101,9 +101,9 @@ class ResponsesStreamWriter(StreamWriter):
     def _begin(self, begun: events.Begun | None) -> bytes:
         if self._body is not None:
             return b""
-        said = begun or events.Begun()
-        self._ids.response_id = said.id or self._ids.response_id
-        self._body = envelope(self._request, self._ids.response_id, said.model, said.created or self._now)
+        begin = begun or events.Begun()
+        self._ids.response_id = begin.id or self._ids.response_id
+        self._body = envelope(self._request, self._ids.response_id, begin.model, begin.created or self._now)
         return self._event("response.created", response=self._body) + self._event(
             "response.in_progress", response=self._body
         )
@@ -132,8 +132,8 @@ class ResponsesStreamWriter(StreamWriter):
                 data += self._event("response.content_part.added", **at, part=empty)
             case Reasoning():
                 at = placed(item.json, item.number, summary_index=number)
-                said = {"type": "summary_text", "text": ""}
-                data += self._event("response.reasoning_summary_part.added", **at, part=said)
+                summary = {"type": "summary_text", "text": ""}
+                data += self._event("response.reasoning_summary_part.added", **at, part=summary)
         return data
 
     def _belongs_to_last(self, part: Part) -> bool:
@@ -196,11 +196,11 @@ class ResponsesStreamWriter(StreamWriter):
             case Reasoning():
                 item.proven = bool(part.extra)
                 item.json |= {key: value for key, value in prove(part).items() if key != "id"}
-                said = {"type": "summary_text", "text": part.content}
-                item.json["summary"].append(said)
+                summary = {"type": "summary_text", "text": part.content}
+                item.json["summary"].append(summary)
                 at["summary_index"] = number
                 data = self._event("response.reasoning_summary_text.done", **at, text=part.content)
-                data += self._event("response.reasoning_summary_part.done", **at, part=said)
+                data += self._event("response.reasoning_summary_part.done", **at, part=summary)
             case ToolCall():
                 whole = own_item(part, event.index, self._ids, item.number, self._dropped) or {}
                 item.json = {**whole, "id": item.json.get("id")}
@@ -215,17 +215,17 @@ class ResponsesStreamWriter(StreamWriter):
         return data + self._done_item(item)
 
     def _content_done(self, item: _Item, part: Text | Refusal, at: Json, path: str) -> bytes:
-        said = content_part(part, path, self._dropped)
-        item.json["content"].append(said)
+        content = content_part(part, path, self._dropped)
+        item.json["content"].append(content)
         if isinstance(part, Refusal):
             data = self._event("response.refusal.done", **at, refusal=part.content)
         else:
-            data = self._event("response.output_text.done", **at, text=part.content, logprobs=said["logprobs"])
-            for place, each in enumerate(said["annotations"]):
+            data = self._event("response.output_text.done", **at, text=part.content, logprobs=content["logprobs"])
+            for place, each in enumerate(content["annotations"]):
                 data += self._event(
                     "response.output_text.annotation.added", **at, annotation_index=place, annotation=each
                 )
-        return data + self._event("response.content_part.done", **at, part=said)
+        return data + self._event("response.content_part.done", **at, part=content)
 
     def _whole(self, part: Part, index: int) -> bytes:
         """Write a part that comes whole: as an item, or as the result of the tool before it."""

@@ -1,7 +1,7 @@
 """Custom tools, which take any text, for providers that have functions only: a function of one string, `input`.
 
-Writers of dialects without custom tools write them so; here the calls that come back are turned into what the client
-asked for, their text as it streams.
+Writers of dialects without custom tools write them so; here the calls that come back are turned into calls
+of the client's tools, their text as it streams.
 """
 
 import re
@@ -15,7 +15,7 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse, Part, Tool,
 from gateway.dialects.events import Event, PartBegun, PartDone, PartGrown
 
 _HEAD = re.compile(r'\s*\{\s*"input"\s*:\s*"')
-# What may be decoded of the inside of a JSON string: whole characters and escapes, surrogates in pairs.
+# The part of the inside of a JSON string that may be decoded: whole characters and escapes, surrogates in pairs.
 _WHOLE = re.compile(
     r'(?:[^"\\]|\\["\\/bfnrt]|\\u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}'
     r"|(?![dD][89abAB])[0-9a-fA-F]{4}))*"
@@ -66,8 +66,8 @@ def _restored(part: Part, custom: frozenset[str]) -> Part:
     if not isinstance(part, ToolCall) or part.custom or part.name not in custom:
         return part
     arguments: Any = part.arguments
-    said = arguments.get("input") if isinstance(arguments, dict) else arguments
-    text = said if isinstance(said, str) else "" if said is None else msgspec.json.encode(said).decode()
+    value = arguments.get("input") if isinstance(arguments, dict) else arguments
+    text = value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode()
     return replace(part, arguments=text, custom=True)
 
 
@@ -78,9 +78,9 @@ class CustomToolRestorer:
         self._custom = custom
         self._calls: dict[tuple[int, int], _Input] = {}
 
-    def restore(self, told: Iterable[Event]) -> Iterator[Event]:
+    def restore(self, events: Iterable[Event]) -> Iterator[Event]:
         """Return the events with calls of custom tools as the client knows them."""
-        for event in told:
+        for event in events:
             if isinstance(event, PartBegun | PartDone):
                 part = _restored(event.part, self._custom)
                 if part is event.part:

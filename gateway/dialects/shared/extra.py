@@ -1,7 +1,7 @@
 """Fields that only one dialect has: read into `extra`, and carried through the clients of other dialects. Pure.
 
 Reasoning and calls have a field that only their provider reads (a signature, an encrypted form), and that clients send
-back as it is. In a translation nothing else can go there, so that it carries what the provider of the other dialect
+back as it is. In a translation that field is free, so it carries the fields that the provider of the other dialect
 needs in the next turn.
 """
 
@@ -15,7 +15,7 @@ import msgspec
 from gateway.dialects.conversation import Extra
 from gateway.dialects.wire.json import UNREADABLE, fields
 
-_HEAD = b'{"gateway":{'  # whole groups of three bytes, so that its base64 does not depend on what follows
+_HEAD = b'{"gateway":{'  # whole groups of three bytes, so that its base64 does not depend on the bytes after it
 _HEAD_BASE64 = base64.b64encode(_HEAD).decode()
 
 
@@ -56,7 +56,7 @@ def standard_base64(data: str) -> str:
 
 
 def sibling_format(own: dict[str, Any], extra: Extra, dialect: str) -> tuple[dict[str, Any], Extra]:
-    """Return what a custom tool has of its own in one of OpenAI's two dialects, and the extra that is still foreign.
+    """Return a custom tool's fields in one of OpenAI's two dialects, and the extra that is still foreign.
 
     Both can constrain the tool's text by a grammar, whose fields are in an object of their own in one of them.
     """

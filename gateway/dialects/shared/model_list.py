@@ -12,10 +12,10 @@ _ANY = msgspec.json.Decoder()
 
 
 class Model(Struct, frozen=True):
-    """A model in a provider's list; `said` has all its fields."""
+    """A model in a provider's list; `entry` is its whole object."""
 
     name: str
-    said: dict[str, Any] = {}
+    entry: dict[str, Any] = {}
 
 
 class Listed(Struct, frozen=True):
@@ -23,7 +23,7 @@ class Listed(Struct, frozen=True):
 
     name: str
     provider: str
-    said: dict[str, Any] = {}
+    entry: dict[str, Any] = {}
 
 
 def read_models(body: bytes) -> list[Model] | None:
@@ -36,7 +36,7 @@ def read_models(body: bytes) -> list[Model] | None:
     for each in objects(listed.get("models")):
         name = text(each.get("model")) or text(each.get("name"))
         found.append((name.removeprefix("models/") if name else None, {}))
-    return [Model(name, said) for name, said in found if name]
+    return [Model(name, entry) for name, entry in found if name]
 
 
 def write_models(listed: Iterable[Listed], now: float) -> bytes:
@@ -46,7 +46,7 @@ def write_models(listed: Iterable[Listed], now: float) -> bytes:
 
 def _model(listed: Listed, now: float) -> dict[str, Any]:
     made = {"id": listed.name, "object": "model", "created": int(now), "owned_by": listed.provider}
-    return made | (listed.said | {"id": listed.name} if "object" in listed.said else {})
+    return made | (listed.entry | {"id": listed.name} if "object" in listed.entry else {})
 
 
 def write_model_page(listed: Iterable[Listed], now: float) -> bytes:  # noqa: ARG001  the list has no time of its own
@@ -64,4 +64,4 @@ def _page_entry(listed: Listed) -> dict[str, Any]:
         "created_at": "1970-01-01T00:00:00Z",  # other APIs' lists have no such field
         "lifecycle": "active",
     }
-    return made | (listed.said | {"id": listed.name} if listed.said.get("type") == "model" else {})
+    return made | (listed.entry | {"id": listed.name} if listed.entry.get("type") == "model" else {})

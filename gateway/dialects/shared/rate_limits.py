@@ -1,4 +1,4 @@
-"""Rate limits in response headers: how much is left of each, and when it is reset. Pure.
+"""Rate limits in response headers: the remaining amount of each, and the time of its reset. Pure.
 
 A provider reports several limits at once; a request can succeed again when all that are used up have been reset.
 """
@@ -17,7 +17,7 @@ class RateLimit(Struct, frozen=True, kw_only=True):
     """The two headers of one limit.
 
     Attributes:
-        remaining: The lower-case name of the header with what is left.
+        remaining: The lower-case name of the header with the remaining amount.
         reset: That of the header with the time of the reset.
         seconds: Reads the latter: its text and the Unix time -> seconds from now, or None if it is unreadable.
 
@@ -31,7 +31,7 @@ class RateLimit(Struct, frozen=True, kw_only=True):
 def resets(headers: Mapping[str, str], limits: Iterable[RateLimit], now: float) -> list[float]:
     """Return the seconds until the reset of each limit that is used up, from headers by lower-case name.
 
-    A limit without the header of what is left counts as used up.
+    A limit without the header of the remaining amount counts as used up.
     """
     used_up = [each for each in limits if headers.get(each.remaining, "0").strip() == "0" and each.reset in headers]
     times = [each.seconds(headers[each.reset].strip(), now) for each in used_up]

@@ -22,28 +22,28 @@ def level(request: ChatRequest) -> str | None:
 
     A budget below zero is Gemini's: as many tokens as the model sees fit.
     """
-    said = request.parameters.get(REASONING_LEVEL)
-    if said in LEVELS:
-        return str(said)
-    if said == "disabled" or request.reasoning_budget == 0:
+    requested = request.parameters.get(REASONING_LEVEL)
+    if requested in LEVELS:
+        return str(requested)
+    if requested == "disabled" or request.reasoning_budget == 0:
         return "none"
     if request.reasoning_budget is not None and request.reasoning_budget > 0:
         return next((name for name, most in _BUDGETS.items() if request.reasoning_budget <= most), "max")
-    return "medium" if said in _SWITCHES or request.reasoning_budget is not None else None
+    return "medium" if requested in _SWITCHES or request.reasoning_budget is not None else None
 
 
 def budget(request: ChatRequest) -> int | None:
     """Return the requested tokens, also from a level; 0 disables reasoning, None leaves it to the model."""
     if request.reasoning_budget is not None and request.reasoning_budget >= 0:
         return request.reasoning_budget
-    said = level(request)
-    return None if said is None else _BUDGETS.get(said, 0)
+    effort = level(request)
+    return None if effort is None else _BUDGETS.get(effort, 0)
 
 
 def drop_unsupported(request: ChatRequest, dropped: Dropped, *, shows: bool) -> None:
-    """Name what a dialect of levels cannot express. `shows`: whether it has a field for showing the reasoning."""
-    said = request.parameters.get(REASONING_LEVEL)
-    if said is not None and said not in LEVELS and said not in _SWITCHES:
+    """Name settings that a dialect of levels cannot express. `shows`: whether it has a field for showing reasoning."""
+    requested = request.parameters.get(REASONING_LEVEL)
+    if requested is not None and requested not in LEVELS and requested not in _SWITCHES:
         dropped.add("reasoning.level")
     if request.reasoning_budget is not None and request.reasoning_budget > 0:
         dropped.add("reasoning_budget")

@@ -1,4 +1,4 @@
-"""Streamed responses read event by event, whatever frames them, up to a limit of memory."""
+"""Streamed responses read event by event, in any framing, up to a limit of memory."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -61,14 +61,14 @@ class EventReader(ABC):
         """Take one event; return whether it could be read."""
 
     def _keep(self, pieces: list[str], piece: Any) -> None:
-        """Keep a piece of content; what is no text, or empty, is none."""
+        """Keep a piece of content; a value that is no text, or empty, is ignored."""
         if isinstance(piece, str) and piece:
             self.first_output = True
             if self._has_room(len(piece)):
                 pieces.append(piece)
 
     def _has_room(self, size: int) -> bool:
-        """Take room for something more to keep; once it is used up, what comes is counted as unread."""
+        """Take room for something more to keep; once it is used up, later bytes are counted as unread."""
         self._room -= size + _OBJECT
         if self._room >= 0:
             return True

@@ -29,7 +29,7 @@ from gateway.dialects.shared.parameters import PREVIOUS_RESPONSE_ID
 from gateway.dialects.wire.json import UNREADABLE
 
 BYTES_PER_TOKEN = 4
-TOKENS_PER_MESSAGE = 4  # what a chat format puts round a turn
+TOKENS_PER_MESSAGE = 4  # the overhead of a chat format for one turn
 
 
 def estimate(request: ChatRequest, response: ChatResponse) -> Usage:

@@ -1,6 +1,6 @@
 """Writers of the conversation form: requests, responses, streams, errors. Pure; `registry.WRITERS` has one a dialect.
 
-A writer names what its dialect cannot express: `dropped` has short paths into the conversation, such as
+A writer names the content that its dialect cannot express: `dropped` has short paths into the conversation, such as
 `logit_bias`, `messages[2].parts[0]: audio` or `tools.web_search`.
 """
 
@@ -20,7 +20,7 @@ _GROUPS = frozenset({"text", "reasoning", "output_config"})
 
 
 class Dropped:
-    """Collects names, each once: a short path into the conversation, and the kind of what was dropped."""
+    """Collects names, each once: a short path into the conversation, and the kind of the dropped content."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -118,7 +118,7 @@ class Writer(Struct, frozen=True, kw_only=True):
 
     Attributes:
         request: Writes a request for a provider that calls the model `request.model`.
-        response: Writes a whole response to `request`; the list names what it cannot express.
+        response: Writes a whole response to `request`; the list names the content it cannot express.
         stream: Makes a writer for one streamed response to `request`. `now` is the Unix time, which some dialects have.
         error: Writes an error body: its kind, the HTTP status, the message, the provider's own word for it or None, and
             the request's id.

@@ -20,7 +20,7 @@ _PIECE = 16 * 1024
 _STEP = 256 * 1024
 
 # Reading a body for the trace holds that loop, too: some 5 ms a MiB, and up to 1.7 us a string. Within these bounds it
-# is 100 ms at most. A million tokens with their tools are within the first two. What is larger must be cut to fit
+# is 100 ms at most. A million tokens with their tools are within the first two. A larger body must be cut to fit
 # $.capture.store_bytes, which goes over all its strings again and again: only a few, such as images, are taken then.
 READ_MAX = 6 * 1024 * 1024
 STRINGS_MAX = 60_000
@@ -38,10 +38,10 @@ class TooLargeError(ValueError):
 
 
 class Decoder(Protocol):
-    """Decodes a body as its pieces come. Raises ValueError on what is not of its coding, TooLargeError."""
+    """Decodes a body as its pieces come. Raises ValueError on bytes that are not of its coding, TooLargeError."""
 
     def feed(self, data: bytes) -> bytes:
-        """Return what `data` decodes to, as far as it is known."""
+        """Return the decoded form of `data`, as far as it is known."""
 
     @property
     def whole(self) -> bool:
@@ -150,7 +150,7 @@ def decode_whole(body: bytes, coding: str, limit: int) -> bytes:
         raise ValueError("this coding is not known")
     decoded = inner.feed(body)
     if not inner.whole:
-        raise ValueError("it does not end where the body ends")
+        raise ValueError("it does not end with the body")
     if len(decoded) > limit:
         raise TooLargeError("the body is too large")
     return decoded

@@ -1,6 +1,6 @@
 """A request body examined and edited without decoding it whole: a peek for routing, and another model's name.
 
-Changing the model changes that one string's bytes and no other; what cannot be done so is not done.
+Changing the model changes that one string's bytes and no other; a body that cannot be changed so is left as it is.
 """
 
 import re

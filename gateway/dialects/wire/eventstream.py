@@ -1,7 +1,7 @@
 """AWS's binary event stream: frames out of bytes, and bytes out of frames. Pure.
 
 A frame is a prelude (its length, its headers' length, and their checksum), headers, a payload and a checksum over it
-all; numbers are big-endian. What kind of message it is stands in its headers: `:message-type` is event, exception or
+all; numbers are big-endian. The kind of a message is in its headers: `:message-type` is event, exception or
 error. Source: the Smithy specification of `application/vnd.amazon.eventstream`.
 """
 
@@ -18,7 +18,7 @@ CONTENT_TYPE = "application/vnd.amazon.eventstream"
 
 _PRELUDE = struct.Struct(">III")
 _CHECKSUM = struct.Struct(">I")
-_AROUND = _PRELUDE.size + _CHECKSUM.size  # what a frame has besides headers and payload
+_AROUND = _PRELUDE.size + _CHECKSUM.size  # the bytes of a frame besides headers and payload
 _HEADERS_LIMIT = 128 * 1024
 _STRING = 7
 # The sizes of header values by their type: true, false, byte, short, integer, long, timestamp, UUID. The two others,
@@ -105,15 +105,15 @@ def _event(frame: bytes, headers_length: int) -> Event | None:
     if crc32(frame[: -_CHECKSUM.size]) != checksum:
         return None
     start = _PRELUDE.size + headers_length
-    said = _said(frame[_PRELUDE.size : start])
-    if said is None:
+    described = _name_and_data(frame[_PRELUDE.size : start])
+    if described is None:
         return None
-    name, message = said
+    name, message = described
     return Event(name, frame[start : -_CHECKSUM.size] if message is None else message)
 
 
 @lru_cache(maxsize=64)  # a stream's frames have a handful of different headers
-def _said(headers: bytes) -> tuple[str, bytes | None] | None:
+def _name_and_data(headers: bytes) -> tuple[str, bytes | None] | None:
     """Return the event's name, and its data if they are in the headers."""
     values = _headers(headers)
     if values is None:

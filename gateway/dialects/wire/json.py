@@ -1,6 +1,6 @@
 """JSON of any shape read without raising, and objects merged.
 
-Containers are typed, leaves are `Any` and are checked where they are used, so that one odd value costs no
+Containers are typed, leaves are `Any` and are checked at their use, so that one odd value costs no
 other. Bytes that are no valid JSON to a strict decoder, but are to many providers' own (invalid UTF-8, half a
 surrogate pair, NaN), are read a second time on a slow path.
 """
@@ -15,7 +15,7 @@ from gateway.redaction import without_tool_secrets
 
 T = TypeVar("T")
 
-# What decoding bytes from outside raises: ValueError is the root of msgspec's, json's and the codecs' errors.
+# Errors of decoding bytes from outside: ValueError is the root of msgspec's, json's and the codecs' errors.
 UNREADABLE = (ValueError, RecursionError)
 
 
@@ -51,7 +51,7 @@ def definitions(*candidates: msgspec.Raw) -> msgspec.Raw | None:
 
 
 def _sound(candidate: msgspec.Raw, data: bytes) -> msgspec.Raw:
-    """Make what a decoder passed over fit to be written as it stands: UTF-8, no line ends, no secrets."""
+    """Make JSON that a decoder passed over fit to be written as it is: UTF-8, no line ends, no secrets."""
     try:
         data.decode()
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from gateway.dialects.wire.json import UNREADABLE
 from gateway.dialects.wire.sse import LIMIT, Event
 
-# A last line may lack its line end. It is looked for in what is held only up to this size: each look costs as much.
+# A last line may lack its line end. The buffer is searched for it only up to this size: each look costs as much.
 SHORT = 16 * 1024
 
 
@@ -71,7 +71,7 @@ class NdjsonDecoder:
             self._pending.clear()
 
     def _is_whole(self) -> bool:
-        """Say whether what is held is an object, of which no more than its line end can follow."""
+        """Return whether the buffer is an object, of which no more than its line end can follow."""
         if len(self._pending) > SHORT:
             return False
         try:

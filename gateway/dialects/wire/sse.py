@@ -1,6 +1,6 @@
 """Server-sent events out of bytes: the first step of every streamed reader.
 
-A provider's stream arrives in pieces that are cut anywhere. The decoder holds what is not yet whole, follows
+A provider's stream arrives in pieces that are cut anywhere. The decoder buffers an event until it is whole, follows
 the HTML standard's event stream rules (all three line ends, BOM, comments, several `data` lines), and is
 bounded: an event over the limit is dropped and counted, never collected.
 """

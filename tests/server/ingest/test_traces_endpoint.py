@@ -173,8 +173,8 @@ async def test_nothing_of_a_span_is_lost_in_sql(gateway: InProcess):
         (b"no json", (JSON,), 400, "no JSON of OTLP"),
         (b"x", (PROTOBUF, ("Content-Encoding", "br")), 415, "Content-Encoding 'br'"),
         (b"no gzip", (PROTOBUF, ("Content-Encoding", "gzip")), 415, "Content-Encoding 'gzip'"),
-        (gzip.compress(wrapped([span(1)]).SerializeToString())[:-4], (PROTOBUF, GZIP), 415, "does not end where"),
-        (gzip.compress(wrapped([span(1)]).SerializeToString()) * 2, (PROTOBUF, GZIP), 415, "does not end where"),
+        (gzip.compress(wrapped([span(1)]).SerializeToString())[:-4], (PROTOBUF, GZIP), 415, "does not end with"),
+        (gzip.compress(wrapped([span(1)]).SerializeToString()) * 2, (PROTOBUF, GZIP), 415, "does not end with"),
     ],
 )
 async def test_a_request_that_is_none_is_refused(gateway: InProcess, body, headers, status, why):
