@@ -33,7 +33,7 @@ ID_FORM = IdForm(re.compile(r"[^a-zA-Z0-9_.:-]"), longest=64)
 
 
 class Blocks:
-    """Writes the parts of a request to a model, or of a response (`to_model` is False); `dropped` names lost content."""
+    """Writes the parts of a request to a model, or of a response (`to_model` is False); `dropped` names losses."""
 
     def __init__(self, model: str | None, dropped: Dropped, *, to_model: bool = True) -> None:
         self.dropped = dropped
