@@ -107,7 +107,7 @@ def bare(text: str) -> str:
 def flat(asked: ChatRequest) -> list[tuple[Any, ...]]:
     """Return what a conversation says, one thing after the other, whatever turns it is told in."""
     system = [p.content for p in asked.system_instructions if isinstance(p, Text)]
-    said: list[tuple[Any, ...]] = []
+    turns: list[tuple[Any, ...]] = []
     calls: dict[str | None, int] = {}
     for message in asked.input_messages:
         role = "user" if message.role == "tool" else message.role
@@ -115,13 +115,13 @@ def flat(asked: ChatRequest) -> list[tuple[Any, ...]]:
             if role in {"system", "developer"}:
                 system.append(part.content if isinstance(part, Text) else "")
             elif isinstance(part, ToolCall):
-                said.append(("call", part.name, part.arguments or {}))
+                turns.append(("call", part.name, part.arguments or {}))
                 calls[part.id] = len(calls)
             elif isinstance(part, ToolCallResponse):
-                said.append(("result", calls.get(part.id), shown(part.response)))
+                turns.append(("result", calls.get(part.id), shown(part.response)))
             else:
-                said.append((role, *_of(part)))
-    return [("system", bare("".join(system))), *_joined(said)]
+                turns.append((role, *_of(part)))
+    return [("system", bare("".join(system))), *_joined(turns)]
 
 
 def shown(response: Any) -> str:
@@ -137,10 +137,10 @@ def _of(part: Part) -> tuple[str, str]:
     return type(part).__name__, part.content if isinstance(part, Blob) else ""
 
 
-def _joined(said: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def _joined(turns: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Join texts of one side that follow each other."""
     joined: list[tuple[Any, ...]] = []
-    for each in said:
+    for each in turns:
         if joined and each[1] == "text" and joined[-1][:2] == each[:2]:
             joined[-1] = (*each[:2], joined[-1][2] + each[2])
         else:

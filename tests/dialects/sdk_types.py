@@ -68,8 +68,8 @@ def anthropic_message(stream: bytes) -> AnthropicMessage:
     buffers: dict[int, bytes] = {}
     opened: int | None = None
     count = 0
-    for told in data_of(stream):
-        event = adapter(RawMessageStreamEvent).validate_python(told)
+    for data in data_of(stream):
+        event = adapter(RawMessageStreamEvent).validate_python(data)
         if event.type == "content_block_start":
             assert opened is None
             assert event.index == count
@@ -90,8 +90,8 @@ def response(stream: bytes) -> Response:
     last: Any = None
     added: set[int] = set()
     done: set[int] = set()
-    for number, told in enumerate(data_of(stream)):
-        last = adapter(ResponseStreamEvent).validate_python(told)
+    for number, data in enumerate(data_of(stream)):
+        last = adapter(ResponseStreamEvent).validate_python(data)
         assert last.sequence_number == number
         state.handle_event(last)
         if last.type == "response.output_item.added":
@@ -101,12 +101,12 @@ def response(stream: bytes) -> Response:
         elif (index := getattr(last, "output_index", None)) is not None:
             assert index in added - done
     assert added == done
-    said: Response = last.response
+    final: Response = last.response
     accumulated = [item.to_dict() for _, item in sorted(state._completed_output.items())]
-    assert accumulated == said.to_dict()["output"]
+    assert accumulated == final.to_dict()["output"]
     if last.type == "response.completed":
         assert [_plain(item.to_dict()) for item in state._completed_response.output] == accumulated
-    return said
+    return final
 
 
 def _plain(value: Any) -> Any:

@@ -49,7 +49,7 @@ BYTES = st.binary(min_size=1, max_size=12).map(lambda data: b64encode(data).deco
 MARKS = st.sampled_from([None, None, "default", "5m", "1h"])
 WHERE = st.sampled_from(["a.png", "folder/b.pdf", "c"]).map(lambda key: f"s3://my-bucket/{key}")
 
-# Models by what their families take: all the levels here are said by themselves.
+# Models by what their families take: all the levels here are sent by themselves.
 LEVELS = {
     "anthropic.claude-sonnet-4-5-20250929-v1:0": ["enabled", "adaptive", "disabled"],
     "global.anthropic.claude-opus-5-20260701-v1:0": ["low", "medium", "high", "xhigh", "max", "adaptive", "disabled"],
@@ -330,16 +330,16 @@ def answers(draw: st.DrawFn) -> ChatResponse:
     )
 
 
-def folded(told: list[events.Event]) -> list[Message]:
+def folded(emitted: list[events.Event]) -> list[Message]:
     """Make the message that events tell of, by what grew, and check that they come in order."""
-    assert isinstance(told[0], events.Begun)
+    assert isinstance(emitted[0], events.Begun)
     begun: list[Part] = []
     grown: list[str] = []
     done: dict[int, Part] = {}
     end: events.ChoiceDone | None = None
-    for number, event in enumerate(told):
+    for number, event in enumerate(emitted):
         assert isinstance(event, events.Begun) == (number == 0)
-        assert not isinstance(event, events.Broken | events.Ended) or number == len(told) - 1
+        assert not isinstance(event, events.Broken | events.Ended) or number == len(emitted) - 1
         match event:
             case events.PartBegun():
                 assert end is None

@@ -79,12 +79,12 @@ def messages(draw: st.DrawFn) -> list[Message]:
     for role in draw(st.lists(st.sampled_from(["system", "developer", "user", "assistant", "tool"]), max_size=5)):
         parts: list[Part]
         if role == "tool":
-            said = st.text(d.LETTERS, max_size=9) | st.lists(st.builds(Text, content=d.WORDS), min_size=2, max_size=3)
+            result = st.text(d.LETTERS, max_size=9) | st.lists(st.builds(Text, content=d.WORDS), min_size=2, max_size=3)
             answer = st.builds(
                 ToolCallResponse,
                 id=d.NAMES,
                 name=st.none() | d.NAMES,
-                response=said,
+                response=result,
                 cache=st.none() | d.MARKS,
             )
             turns.append(Message(role=role, parts=[draw(answer)]))
@@ -168,7 +168,7 @@ def asked(draw: st.DrawFn) -> ChatRequest:
 
 
 @st.composite
-def said(draw: st.DrawFn) -> Text:
+def texts(draw: st.DrawFn) -> Text:
     """Draw a text with where it comes from, and how likely its tokens were."""
     text = draw(d.WORDS)
     quote = st.none() | d.WORDS
@@ -183,14 +183,14 @@ def choices(draw: st.DrawFn, ids: Iterator[int], *, streamed: bool) -> Message:
     if streamed:
         each: st.SearchStrategy[Part] = st.one_of(
             THOUGHTS,
-            said(),
+            texts(),
             st.builds(Refusal, content=d.WORDS),
             d.calls(ids),
             d.custom_calls(ids),
         )
         parts = d.joined(draw(st.lists(each, max_size=6)), Text, Reasoning, Refusal)
     else:
-        parts = draw(st.lists(THOUGHTS, max_size=1)) + draw(st.lists(said(), max_size=1))
+        parts = draw(st.lists(THOUGHTS, max_size=1)) + draw(st.lists(texts(), max_size=1))
         parts += [Refusal(content=draw(d.WORDS))] if draw(st.booleans()) else []
         parts += draw(st.lists(d.calls(ids, extra=SIGNED) | d.custom_calls(ids), max_size=2))
     called = any(isinstance(part, ToolCall) for part in parts)

@@ -131,8 +131,8 @@ def results(draw: st.DrawFn, *, shown: bool) -> ToolCallResponse:
     """Draw what a function gave back; `shown`: media too."""
     response: Any = draw(st.text(max_size=9) | OBJECTS.filter(lambda o: not o.keys() & {"output", "result", "error"}))
     if shown and draw(st.booleans()):
-        said: list[Part] = [Text(content=draw(WORDS))] if draw(st.booleans()) else []
-        response = said + draw(st.lists(media(), min_size=1, max_size=2))
+        texts: list[Part] = [Text(content=draw(WORDS))] if draw(st.booleans()) else []
+        response = texts + draw(st.lists(media(), min_size=1, max_size=2))
     return ToolCallResponse(
         id=draw(NAMES),
         name=draw(NAMES),
@@ -264,8 +264,8 @@ def choice(draw: st.DrawFn, ids: Iterator[int], *, streamed: bool) -> Message:
 @st.composite
 def usages(draw: st.DrawFn, of_tools: int) -> Usage:
     """Draw usage; `of_tools` of its input are what tools put into the prompt."""
-    prompt, said, thought = draw(COUNTS), draw(COUNTS), draw(st.none() | COUNTS)
-    output = said + (thought or 0)
+    prompt, text, thought = draw(COUNTS), draw(COUNTS), draw(st.none() | COUNTS)
+    output = text + (thought or 0)
     return Usage(
         input_tokens=prompt + of_tools,
         output_tokens=output,
@@ -298,7 +298,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
     )
 
 
-def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
+def stream_events(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
     """Give the events of a stream that says this, its texts cut into pieces of this size."""
     for event in synthesize(answer):
         if isinstance(event, events.PartGrown):
@@ -308,16 +308,16 @@ def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
             yield event
 
 
-def folded(told: Iterable[events.Event]) -> list[Message]:
+def folded(emitted: Iterable[events.Event]) -> list[Message]:
     """Return the messages that events tell, having checked what every reader promises of them."""
-    told = list(told)
+    emitted = list(emitted)
     parts: dict[int, dict[int, Part]] = {}
     grown: dict[tuple[int, int], str] = {}
     messages: dict[int, Message] = {}
-    assert isinstance(told[0], events.Begun)
-    assert sum(isinstance(e, events.Begun) for e in told) == 1
-    assert [e for e in told if isinstance(e, events.Ended | events.Broken)] in ([], told[-1:])
-    for event in told:
+    assert isinstance(emitted[0], events.Begun)
+    assert sum(isinstance(e, events.Begun) for e in emitted) == 1
+    assert [e for e in emitted if isinstance(e, events.Ended | events.Broken)] in ([], emitted[-1:])
+    for event in emitted:
         match event:
             case events.PartBegun(index=index, choice=number):
                 assert number not in messages

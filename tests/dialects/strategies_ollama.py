@@ -82,7 +82,7 @@ def tool_calls(draw: st.DrawFn, ids: Iterator[int]) -> ToolCall:
 
 
 @st.composite
-def said(draw: st.DrawFn, ids: Iterator[int] | None, texts: st.SearchStrategy[Text]) -> list[Part]:
+def parts_of_turn(draw: st.DrawFn, ids: Iterator[int] | None, texts: st.SearchStrategy[Text]) -> list[Part]:
     """Draw the parts of one message, in the order in which a message has them."""
     parts: list[Part] = []
     if ids is not None and draw(st.booleans()):
@@ -105,7 +105,7 @@ def messages(draw: st.DrawFn) -> list[Message]:
         extra = own(draw(st.dictionaries(st.just("novel"), VALUES, max_size=1)))
         if role == "tool":
             name = draw(NAMES)
-            response = tool_answer(draw(said(None, PLAIN)))
+            response = tool_answer(draw(parts_of_turn(None, PLAIN)))
             calls = [p for m in turns for p in m.parts if isinstance(p, ToolCall)]
             answered = {p.id for m in turns for p in m.parts if isinstance(p, ToolCallResponse)}
             waiting = next((c for c in calls if c.id not in answered), None)
@@ -114,7 +114,7 @@ def messages(draw: st.DrawFn) -> list[Message]:
                 Message(role=role, parts=[ToolCallResponse(id=result_of, name=name, response=response)], extra=extra)
             )
         else:
-            parts = draw(said(ids if role == "assistant" else None, PLAIN))
+            parts = draw(parts_of_turn(ids if role == "assistant" else None, PLAIN))
             turns.append(Message(role=role, parts=parts, extra=extra))
     return turns
 
@@ -171,7 +171,7 @@ def asked(draw: st.DrawFn, operation: str = "chat") -> ChatRequest:
         return replace(asks, input_messages=draw(messages()), tools=draw(st.lists(tools(), max_size=2)))
     rest |= draw(st.dictionaries(st.sampled_from(["suffix", "template"]), WORDS))
     rest |= draw(st.dictionaries(st.just("raw"), st.booleans()))
-    parts = draw(said(None, PLAIN))
+    parts = draw(parts_of_turn(None, PLAIN))
     system = draw(st.lists(PLAIN, max_size=1))
     prompted = [Message(role="user", parts=parts)] if parts else []
     return replace(asks, input_messages=prompted, system_instructions=system, extra=own(rest))
@@ -191,7 +191,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
     """Draw a response: what one message says; in a stream, in any order."""
     ids = iter(range(1000))
     if not streamed:
-        parts = [p for p in draw(said(ids, _TEXTS)) if not isinstance(p, Blob)]
+        parts = [p for p in draw(parts_of_turn(ids, _TEXTS)) if not isinstance(p, Blob)]
     else:
         each = st.builds(Reasoning, content=WORDS) | _TEXTS | tool_calls(ids)
         parts = []
@@ -215,7 +215,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
     )
 
 
-def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
+def stream_events(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
     """Give the events of a stream that says this, its texts cut into pieces of this size."""
     yield events.Begun(model=answer.model, created=answer.created)
     message = answer.output_messages[0]
@@ -235,17 +235,17 @@ def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
     yield events.Ended()
 
 
-def folded(told: list[events.Event]) -> list[Message]:
+def folded(emitted: list[events.Event]) -> list[Message]:
     """Return the messages that events tell, having checked what every reader promises of them."""
     parts: list[Part | None] = []
     grown: list[str] = []
     done: list[Part] = []
     finish: tuple[str | None, str | None] = (None, None)
-    ends = [e for e in told if isinstance(e, events.Ended | events.Broken)]
-    assert isinstance(told[0], events.Begun)
-    assert sum(isinstance(e, events.Begun) for e in told) == 1
-    assert ends in ([], told[-1:])
-    for event in told:
+    ends = [e for e in emitted if isinstance(e, events.Ended | events.Broken)]
+    assert isinstance(emitted[0], events.Begun)
+    assert sum(isinstance(e, events.Begun) for e in emitted) == 1
+    assert ends in ([], emitted[-1:])
+    for event in emitted:
         match event:
             case events.PartBegun():
                 assert event.index == len(parts)

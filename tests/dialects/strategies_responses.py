@@ -137,9 +137,9 @@ def messages(draw: st.DrawFn) -> list[Message]:
             continue
         parts: list[Part]
         if role == "assistant":
-            said = draw(st.lists(messages_of_model(st.builds(Text, content=d.WORDS)), max_size=1))
+            texts = draw(st.lists(messages_of_model(st.builds(Text, content=d.WORDS)), max_size=1))
             around = [draw(st.lists(items, max_size=2)) for _ in range(2)]
-            parts = [part for item in [*around[0], *said, *around[1]] for part in item]
+            parts = [part for item in [*around[0], *texts, *around[1]] for part in item]
             parts = parts or [Text(content="a")]
         elif role == "tool":
             parts = list(draw(st.lists(results(), min_size=1, max_size=2)))
@@ -225,7 +225,7 @@ def asked(draw: st.DrawFn) -> ChatRequest:
 
 
 @st.composite
-def said(draw: st.DrawFn) -> Text:
+def texts(draw: st.DrawFn) -> Text:
     """Draw a text with where it comes from, and how likely its tokens were."""
     text = draw(d.WORDS)
     filed = st.builds(Citation, title=d.WORDS, extra=st.just(own(type="file_citation", file_id="f", index=1)))
@@ -237,12 +237,12 @@ def said(draw: st.DrawFn) -> Text:
 def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
     """Draw a response; what follows a message is no other message, whose texts would be the same one's.
 
-    In a stream the id of reasoning is told when it begins, which only the part has that proves it.
+    In a stream the id of reasoning comes at its beginning; only the part with the proof has it.
     """
     ids, numbers = iter(range(1000)), iter(range(1000))
     call = calls(ids).map(lambda each: [each])
     kinds = {
-        "message": messages_of_model(said()),
+        "message": messages_of_model(texts()),
         "call": call,
         "thought": thoughts(numbers, most=1 if streamed else 3),
         "served": served(numbers),

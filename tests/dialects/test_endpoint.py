@@ -16,8 +16,8 @@ KINDS = (Kind.SENDING, Kind.RATE_LIMIT, Kind.TIMEOUT, Kind.BAD_INPUT, Kind.AUTH,
 def test_every_kind_has_a_body_in_every_familys_words(endpoint, kind):
     """Whatever went wrong, the message is where the client's SDK looks for it."""
     error = ExchangeError(kind, "what happened, and what to change", code="why")
-    said = error_in(endpoint.name, endpoint.error_body(error, "0123"))
-    assert said["message"] == error.message
+    error_body = error_in(endpoint.name, endpoint.error_body(error, "0123"))
+    assert error_body["message"] == error.message
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,12 @@ def test_every_kind_has_a_body_in_every_familys_words(endpoint, kind):
 def test_a_kind_is_what_each_family_calls_it(kind, status, openai, anthropic, gemini, bedrock):
     """The word by which an SDK, or its user, tells what to do; Bedrock's stands in the head as well."""
     error = ExchangeError(kind, "x", status=status)
-    told = {each.name: error_in(each.name, each.error_body(error, "0123")) for each in BUILT_IN}
-    assert (told["openai-chat"]["type"], told["azure-openai"]["type"]) == (openai, openai)
-    assert told["openai-responses"]["type"] == openai
-    assert told["anthropic-messages"]["type"] == anthropic
-    assert (told["gemini"]["status"], told["gemini"]["code"]) == (gemini, status)
-    assert told["bedrock-converse"]["__type"] == bedrock
+    errors = {each.name: error_in(each.name, each.error_body(error, "0123")) for each in BUILT_IN}
+    assert (errors["openai-chat"]["type"], errors["azure-openai"]["type"]) == (openai, openai)
+    assert errors["openai-responses"]["type"] == openai
+    assert errors["anthropic-messages"]["type"] == anthropic
+    assert (errors["gemini"]["status"], errors["gemini"]["code"]) == (gemini, status)
+    assert errors["bedrock-converse"]["__type"] == bedrock
     assert ENDPOINTS["bedrock-converse"].error_headers(kind, status) == {"x-amzn-ErrorType": bedrock}
     assert ENDPOINTS["openai-chat"].error_headers(kind, status) == {}
 

@@ -6,7 +6,7 @@ from gateway.dialects import events
 from gateway.dialects.conversation import Blob, ChatResponse, Message, Part, Reasoning, Refusal, Text, ToolCall, Usage
 from gateway.dialects.events import synthesize
 from tests.dialects.pairs import SPOKEN, STREAMS, family, pieces_of
-from tests.dialects.telling import folded
+from tests.dialects.streams import folded
 
 OWN = {"openai-chat": {"x": 1}}
 ALL = events.Event.__args__
@@ -50,9 +50,9 @@ def test_parts_begin_once_grow_and_end_once(stream: str) -> None:
 def test_a_replayed_response_is_the_response(parts: list[Part]) -> None:
     """Its events fold into what they were made from, as those of any stream do."""
     messages = [Message(role="assistant", parts=parts, finish_reason="stop", finish_word="end", extra=OWN)] * 2
-    told = list(synthesize(ChatResponse(id="r", output_messages=messages)))
-    assert folded(told) == messages
-    assert isinstance(told[-1], events.Ended)
+    emitted = list(synthesize(ChatResponse(id="r", output_messages=messages)))
+    assert folded(emitted) == messages
+    assert isinstance(emitted[-1], events.Ended)
 
 
 def test_what_is_known_of_a_response_is_told_first_and_its_counts_last() -> None:
@@ -68,5 +68,5 @@ def test_what_is_known_of_a_response_is_told_first_and_its_counts_last() -> None
 def test_an_error_breaks_the_stream() -> None:
     """A response that tells of an error has no end."""
     message = Message(role="assistant", parts=[Text(content="Half")])
-    told = list(synthesize(ChatResponse(id="r", output_messages=[message], error_type="t", error_message="No.")))
-    assert told == [events.Begun(id="r"), events.Broken(type="t", message="No.")]
+    emitted = list(synthesize(ChatResponse(id="r", output_messages=[message], error_type="t", error_message="No.")))
+    assert emitted == [events.Begun(id="r"), events.Broken(type="t", message="No.")]

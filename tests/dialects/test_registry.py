@@ -104,10 +104,10 @@ def test_every_dialect_is_written_by_somebody() -> None:
 )
 def test_some_paths_name_their_model(path: str, spoken: str, dialect: str | None, model: str, stream: bool) -> None:
     """Google's and Bedrock's, and whether a stream is asked for; what is only relayed has a model too."""
-    told = in_path("POST", path)
-    assert told is not None
-    assert (told.endpoint, told.model, told.stream) == (spoken, model, stream)
-    assert told.dialect is (None if dialect is None else DIALECTS[dialect])
+    path_read = in_path("POST", path)
+    assert path_read is not None
+    assert (path_read.endpoint, path_read.model, path_read.stream) == (spoken, model, stream)
+    assert path_read.dialect is (None if dialect is None else DIALECTS[dialect])
     listed = in_path("GET", path)
     assert listed is not None
     assert listed.dialect is None
@@ -171,9 +171,9 @@ def test_another_model_in_bedrocks_path_is_that_model(name: str, stream: bool) -
     assert write_path is not None
     tail = "converse-stream" if stream else "converse"
     for before in ("bedrock/a.b:0", "bedrock%2Fa.b:0", "bedrock%2fa.b%3A0"):
-        told = in_path("POST", write_path(f"/model/{before}/{tail}", name))
-        assert told is not None
-        assert (told.model, told.stream) == (name, stream)
+        path_read = in_path("POST", write_path(f"/model/{before}/{tail}", name))
+        assert path_read is not None
+        assert (path_read.model, path_read.stream) == (name, stream)
 
 
 @pytest.mark.parametrize(

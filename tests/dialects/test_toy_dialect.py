@@ -89,9 +89,9 @@ class ToyReader(EventReader):
             self._tell(events.Broken(message=text))
         return kind in {b"+", b"=", b"!"}
 
-    def _tell(self, *told: events.Event) -> None:
-        if self.told is not None:
-            self.told += told
+    def _tell(self, *emitted: events.Event) -> None:
+        if self.events is not None:
+            self.events += emitted
 
     def answered(self) -> ChatResponse:
         """Return what was read so far."""

@@ -118,9 +118,9 @@ async def chat(url: str, model: str, case: Case, stream: bool) -> AsyncIterator[
                     delta = choice.delta
                     thought += (piece := getattr(delta, "reasoning_content", None) or "")
                     calls = [(call.function.arguments if call.function else "") for call in delta.tool_calls or []]
-                    for said in (("thought", piece), ("text", delta.content), *(("call", call) for call in calls)):
-                        if said[1]:
-                            yield said
+                    for update in (("thought", piece), ("text", delta.content), *(("call", call) for call in calls)):
+                        if update[1]:
+                            yield update
             try:
                 whole = state.get_final_completion()
             except openai.LengthFinishReasonError as cut:
@@ -396,16 +396,16 @@ def _parts(chunk: types.GenerateContentResponse) -> list[types.Part]:
 
 
 def _ollama_messages(case: Case) -> list[dict[str, Any]]:
-    said: list[dict[str, Any]] = [{"role": "system", "content": case.system}]
+    messages: list[dict[str, Any]] = [{"role": "system", "content": case.system}]
     for role, parts in case.turns:
         if role == "tool":
-            said += [{"role": role, "tool_name": p[2], "content": p[3]} for p in parts]
+            messages += [{"role": role, "tool_name": p[2], "content": p[3]} for p in parts]
             continue
         message = {"role": role, "content": texts(parts)}
         images = [part[2] for part in parts if part[0] == "image"]
         calls = [{"function": {"name": p[2], "arguments": p[3]}} for p in parts if p[0] == "call"]
-        said.append({**message, **_given(images=images, tool_calls=calls)})
-    return said
+        messages.append({**message, **_given(images=images, tool_calls=calls)})
+    return messages
 
 
 async def ollama_chat(url: str, model: str, case: Case, stream: bool) -> AsyncIterator[Delta | Got]:

@@ -63,15 +63,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     letters = {name: chr(ord("a") + n) for n, name in enumerate(WHY)}
     write = terminalreporter.write_line
     terminalreporter.section("matrix")
-    write("Each case whole and streamed; letters say what cannot be said on the way, and why.")
+    write("Each case whole and streamed; letters mark content that cannot be expressed on the way, and the reason.")
     write(f"{'client':17}{'provider':10}" + "".join(f"{name:15}" for name in CASES))
     for client in SPEAKS:
         for provider in UPSTREAMS:
             row = ""
             for name in CASES:
                 cell = (client, provider, name)
-                said = "".join(sorted(letters[each] for each in lost.get(cell, ())))
-                row += f"{'FAILED' if cell in failed else f'ok {said}' if cell in lost else 'not run':15}"
+                marks = "".join(sorted(letters[each] for each in lost.get(cell, ())))
+                row += f"{'FAILED' if cell in failed else f'ok {marks}' if cell in lost else 'not run':15}"
             write(f"{client:17}{provider:10}{row}")
     for name in sorted({name for names in lost.values() for name in names}, key=list(WHY).index):
         write(f"  {letters[name]}  {name}: {WHY[name]}")

@@ -50,7 +50,7 @@ def heard(client: str, upstream: str, case: Case, *, stream: bool) -> Heard:
         schema=case.schema,
         effort=_effort(client, upstream) if case.thinks else None,
         shows=_shows(client, upstream) if case.thinks else None,
-        # The Vercel AI SDK adds what may be thought to what may be said.
+        # The Vercel AI SDK adds the limit of thinking to that of the text.
         max_tokens=case.max_tokens + (BUDGET if case.thinks and client == "vercel anthropic" else 0),
         # Anthropic's SDK has no argument for it any more.
         temperature=None if client == "messages" else case.temperature,
@@ -106,13 +106,13 @@ def _part(client: str, upstream: str, part: Part) -> Part:
 
 def got(client: str, upstream: str, case: Case) -> Got:
     """Return what an SDK gives back."""
-    said = case.said
+    completion = case.completion
     words = _VERCEL if client.startswith("vercel") else _FINISHES[SPEAKS[client]]
     return Got(
-        text="".join(said.text),
-        thought="".join(said.thought),
-        calls=[(_ident(client, upstream, c.id), c.name, c.arguments) for c in said.calls],
-        finish=words[said.finish],
+        text="".join(completion.text),
+        thought="".join(completion.thought),
+        calls=[(_ident(client, upstream, c.id), c.name, c.arguments) for c in completion.calls],
+        finish=words[completion.finish],
         usage=_usage(client, upstream, case),
     )
 
@@ -137,7 +137,7 @@ def made_ids(calls: list[tuple[str | None, str, Any]]) -> list[tuple[str | None,
 def tokens(upstream: str, case: Case) -> Tokens:
     """Return what a provider tells of its tokens: Ollama nothing of a cache, and not all of them what was thought."""
     thinking = {"chat": 0, "responses": 0}.get(upstream)
-    if case.said.thought and upstream in {"chat", "responses", "gemini"}:
+    if case.completion.thought and upstream in {"chat", "responses", "gemini"}:
         thinking = THINKING
     return INPUT, OUTPUT, None if upstream == "ollama" else CACHED, thinking
 
@@ -208,9 +208,9 @@ def _lost_back(client: str, upstream: str, case: Case, *, stream: bool) -> set[s
         _, _, cached, thinking = tokens(upstream, case)
         names |= {"usage.cache_read_tokens"} if cached else set()
         names |= {"usage.reasoning_tokens"} if thinking else set()
-    if case.said.calls and upstream == "gemini" and client not in {"chat", "node openai"}:
+    if case.completion.calls and upstream == "gemini" and client not in {"chat", "node openai"}:
         names.add("thoughtSignature")
-    if case.said.thought and client == "ollama":
+    if case.completion.thought and client == "ollama":
         names |= {"messages": {"signature"}, "converse": {"signature"}, "responses": {"id", "encrypted_content"}}.get(
             upstream, set()
         )

@@ -51,9 +51,9 @@ class Node:
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
-        asked: dict[str, Any] = {**case._asdict(), "effort": EFFORT, "budget": BUDGET, "said": None}
-        told = {"client": client, "url": url, "key": KEY, "model": model, "asked": asked, "stream": stream}
-        process.stdin.write(json.dumps(told).encode() + b"\n")
+        asked: dict[str, Any] = {**case._asdict(), "effort": EFFORT, "budget": BUDGET, "completion": None}
+        job = {"client": client, "url": url, "key": KEY, "model": model, "asked": asked, "stream": stream}
+        process.stdin.write(json.dumps(job).encode() + b"\n")
         process.stdin.flush()
         finished = False
         try:

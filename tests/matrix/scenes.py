@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 INPUT, CACHED, OUTPUT, THINKING = 30, 10, 12, 5
-"""The tokens of every answer: input with what the cache gave, output with what was thought."""
+"""The tokens of every response: input with cached tokens, output with those of thinking."""
 
 # One red point.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
@@ -48,7 +48,7 @@ class Call(NamedTuple):
         return json.loads("".join(self.pieces))
 
 
-class Said(NamedTuple):
+class Completion(NamedTuple):
     """What a model answers, in the pieces in which it streams."""
 
     thought: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Case(NamedTuple):
     """One thing that a client asks, and what it is answered."""
 
     name: str
-    said: Said
+    completion: Completion
     turns: list[Turn] = [("user", [("text", "Hello")])]  # noqa: RUF012
     system: str | None = "Be brief."
     tools: list[Tool] = []  # noqa: RUF012  nobody changes them
@@ -110,34 +110,34 @@ _ANSWERED: list[Turn] = [
 CASES = {
     case.name: case
     for case in (
-        Case("text", Said(text=("Grüß ", "dich 👋", " 東京")), stop=["END", "###"]),
+        Case("text", Completion(text=("Grüß ", "dich 👋", " 東京")), stop=["END", "###"]),
         Case(
             "tools",
-            Said(text=("Let me ", "look."), calls=(PARIS,), finish="tool_calls"),
+            Completion(text=("Let me ", "look."), calls=(PARIS,), finish="tool_calls"),
             turns=_QUESTION,
             tools=[GET_WEATHER],
             choice="any",
         ),
         Case(
             "parallel tools",
-            Said(calls=(PARIS, OSLO), finish="tool_calls"),
+            Completion(calls=(PARIS, OSLO), finish="tool_calls"),
             turns=_QUESTION,
             tools=[GET_WEATHER],
             choice="auto",
         ),
         Case(
             "image",
-            Said(text=("A red ", "point that"), finish="length"),
+            Completion(text=("A red ", "point that"), finish="length"),
             turns=[("user", [("text", "What is this?"), ("image", "image/png", PNG)])],
         ),
-        Case("schema", Said(text=('{"city": "Paris",', ' "people": 2000000}')), schema=PLACE),
+        Case("schema", Completion(text=('{"city": "Paris",', ' "people": 2000000}')), schema=PLACE),
         Case(
             "reasoning",
-            Said(thought=("They ", "greet me."), text=("Good ", "day.")),
+            Completion(thought=("They ", "greet me."), text=("Good ", "day.")),
             thinks=True,
             max_tokens=30000,
             temperature=None,
         ),
-        Case("turns", Said(text=("Mild ", "and cold.")), turns=_ANSWERED, tools=[GET_WEATHER]),
+        Case("turns", Completion(text=("Mild ", "and cold.")), turns=_ANSWERED, tools=[GET_WEATHER]),
     )
 }

@@ -13,7 +13,7 @@ import pytest
 from google.genai import types
 
 from tests.matrix.clients import google_client
-from tests.matrix.scenes import BUDGET, INPUT, OUTPUT, PARIS, WEATHER, Said
+from tests.matrix.scenes import BUDGET, INPUT, OUTPUT, PARIS, WEATHER, Completion
 from tests.matrix.upstreams import UPSTREAMS
 from tests.matrix.upstreams_claude import SIGNATURE
 from tests.support.running import InProcess
@@ -23,8 +23,8 @@ from tests.support.upstream import Upstream
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
 
 SAIDS = (
-    Said(thought=("They ", "ask."), text=("Let me ", "look."), calls=(PARIS,), finish="tool_calls"),
-    Said(text=("17 °C ", "it is.")),
+    Completion(thought=("They ", "ask."), text=("Let me ", "look."), calls=(PARIS,), finish="tool_calls"),
+    Completion(text=("17 °C ", "it is.")),
 )
 MARK: Any = {"type": "ephemeral"}
 
@@ -160,21 +160,21 @@ async def gemini(url: str, model: str, *, stream: bool) -> str:
         tools=[types.Tool(function_declarations=[function])],
         thinking_config=types.ThinkingConfig(thinking_level=types.ThinkingLevel.HIGH, include_thoughts=True),
     )
-    said: Any = "How is it in Paris?"
+    message: Any = "How is it in Paris?"
     async with google_client(url) as client:
         chat = client.aio.chats.create(model=model, config=config)
         while True:
             if stream:
-                chunks = [chunk async for chunk in await chat.send_message_stream(said)]
+                chunks = [chunk async for chunk in await chat.send_message_stream(message)]
             else:
-                chunks = [await chat.send_message(said)]
+                chunks = [await chat.send_message(message)]
             parts = [p for chunk in chunks for c in chunk.candidates or [] if c.content for p in c.content.parts or []]
             calls = [part.function_call for part in parts if part.function_call]
             if not calls:
                 return "".join(part.text or "" for part in parts)
             answer = {"result": "17 °C"}
             answers = [types.FunctionResponse(id=call.id, name=call.name, response=answer) for call in calls]
-            said = [types.Part(function_response=each) for each in answers]
+            message = [types.Part(function_response=each) for each in answers]
 
 
 AGENTS = {"claude code": claude_code, "codex": codex, "chatting": chatting, "gemini": gemini}
@@ -247,7 +247,7 @@ async def test_what_only_anthropic_knows_goes_to_anthropic_alone(provider: str, 
         assert (asked.header("anthropic-version") is not None) == own
         assert asked.header(speaks.key[0]) == speaks.key[1]
         assert KEY not in str(asked.headers)
-        said = json.dumps(asked.json)
-        assert ("user_1_account_2_session_3" in said) == (provider in {"messages", "chat", "responses"})
+        body = json.dumps(asked.json)
+        assert ("user_1_account_2_session_3" in body) == (provider in {"messages", "chat", "responses"})
         marks = {"messages": '"cache_control"', "converse": '"cachePoint"'}
-        assert {mark for mark in marks.values() if mark in said} == {marks[each] for each in marks if each == provider}
+        assert {mark for mark in marks.values() if mark in body} == {marks[each] for each in marks if each == provider}

@@ -159,8 +159,8 @@ BREAKS = {
     "responses": "server_error",
     "ollama": "",
 }
-# What an SDK raises where it is told of an error within a stream.
-_TOLD: dict[str, type[Exception]] = {
+# The exception of an SDK at an error within a stream.
+_RAISED: dict[str, type[Exception]] = {
     "chat": openai.APIError,
     "responses": FailedError,
     "messages": anthropic.APIStatusError,
@@ -169,7 +169,7 @@ _TOLD: dict[str, type[Exception]] = {
 }
 
 
-@pytest.mark.parametrize("how", ["told", "closed", "reset"])
+@pytest.mark.parametrize("how", ["error event", "closed", "reset"])
 @pytest.mark.parametrize("provider", UPSTREAMS)
 @pytest.mark.parametrize("client", expected.SPEAKS)
 async def test_a_broken_stream_never_looks_complete(
@@ -178,31 +178,31 @@ async def test_a_broken_stream_never_looks_complete(
     """What came before is with the client; then its SDK raises, in the provider's words where it had some."""
     speaks = UPSTREAMS[provider]
     pieces: list[bytes] = []
-    for piece in speaks.streamed(CASES["text"].said, speaks.model):
+    for piece in speaks.streamed(CASES["text"].completion, speaks.model):
         pieces.append(piece.data)
         if piece.tells:
             break
-    end: Step = {"told": b"0\r\n\r\n", "closed": CLOSE, "reset": RESET}[how]
-    if how == "told":
+    end: Step = {"error event": b"0\r\n\r\n", "closed": CLOSE, "reset": RESET}[how]
+    if how == "error event":
         pieces.append(speaks.broken(BREAKS[provider], MESSAGE))
     upstream.answers(stream([*pieces[:-1], 0.05, pieces[-1], 0.05], content_type=speaks.content_type, end=end))
-    told = []
+    received = []
     with pytest.raises(Exception) as raised:  # noqa: PT011, PT012
         async with aclosing(ask(once.url, speaks.asked_for, CASES["text"], True)) as answers:
             async for each in answers:
-                told.append(each)  # noqa: PERF401  what came before is kept
-    assert told == [("text", CASES["text"].said.text[0])]
+                received.append(each)  # noqa: PERF401  what came before is kept
+    assert received == [("text", CASES["text"].completion.text[0])]
     await once.ended()
     root, (attempt,) = recorded(once)
-    if how == "told":
-        assert isinstance(raised.value, _TOLD.get(client, NodeError))
+    if how == "error event":
+        assert isinstance(raised.value, _RAISED.get(client, NodeError))
         assert MESSAGE in str(raised.value)
         assert facts(root, "outcome", "error") == ("server", MESSAGE)
         assert attempt["error_type"] == (BREAKS[provider] or "server")
     else:
         assert root["outcome"] == attempt["outcome"] == "upstream_abort"
         assert f"The provider '{speaks.provider}' failed" in root["error"]
-        # The Vercel AI SDK has no words of its own for it; all others are told by the gateway.
+        # The Vercel AI SDK has no words of its own for it; all others report the gateway's.
         assert "vercel" in client or f"The provider '{speaks.provider}' failed" in str(raised.value)
 
 
@@ -216,7 +216,7 @@ async def test_a_stream_without_its_end_never_looks_complete(
 ):
     """A body that ends in order in the middle of an answer breaks off for a client of another dialect."""
     speaks = UPSTREAMS[provider]
-    pieces = [piece.data for piece in speaks.streamed(CASES["text"].said, speaks.model)]
+    pieces = [piece.data for piece in speaks.streamed(CASES["text"].completion, speaks.model)]
     upstream.answers(stream(pieces[: len(pieces) // 2], content_type=speaks.content_type))
     with pytest.raises(Exception):  # noqa: B017, PT011
         [each async for each in ask(once.url, speaks.asked_for, CASES["text"], True)]

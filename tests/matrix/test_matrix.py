@@ -30,7 +30,7 @@ async def test_cell(
 ):
     """The provider is asked what the client asked, the client gets what was answered, and both are in the store."""
     speaks, case = UPSTREAMS[provider], CASES[name]
-    upstream.answer = lambda asked: speaks.answer(case.said, asked)
+    upstream.answer = lambda asked: speaks.answer(case.completion, asked)
     got = await clients.got(ask(gateway.url, speaks.asked_for, case, stream))
     (asked,) = upstream.asked
     assert speaks.heard(asked) == expected.heard(client, provider, case, stream=stream)
@@ -57,12 +57,12 @@ def check_rows(
     assert facts(attempt, "outcome", "dialect", "stream", "usage_source") == ("ok", speaks.dialect, stream, "reported")
     assert attempt["request_model"] == speaks.model
     assert facts(attempt, *TOKENS) == expected.tokens(provider, case)
-    assert attempt["finish_reasons"] == [case.said.finish]
+    assert attempt["finish_reasons"] == [case.completion.finish]
     (message,) = attempt["output_messages"]
-    said = [(part["type"], part.get("content") or part.get("arguments")) for part in message["parts"]]
-    thoughts = [("reasoning", "".join(case.said.thought))] if case.said.thought else []
-    texts = [("text", "".join(case.said.text))] if case.said.text else []
-    assert said == [*thoughts, *texts, *(("tool_call", call.arguments) for call in case.said.calls)]
+    output = [(part["type"], part.get("content") or part.get("arguments")) for part in message["parts"]]
+    thoughts = [("reasoning", "".join(case.completion.thought))] if case.completion.thought else []
+    texts = [("text", "".join(case.completion.text))] if case.completion.text else []
+    assert output == [*thoughts, *texts, *(("tool_call", call.arguments) for call in case.completion.calls)]
     roles = [each["role"] for each in attempt["input_messages"] if each["role"] not in {"system", "developer"}]
     assert [role for n, role in enumerate(roles) if roles[n - 1 : n] != [role]] == [role for role, _ in case.turns]
 
@@ -73,7 +73,7 @@ async def test_a_client_is_told_what_is_lost(stream: bool, upstream: Upstream, g
     async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=KEY, max_retries=0) as client:
         for provider in ("ollama", "messages"):
             speaks, case = UPSTREAMS[provider], CASES["tools"]
-            upstream.answer = lambda asked, speaks=speaks, case=case: speaks.answer(case.said, asked)
+            upstream.answer = lambda asked, speaks=speaks, case=case: speaks.answer(case.completion, asked)
             function: Any = {"name": "f", "description": "F", "parameters": {"type": "object", "properties": {}}}
             raw = await client.chat.completions.with_raw_response.create(
                 model=speaks.asked_for,
@@ -82,7 +82,7 @@ async def test_a_client_is_told_what_is_lost(stream: bool, upstream: Upstream, g
                 tool_choice="required",
                 stream=stream,
             )
-            told = raw.headers.get("x-gateway-dropped", "").split(", ")
-            assert ("tool_choice" in told) == (provider == "ollama")
-            assert (told == [""]) == (provider == "messages")
+            dropped = raw.headers.get("x-gateway-dropped", "").split(", ")
+            assert ("tool_choice" in dropped) == (provider == "ollama")
+            assert (dropped == [""]) == (provider == "messages")
             await raw.http_response.aread()

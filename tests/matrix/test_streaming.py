@@ -8,23 +8,23 @@ import pytest
 
 from tests.matrix import expected
 from tests.matrix.clients import Ask, Delta, Got
-from tests.matrix.scenes import CASES, PARIS, Said
+from tests.matrix.scenes import CASES, PARIS, Completion
 from tests.matrix.upstreams import UPSTREAMS
 from tests.support.running import InProcess
 from tests.support.upstream import Step, Upstream, stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
 
-SAID = Said(thought=("They ", "ask."), text=("Let me ", "look."), calls=(PARIS,), finish="tool_calls")
+SAID = Completion(thought=("They ", "ask."), text=("Let me ", "look."), calls=(PARIS,), finish="tool_calls")
 # Their dialects have a call in one piece.
 WHOLE_CALLS = {"google", "ollama"}
 
 
-def same(told: Delta, sent: Delta) -> bool:
+def same(received: Delta, sent: Delta) -> bool:
     """Whether a client was told what was sent; of a call in one piece the JSON may be written otherwise."""
-    if told[0] == sent[0] == "call" and sent[1] not in PARIS.pieces:
-        return bool(json.loads(told[1]) == json.loads(sent[1]))
-    return told == sent
+    if received[0] == sent[0] == "call" and sent[1] not in PARIS.pieces:
+        return bool(json.loads(received[1]) == json.loads(sent[1]))
+    return received == sent
 
 
 @pytest.mark.parametrize("provider", UPSTREAMS)

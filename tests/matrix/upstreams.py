@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from tests.matrix import upstreams_claude, upstreams_openai, upstreams_others
-from tests.matrix.scenes import Heard, Said
+from tests.matrix.scenes import Completion, Heard
 from tests.matrix.wires import Piece
 from tests.support.upstream import Asked, Step, reply, stream
 
@@ -31,8 +31,8 @@ class Upstream(NamedTuple):
     model: str
     paths: tuple[str, str]
     hear: Callable[[Any, str], Heard]
-    whole: Callable[[Said, str], dict[str, Any]]
-    streamed: Callable[[Said, str], Iterable[Piece]]
+    whole: Callable[[Completion, str], dict[str, Any]]
+    streamed: Callable[[Completion, str], Iterable[Piece]]
     error: Callable[[int, str, str], dict[str, Any]]
     broken: Callable[[str, str], bytes]
     content_type: str = "text/event-stream"
@@ -65,11 +65,11 @@ class Upstream(NamedTuple):
         named = [("x-amzn-ErrorType", f"{word}:http://internal.amazon.com/coral/")] if self is CONVERSE else []
         return reply(self.error(status, word, message), f"{status} Failed", [*named, *headers])
 
-    def answer(self, said: Said, asked: Asked) -> list[Step]:
+    def answer(self, completion: Completion, asked: Asked) -> list[Step]:
         """Answer, as a stream where one was asked for."""
         if not self.streams(asked):
-            return reply(self.whole(said, self.model))
-        pieces = [piece.data for piece in self.streamed(said, self.model)]
+            return reply(self.whole(completion, self.model))
+        pieces = [piece.data for piece in self.streamed(completion, self.model)]
         return stream(pieces, content_type=self.content_type)
 
 

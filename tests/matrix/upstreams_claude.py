@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from zlib import crc32
 
 from tests.dialects.botocores import checked
-from tests.matrix.scenes import CACHED, INPUT, OUTPUT, Heard, Part, Said, Tool, Turn
+from tests.matrix.scenes import CACHED, INPUT, OUTPUT, Completion, Heard, Part, Tool, Turn
 from tests.matrix.wires import Piece, nothing, only, sse
 
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -116,56 +116,56 @@ def _usage() -> dict[str, Any]:
     return {"input_tokens": INPUT - CACHED, **cached, "output_tokens": OUTPUT, "service_tier": "standard"}
 
 
-def message(said: Said, model: str) -> dict[str, Any]:
+def message(completion: Completion, model: str) -> dict[str, Any]:
     """Answer with a whole message."""
     content: list[dict[str, Any]] = []
-    if said.thought:
-        content.append({"type": "thinking", "thinking": "".join(said.thought), "signature": SIGNATURE})
-    if said.text:
-        content.append({"type": "text", "text": "".join(said.text)})
-    content += [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in said.calls]
+    if completion.thought:
+        content.append({"type": "thinking", "thinking": "".join(completion.thought), "signature": SIGNATURE})
+    if completion.text:
+        content.append({"type": "text", "text": "".join(completion.text)})
+    content += [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in completion.calls]
     return {
         "id": "msg_01XF",
         "type": "message",
         "role": "assistant",
         "model": model,
         "content": content,
-        "stop_reason": _STOPS[said.finish],
+        "stop_reason": _STOPS[completion.finish],
         "stop_sequence": None,
         "usage": _usage(),
     }
 
 
-def message_stream(said: Said, model: str) -> Iterator[Piece]:
+def message_stream(completion: Completion, model: str) -> Iterator[Piece]:
     """Answer with the events of a message."""
 
     def event(kind: str, **fields: Any) -> bytes:
         return sse({"type": kind, **fields}, kind)
 
-    begun = message(said, model) | {"content": [], "stop_reason": None, "usage": {**_usage(), "output_tokens": 1}}
+    begun = message(completion, model) | {"content": [], "stop_reason": None, "usage": {**_usage(), "output_tokens": 1}}
     yield Piece(event("message_start", message=begun))
     yield Piece(event("ping"))
-    for index, (block, deltas, kind) in enumerate(_blocks(said)):
+    for index, (block, deltas, kind) in enumerate(_blocks(completion)):
         yield Piece(event("content_block_start", index=index, content_block=block))
         for delta, piece in deltas:
             grown = event("content_block_delta", index=index, delta=delta)
             yield Piece(grown, None if piece is None else (kind, piece))
         yield Piece(event("content_block_stop", index=index))
-    stopped = {"stop_reason": _STOPS[said.finish], "stop_sequence": None}
+    stopped = {"stop_reason": _STOPS[completion.finish], "stop_sequence": None}
     yield Piece(event("message_delta", delta=stopped, usage={"output_tokens": OUTPUT}))
     yield Piece(event("message_stop"))
 
 
-def _blocks(said: Said) -> Iterator[tuple[dict[str, Any], list[tuple[dict[str, Any], str | None]], str]]:
+def _blocks(completion: Completion) -> Iterator[tuple[dict[str, Any], list[tuple[dict[str, Any], str | None]], str]]:
     """Give each block as it begins, its deltas with what they tell, and what kind of thing they tell."""
-    if said.thought:
-        thoughts: list[Any] = [({"type": "thinking_delta", "thinking": piece}, piece) for piece in said.thought]
+    if completion.thought:
+        thoughts: list[Any] = [({"type": "thinking_delta", "thinking": piece}, piece) for piece in completion.thought]
         signed = ({"type": "signature_delta", "signature": SIGNATURE}, None)
         yield {"type": "thinking", "thinking": "", "signature": ""}, [*thoughts, signed], "thought"
-    if said.text:
-        texts: list[Any] = [({"type": "text_delta", "text": piece}, piece) for piece in said.text]
+    if completion.text:
+        texts: list[Any] = [({"type": "text_delta", "text": piece}, piece) for piece in completion.text]
         yield {"type": "text", "text": ""}, texts, "text"
-    for call in said.calls:
+    for call in completion.calls:
         pieces: list[Any] = [({"type": "input_json_delta", "partial_json": piece}, piece) for piece in call.pieces]
         begun = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
         yield begun, [({"type": "input_json_delta", "partial_json": ""}, None), *pieces], "call"
@@ -240,45 +240,45 @@ def _converse_usage() -> dict[str, Any]:
     return {"inputTokens": INPUT - CACHED, "outputTokens": OUTPUT, "totalTokens": INPUT + OUTPUT, **cached}
 
 
-def converse(said: Said, _model: str) -> dict[str, Any]:
+def converse(completion: Completion, _model: str) -> dict[str, Any]:
     """Answer a Converse."""
     content: list[dict[str, Any]] = []
-    if said.thought:
-        shown = {"text": "".join(said.thought), "signature": SIGNATURE}
+    if completion.thought:
+        shown = {"text": "".join(completion.thought), "signature": SIGNATURE}
         content.append({"reasoningContent": {"reasoningText": shown}})
-    if said.text:
-        content.append({"text": "".join(said.text)})
-    content += [{"toolUse": {"toolUseId": c.id, "name": c.name, "input": c.arguments}} for c in said.calls]
+    if completion.text:
+        content.append({"text": "".join(completion.text)})
+    content += [{"toolUse": {"toolUseId": c.id, "name": c.name, "input": c.arguments}} for c in completion.calls]
     return {
         "output": {"message": {"role": "assistant", "content": content}},
-        "stopReason": _STOPS[said.finish],
+        "stopReason": _STOPS[completion.finish],
         "usage": _converse_usage(),
         "metrics": {"latencyMs": 420},
     }
 
 
-def converse_stream(said: Said, _model: str) -> Iterator[Piece]:
+def converse_stream(completion: Completion, _model: str) -> Iterator[Piece]:
     """Answer a ConverseStream in AWS's frames."""
     yield Piece(frame("messageStart", {"role": "assistant"}))
     index = 0
-    if said.thought:
-        for piece in said.thought:
+    if completion.thought:
+        for piece in completion.thought:
             yield Piece(_delta(index, {"reasoningContent": {"text": piece}}), ("thought", piece))
         yield Piece(_delta(index, {"reasoningContent": {"signature": SIGNATURE}}))
         yield Piece(frame("contentBlockStop", {"contentBlockIndex": index}))
         index += 1
-    if said.text:
-        for piece in said.text:
+    if completion.text:
+        for piece in completion.text:
             yield Piece(_delta(index, {"text": piece}), ("text", piece))
         yield Piece(frame("contentBlockStop", {"contentBlockIndex": index}))
         index += 1
-    for number, call in enumerate(said.calls, index):
+    for number, call in enumerate(completion.calls, index):
         start = {"toolUse": {"toolUseId": call.id, "name": call.name}}
         yield Piece(frame("contentBlockStart", {"contentBlockIndex": number, "start": start}))
         for piece in call.pieces:
             yield Piece(_delta(number, {"toolUse": {"input": piece}}), ("call", piece))
         yield Piece(frame("contentBlockStop", {"contentBlockIndex": number}))
-    yield Piece(frame("messageStop", {"stopReason": _STOPS[said.finish]}))
+    yield Piece(frame("messageStop", {"stopReason": _STOPS[completion.finish]}))
     yield Piece(frame("metadata", {"usage": _converse_usage(), "metrics": {"latencyMs": 420}}))
 
 

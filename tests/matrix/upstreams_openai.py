@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from tests.matrix.scenes import CACHED, INPUT, OUTPUT, THINKING, Heard, Part, Said, Tool, Turn
+from tests.matrix.scenes import CACHED, INPUT, OUTPUT, THINKING, Completion, Heard, Part, Tool, Turn
 from tests.matrix.wires import Piece, nothing, sse
 
 CREATED = 1790000000
@@ -116,39 +116,39 @@ def _schema(form: dict[str, Any], left: dict[str, Any]) -> Any:
     return schema
 
 
-def _chat_usage(said: Said) -> dict[str, Any]:
+def _chat_usage(completion: Completion) -> dict[str, Any]:
     return {
         "prompt_tokens": INPUT,
         "completion_tokens": OUTPUT,
         "total_tokens": INPUT + OUTPUT,
         "prompt_tokens_details": {"cached_tokens": CACHED, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": THINKING if said.thought else 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": THINKING if completion.thought else 0, "audio_tokens": 0},
     }
 
 
-def chat(said: Said, model: str) -> dict[str, Any]:
+def chat(completion: Completion, model: str) -> dict[str, Any]:
     """Answer with a whole chat completion."""
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(said.text) or None}
-    if said.thought:
-        message["reasoning_content"] = "".join(said.thought)
-    if said.calls:
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(completion.text) or None}
+    if completion.thought:
+        message["reasoning_content"] = "".join(completion.thought)
+    if completion.calls:
         message["tool_calls"] = [
             {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": "".join(c.pieces)}}
-            for c in said.calls
+            for c in completion.calls
         ]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": said.finish}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": completion.finish}
     return {
         "id": "chatcmpl-7f3",
         "object": "chat.completion",
         "created": CREATED,
         "model": model,
         "choices": [choice],
-        "usage": _chat_usage(said),
+        "usage": _chat_usage(completion),
         "system_fingerprint": None,
     }
 
 
-def chat_stream(said: Said, model: str) -> Iterator[Piece]:
+def chat_stream(completion: Completion, model: str) -> Iterator[Piece]:
     """Answer with chunks, the last but one of which has the usage alone."""
     head = {"id": "chatcmpl-7f3", "object": "chat.completion.chunk", "created": CREATED, "model": model}
 
@@ -157,18 +157,18 @@ def chat_stream(said: Said, model: str) -> Iterator[Piece]:
         return sse({**head, "choices": [choice], "usage": None})
 
     yield Piece(chunk({"role": "assistant", "content": None}))
-    for piece in said.thought:
+    for piece in completion.thought:
         yield Piece(chunk({"reasoning_content": piece}), ("thought", piece))
-    for piece in said.text:
+    for piece in completion.text:
         yield Piece(chunk({"content": piece}), ("text", piece))
-    for index, call in enumerate(said.calls):
+    for index, call in enumerate(completion.calls):
         begun = {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
         yield Piece(chunk({"tool_calls": [begun]}))
         for piece in call.pieces:
             grown = {"index": index, "function": {"arguments": piece}}
             yield Piece(chunk({"tool_calls": [grown]}), ("call", piece))
-    yield Piece(chunk({}, said.finish))
-    yield Piece(sse({**head, "choices": [], "usage": _chat_usage(said)}))
+    yield Piece(chunk({}, completion.finish))
+    yield Piece(sse({**head, "choices": [], "usage": _chat_usage(completion)}))
     yield Piece(b"data: [DONE]\n\n")
 
 
@@ -266,34 +266,34 @@ def _tool(tool: dict[str, Any]) -> Tool:
     return heard
 
 
-def _usage(said: Said) -> dict[str, Any]:
+def _usage(completion: Completion) -> dict[str, Any]:
     return {
         "input_tokens": INPUT,
         "input_tokens_details": {"cached_tokens": CACHED},
         "output_tokens": OUTPUT,
-        "output_tokens_details": {"reasoning_tokens": THINKING if said.thought else 0},
+        "output_tokens_details": {"reasoning_tokens": THINKING if completion.thought else 0},
         "total_tokens": INPUT + OUTPUT,
     }
 
 
-def _output(said: Said) -> list[dict[str, Any]]:
+def _output(completion: Completion) -> list[dict[str, Any]]:
     """Return the items that a response is made of."""
     output: list[dict[str, Any]] = []
-    if said.thought:
-        summary = [{"type": "summary_text", "text": "".join(said.thought)}]
+    if completion.thought:
+        summary = [{"type": "summary_text", "text": "".join(completion.thought)}]
         output.append({"id": "rs_1", "type": "reasoning", "summary": summary, "encrypted_content": "gAAAAABo"})
-    if said.text:
-        content = [{"type": "output_text", "text": "".join(said.text), "annotations": [], "logprobs": []}]
-        status = "incomplete" if said.finish == "length" else "completed"
+    if completion.text:
+        content = [{"type": "output_text", "text": "".join(completion.text), "annotations": [], "logprobs": []}]
+        status = "incomplete" if completion.finish == "length" else "completed"
         output.append({"id": "msg_1", "type": "message", "status": status, "role": "assistant", "content": content})
-    for number, call in enumerate(said.calls):
+    for number, call in enumerate(completion.calls):
         named = {"call_id": call.id, "name": call.name, "arguments": "".join(call.pieces)}
         output.append({"id": f"fc_{number}", "type": "function_call", "status": "completed", **named})
     return output
 
 
 def _envelope(model: str, **more: Any) -> dict[str, Any]:
-    said = {
+    envelope = {
         "id": "resp_5a1",
         "object": "response",
         "created_at": CREATED,
@@ -311,22 +311,22 @@ def _envelope(model: str, **more: Any) -> dict[str, Any]:
         "top_p": 1.0,
         "usage": None,
     }
-    return said | more
+    return envelope | more
 
 
-def response(said: Said, model: str) -> dict[str, Any]:
+def response(completion: Completion, model: str) -> dict[str, Any]:
     """Answer with a whole response."""
-    cut = said.finish == "length"
+    cut = completion.finish == "length"
     return _envelope(
         model,
         status="incomplete" if cut else "completed",
         incomplete_details={"reason": "max_output_tokens"} if cut else None,
-        output=_output(said),
-        usage=_usage(said),
+        output=_output(completion),
+        usage=_usage(completion),
     )
 
 
-def response_stream(said: Said, model: str) -> Iterator[Piece]:
+def response_stream(completion: Completion, model: str) -> Iterator[Piece]:
     """Answer with the events of a response."""
     numbers = count()
 
@@ -335,14 +335,14 @@ def response_stream(said: Said, model: str) -> Iterator[Piece]:
 
     yield Piece(event("response.created", response=_envelope(model)))
     yield Piece(event("response.in_progress", response=_envelope(model)))
-    for index, item in enumerate(_output(said)):
+    for index, item in enumerate(_output(completion)):
         at = {"item_id": item["id"], "output_index": index}
         match item["type"]:
             case "reasoning":
                 yield Piece(event("response.output_item.added", output_index=index, item={**item, "summary": []}))
                 part = {"type": "summary_text", "text": ""}
                 yield Piece(event("response.reasoning_summary_part.added", **at, summary_index=0, part=part))
-                for piece in said.thought:
+                for piece in completion.thought:
                     grown = event("response.reasoning_summary_text.delta", **at, summary_index=0, delta=piece)
                     yield Piece(grown, ("thought", piece))
                 text = item["summary"][0]["text"]
@@ -355,7 +355,7 @@ def response_stream(said: Said, model: str) -> Iterator[Piece]:
                 yield Piece(event("response.output_item.added", output_index=index, item=begun))
                 part = {**item["content"][0], "text": ""}
                 yield Piece(event("response.content_part.added", **at, content_index=0, part=part))
-                for piece in said.text:
+                for piece in completion.text:
                     grown = event("response.output_text.delta", **at, content_index=0, delta=piece, logprobs=[])
                     yield Piece(grown, ("text", piece))
                 part = item["content"][0]
@@ -364,13 +364,13 @@ def response_stream(said: Said, model: str) -> Iterator[Piece]:
             case "function_call":
                 begun = {**item, "status": "in_progress", "arguments": ""}
                 yield Piece(event("response.output_item.added", output_index=index, item=begun))
-                call = next(each for each in said.calls if each.id == item["call_id"])
+                call = next(each for each in completion.calls if each.id == item["call_id"])
                 for piece in call.pieces:
                     yield Piece(event("response.function_call_arguments.delta", **at, delta=piece), ("call", piece))
                 whole = {"name": item["name"], "arguments": item["arguments"]}
                 yield Piece(event("response.function_call_arguments.done", **at, **whole))
         yield Piece(event("response.output_item.done", output_index=index, item=item))
-    whole = response(said, model)
+    whole = response(completion, model)
     yield Piece(event(f"response.{whole['status']}", response=whole))
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.matrix.scenes import CACHED, INPUT, OUTPUT, THINKING, Heard, Part, Said, Tool, Turn
+from tests.matrix.scenes import CACHED, INPUT, OUTPUT, THINKING, Completion, Heard, Part, Tool, Turn
 from tests.matrix.wires import Piece, nothing, sse
 
 _FINISHES = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
@@ -104,52 +104,52 @@ def _declared(tool: dict[str, Any]) -> Tool:
     return heard
 
 
-def _gemini_usage(said: Said) -> dict[str, Any]:
+def _gemini_usage(completion: Completion) -> dict[str, Any]:
     usage = {
         "promptTokenCount": INPUT,
-        "candidatesTokenCount": OUTPUT - (THINKING if said.thought else 0),
+        "candidatesTokenCount": OUTPUT - (THINKING if completion.thought else 0),
         "totalTokenCount": INPUT + OUTPUT,
         "cachedContentTokenCount": CACHED,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": INPUT}],
     }
-    return usage | ({"thoughtsTokenCount": THINKING} if said.thought else {})
+    return usage | ({"thoughtsTokenCount": THINKING} if completion.thought else {})
 
 
-def _function_call(said: Said, number: int) -> dict[str, Any]:
-    call = said.calls[number]
+def _function_call(completion: Completion, number: int) -> dict[str, Any]:
+    call = completion.calls[number]
     signed = {} if number else {"thoughtSignature": "EpQBCpEB"}
     return {"functionCall": {"name": call.name, "args": call.arguments}, **signed}
 
 
-def gemini(said: Said, model: str) -> dict[str, Any]:
+def gemini(completion: Completion, model: str) -> dict[str, Any]:
     """Answer with whole content; the calls have no ids."""
     parts: list[dict[str, Any]] = []
-    if said.thought:
-        parts.append({"text": "".join(said.thought), "thought": True})
-    if said.text:
-        parts.append({"text": "".join(said.text)})
-    parts += [_function_call(said, number) for number in range(len(said.calls))]
-    candidate = {"content": {"parts": parts, "role": "model"}, "finishReason": _FINISHES[said.finish], "index": 0}
-    usage = _gemini_usage(said)
+    if completion.thought:
+        parts.append({"text": "".join(completion.thought), "thought": True})
+    if completion.text:
+        parts.append({"text": "".join(completion.text)})
+    parts += [_function_call(completion, number) for number in range(len(completion.calls))]
+    candidate = {"content": {"parts": parts, "role": "model"}, "finishReason": _FINISHES[completion.finish], "index": 0}
+    usage = _gemini_usage(completion)
     return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": model, "responseId": "abc-7"}
 
 
-def gemini_stream(said: Said, model: str) -> Iterator[Piece]:
+def gemini_stream(completion: Completion, model: str) -> Iterator[Piece]:
     """Answer with events of which each is a response; a call comes whole."""
 
     def event(part: dict[str, Any], **more: Any) -> bytes:
         candidate = {"content": {"parts": [part], "role": "model"}, **more, "index": 0}
-        usage = _gemini_usage(said) if more else {"promptTokenCount": INPUT, "totalTokenCount": INPUT}
+        usage = _gemini_usage(completion) if more else {"promptTokenCount": INPUT, "totalTokenCount": INPUT}
         said_beside = {"usageMetadata": usage, "modelVersion": model, "responseId": "abc-7"}
         return sse({"candidates": [candidate], **said_beside})
 
-    for piece in said.thought:
+    for piece in completion.thought:
         yield Piece(event({"text": piece, "thought": True}), ("thought", piece))
-    for piece in said.text:
+    for piece in completion.text:
         yield Piece(event({"text": piece}), ("text", piece))
-    for number, call in enumerate(said.calls):
-        yield Piece(event(_function_call(said, number)), ("call", "".join(call.pieces)))
-    yield Piece(event({"text": ""}, finishReason=_FINISHES[said.finish]))
+    for number, call in enumerate(completion.calls):
+        yield Piece(event(_function_call(completion, number)), ("call", "".join(call.pieces)))
+    yield Piece(event({"text": ""}, finishReason=_FINISHES[completion.finish]))
 
 
 def gemini_error(status: int, word: str, message: str) -> dict[str, Any]:
@@ -216,43 +216,43 @@ def _ollama_tool(tool: dict[str, Any]) -> Tool:
     return heard
 
 
-def ollama(said: Said, model: str) -> dict[str, Any]:
+def ollama(completion: Completion, model: str) -> dict[str, Any]:
     """Answer with a whole chat."""
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(said.text)}
-    if said.thought:
-        message["thinking"] = "".join(said.thought)
-    if said.calls:
-        message["tool_calls"] = [_ollama_call(said, number) for number in range(len(said.calls))]
-    return _line(model, message, said)
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(completion.text)}
+    if completion.thought:
+        message["thinking"] = "".join(completion.thought)
+    if completion.calls:
+        message["tool_calls"] = [_ollama_call(completion, number) for number in range(len(completion.calls))]
+    return _line(model, message, completion)
 
 
-def _line(model: str, message: dict[str, Any], said: Said | None = None) -> dict[str, Any]:
-    line = {"model": model, "created_at": "2026-11-20T08:16:00.5Z", "message": message, "done": said is not None}
-    if said is None:
+def _line(model: str, message: dict[str, Any], completion: Completion | None = None) -> dict[str, Any]:
+    line = {"model": model, "created_at": "2026-11-20T08:16:00.5Z", "message": message, "done": completion is not None}
+    if completion is None:
         return line
     counts = {"prompt_eval_count": INPUT, "eval_count": OUTPUT, "total_duration": 883583458, "eval_duration": 52500000}
-    return {**line, "done_reason": "length" if said.finish == "length" else "stop", **counts}
+    return {**line, "done_reason": "length" if completion.finish == "length" else "stop", **counts}
 
 
-def _ollama_call(said: Said, number: int) -> dict[str, Any]:
-    call = said.calls[number]
+def _ollama_call(completion: Completion, number: int) -> dict[str, Any]:
+    call = completion.calls[number]
     return {"id": call.id, "function": {"index": number, "name": call.name, "arguments": call.arguments}}
 
 
-def ollama_stream(said: Said, model: str) -> Iterator[Piece]:
+def ollama_stream(completion: Completion, model: str) -> Iterator[Piece]:
     """Answer with lines; a call comes whole."""
 
-    def line(said: Said | None = None, **message: Any) -> bytes:
-        written = _line(model, {"role": "assistant", "content": "", **message}, said)
+    def line(completion: Completion | None = None, **message: Any) -> bytes:
+        written = _line(model, {"role": "assistant", "content": "", **message}, completion)
         return json.dumps(written, ensure_ascii=False).encode() + b"\n"
 
-    for piece in said.thought:
+    for piece in completion.thought:
         yield Piece(line(thinking=piece), ("thought", piece))
-    for piece in said.text:
+    for piece in completion.text:
         yield Piece(line(content=piece), ("text", piece))
-    for number, call in enumerate(said.calls):
-        yield Piece(line(tool_calls=[_ollama_call(said, number)]), ("call", "".join(call.pieces)))
-    yield Piece(line(said))
+    for number, call in enumerate(completion.calls):
+        yield Piece(line(tool_calls=[_ollama_call(completion, number)]), ("call", "".join(call.pieces)))
+    yield Piece(line(completion))
 
 
 def ollama_error(status: int, word: str, message: str) -> dict[str, Any]:  # noqa: ARG001

@@ -61,7 +61,7 @@ def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "word"),
+    ("reported", "word"),
     [
         ("end_turn", "stop"),
         ("stop_sequence", "stop"),
@@ -72,11 +72,11 @@ def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
         ("model_context_window_exceeded", "length"),
     ],
 )
-def test_stop_reasons_are_the_one_vocabularys(told: str, word: str) -> None:
+def test_stop_reasons_are_the_one_vocabularys(reported: str, word: str) -> None:
     """Anthropic's words become the common ones, and are kept; those without one stay as they are."""
-    body = json.dumps({"content": [], "stop_reason": told}).encode()
+    body = json.dumps({"content": [], "stop_reason": reported}).encode()
     answered = MESSAGES.read_response(body)
-    known = None if told == word else told
+    known = None if reported == word else reported
     assert answered == ChatResponse(
         finish_reasons=[word], output_messages=[answer(finish_reason=word, finish_word=known)]
     )

@@ -24,7 +24,7 @@ def level(value: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("called", "more", "told", "dropped"),
+    ("called", "more", "written", "dropped"),
     [
         (
             "claude-sonnet-5",
@@ -114,10 +114,10 @@ def level(value: str) -> dict[str, Any]:
     ],
 )
 def test_thinking_is_asked_for_as_the_model_takes_it(
-    called: str, more: dict[str, Any], told: dict[str, Any], dropped: list[str]
+    called: str, more: dict[str, Any], written: dict[str, Any], dropped: list[str]
 ) -> None:
     """By an effort or by a budget; what the API refuses beside it is left out and named, or else the thinking is."""
     body, named = sent(replace(chat(ASK, model=called), **more))
     rest = {key: body[key] for key in body if key not in {"model", "messages", "tools"}}
-    assert rest == {"max_tokens": 4096} | told
+    assert rest == {"max_tokens": 4096} | written
     assert named == dropped

@@ -80,7 +80,7 @@ def test_parts_are_written_or_named(part: Part, block: dict[str, Any] | None, dr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "written"),
     [
         (None, {}),
         ({"a": 1}, {"a": 1}),
@@ -89,7 +89,7 @@ def test_parts_are_written_or_named(part: Part, block: dict[str, Any] | None, dr
         (False, {"arguments": False}),
     ],
 )
-def test_arguments_are_an_object(arguments: Any, told: dict[str, Any]) -> None:
+def test_arguments_are_an_object(arguments: Any, written: dict[str, Any]) -> None:
     """What was none, as a broken call's text, is told within one."""
     body, _ = sent(chat(ASK, model(ToolCall(id="c", name="f", arguments=arguments)), tool_says(id="c")))
-    assert body["messages"][1]["content"][0]["input"] == told
+    assert body["messages"][1]["content"][0]["input"] == written

@@ -191,7 +191,7 @@ LOOK = Tool(name="look", parameters={"type": "object"})
 
 
 @pytest.mark.parametrize(
-    ("more", "told", "dropped"),
+    ("more", "written", "dropped"),
     [
         ({"tool_choice": ToolChoice(mode="tool", name="f")}, {}, ["tool_choice"]),
         ({"tool_choice": ToolChoice(mode="none"), "parallel_tool_calls": False}, {}, []),
@@ -231,10 +231,10 @@ LOOK = Tool(name="look", parameters={"type": "object"})
         ),
     ],
 )
-def test_settings_are_written_or_named(more: dict[str, Any], told: dict[str, Any], dropped: list[str]) -> None:
+def test_settings_are_written_or_named(more: dict[str, Any], written: dict[str, Any], dropped: list[str]) -> None:
     """Each setting has its field, or its name in the list; without tools nothing is said of how they are called."""
     body, named = sent(replace(chat(ASK), **more))
-    assert {key: body[key] for key in body if key not in {"model", "messages", "tools", "max_tokens"}} == told
+    assert {key: body[key] for key in body if key not in {"model", "messages", "tools", "max_tokens"}} == written
     assert named == dropped
 
 

@@ -24,7 +24,7 @@ from gateway.dialects.conversation import (
 )
 from tests.dialects import sdk_types
 from tests.dialects import strategies_messages as drawn
-from tests.dialects.telling import told_of, written
+from tests.dialects.streams import stream_events, written
 
 NOW = 1795162800.25
 
@@ -45,9 +45,9 @@ def whole(answered: ChatResponse) -> tuple[dict[str, Any], list[str]]:
     return json.loads(body), dropped
 
 
-def streamed(told: Iterable[events.Event]) -> tuple[list[dict[str, Any]], AnthropicMessage, list[str]]:
+def streamed(emitted: Iterable[events.Event]) -> tuple[list[dict[str, Any]], AnthropicMessage, list[str]]:
     """Write a stream; return its events, what the SDK makes of them, and what could not be said."""
-    stream, writer = written(MESSAGES_WRITER, ASKED, told, NOW)
+    stream, writer = written(MESSAGES_WRITER, ASKED, emitted, NOW)
     return list(sdk_types.data_of(stream)), sdk_types.anthropic_message(stream), writer.dropped
 
 
@@ -99,14 +99,14 @@ def test_parts_are_written_or_named(part: Part, block: dict[str, Any] | None, dr
     assert json.loads(body)["content"] == ([block] if block else [])
     assert sorted(named) == sorted(dropped)
     if block:
-        _, made, named = streamed(told_of(answer(part)))
+        _, made, named = streamed(stream_events(answer(part)))
         shown = {key: value for key, value in made.content[0].to_dict().items() if value is not None}
         assert shown == block
         assert sorted(named) == sorted(dropped)
 
 
 @pytest.mark.parametrize(
-    ("reason", "word", "told", "dropped"),
+    ("reason", "word", "expected", "dropped"),
     [
         ("stop", None, "end_turn", []),
         (None, None, "end_turn", []),
@@ -117,13 +117,13 @@ def test_parts_are_written_or_named(part: Part, block: dict[str, Any] | None, dr
         ("error", "MALFORMED_FUNCTION_CALL", "end_turn", ["finish_reason: MALFORMED_FUNCTION_CALL"]),
     ],
 )
-def test_reasons_are_those_that_clients_know(reason: str, word: str | None, told: str, dropped: list[str]) -> None:
+def test_reasons_are_those_that_clients_know(reason: str, word: str | None, expected: str, dropped: list[str]) -> None:
     """Another word than the seven would be none to them; what was meant is named."""
     message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
     body, named = whole(ChatResponse(output_messages=[message]))
-    assert (body["stop_reason"], named) == (told, dropped)
-    _, made, named = streamed(told_of(ChatResponse(output_messages=[message])))
-    assert (made.stop_reason, named) == (told, dropped)
+    assert (body["stop_reason"], named) == (expected, dropped)
+    _, made, named = streamed(stream_events(ChatResponse(output_messages=[message])))
+    assert (made.stop_reason, named) == (expected, dropped)
 
 
 def test_other_choices_are_named() -> None:
@@ -131,7 +131,7 @@ def test_other_choices_are_named() -> None:
     messages = [Message(role="assistant", parts=[Text(content=c)], finish_reason="stop") for c in "ab"]
     body, dropped = whole(ChatResponse(output_messages=messages))
     assert ([block["text"] for block in body["content"]], dropped) == (["a"], ["choices[1]"])
-    _, made, dropped = streamed(told_of(ChatResponse(output_messages=messages)))
+    _, made, dropped = streamed(stream_events(ChatResponse(output_messages=messages)))
     assert ([block.text for block in made.content], dropped) == (["a"], ["choices[1]"])
 
 
@@ -139,9 +139,9 @@ def test_counts_that_are_unknown_are_as_few_as_the_sdk_takes() -> None:
     """A message wants two counts, and its last event but one of them: the other is not told as zero there."""
     body, _ = whole(answer(Text(content="a")))
     assert body["usage"] == {"input_tokens": 0, "output_tokens": 0}
-    stream, _, _ = streamed(told_of(answer(Text(content="a"))))
+    stream, _, _ = streamed(stream_events(answer(Text(content="a"))))
     assert stream[-2]["usage"] == {"output_tokens": 0}
-    stream, made, _ = streamed(told_of(answer(Text(content="a"), usage=Usage(input_tokens=3, output_tokens=4))))
+    stream, made, _ = streamed(stream_events(answer(Text(content="a"), usage=Usage(input_tokens=3, output_tokens=4))))
     assert made.usage.to_dict() == {"input_tokens": 3, "output_tokens": 4}
 
 
@@ -153,7 +153,7 @@ def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
     ]
     body, dropped = whole(answer(*thoughts))
     assert dropped == []
-    _, made, dropped = streamed(told_of(answer(*thoughts)))
+    _, made, dropped = streamed(stream_events(answer(*thoughts)))
     assert [block.to_dict() for block in made.content] == body["content"]
     assert dropped == []
     assert MESSAGES.read_conversation is not None
@@ -163,7 +163,7 @@ def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "expected"),
     [
         ("overloaded_error", "overloaded_error"),
         ("rate_limit_exceeded", "rate_limit_error"),
@@ -172,9 +172,9 @@ def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
         ("novel", "api_error"),
     ],
 )
-def test_errors_are_in_words_that_clients_know(word: str | None, told: str) -> None:
+def test_errors_are_in_words_that_clients_know(word: str | None, expected: str) -> None:
     """In the middle of a stream, and in place of a whole response."""
-    error = {"type": "error", "error": {"type": told, "message": "No."}}
+    error = {"type": "error", "error": {"type": expected, "message": "No."}}
     stream, _ = written(MESSAGES_WRITER, ASKED, [BEGUN, events.Broken(type=word, message="No.")])
     assert stream.endswith(b"event: error\ndata: " + json.dumps(error, separators=(",", ":")).encode() + b"\n\n")
     assert b"message_stop" not in stream

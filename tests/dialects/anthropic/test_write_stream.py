@@ -20,19 +20,19 @@ from gateway.dialects.conversation import (
 from tests.dialects import drawing, sdk_types
 from tests.dialects import strategies_messages as drawn
 from tests.dialects.anthropic.test_write_response import ASKED, BEGUN, NOW, answer, streamed, whole
-from tests.dialects.telling import folded, read, told_of, written
+from tests.dialects.streams import folded, read, stream_events, written
 
 
 @given(st.data())
 def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
     """What is written of a stream, cut anywhere, is read as what it told."""
     answered = data.draw(drawn.answered())
-    stream, writer = written(MESSAGES_WRITER, ASKED, told_of(answered, data.draw(st.integers(1, 20))))
+    stream, writer = written(MESSAGES_WRITER, ASKED, stream_events(answered, data.draw(st.integers(1, 20))))
     assert writer.dropped == []
-    reader, told = read(MESSAGES, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
+    reader, emitted = read(MESSAGES, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
     assert reader.response() == answered
     assert (reader.ended, reader.unread) == (True, 0)
-    assert folded(told) == answered.output_messages
+    assert folded(emitted) == answered.output_messages
 
 
 PLAIN = st.one_of(
@@ -51,7 +51,7 @@ def test_the_sdk_makes_of_a_stream_what_it_reads_whole(parts: list[Part], usage:
     """Anthropic's SDK knows each event, in an order that it takes, and makes the same message of them."""
     answered = answer(*parts, usage=usage)
     body, _ = whole(answered)
-    _, made, _ = streamed(told_of(answered, piece))
+    _, made, _ = streamed(stream_events(answered, piece))
     assert made.to_dict() | {"usage": None} == body | {"usage": None, "stop_details": None}
     assert made.usage.to_dict() == body["usage"]
 
@@ -59,7 +59,7 @@ def test_the_sdk_makes_of_a_stream_what_it_reads_whole(parts: list[Part], usage:
 def test_a_stream_as_it_is_written() -> None:
     """A message begins, its blocks stop before the next one starts, and its last event but one has the counts."""
     usage = Usage(input_tokens=30, output_tokens=4, cache_read_tokens=20, cache_write_tokens=3, reasoning_tokens=1)
-    told = told_of(
+    emitted = stream_events(
         answer(
             Reasoning(content="Hm.", extra={"anthropic-messages": {"signature": "EqQB"}}),
             Text(content="Hi"),
@@ -68,7 +68,7 @@ def test_a_stream_as_it_is_written() -> None:
             usage=usage,
         )
     )
-    stream, made, dropped = streamed(told)
+    stream, made, dropped = streamed(emitted)
     counts = {"input_tokens": 7, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 3}
     details = {"output_tokens_details": {"thinking_tokens": 1}}
     head = {"type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
@@ -124,7 +124,7 @@ ENDS = [events.ChoiceDone(finish_reason="tool_calls"), events.Ended()]
 
 
 @pytest.mark.parametrize(
-    "told",
+    "emitted",
     [
         [
             call(0),
@@ -141,9 +141,9 @@ ENDS = [events.ChoiceDone(finish_reason="tool_calls"), events.Ended()]
     ],
     ids=["one after the other", "by turns", "the second is done first", "the first comes whole"],
 )
-def test_calls_that_interleave_are_told_one_after_the_other(told: list[events.Event]) -> None:
+def test_calls_that_interleave_are_told_one_after_the_other(emitted: list[events.Event]) -> None:
     """Whatever their order, each call is one block with its own arguments, and none goes on once it has stopped."""
-    _, made, dropped = streamed([BEGUN, *told, *ENDS])
+    _, made, dropped = streamed([BEGUN, *emitted, *ENDS])
     assert [(block.id, block.input) for block in made.content] == [("c0", {"a": 0}), ("c1", {"a": 1})]
     assert dropped == []
 
@@ -170,17 +170,17 @@ def test_a_call_leaves_at_once_when_the_one_before_is_whole() -> None:
         grown(1, "{"),
         grown(0, " "),
     ]
-    said = [writer.write(step) for step in steps]
-    assert [bool(each) for each in said] == [True, True, True, True, True, True, False]
-    assert b'"index":1' in said[5]
+    frames = [writer.write(step) for step in steps]
+    assert [bool(each) for each in frames] == [True, True, True, True, True, True, False]
+    assert b'"index":1' in frames[5]
 
 
 def test_what_waits_is_told_as_soon_as_it_can_be() -> None:
     """A call that began while another grew is told up to where it has come, once the other is whole."""
     writer = MESSAGES_WRITER.stream(ASKED, NOW)
     steps: list[events.Event] = [BEGUN, call(0), grown(0, "{"), call(1), grown(1, '{"b"')]
-    said = [writer.write(step) for step in steps]
-    assert said[3:] == [b"", b""]
+    frames = [writer.write(step) for step in steps]
+    assert frames[3:] == [b"", b""]
     rest = list(sdk_types.data_of(writer.write(grown(0, "}"))))
     assert [event["type"].removeprefix("content_block_") for event in rest] == ["delta", "stop", "start", "delta"]
     assert rest[-1]["delta"]["partial_json"] == '{"b"'

@@ -42,7 +42,7 @@ def read(pieces: list[bytes]) -> ChatResponse:
     answered = reader.response()
     if reader.events:
         made = folded(reader.events)
-        # what comes late in a part (a signature, citations) is told at its end
+        # late fields of a part (a signature, citations) are emitted at its end
         whole = any(isinstance(each, ChoiceDone) for each in reader.events)
         assert made == answered.output_messages if whole else len(made) == len(answered.output_messages)
     silent = CONVERSE.stream_reader()

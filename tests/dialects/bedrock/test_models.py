@@ -34,7 +34,7 @@ def test_a_models_name_says_whose_it_is(model: str | None, whose: str) -> None:
     assert family(model) == whose
 
 
-def told(model: str, level: str | None = None, **more: Any) -> tuple[dict[str, Any], str | None, list[str]]:
+def own(model: str, level: str | None = None, **more: Any) -> tuple[dict[str, Any], str | None, list[str]]:
     """Return the family's fields, the effort and what is lost."""
     parameters = {REASONING_LEVEL: level} if level else {}
     dropped = Dropped()
@@ -53,7 +53,7 @@ def enabled(tokens: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("model", "level", "more", "expected"),
     [
-        # a Claude that is told by an effort
+        # a Claude that takes an effort
         (NEW, None, {}, ({}, None, [])),
         (NEW, "high", {}, (ADAPTIVE, "high", [])),
         (NEW, "minimal", {}, (ADAPTIVE, "low", [])),
@@ -76,7 +76,7 @@ def enabled(tokens: int) -> dict[str, Any]:
         (NEW, "high", {"parameters": {TEMPERATURE: 0.2}}, ({}, "high", [])),
         (NEW, "high", {"parameters": {TEMPERATURE: 1.0}}, (ADAPTIVE, "high", [])),
         (NEW, None, {"reasoning_budget": 5000}, (ADAPTIVE, "medium", [])),
-        # one that is told by tokens
+        # one that takes a budget
         (OLD, "low", {}, (enabled(1024), None, [])),
         (OLD, "high", {}, (enabled(24576), None, [])),
         (OLD, "high", {"parameters": {MAX_TOKENS: 4096}}, (enabled(2048), None, [])),
@@ -106,7 +106,7 @@ def test_each_family_is_told_to_think_in_its_way(
     model: str, level: str | None, more: dict[str, Any], expected: tuple[dict[str, Any], str | None, list[str]]
 ) -> None:
     """By an effort, by tokens, or by a field of its own; where it cannot be told, that is named."""
-    assert told(model, level, **more) == expected
+    assert own(model, level, **more) == expected
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_each_family_is_told_to_think_in_its_way(
 )
 def test_top_k_has_each_familys_name(model: str, expected: tuple[dict[str, Any], str | None, list[str]]) -> None:
     """Converse has no word for it; some families do."""
-    assert told(model, parameters={TOP_K: 5}) == expected
+    assert own(model, parameters={TOP_K: 5}) == expected
 
 
 def test_a_claudes_thinking_comes_over_from_its_own_dialect() -> None:
     """What an Anthropic client said beside an effort is passed on as it is; to other families it is not."""
     thinking = {"type": "adaptive", "display": "omitted"}
     extra = {"anthropic-messages": {"thinking": thinking}}
-    assert told(NEW, "max", extra=extra) == ({"thinking": thinking}, "max", [])
-    assert told(GPT, "low", extra=extra) == ({"reasoning_effort": "low"}, None, [])
+    assert own(NEW, "max", extra=extra) == ({"thinking": thinking}, "max", [])
+    assert own(GPT, "low", extra=extra) == ({"reasoning_effort": "low"}, None, [])

@@ -81,7 +81,7 @@ def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "reason", "word"),
+    ("reported", "reason", "word"),
     [
         ("end_turn", "stop", "end_turn"),
         ("stop_sequence", "stop", "stop_sequence"),
@@ -94,9 +94,9 @@ def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
         ("model_context_window_exceeded", "model_context_window_exceeded", None),
     ],
 )
-def test_stop_reasons_are_the_one_vocabularys(told: str, reason: str, word: str | None) -> None:
+def test_stop_reasons_are_the_one_vocabularys(reported: str, reason: str, word: str | None) -> None:
     """Converse's words become the common ones, and are kept beside them."""
-    body = json.dumps({"output": {"message": {"content": []}}, "stopReason": told}).encode()
+    body = json.dumps({"output": {"message": {"content": []}}, "stopReason": reported}).encode()
     assert CONVERSE.read_response(body) == ChatResponse(
         finish_reasons=[reason], output_messages=[answer(finish_reason=reason, finish_word=word)]
     )
@@ -110,7 +110,7 @@ def test_every_stop_reason_of_the_service_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "usage"),
+    ("reported", "usage"),
     [
         (
             {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7},
@@ -125,6 +125,6 @@ def test_every_stop_reason_of_the_service_is_known() -> None:
         ({}, None),
     ],
 )
-def test_cached_input_is_input(told: dict[str, Any], usage: Usage | None) -> None:
+def test_cached_input_is_input(reported: dict[str, Any], usage: Usage | None) -> None:
     """Converse's input leaves out what the cache gave and took; the conventions' has it."""
-    assert CONVERSE.read_response(json.dumps({"output": {}, "usage": told}).encode()).usage == usage
+    assert CONVERSE.read_response(json.dumps({"output": {}, "usage": reported}).encode()).usage == usage

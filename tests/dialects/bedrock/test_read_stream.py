@@ -154,8 +154,8 @@ def test_a_stream_is_one_that_botocore_knows(read: Read, name: str) -> None:
     for line in read(name).splitlines()[: -1 if broken else None]:
         kind, _, payload = line.partition(b" ")
         (found,) = streamed(event(kind.decode(), payload))
-        said = {key: value for key, value in json.loads(payload).items() if key != "p"}
-        assert found == shaped(shape, {kind.decode(): said})
+        fields = {key: value for key, value in json.loads(payload).items() if key != "p"}
+        assert found == shaped(shape, {kind.decode(): fields})
     if broken:
         with pytest.raises(EventStreamError, match="Too many tokens"):
             streamed(*framed(read(name)))
@@ -220,16 +220,16 @@ def test_what_is_told_is_what_is_kept(read: Read, name: str) -> None:
 def test_each_event_is_told_when_it_comes(read: Read) -> None:
     """Nothing waits: the k-th delta is told by the k-th frame."""
     reader = CONVERSE.stream_reader()
-    told = []
+    emitted = []
     for each in framed(read("bedrock_thinking_tools.events")):
         reader.events = []
         reader.feed(each)
-        told.append(reader.events)
+        emitted.append(reader.events)
     thought = Reasoning(content="The user wants two cities.", extra=proven("EqoBCkgIARABGAIiQ=="))
     secret = Reasoning(content="", extra=hidden("EmwKAhgBEgy="))
     weather = ToolCall(id="tooluse_01", name="get_weather")
     time = ToolCall(id="tooluse_02", name="get_time")
-    assert told == [
+    assert emitted == [
         [events.Begun()],
         [
             events.PartBegun(index=0, part=Reasoning(content="")),

@@ -41,11 +41,11 @@ def whole(*parts: Part, **more: Any) -> tuple[dict[str, Any], list[str]]:
     return json.loads(body), dropped
 
 
-def stream(*told: events.Event) -> tuple[list[dict[str, Any]], list[str]]:
+def stream(*sequence: events.Event) -> tuple[list[dict[str, Any]], list[str]]:
     """Write a stream, which botocore must read; return its events and what is lost."""
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
     assert writer.content_type == "application/vnd.amazon.eventstream"
-    return streamed(*[writer.write(event) for event in told]), writer.dropped
+    return streamed(*[writer.write(event) for event in sequence]), writer.dropped
 
 
 def begun(index: int, part: Part) -> events.PartBegun:
@@ -91,7 +91,7 @@ def test_what_is_unknown_is_told_as_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usage", "told", "lost"),
+    ("usage", "expected", "lost"),
     [
         (
             Usage(input_tokens=100, output_tokens=7, total_tokens=107, cache_read_tokens=60, cache_write_tokens=30),
@@ -116,15 +116,15 @@ def test_what_is_unknown_is_told_as_nothing() -> None:
         ),
     ],
 )
-def test_cached_input_is_told_apart(usage: Usage, told: dict[str, int], lost: list[str]) -> None:
+def test_cached_input_is_told_apart(usage: Usage, expected: dict[str, int], lost: list[str]) -> None:
     """Converse's input leaves out what the cache gave and took."""
     body, dropped = whole(Text(content="Hi"), usage=usage)
-    assert body["usage"] == told
+    assert body["usage"] == expected
     assert dropped == lost
 
 
 @pytest.mark.parametrize(
-    ("reason", "word", "told"),
+    ("reason", "word", "expected"),
     [
         ("stop", None, "end_turn"),
         ("stop", "stop_sequence", "stop_sequence"),
@@ -137,9 +137,9 @@ def test_cached_input_is_told_apart(usage: Usage, told: dict[str, int], lost: li
         (None, None, "end_turn"),
     ],
 )
-def test_the_reason_is_converses_word(reason: str | None, word: str | None, told: str) -> None:
+def test_the_reason_is_converses_word(reason: str | None, word: str | None, expected: str) -> None:
     """A word that Converse has is told as it is, else the one for the common reason."""
-    assert whole(finish_reason=reason, finish_word=word)[0]["stopReason"] == told
+    assert whole(finish_reason=reason, finish_word=word)[0]["stopReason"] == expected
 
 
 def test_one_choice_is_told() -> None:

@@ -60,7 +60,7 @@ END = [
 def test_a_text_is_streamed() -> None:
     """Each delta leaves at once, in a block without a start; usage stands in the last event."""
     usage = Usage(input_tokens=9, output_tokens=2, total_tokens=11, cache_read_tokens=4)
-    told, dropped = stream(
+    frames, dropped = stream(
         BEGUN,
         begun(0, Text(content="")),
         grown(0, "Hel"),
@@ -71,7 +71,7 @@ def test_a_text_is_streamed() -> None:
         ENDED,
     )
     usage_told = {"inputTokens": 5, "outputTokens": 2, "totalTokens": 11, "cacheReadInputTokens": 4}
-    assert told == [
+    assert frames == [
         START,
         text(0, "Hel"),
         text(0, "lo"),
@@ -104,7 +104,7 @@ def test_no_delta_waits() -> None:
 
 def test_a_text_ends_where_a_call_begins() -> None:
     """Many clients know one block at a time; the reader that told the end late changes nothing."""
-    told, _ = stream(
+    frames, _ = stream(
         BEGUN,
         begun(0, Text(content="")),
         grown(0, "Look."),
@@ -115,12 +115,12 @@ def test_a_text_ends_where_a_call_begins() -> None:
         STOP,
         ENDED,
     )
-    assert told[1:-2] == [text(0, "Look."), stop(0), call(1, "1", "f"), arguments(1, "{}"), stop(1)]
+    assert frames[1:-2] == [text(0, "Look."), stop(0), call(1, "1", "f"), arguments(1, "{}"), stop(1)]
 
 
 def test_calls_one_after_the_other_end_one_after_the_other() -> None:
     """A call whose arguments are whole ends where the next begins, though its end is told later."""
-    told, _ = stream(
+    frames, _ = stream(
         BEGUN,
         begun(0, ToolCall(id="1", name="f")),
         grown(0, '{"a":'),
@@ -132,7 +132,7 @@ def test_calls_one_after_the_other_end_one_after_the_other() -> None:
         events.ChoiceDone(finish_reason="tool_calls"),
         ENDED,
     )
-    assert told[1:-2] == [
+    assert frames[1:-2] == [
         call(0, "1", "f"),
         arguments(0, '{"a":'),
         arguments(0, "1}"),
@@ -145,7 +145,7 @@ def test_calls_one_after_the_other_end_one_after_the_other() -> None:
 
 def test_calls_side_by_side_are_told_by_their_numbers() -> None:
     """Calls that grow in turn stay open together; nothing waits and nothing is lost."""
-    told, dropped = stream(
+    frames, dropped = stream(
         BEGUN,
         begun(0, ToolCall(id="1", name="f")),
         begun(1, ToolCall(id="2", name="g")),
@@ -157,7 +157,7 @@ def test_calls_side_by_side_are_told_by_their_numbers() -> None:
         STOP,
         ENDED,
     )
-    assert told[1:-2] == [
+    assert frames[1:-2] == [
         call(0, "1", "f"),
         call(1, "2", "g"),
         arguments(0, "[1,"),
@@ -172,7 +172,7 @@ def test_calls_side_by_side_are_told_by_their_numbers() -> None:
 def test_a_text_that_grows_after_its_block_ended_goes_on_in_another() -> None:
     """No word is lost where parts overlap; what comes too late for its block is named."""
     cited = Text(content="ab", citations=[Citation(uri="https://example.com")])
-    told, dropped = stream(
+    frames, dropped = stream(
         BEGUN,
         begun(0, Text(content="")),
         grown(0, "a"),
@@ -184,7 +184,7 @@ def test_a_text_that_grows_after_its_block_ended_goes_on_in_another() -> None:
         ENDED,
     )
     thought = {"contentBlockDelta": {"delta": {"reasoningContent": {"text": ""}}, "contentBlockIndex": 1}}
-    assert told[1:-2] == [text(0, "a"), stop(0), text(2, "b"), stop(2), thought, stop(1), text(3, ""), stop(3)]
+    assert frames[1:-2] == [text(0, "a"), stop(0), text(2, "b"), stop(2), thought, stop(1), text(3, ""), stop(3)]
     assert dropped == ["parts[0].citations"]
 
 
@@ -222,8 +222,8 @@ def test_a_part_that_is_told_at_once_is_whole(part: Part, deltas: list[dict[str,
         if not isinstance(part, Blob)
         else part
     )
-    told, dropped = stream(BEGUN, begun(0, empty), done(0, part), STOP, ENDED)
-    assert told[1:-2] == [*deltas, stop(0)]
+    frames, dropped = stream(BEGUN, begun(0, empty), done(0, part), STOP, ENDED)
+    assert frames[1:-2] == [*deltas, stop(0)]
     assert dropped == []
 
 
@@ -231,10 +231,10 @@ def test_parts_that_converse_cannot_stream_are_named() -> None:
     """A part with a word in whole answers only, and growth of a part that was not told, leave nothing."""
     document = Blob(modality="document", mime_type="application/pdf", content="QQ==")
     search = ServerToolCall(name="web_search", server_tool_call={})
-    told, dropped = stream(
+    frames, dropped = stream(
         BEGUN, begun(0, document), done(0, document), begun(1, search), grown(1, "{}"), done(1, search), STOP, ENDED
     )
-    assert told == [START, *END]
+    assert frames == [START, *END]
     assert dropped == ["parts[0]: document", "parts[1]: server tool call"]
 
 
@@ -249,8 +249,8 @@ def test_a_stream_is_whole_whatever_is_told() -> None:
     ]
     extra = {"bedrock-converse": {"additionalModelResponseFields": {"a": 1}}}
     stopped = events.ChoiceDone(finish_reason="length", extra={**extra, "x": {"y": 1}})
-    told, dropped = stream(BEGUN, stopped, ENDED)
-    assert told[1] == {"messageStop": {"stopReason": "max_tokens", "additionalModelResponseFields": {"a": 1}}}
+    frames, dropped = stream(BEGUN, stopped, ENDED)
+    assert frames[1] == {"messageStop": {"stopReason": "max_tokens", "additionalModelResponseFields": {"a": 1}}}
     assert dropped == ["y"]
 
 

@@ -30,8 +30,8 @@ def test_the_words_for_providers_errors(kind: Kind, word: str):
     """Each kind has chronicle's; the provider's body is JSON where it is JSON."""
     error = json.loads(errors.wrap_error(kind, "It failed.", '{"error": {"a": 1}}'))["error"]
     assert error == {"kind": word, "message": "It failed.", "details": {"body": {"error": {"a": 1}}, "details": None}}
-    for text, said in (("<html>", "<html>"), ("", None), ("[1", "[1"), ('"a"', "a")):
-        assert json.loads(errors.wrap_error(kind, "", text))["error"]["details"]["body"] == said
+    for text, shown in (("<html>", "<html>"), ("", None), ("[1", "[1"), ('"a"', "a")):
+        assert json.loads(errors.wrap_error(kind, "", text))["error"]["details"]["body"] == shown
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_the_words_for_providers_errors(kind: Kind, word: str):
 )
 def test_the_words_for_errors_of_ours(error: ExchangeError, word: str):
     """The text stands where chronicle's client looks for a provider's."""
-    told = json.loads(errors.write_error(error.kind, error.status, error.message, error.code, "0123"))["error"]
-    assert told == {"kind": word, "message": error.message, "details": {"body": error.message, "details": None}}
+    body = json.loads(errors.write_error(error.kind, error.status, error.message, error.code, "0123"))["error"]
+    assert body == {"kind": word, "message": error.message, "details": {"body": error.message, "details": None}}
 
 
 def test_an_event_has_the_providers_error_or_ours():

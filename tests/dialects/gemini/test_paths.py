@@ -45,9 +45,9 @@ def test_another_model_in_googles_path_is_that_model(name: str, version: str) ->
     """What is written is read as the same name, with the client's version and action."""
     path = paths.with_model(f"{version}/models/gemini/x:countTokens", name)
     assert path.startswith(f"{version}/models/")
-    told = in_path("POST", path)
-    assert told is not None
-    assert (told.model, path.rpartition(":")[2]) == (name, "countTokens")
+    path_read = in_path("POST", path)
+    assert path_read is not None
+    assert (path_read.model, path.rpartition(":")[2]) == (name, "countTokens")
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_an_error_body_is_read(read: Read, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "reason", "word"),
+    ("finish", "reason", "word"),
     [
         ("STOP", "stop", None),
         ("MAX_TOKENS", "length", "MAX_TOKENS"),
@@ -121,9 +121,9 @@ def test_an_error_body_is_read(read: Read, name: str) -> None:
         (7, None, None),
     ],
 )
-def test_finish_reasons_are_the_one_vocabularys(told: Any, reason: str | None, word: str | None) -> None:
+def test_finish_reasons_are_the_one_vocabularys(finish: Any, reason: str | None, word: str | None) -> None:
     """Google's words become the common ones, and are kept where they say more; those without one stay."""
-    answered = GEMINI.read_response(json.dumps({"candidates": [{"finishReason": told}]}).encode())
+    answered = GEMINI.read_response(json.dumps({"candidates": [{"finishReason": finish}]}).encode())
     assert answered == ChatResponse(
         finish_reasons=[reason] if reason else [],
         output_messages=[answer(finish_reason=reason, finish_word=word)],

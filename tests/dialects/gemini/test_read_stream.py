@@ -65,17 +65,17 @@ def chunk(*parts: dict[str, Any], index: int = 0, **candidate: Any) -> dict[str,
     return {"candidates": [{"content": {"role": "model", "parts": list(parts)}, "index": index, **candidate}]}
 
 
-def told_by(pieces: list[bytes]) -> tuple[ChatResponse, list[Event], list[int]]:
+def emitted_by(pieces: list[bytes]) -> tuple[ChatResponse, list[Event], list[int]]:
     """Read a stream in pieces; return what was read, what was told, and how much of that after each piece."""
     reader = GEMINI.stream_reader()
-    told: list[Event] = []
+    emitted: list[Event] = []
     counts = []
     for piece in pieces:
         reader.events = []  # each time another list, as who listens leaves it
         reader.feed(piece)
-        told += reader.events
-        counts.append(len(told))
-    return reader.response(), told, counts
+        emitted += reader.events
+        counts.append(len(emitted))
+    return reader.response(), emitted, counts
 
 
 WEATHER = Text(
@@ -172,7 +172,7 @@ def test_a_stream_is_read_as_what_it_says(read: Read, name: str) -> None:
 
 def test_sources_are_told_for_places_in_the_text(read: Read) -> None:
     """Places are in bytes on the wire, in characters in the form; all that was said of the sources is kept."""
-    answered, _, _ = told_by([read("gemini_grounded.sse")])
+    answered, _, _ = emitted_by([read("gemini_grounded.sse")])
     (message,) = answered.output_messages
     assert message.parts == [WEATHER]
     assert message.extra[OWN]["groundingMetadata"]["webSearchQueries"] == ["weather zurich"]
@@ -185,12 +185,12 @@ def test_what_is_told_is_what_is_read(read: Read, name: str) -> None:
     data = read(name)
     whole = GEMINI.stream_reader()
     whole.feed(data)
-    answered, told, _ = told_by([data[i : i + 1] for i in range(len(data))])
+    answered, emitted, _ = emitted_by([data[i : i + 1] for i in range(len(data))])
     assert answered == whole.response()
     if not answered.error_type:
-        assert folded(told) == answered.output_messages
-        assert told[-1] == Ended()
-        usages = [e.usage for e in told if isinstance(e, UsageUpdated)]
+        assert folded(emitted) == answered.output_messages
+        assert emitted[-1] == Ended()
+        usages = [e.usage for e in emitted if isinstance(e, UsageUpdated)]
         assert usages[-1:] == ([answered.usage] if answered.usage else [])
 
 
@@ -199,29 +199,29 @@ def test_cuts_change_nothing(read: Read, cuts: list[int], name: str) -> None:
     """However a stream is cut, the record is the same, and so is what is told."""
     data = read(name)
     bounds = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
-    assert told_by([data[a:b] for a, b in pairwise(bounds)])[:2] == told_by([data])[:2]
+    assert emitted_by([data[a:b] for a, b in pairwise(bounds)])[:2] == emitted_by([data])[:2]
 
 
 def test_each_delta_is_told_when_its_event_comes(read: Read) -> None:
     """Nothing is held back: with each event, what is new in it is told."""
-    _, told, counts = told_by(events_of(read("gemini_text.sse")))
-    news = [told[a:b] for a, b in pairwise([0, *counts])]
+    _, emitted, counts = emitted_by(events_of(read("gemini_text.sse")))
+    news = [emitted[a:b] for a, b in pairwise([0, *counts])]
     assert [[type(e) for e in new] for new in news] == [
         [Begun, PartBegun, PartGrown, UsageUpdated],
         [PartDone, PartBegun, PartGrown, UsageUpdated],
         [PartGrown, UsageUpdated],
         [PartDone, ChoiceDone, UsageUpdated, Ended],
     ]
-    assert [e.text for e in told if isinstance(e, PartGrown)] == ["**Greeting** They say hello.", "Hello, ", "世界!"]
-    assert isinstance(told[0], Begun)
-    assert (told[0].id, told[0].model) == ("resp_01", MODEL)
-    assert told[0].usage == Usage(input_tokens=14, output_tokens=26, total_tokens=40, reasoning_tokens=26)
+    assert [e.text for e in emitted if isinstance(e, PartGrown)] == ["**Greeting** They say hello.", "Hello, ", "世界!"]
+    assert isinstance(emitted[0], Begun)
+    assert (emitted[0].id, emitted[0].model) == ("resp_01", MODEL)
+    assert emitted[0].usage == Usage(input_tokens=14, output_tokens=26, total_tokens=40, reasoning_tokens=26)
 
 
 def test_arguments_that_come_in_pieces_are_told_in_pieces(read: Read) -> None:
     """Vertex's pieces of arguments grow a JSON text, event by event."""
-    _, told, counts = told_by(events_of(read("gemini_partial_args.sse")))
-    grown = ["".join(e.text for e in told[a:b] if isinstance(e, PartGrown)) for a, b in pairwise([0, *counts])]
+    _, emitted, counts = emitted_by(events_of(read("gemini_partial_args.sse")))
+    grown = ["".join(e.text for e in emitted[a:b] if isinstance(e, PartGrown)) for a, b in pairwise([0, *counts])]
     assert grown == [
         "",
         '{"city":"Par',
@@ -235,10 +235,10 @@ def test_arguments_that_come_in_pieces_are_told_in_pieces(read: Read) -> None:
 
 def test_a_call_that_comes_whole_is_told_at_once(read: Read) -> None:
     """A whole call begins, grows by all of its arguments, and is done."""
-    _, told, _ = told_by([read("gemini_tools.sse")])
+    _, emitted, _ = emitted_by([read("gemini_tools.sse")])
     signed = {OWN: {"thoughtSignature": "EpQBCpEB"}}
-    at = next(i for i, e in enumerate(told) if isinstance(e, PartBegun) and isinstance(e.part, ToolCall))
-    assert told[at : at + 3] == [
+    at = next(i for i, e in enumerate(emitted) if isinstance(e, PartBegun) and isinstance(e.part, ToolCall))
+    assert emitted[at : at + 3] == [
         PartBegun(index=2, part=ToolCall(id="fc_1", name="get_weather", extra=signed)),
         PartGrown(index=2, text='{"city":"Paris","days":3}'),
         PartDone(
@@ -250,17 +250,17 @@ def test_a_call_that_comes_whole_is_told_at_once(read: Read) -> None:
 
 def test_an_error_in_the_middle_ends_a_stream(read: Read) -> None:
     """What came before an error is kept; the error has Google's word."""
-    answered, told, _ = told_by([read("gemini_error.sse")])
+    answered, emitted, _ = emitted_by([read("gemini_error.sse")])
     assert answered.output_messages == [answer(Text(content="Once "), finish_reason=None)]
     assert (answered.error_type, answered.error_message) == ("UNAVAILABLE", "The model is overloaded.")
-    assert told[-1] == Broken(type="UNAVAILABLE", message="The model is overloaded.")
+    assert emitted[-1] == Broken(type="UNAVAILABLE", message="The model is overloaded.")
 
 
 @pytest.mark.parametrize("name", ["gemini_array_error.json", "gemini_error.json"])
 def test_an_error_in_place_of_a_stream_is_told(read: Read, name: str) -> None:
     """An error body is read as one by the stream's reader too, in a list or not."""
-    answered, told, _ = told_by([read(name)])
-    assert [type(event) for event in told] == [Begun, Broken]
+    answered, emitted, _ = emitted_by([read(name)])
+    assert [type(event) for event in emitted] == [Begun, Broken]
     assert answered.error_type in {"NOT_FOUND", "INVALID_ARGUMENT"}
 
 
@@ -290,9 +290,9 @@ def test_a_broken_stream_tells_what_came_and_no_count_of_it(read: Read) -> None:
 
 def test_an_array_that_closes_ends_what_did_not_finish() -> None:
     """An array's end is a stream's end, even where a candidate has not said how it finished."""
-    answered, told, _ = told_by([b"[", json.dumps(chunk({"text": "a"})).encode(), b"]"])
-    assert answered.output_messages == folded(told) == [answer(Text(content="a"), finish_reason=None)]
-    assert told[-2:] == [ChoiceDone(finish_reason=None), Ended()]
+    answered, emitted, _ = emitted_by([b"[", json.dumps(chunk({"text": "a"})).encode(), b"]"])
+    assert answered.output_messages == folded(emitted) == [answer(Text(content="a"), finish_reason=None)]
+    assert emitted[-2:] == [ChoiceDone(finish_reason=None), Ended()]
 
 
 def test_a_text_after_a_signature_is_another_part() -> None:
@@ -304,8 +304,8 @@ def test_a_text_after_a_signature_is_another_part() -> None:
         chunk({"text": "c", "thought": True}),
         chunk({"text": "d"}, {"text": "", "thoughtSignature": "c2ln"}, {"text": "e"}, finishReason="STOP"),
     )
-    answered, told, _ = told_by(pieces)
-    assert answered.output_messages == folded(told)
+    answered, emitted, _ = emitted_by(pieces)
+    assert answered.output_messages == folded(emitted)
     assert answered.output_messages[0].parts == [
         Reasoning(content="ab", extra=signed),
         Reasoning(content="c"),
@@ -324,9 +324,9 @@ def test_probabilities_add_up_over_events() -> None:
         chunk({"text": "a"}, logprobsResult=likely("a")),
         chunk({"text": "b"}, logprobsResult=likely("b"), finishReason="STOP"),
     )
-    answered, told, _ = told_by(pieces)
+    answered, emitted, _ = emitted_by(pieces)
     logprobs = [TokenLogprob(token="a", logprob=-1.0), TokenLogprob(token="b", logprob=-1.0)]
-    assert answered.output_messages == folded(told)
+    assert answered.output_messages == folded(emitted)
     assert answered.output_messages[0].parts == [Text(content="ab", logprobs=logprobs)]
 
 
@@ -338,8 +338,8 @@ def test_what_follows_a_finish_is_read_for_the_trace_alone() -> None:
         reader.feed(piece)
     assert reader.unread == 0
     assert "".join(p.content for p in reader.response().output_messages[0].parts if isinstance(p, Text)) == "ab"
-    answered, told, _ = told_by(pieces)
-    assert folded(told) == answered.output_messages == [answer(Text(content="a"), finish_reason="stop")]
+    answered, emitted, _ = emitted_by(pieces)
+    assert folded(emitted) == answered.output_messages == [answer(Text(content="a"), finish_reason="stop")]
 
 
 def test_odd_pieces_of_a_call_cost_only_themselves() -> None:
@@ -352,8 +352,8 @@ def test_odd_pieces_of_a_call_cost_only_themselves() -> None:
         chunk({"functionCall": {"name": "i", "partialArgs": [{"jsonPath": "$.c", "boolValue": False}]}}),
         chunk({"text": "end"}, finishReason="STOP"),
     )
-    answered, told, _ = told_by(pieces)
-    assert answered.output_messages == folded(told)
+    answered, emitted, _ = emitted_by(pieces)
+    assert answered.output_messages == folded(emitted)
     assert answered.output_messages[0].parts == [
         ToolCall(name="", arguments={"a": 1}),
         ToolCall(name="g", arguments={}),
@@ -375,12 +375,12 @@ ENDLESS = [
 def test_an_endless_stream_is_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Content beyond the limit is counted and left; the usage and the end are read all the same."""
     monkeypatch.setattr(stream_reader, "KEPT_MAX", 1_500_000)
-    answered, told, _ = told_by(sse(*ENDLESS))
+    answered, emitted, _ = emitted_by(sse(*ENDLESS))
     reader = GEMINI.stream_reader()
     reader.feed(b"".join(sse(*ENDLESS)))
     assert reader.ended
     assert reader.unread == 3
     assert answered.usage == Usage(input_tokens=1, output_tokens=2, total_tokens=3)
-    assert folded(told) == answered.output_messages
+    assert folded(emitted) == answered.output_messages
     assert [p.content[-2:] for p in answered.output_messages[0].parts if isinstance(p, Text)] == ["xx"]
     assert len(answered.output_messages) == 1

@@ -25,7 +25,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.gemini import GEMINI, GEMINI_WRITER
 from gateway.errors import Kind
-from tests.dialects.strategies_gemini import told_of
+from tests.dialects.strategies_gemini import stream_events
 from tests.support.upstream import Upstream, reply, stream
 
 # The package's own, of its client of aiohttp.
@@ -52,10 +52,10 @@ def whole(answered: ChatResponse) -> bytes:
     return GEMINI_WRITER.response(answered, ASKED, 0.0)[0]
 
 
-def streamed(told: Any) -> list[bytes]:
+def streamed(sequence: Any) -> list[bytes]:
     """Write a stream."""
     writer = GEMINI_WRITER.stream(ASKED, 0.0)
-    return [data for event in told if (data := writer.write(event))]
+    return [data for event in sequence if (data := writer.write(event))]
 
 
 def read(upstream: Upstream) -> ChatRequest:
@@ -80,18 +80,18 @@ async def test_the_package_reads_a_whole_response(upstream: Upstream, client: ge
     """Thought, text, call, image and counts are where the package has them."""
     image = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
     upstream.answers(reply(whole(answer(THOUGHT, TEXT, image, CALL))))
-    told = await client.aio.models.generate_content(model="gemini-3-flash", contents="hi")
-    (candidate,) = told.candidates or []
+    response = await client.aio.models.generate_content(model="gemini-3-flash", contents="hi")
+    (candidate,) = response.candidates or []
     assert candidate.content is not None
-    thought, said, shown, called = candidate.content.parts or []
+    thought, text, shown, called = candidate.content.parts or []
     assert (thought.thought, thought.text) == (True, "Two cities.")
-    assert told.text == said.text == "Let me look."
+    assert response.text == text.text == "Let me look."
     assert shown.inline_data is not None
     assert (shown.inline_data.mime_type, shown.inline_data.data) == ("image/png", b"\x89PNG\r\n\x1a\n")
     assert called.function_call == types.FunctionCall(id="toolu_01", name="get_weather", args={"city": "Oslo"})
     assert candidate.finish_reason == types.FinishReason.STOP
-    assert (told.response_id, told.model_version) == ("msg_1", "claude")
-    assert told.usage_metadata == types.GenerateContentResponseUsageMetadata(
+    assert (response.response_id, response.model_version) == ("msg_1", "claude")
+    assert response.usage_metadata == types.GenerateContentResponseUsageMetadata(
         prompt_token_count=12,
         candidates_token_count=6,
         thoughts_token_count=3,
@@ -102,7 +102,7 @@ async def test_the_package_reads_a_whole_response(upstream: Upstream, client: ge
 
 async def test_the_package_reads_a_stream(upstream: Upstream, client: genai.Client) -> None:
     """The pieces come as they were told, calls whole, and the last one has the end and the counts."""
-    upstream.answers(stream(streamed(told_of(answer(THOUGHT, TEXT, CALL), 4))))
+    upstream.answers(stream(streamed(stream_events(answer(THOUGHT, TEXT, CALL), 4))))
     chunks = [c async for c in await client.aio.models.generate_content_stream(model="gemini-3-flash", contents="hi")]
     parts = [p for c in chunks for p in (c.candidates or [])[0].content.parts or []]  # type: ignore[union-attr]
     assert [p.text for p in parts if p.thought and p.text] == ["Two ", "citi", "es."]
@@ -122,8 +122,8 @@ async def test_sources_and_probabilities_are_where_the_package_has_them(
     likely = TokenLogprob(token="Z", logprob=-0.5, top=[TokenLogprob(token="B", logprob=-1.5)])
     text = Text(content="Zürich was wärmer.", citations=[source], logprobs=[likely])
     upstream.answers(reply(whole(answer(text, finish_reason="stop"))))
-    told = await client.aio.models.generate_content(model="gemini-3-flash", contents="hi")
-    (candidate,) = told.candidates or []
+    response = await client.aio.models.generate_content(model="gemini-3-flash", contents="hi")
+    (candidate,) = response.candidates or []
     grounding, result = candidate.grounding_metadata, candidate.logprobs_result
     assert grounding is not None
     assert grounding.grounding_chunks == [
@@ -162,7 +162,7 @@ async def test_a_chat_of_the_package_brings_back_what_others_must_see_again(
 
 async def test_a_streamed_chat_of_the_package_keeps_its_turn(upstream: Upstream, client: genai.Client) -> None:
     """The package forgets a turn in which an event has no part; what it sends back in pieces is read as one turn."""
-    upstream.answers(stream(streamed(told_of(answer(THOUGHT, TEXT, CALL)))), reply(whole(answer(TEXT))))
+    upstream.answers(stream(streamed(stream_events(answer(THOUGHT, TEXT, CALL)))), reply(whole(answer(TEXT))))
     chat = client.aio.chats.create(model="gemini-3-flash")
     _ = [chunk async for chunk in await chat.send_message_stream("Is it cold?")]
     await chat.send_message("And now?")
@@ -226,7 +226,7 @@ async def test_a_request_of_the_package_is_read(upstream: Upstream, client: gena
 
 async def test_a_stream_is_asked_for_by_the_path(upstream: Upstream, client: genai.Client) -> None:
     """The package's path says that it streams, and the model, with a publisher where there is one."""
-    upstream.answers(stream(streamed(told_of(answer(TEXT, finish_reason="stop")))))
+    upstream.answers(stream(streamed(stream_events(answer(TEXT, finish_reason="stop")))))
     _ = [c async for c in await client.aio.models.generate_content_stream(model="local/big", contents="hi")]
     asked = read(upstream)
     assert (asked.model, asked.stream) == ("local/big", True)
@@ -286,10 +286,10 @@ async def test_a_blocked_prompt_has_no_candidate(upstream: Upstream, client: gen
         extra={"gemini": {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}},
     )
     upstream.answers(reply(whole(blocked)))
-    told = await client.aio.models.generate_content(model="gemini-3-flash", contents="hi")
-    assert told.candidates is None
-    assert told.prompt_feedback is not None
-    assert told.prompt_feedback.block_reason == types.BlockedReason.PROHIBITED_CONTENT
+    response = await client.aio.models.generate_content(model="gemini-3-flash", contents="hi")
+    assert response.candidates is None
+    assert response.prompt_feedback is not None
+    assert response.prompt_feedback.block_reason == types.BlockedReason.PROHIBITED_CONTENT
     assert GEMINI.read_response(whole(blocked)) == replace(
         blocked, model="gemini-3-flash", finish_reasons=["content_filter"]
     )

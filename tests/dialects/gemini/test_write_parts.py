@@ -21,20 +21,20 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from tests.dialects.gemini.test_write_request import SKIP, contents, said
+from tests.dialects.gemini.test_write_request import SKIP, contents, message_of
 
 
 def test_a_signature_that_came_by_way_of_openais_dialect_is_geminis_again() -> None:
     """Google's own API in OpenAI's dialect puts it beside the call, and its clients send it back so."""
     extra: Any = {"openai-chat": {"extra_content": {"google": {"thought_signature": "c2ln"}}}}
     call = ToolCall(id="c", name="f", arguments={}, extra=extra)
-    (turn,), dropped = contents(said("assistant", call, replace(call, extra={})))
+    (turn,), dropped = contents(message_of("assistant", call, replace(call, extra={})))
     assert [part.get("thoughtSignature") for part in turn["parts"]] == ["c2ln", None]
     assert dropped == []
     extra["openai-chat"]["more"] = 1
-    _, dropped = contents(said("assistant", replace(call, extra=extra)))
+    _, dropped = contents(message_of("assistant", replace(call, extra=extra)))
     assert dropped == ["messages[0].parts[0].more"]
-    (turn,), dropped = contents(said("assistant", replace(call, extra={"openai-chat": {"extra_content": 7}})))
+    (turn,), dropped = contents(message_of("assistant", replace(call, extra={"openai-chat": {"extra_content": 7}})))
     assert turn["parts"][0]["thoughtSignature"] == SKIP
     assert dropped == ["messages[0].parts[0].extra_content"]
 
@@ -82,7 +82,7 @@ def test_a_signature_that_came_by_way_of_openais_dialect_is_geminis_again() -> N
 )
 def test_parts_of_others_are_written_or_named(part: Part, written: Any, dropped: list[str]) -> None:
     """Each part of the form has words in Gemini's, or is named as dropped; what is empty is left out."""
-    turns, names = contents(said("user", Text(content="hi")), said("assistant", part))
+    turns, names = contents(message_of("user", Text(content="hi")), message_of("assistant", part))
     assert turns[1:] == ([] if written is None else [{"role": "model", "parts": [written]}])
     assert names == [name.format("messages[1].parts[0]") for name in dropped]
 
@@ -98,6 +98,6 @@ def test_parts_of_others_are_written_or_named(part: Part, written: Any, dropped:
 )
 def test_results_are_objects(response: Any, written: Any, dropped: list[str]) -> None:
     """A result that is none of its own says that it is the output; a result without a call gets a name."""
-    (turn,), names = contents(said("tool", ToolCallResponse(id="c", response=response)))
+    (turn,), names = contents(message_of("tool", ToolCallResponse(id="c", response=response)))
     assert turn["parts"] == [{"functionResponse": {"id": "c", "name": "c", "response": written}}]
     assert names == [f"messages[0].parts[0]{name}" for name in dropped]

@@ -53,7 +53,7 @@ def contents(*messages: Message, model: str = "gemini-3-flash") -> tuple[list[An
     return body["contents"], dropped
 
 
-def said(role: str, *parts: Part, **more: Any) -> Message:
+def message_of(role: str, *parts: Part, **more: Any) -> Message:
     """Make a message."""
     return Message(role=role, parts=list(parts), **more)
 
@@ -119,18 +119,18 @@ def test_a_conversation_of_another_dialect_is_gemini_s() -> None:
         replace(
             ASKED,
             input_messages=[
-                said("system", Text(content="Be brief.")),
-                said("developer", Text(content="Be kind.")),
-                said("user", Text(content="Compare:"), PNG, name="ann"),
-                said(
+                message_of("system", Text(content="Be brief.")),
+                message_of("developer", Text(content="Be kind.")),
+                message_of("user", Text(content="Compare:"), PNG, name="ann"),
+                message_of(
                     "assistant",
                     Reasoning(content="Two calls.", extra={"anthropic-messages": {"signature": "s"}}),
                     ToolCall(id="c1", name="look", arguments={"a": 1}),
                     ToolCall(id="c2", name="find", arguments=None),
                 ),
-                said("tool", ToolCallResponse(id="c2", response="lost", is_error=True)),
-                said("tool", ToolCallResponse(id="c1", response=[Text(content="a cat"), PNG])),
-                said("user", Text(content="And?")),
+                message_of("tool", ToolCallResponse(id="c2", response="lost", is_error=True)),
+                message_of("tool", ToolCallResponse(id="c1", response=[Text(content="a cat"), PNG])),
+                message_of("user", Text(content="And?")),
             ],
         )
     )
@@ -174,7 +174,7 @@ def test_calls_without_a_signature_are_marked_where_one_is_demanded(model: str, 
     """Models since Gemini 3 refuse a call without one; one that is signed by Gemini needs no mark."""
     call = ToolCall(id="c", name="f", arguments={})
     own = replace(call, extra={"gemini": {"thoughtSignature": "c2ln"}})
-    ((turn, signed), _) = contents(said("assistant", call), said("assistant", call, own), model=model)
+    ((turn, signed), _) = contents(message_of("assistant", call), message_of("assistant", call, own), model=model)
     assert turn["parts"][0].get("thoughtSignature") == (SKIP if marked else None)
     assert [part.get("thoughtSignature") for part in signed["parts"]] == [None, "c2ln"]
 
@@ -182,10 +182,10 @@ def test_calls_without_a_signature_are_marked_where_one_is_demanded(model: str, 
 def test_media_of_tools_follow_their_results_for_models_that_cannot_hold_them() -> None:
     """Before Gemini 3 a function's response had no parts."""
     turns, dropped = contents(
-        said("assistant", ToolCall(id="a", name="look", arguments={})),
-        said("tool", ToolCallResponse(id="a", response=[PNG])),
-        said("tool", ToolCallResponse(id="b", name="see", response=[Text(content="1"), Text(content="2"), PNG])),
-        said("user", Text(content="Well?")),
+        message_of("assistant", ToolCall(id="a", name="look", arguments={})),
+        message_of("tool", ToolCallResponse(id="a", response=[PNG])),
+        message_of("tool", ToolCallResponse(id="b", name="see", response=[Text(content="1"), Text(content="2"), PNG])),
+        message_of("user", Text(content="Well?")),
         model="gemini-2.5-flash",
     )
     png = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
@@ -208,7 +208,9 @@ def test_results_that_media_come_between_are_two_turns() -> None:
     result = ToolCallResponse(id="a", name="look", response="")
     foreign = ServerToolCall(name="web_search", server_tool_call={"type": "web_search"})
     shown = replace(result, response=[PNG])
-    turns, _ = contents(said("tool", shown), said("assistant", foreign), said("tool", result), model="gemini-2.5-pro")
+    turns, _ = contents(
+        message_of("tool", shown), message_of("assistant", foreign), message_of("tool", result), model="gemini-2.5-pro"
+    )
     assert [[*part] for turn in turns for part in turn["parts"]] == [
         ["functionResponse"],
         ["inlineData"],
@@ -223,14 +225,14 @@ def test_instructions_have_their_place() -> None:
         replace(
             ASKED,
             system_instructions=[Text(content="a", cache="1h"), PNG],
-            input_messages=[said("user", Text(content="hi")), said("system", Text(content="b"))],
+            input_messages=[message_of("user", Text(content="hi")), message_of("system", Text(content="b"))],
         )
     )
     assert body["systemInstruction"] == {"parts": [{"text": "a"}, {"text": "b"}]}
     assert dropped == ["cache", "system.parts[1]", "messages[1]: place"]
-    body, _ = sent(replace(ASKED, input_messages=[said("system", Text(content="a"))]))
+    body, _ = sent(replace(ASKED, input_messages=[message_of("system", Text(content="a"))]))
     assert body == {"contents": [{"role": "user", "parts": [{"text": "a"}]}]}
-    _, dropped = contents(said("user", PNG, name="ann"))
+    _, dropped = contents(message_of("user", PNG, name="ann"))
     assert dropped == ["messages[0].name"]
 
 
@@ -239,7 +241,7 @@ def test_what_has_no_word_is_named() -> None:
     body, dropped = sent(
         replace(
             ASKED,
-            input_messages=[said("user", Text(content="hi"), extra={"openai-chat": {"weight": 1}})],
+            input_messages=[message_of("user", Text(content="hi"), extra={"openai-chat": {"weight": 1}})],
             parameters={"gen_ai.request.encoding_formats": ["float"], "gen_ai.request.previous_response.id": "r"},
             user="u",
             metadata={"a": "b"},

@@ -20,7 +20,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.gemini import GEMINI, GEMINI_WRITER
 from gateway.dialects.shared.extra import encode_state
 from gateway.errors import Kind
-from tests.dialects.strategies_gemini import told_of
+from tests.dialects.strategies_gemini import stream_events
 
 NOW = 1795162800.25
 
@@ -43,11 +43,11 @@ def whole(answer: ChatResponse) -> tuple[dict[str, Any], list[str]]:
     return json.loads(body), dropped
 
 
-def streamed(told: Any) -> tuple[list[Any], list[str]]:
+def streamed(sequence: Any) -> tuple[list[Any], list[str]]:
     """Write a stream; return what each call wrote, as JSON, and what could not be said."""
     writer = GEMINI_WRITER.stream(ASKED, NOW)
     assert writer.content_type == "text/event-stream"
-    written = [writer.write(event) for event in told]
+    written = [writer.write(event) for event in sequence]
     chunks = [json.loads(e.removeprefix(b"data: ")) for data in written for e in data.split(b"\n\n") if e]
     for chunk in chunks:
         if "error" not in chunk:
@@ -93,7 +93,7 @@ def test_finish_reasons_are_googles_words(
     body, names = whole(answer)
     assert body["candidates"][0].get("finishReason") == written
     assert names == dropped
-    chunks, names = streamed(told_of(answer))
+    chunks, names = streamed(stream_events(answer))
     assert chunks[-1]["candidates"][0].get("finishReason") == written
     assert names == dropped
 
@@ -140,7 +140,7 @@ def test_parts_of_others_are_written_or_named(part: Part, written: Any, dropped:
     body, names = whole(answered(part))
     assert parts_of(body) == ([] if written is None else [written])
     assert names == dropped
-    chunks, names = streamed(told_of(answered(part), 100))
+    chunks, names = streamed(stream_events(answered(part), 100))
     found = [p for chunk in chunks for p in parts_of(chunk) if p != {"text": ""}]
     text = "".join(p.get("text", "") for p in found)
     assert names == dropped
@@ -174,7 +174,7 @@ def test_foreign_facts_of_a_response_are_named() -> None:
         output_messages=[Message(role="assistant", parts=[], extra={"openai-chat": {"annotations": []}})],
     )
     assert whole(answer)[1] == ["output[0].annotations", "system_fingerprint", "conversation"]
-    assert streamed(told_of(answer))[1] == ["system_fingerprint", "output[0].annotations"]
+    assert streamed(stream_events(answer))[1] == ["system_fingerprint", "output[0].annotations"]
 
 
 def test_an_error_body_says_what_others_called_it() -> None:

@@ -16,7 +16,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.gemini import GEMINI, GEMINI_ARRAY_WRITER, GEMINI_WRITER
 from tests.dialects.gemini.test_write_response import ASKED, NOW, answered, parts_of, streamed, whole
-from tests.dialects.strategies_gemini import told_of
+from tests.dialects.strategies_gemini import stream_events
 
 
 def test_each_piece_leaves_when_it_comes() -> None:
@@ -45,8 +45,8 @@ def test_the_last_event_has_the_end_and_the_counts() -> None:
     """Usage that is told late or early is in the event that ends the candidates; each event names the response."""
     usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7, reasoning_tokens=1, cache_write_tokens=2)
     answer = answered(Text(content="hi"), id="r", model="m", usage=usage)
-    late, dropped = streamed(told_of(answer, 100))
-    early, _ = streamed(e for e in told_of(answer, 100) if not isinstance(e, events.UsageUpdated))
+    late, dropped = streamed(stream_events(answer, 100))
+    early, _ = streamed(e for e in stream_events(answer, 100) if not isinstance(e, events.UsageUpdated))
     assert late == early
     assert late == [
         {
@@ -95,7 +95,7 @@ def test_sources_are_told_with_the_end() -> None:
     }
     body, dropped = whole(answer)
     assert body["candidates"][0]["groundingMetadata"] == grounding
-    chunks, names = streamed(told_of(answer))
+    chunks, names = streamed(stream_events(answer))
     assert chunks[-1]["candidates"][0]["groundingMetadata"] == grounding
     assert dropped == names == ["output[0].parts[1].citations.y"]
     reader = GEMINI.stream_reader()
@@ -108,7 +108,7 @@ def test_sources_are_told_with_the_end() -> None:
 def test_probabilities_are_told_once_their_text_is_whole() -> None:
     """They are in an event of their own, whose candidate has no content."""
     likely = TokenLogprob(token="hi", logprob=-0.5)
-    chunks, _ = streamed(told_of(answered(Text(content="hi", logprobs=[likely])), 100))
+    chunks, _ = streamed(stream_events(answered(Text(content="hi", logprobs=[likely])), 100))
     result = {"chosenCandidates": [{"token": "hi", "logProbability": -0.5}]}
     assert chunks[1]["candidates"] == [{"index": 0, "logprobsResult": result}]
 
@@ -125,20 +125,20 @@ def test_probabilities_are_told_once_their_text_is_whole() -> None:
 )
 def test_an_error_in_the_middle_is_told(word: str | None, code: int, status: str) -> None:
     """A stream that breaks says so in Google's words; an array is closed as well."""
-    told = [events.Begun(), events.Broken(type=word, message="It broke.")]
-    chunks, _ = streamed(told)
+    sequence = [events.Begun(), events.Broken(type=word, message="It broke.")]
+    chunks, _ = streamed(sequence)
     error = {"code": code, "message": "It broke.", "status": status}
     assert chunks[0]["error"] == error
     array = GEMINI_ARRAY_WRITER.stream(ASKED, NOW)
-    (said,) = json.loads(b"".join(array.write(event) for event in told))
-    assert said["error"] == error
+    (chunk,) = json.loads(b"".join(array.write(event) for event in sequence))
+    assert chunk["error"] == error
 
 
 def test_an_array_is_one_json_value() -> None:
     """Without `alt=sse` a stream is a list, however little is in it."""
     writer = GEMINI_ARRAY_WRITER.stream(ASKED, NOW)
     assert writer.content_type == "application/json"
-    data = b"".join(writer.write(event) for event in told_of(answered(Text(content="hello")), 2))
+    data = b"".join(writer.write(event) for event in stream_events(answered(Text(content="hello")), 2))
     assert ["".join(p["text"] for p in parts_of(chunk)) for chunk in json.loads(data)] == ["he", "ll", "o", ""]
     empty = GEMINI_ARRAY_WRITER.stream(ASKED, NOW)
     data = b"".join(empty.write(event) for event in (events.Begun(id="r"), events.Ended()))

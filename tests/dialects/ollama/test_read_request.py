@@ -216,7 +216,7 @@ def test_odd_messages_have_a_place(message: dict[str, Any], read_as: Message) ->
 def test_results_find_their_calls_by_name_and_order() -> None:
     """A result without an id answers the first call of its name that waits; one without a name, the first of all."""
     calls = [{"function": {"name": name, "arguments": {}}} for name in ("f", "g", "f")]
-    results = [{"role": "tool", "content": "", **said} for said in ({"tool_name": "g"}, {}, {"tool_name": "f"}, {})]
+    results = [{"role": "tool", "content": "", **names} for names in ({"tool_name": "g"}, {}, {"tool_name": "f"}, {})]
     taken = {"role": "assistant", "tool_calls": [{"id": "call_1", "function": {"name": "h", "arguments": {}}}]}
     done = {"role": "tool", "tool_call_id": "call_1", "content": ""}
     body = json.dumps({"messages": [{"role": "assistant", "tool_calls": calls}, *results, taken, done]}).encode()

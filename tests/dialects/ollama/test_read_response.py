@@ -27,9 +27,9 @@ def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = No
     return Message(role="assistant", parts=list(parts), finish_reason=finish_reason, finish_word=finish_word)
 
 
-def spent(asked: int, told: int) -> Usage:
+def spent(input_tokens: int, output_tokens: int) -> Usage:
     """Make a usage."""
-    return Usage(input_tokens=asked, output_tokens=told, total_tokens=asked + told)
+    return Usage(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=input_tokens + output_tokens)
 
 
 def durations(total: int, load: int, prompt: int, evaluation: int) -> dict[str, int]:
@@ -42,9 +42,9 @@ def durations(total: int, load: int, prompt: int, evaluation: int) -> dict[str, 
     }
 
 
-def whole(**said: Any) -> ChatResponse:
+def whole(**line: Any) -> ChatResponse:
     """Read a whole response."""
-    return OLLAMA_CHAT.read_response(json.dumps(said).encode())
+    return OLLAMA_CHAT.read_response(json.dumps(line).encode())
 
 
 def test_a_whole_response_is_read(read: Read) -> None:
@@ -83,7 +83,7 @@ def test_an_error_body_is_read(read: Read, dialect: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason", "word"),
+    ("line", "reason", "word"),
     [
         ({"done_reason": "stop"}, "stop", None),
         ({"done_reason": "length"}, "length", None),
@@ -95,9 +95,9 @@ def test_an_error_body_is_read(read: Read, dialect: Any) -> None:
         ({"done_reason": "length", "message": {"tool_calls": [{}]}}, "length", None),
     ],
 )
-def test_done_reasons_are_the_one_vocabularys(said: dict[str, Any], reason: str, word: str | None) -> None:
+def test_done_reasons_are_the_one_vocabularys(line: dict[str, Any], reason: str, word: str | None) -> None:
     """Ollama says `stop` of tool calls too; the common word is another, and its own is kept."""
-    message = whole(done=True, **said).output_messages[0]
+    message = whole(done=True, **line).output_messages[0]
     assert (message.finish_reason, message.finish_word) == (reason, word)
 
 
@@ -122,11 +122,11 @@ def test_dates_become_unix_times(at: Any, created: int | None, monkeypatch: pyte
     time.tzset()
 
 
-@pytest.mark.parametrize("said", [{"prompt_eval_count": 3}, {"eval_count": 3}, {}])
-def test_a_count_that_is_not_told_is_unknown(said: dict[str, int]) -> None:
+@pytest.mark.parametrize("line", [{"prompt_eval_count": 3}, {"eval_count": 3}, {}])
+def test_a_count_that_is_not_told_is_unknown(line: dict[str, int]) -> None:
     """A missing count is None, and so is the total."""
-    usage = whole(done=True, **said).usage
-    assert (usage is None) == (not said)
+    usage = whole(done=True, **line).usage
+    assert (usage is None) == (not line)
     assert usage is None or usage.total_tokens is None
 
 

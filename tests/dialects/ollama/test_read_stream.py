@@ -128,13 +128,13 @@ def test_a_stream_ends_with_its_last_line_only(read: Read, name: str) -> None:
 def test_each_delta_is_told_with_its_line(read: Read) -> None:
     """What a line says is told when it is fed: nothing waits for the next one."""
     reader = OLLAMA_CHAT.stream_reader()
-    told = []
+    emitted = []
     for line in lines_of(read("ollama_chat_text.ndjson")):
         reader.events = []
         reader.feed(line)
-        told.append(reader.events)
+        emitted.append(reader.events)
     greeting = Reasoning(content="A greeting, in German.")
-    assert told == [
+    assert emitted == [
         [
             events.Begun(model="qwen3:8b", created=1795162500),
             events.PartBegun(index=0, part=Reasoning(content="")),
@@ -201,8 +201,8 @@ def test_kinds_that_alternate_are_parts_of_their_own() -> None:
     reader = OLLAMA_CHAT.stream_reader()
     reader.events = []
     call = {"id": "c", "function": {"name": "look", "arguments": {}}}
-    for said in ({"content": "a"}, {"tool_calls": [call]}, {"content": "b", "thinking": "hm"}, {"images": [PNG]}):
-        reader.feed(json.dumps({"message": said}).encode() + b"\n")
+    for message in ({"content": "a"}, {"tool_calls": [call]}, {"content": "b", "thinking": "hm"}, {"images": [PNG]}):
+        reader.feed(json.dumps({"message": message}).encode() + b"\n")
     reader.feed(b'{"done":true}\n')
     parts = [
         Text(content="a"),

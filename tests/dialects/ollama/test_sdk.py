@@ -21,7 +21,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_WRITER
 from gateway.errors import Kind
-from tests.dialects.strategies_ollama import told_of
+from tests.dialects.strategies_ollama import stream_events
 from tests.support.upstream import Upstream, reply, stream
 
 NDJSON = "application/x-ndjson"
@@ -63,43 +63,43 @@ async def test_the_package_reads_a_whole_chat(upstream: Upstream, client: ollama
     """Thought, text, tool call and counts are where the package has them."""
     body, _ = OLLAMA_WRITER.response(ANSWER, ChatRequest(operation="chat"), 0.0)
     upstream.answers(reply(body))
-    told = await client.chat(model="m", messages=[{"role": "user", "content": "hi"}])
-    assert (told.message.thinking, told.message.content) == ("hm", "Let me look.")
-    assert [(c.function.name, c.function.arguments) for c in told.message.tool_calls or []] == [
+    response = await client.chat(model="m", messages=[{"role": "user", "content": "hi"}])
+    assert (response.message.thinking, response.message.content) == ("hm", "Let me look.")
+    assert [(c.function.name, c.function.arguments) for c in response.message.tool_calls or []] == [
         ("get_weather", {"city": "Oslo"})
     ]
-    assert (told.done_reason, told.prompt_eval_count, told.eval_count) == ("stop", 3, 4)
+    assert (response.done_reason, response.prompt_eval_count, response.eval_count) == ("stop", 3, 4)
 
 
 @pytest.mark.parametrize("operation", ["chat", "text_completion"])
 async def test_the_package_reads_a_stream(upstream: Upstream, client: ollama.AsyncClient, operation: str) -> None:
     """The pieces of a stream come as they were told, and its last line has the counts."""
     writer = OLLAMA_WRITER.stream(ChatRequest(operation=operation), 0.0)
-    lines = [line for event in told_of(ANSWER) if (line := writer.write(event))]
+    lines = [line for event in stream_events(ANSWER) if (line := writer.write(event))]
     upstream.answers(stream(lines, content_type=NDJSON))
     pieces: list[Any] = []
     if operation == "chat":
         messages = [{"role": "user", "content": "hi"}]
         pieces += [p async for p in await client.chat(model="m", messages=messages, stream=True)]
-        said = "".join(p.message.content for p in pieces)
+        text = "".join(p.message.content for p in pieces)
         assert [c.function.name for p in pieces for c in p.message.tool_calls or []] == ["get_weather"]
     else:
         pieces += [p async for p in await client.generate(model="m", prompt="hi", stream=True)]
-        said = "".join(p.response for p in pieces)
-    assert said == "Let me look."
+        text = "".join(p.response for p in pieces)
+    assert text == "Let me look."
     assert (pieces[-1].done, pieces[-1].done_reason, pieces[-1].eval_count) == (True, "stop", 4)
 
 
 async def test_the_package_raises_an_error_in_a_stream(upstream: Upstream, client: ollama.AsyncClient) -> None:
     """What broke upstream is raised where the client iterates."""
     writer = OLLAMA_WRITER.stream(ChatRequest(operation="chat"), 0.0)
-    told = [
+    response = [
         events.Begun(model="m"),
         events.PartBegun(index=0, part=Text(content="")),
         events.PartGrown(index=0, text="Once"),
         events.Broken(type="overloaded_error", message="busy"),
     ]
-    upstream.answers(stream([line for event in told if (line := writer.write(event))], content_type=NDJSON))
+    upstream.answers(stream([line for event in response if (line := writer.write(event))], content_type=NDJSON))
     pieces = aiter(await client.chat(model="m", stream=True))
     assert (await anext(pieces)).message.content == "Once"
     with pytest.raises(ollama.ResponseError, match="busy"):

@@ -25,7 +25,7 @@ from tests.dialects import strategies_ollama as drawn
 from tests.dialects.ollama.test_write_request import ASKED, NOW, PNG, PROMPTED
 
 
-def told(parts: list[Part], asked: ChatRequest = ASKED, **more: Any) -> tuple[dict[str, Any], list[str]]:
+def whole(parts: list[Part], asked: ChatRequest = ASKED, **more: Any) -> tuple[dict[str, Any], list[str]]:
     """Write a whole response; return its body and what could not be said."""
     message = Message(role="assistant", parts=parts, finish_reason="stop")
     body, dropped = OLLAMA_WRITER.response(ChatResponse(model="m", output_messages=[message], **more), asked, NOW)
@@ -47,7 +47,7 @@ def test_a_whole_response_as_it_is_written() -> None:
     """Texts are one text, a refusal too; counts and dates are in Ollama's words."""
     parts = [Text(content="It is ", logprobs=[TokenLogprob(token="It", logprob=-1.0)]), Refusal(content="secret.")]
     usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7, cache_read_tokens=2, reasoning_tokens=0)
-    body, dropped = told(parts, id="r-1", usage=usage, extra={"openai-chat": {"system_fingerprint": "f"}})
+    body, dropped = whole(parts, id="r-1", usage=usage, extra={"openai-chat": {"system_fingerprint": "f"}})
     assert body == {
         "model": "m",
         "created_at": "2026-11-20T08:20:00.250000Z",
@@ -63,7 +63,7 @@ def test_a_whole_response_as_it_is_written() -> None:
 
 def test_the_answer_to_a_prompt_has_its_own_shape() -> None:
     """Who asked to complete a prompt gets `response`, and its package reads it."""
-    body, dropped = told([Reasoning(content="hm"), Text(content="blue"), PNG], PROMPTED)
+    body, dropped = whole([Reasoning(content="hm"), Text(content="blue"), PNG], PROMPTED)
     assert (body["response"], body["thinking"], "message" in body) == ("blue", "hm", False)
     assert dropped == ["choices[0]: images"]
     assert ollama.GenerateResponse.model_validate(body).response == "blue"

@@ -56,8 +56,8 @@ def test_calls_that_end_with_stop_are_calls() -> None:
 
 def test_log_probabilities_stay_with_their_text() -> None:
     """What a chunk tells of its tokens is of the text that it adds to, and of no other."""
-    told = {"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -1}]}
-    data = chunk(choices=[{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [told]}}])
+    entry = {"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -1}]}
+    data = chunk(choices=[{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [entry]}}])
     data += delta(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f"}}])
     data += chunk(choices=[{"index": 0, "delta": {"content": "b"}, "logprobs": {"content": [None, {"token": "b"}]}}])
     first = TokenLogprob(token="a", logprob=-0.5, top=[TokenLogprob(token="b", logprob=-1.0)])

@@ -24,7 +24,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER, COMPLETIONS, MARKING_CHAT_WRITER
 from tests.dialects import drawing, sdk_types
 from tests.dialects import strategies_chat as drawn
-from tests.dialects.telling import folded, read, told_of, written
+from tests.dialects.streams import folded, read, stream_events, written
 
 NOW = 1795162800.25
 
@@ -102,8 +102,8 @@ def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
 def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
     """What is written of a stream, cut anywhere, is read as what it told."""
     answered = data.draw(drawn.answered(streamed=True))
-    told = told_of(answered, data.draw(st.integers(1, 20)))
-    stream, writer = written(CHAT_WRITER, ASKED, told)
+    emitted = stream_events(answered, data.draw(st.integers(1, 20)))
+    stream, writer = written(CHAT_WRITER, ASKED, emitted)
     assert writer.dropped == []
     reader, told_again = read(CHAT_COMPLETIONS, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
     assert reader.response() == answered
@@ -115,15 +115,16 @@ def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
 def test_the_sdk_puts_a_stream_together(data: st.DataObject) -> None:
     """OpenAI's SDK knows each chunk, and makes the same message of them."""
     answered = drawn.known_to_sdk(data.draw(drawn.answered(streamed=True)))
-    stream, _ = written(CHAT_WRITER, ASKED, told_of(answered, data.draw(st.integers(1, 20))))
+    stream, _ = written(CHAT_WRITER, ASKED, stream_events(answered, data.draw(st.integers(1, 20))))
     made = sdk_types.chat_message(stream)
     body, _ = CHAT_WRITER.response(answered, ASKED, NOW)
     whole = json.loads(body)
     assert (made.id, made.created, made.model) == (whole["id"], whole["created"], whole["model"])
     for choice, expected in zip(made.choices, whole["choices"], strict=True):
-        said = choice.message
-        assert (said.content or None, said.refusal) == (expected["message"]["content"], expected["message"]["refusal"])
-        calls = [(call.id, call.function.name, call.function.arguments) for call in said.tool_calls or []]
+        message = choice.message
+        texts = (expected["message"]["content"], expected["message"]["refusal"])
+        assert (message.content or None, message.refusal) == texts
+        calls = [(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or []]
         functions = [(c["id"], c["function"]) for c in expected["message"].get("tool_calls", [])]
         assert calls == [(ident, f["name"], f["arguments"]) for ident, f in functions]
         assert choice.finish_reason == expected["finish_reason"]
@@ -237,12 +238,12 @@ def test_an_agents_session_as_it_is_written() -> None:
 def test_calls_and_results_without_ids_get_those_that_agree(messages: list[Message], ids: list[str]) -> None:
     """As in the older function calls: a result is of the first open call of its name, else of the first."""
     body, dropped = sent(chat(*messages))
-    said = [
+    written_ids = [
         ident
         for message in body["messages"]
         for ident in [c["id"] for c in message.get("tool_calls", [])] or [message["tool_call_id"]]
     ]
-    assert (said, dropped) == (ids, [])
+    assert (written_ids, dropped) == (ids, [])
 
 
 @pytest.mark.parametrize(

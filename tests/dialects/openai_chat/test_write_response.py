@@ -23,7 +23,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER
 from tests.dialects import sdk_types
-from tests.dialects.telling import told_of, written
+from tests.dialects.streams import stream_events, written
 
 NOW = 1795162800.25
 
@@ -52,7 +52,7 @@ def whole(answered: ChatResponse, asked: ChatRequest = ASKED) -> tuple[dict[str,
 
 def streamed(answered: ChatResponse, asked: ChatRequest = ASKED) -> tuple[list[dict[str, Any]], list[str]]:
     """Write a stream; return its chunks and what could not be said."""
-    stream, writer = written(CHAT_WRITER, asked, told_of(answered, 99), NOW)
+    stream, writer = written(CHAT_WRITER, asked, stream_events(answered, 99), NOW)
     assert stream.endswith(b"data: [DONE]\n\n")
     return list(sdk_types.data_of(stream)), writer.dropped
 
@@ -168,7 +168,7 @@ def test_texts_are_one_and_what_stood_between_is_named(parts: list[Part], text: 
 
 
 @pytest.mark.parametrize(
-    ("reason", "word", "told", "dropped"),
+    ("reason", "word", "expected", "dropped"),
     [
         ("stop", "end_turn", "stop", []),
         ("content_filter", "refusal", "content_filter", []),
@@ -177,18 +177,18 @@ def test_texts_are_one_and_what_stood_between_is_named(parts: list[Part], text: 
         ("pause_turn", None, "stop", ["finish_reason: pause_turn"]),
     ],
 )
-def test_reasons_are_those_that_clients_know(reason: str, word: str | None, told: str, dropped: list[str]) -> None:
+def test_reasons_are_those_that_clients_know(reason: str, word: str | None, expected: str, dropped: list[str]) -> None:
     """Another word than the five would be none to them; what was meant is named."""
     message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
-    said = ChatResponse(output_messages=[message])
-    body, named = whole(said)
-    assert (body["choices"][0]["finish_reason"], named) == (told, dropped)
-    chunks, named = streamed(said)
-    assert (chunks[-1]["choices"][0]["finish_reason"], named) == (told, dropped)
+    response = ChatResponse(output_messages=[message])
+    body, named = whole(response)
+    assert (body["choices"][0]["finish_reason"], named) == (expected, dropped)
+    chunks, named = streamed(response)
+    assert (chunks[-1]["choices"][0]["finish_reason"], named) == (expected, dropped)
 
 
 @pytest.mark.parametrize(
-    ("usage", "told"),
+    ("usage", "expected"),
     [
         (None, None),
         (Usage(), None),
@@ -205,12 +205,12 @@ def test_reasons_are_those_that_clients_know(reason: str, word: str | None, told
         ),
     ],
 )
-def test_counts_that_are_unknown_are_left_out(usage: Usage | None, told: dict[str, Any] | None) -> None:
+def test_counts_that_are_unknown_are_left_out(usage: Usage | None, expected: dict[str, Any] | None) -> None:
     """Zero is a count; where one of the sums is known the SDK wants the other, too."""
     body, _ = whole(answer(Text(content="a"), usage=usage))
-    assert body.get("usage") == told
+    assert body.get("usage") == expected
     chunks, _ = streamed(answer(Text(content="a"), usage=usage), ChatRequest(operation="chat", include_usage=True))
-    assert [chunk["usage"] for chunk in chunks if not chunk["choices"]] == ([told] if told else [])
+    assert [chunk["usage"] for chunk in chunks if not chunk["choices"]] == ([expected] if expected else [])
 
 
 def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
@@ -220,12 +220,12 @@ def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
         Reasoning(content="", extra={"anthropic-messages": {"data": "EmwK"}}),
         Reasoning(content="So.", extra={"anthropic-messages": {"signature": "EqQC"}}),
     ]
-    said = answer(*thoughts, Text(content="a"))
-    body, dropped = whole(said)
+    response = answer(*thoughts, Text(content="a"))
+    body, dropped = whole(response)
     message = body["choices"][0]["message"]
     assert [detail["type"] for detail in message["reasoning_details"]] == ["reasoning.encrypted"] * 3
     assert dropped == []
-    stream, writer = written(CHAT_WRITER, ASKED, told_of(said), NOW)
+    stream, writer = written(CHAT_WRITER, ASKED, stream_events(response), NOW)
     made = sdk_types.chat_message(stream).choices[0].message.to_dict()
     assert writer.dropped == []
     assert CHAT_COMPLETIONS.read_conversation is not None
@@ -260,12 +260,12 @@ def test_speech_is_written_whole() -> None:
 def test_the_older_completions_have_their_own_shape() -> None:
     """Who asked to complete a prompt gets `text`, and what is no text is named."""
     usage = Usage(input_tokens=1, output_tokens=2, total_tokens=3)
-    said = answer(Text(content="is "), Refusal(content="no"), Text(content="blue"), usage=usage)
-    body, dropped = whole(said, OLDER)
+    response = answer(Text(content="is "), Refusal(content="no"), Text(content="blue"), usage=usage)
+    body, dropped = whole(response, OLDER)
     choice = {"index": 0, "text": "is blue", "logprobs": None, "finish_reason": "stop"}
     assert (body["object"], body["choices"]) == ("text_completion", [choice])
     assert dropped == ["choices[0].parts[1]: refusal"]
-    chunks, dropped = streamed(said, OLDER)
+    chunks, dropped = streamed(response, OLDER)
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks if chunk["choices"]) == "is blue"
     assert dropped == ["choices[0].parts[1]: refusal"]
     assert chunks[-1]["usage"]["total_tokens"] == 3

@@ -10,7 +10,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER
 from tests.dialects import sdk_types
 from tests.dialects.openai_chat.test_write_response import ASKED, NOW, answer, deltas, streamed
-from tests.dialects.telling import read, told_of, written
+from tests.dialects.streams import read, stream_events, written
 
 
 def test_a_stream_as_it_is_written() -> None:
@@ -30,23 +30,23 @@ def test_a_stream_as_it_is_written() -> None:
     ]
     assert chunks[-2]["choices"][0]["finish_reason"] == "tool_calls"
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
-    told = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
-    assert chunks[-1] == head | {"choices": [], "usage": told}
+    sequence = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    assert chunks[-1] == head | {"choices": [], "usage": sequence}
     assert dropped == []
 
 
 def test_a_stream_that_breaks_off_says_so() -> None:
     """What came is told, then the error as its clients raise it; nothing of an end."""
-    told = [
+    sequence = [
         events.Begun(id="r-1", model="m"),
         events.PartBegun(index=0, part=Text(content="")),
         events.PartGrown(index=0, text="Once"),
         events.Broken(type="overloaded_error", message="Overloaded"),
     ]
-    stream, _ = written(CHAT_WRITER, ASKED, told, NOW)
+    stream, _ = written(CHAT_WRITER, ASKED, sequence, NOW)
     [*_, error] = sdk_types.data_of(stream)
-    said = {"message": "Overloaded", "type": "server_error", "param": None, "code": "overloaded_error"}
-    assert error == {"error": said}
+    body = {"message": "Overloaded", "type": "server_error", "param": None, "code": "overloaded_error"}
+    assert error == {"error": body}
     reader, _ = read(CHAT_COMPLETIONS, stream)
     assert reader.response().error_message == "Overloaded"
     assert b"[DONE]" not in stream
@@ -54,7 +54,7 @@ def test_a_stream_that_breaks_off_says_so() -> None:
 
 def test_a_stream_that_stops_without_an_end_has_none() -> None:
     """The writer makes none up: its client sees that the stream is not whole."""
-    told = list(told_of(answer(Text(content="Once"))))[:3]
-    stream, _ = written(CHAT_WRITER, ASKED, told, NOW)
+    sequence = list(stream_events(answer(Text(content="Once"))))[:3]
+    stream, _ = written(CHAT_WRITER, ASKED, sequence, NOW)
     assert b"finish_reason" in stream
     assert b'"finish_reason":"' not in stream

@@ -198,7 +198,7 @@ def test_a_session_of_its_own_goes_back_as_it_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "told", "dropped"),
+    ("more", "written", "dropped"),
     [
         ({"tool_choice": ToolChoice(mode="required")}, {}, ["tool_choice"]),
         ({"tool_choice": ToolChoice(mode="auto"), "parallel_tool_calls": True}, {}, []),
@@ -243,8 +243,8 @@ def test_a_session_of_its_own_goes_back_as_it_came() -> None:
         ),
     ],
 )
-def test_settings_are_written_or_named(more: dict[str, Any], told: dict[str, Any], dropped: list[str]) -> None:
+def test_settings_are_written_or_named(more: dict[str, Any], written: dict[str, Any], dropped: list[str]) -> None:
     """Each setting has its field, or its name in the list; what means the same unsaid is neither."""
     body, named = sent(replace(chat(ASK), **more))
-    assert {key: body[key] for key in body if key not in {"model", "input", "store"}} == told
+    assert {key: body[key] for key in body if key not in {"model", "input", "store"}} == written
     assert named == dropped

@@ -25,7 +25,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.openai_responses import RESPONSES, RESPONSES_WRITER
 from tests.dialects import sdk_types
 from tests.dialects import strategies_responses as drawn
-from tests.dialects.telling import told_of, written
+from tests.dialects.streams import stream_events, written
 
 NOW = 1795162800.25
 
@@ -54,9 +54,9 @@ def whole(answered: ChatResponse) -> tuple[dict[str, Any], list[str]]:
     return json.loads(body), dropped
 
 
-def streamed(told: Iterable[events.Event]) -> tuple[list[dict[str, Any]], Response, list[str]]:
+def streamed(emitted: Iterable[events.Event]) -> tuple[list[dict[str, Any]], Response, list[str]]:
     """Write a stream; return its events, what the SDK makes of them, and what could not be said."""
-    stream, writer = written(RESPONSES_WRITER, ASKED, told, NOW)
+    stream, writer = written(RESPONSES_WRITER, ASKED, emitted, NOW)
     return list(sdk_types.data_of(stream)), sdk_types.response(stream), writer.dropped
 
 
@@ -168,7 +168,7 @@ WEB = ServerToolCall(name="web_search", server_tool_call={"type": "web_search", 
 def test_what_has_no_word_is_named(parts: list[Part], dropped: list[str]) -> None:
     """Whole and streamed alike."""
     assert whole(answer(*parts))[1] == dropped
-    assert streamed(told_of(answer(*parts)))[2] == dropped
+    assert streamed(stream_events(answer(*parts)))[2] == dropped
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,10 @@ def test_how_it_ended_is_its_status(
     """Another reason than it has words for is named."""
     message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
     body, named = whole(ChatResponse(output_messages=[message]))
-    stream, _, streamed_named = streamed(told_of(ChatResponse(output_messages=[message])))
-    for said in (body, stream[-1]["response"]):
-        assert (said["status"], (said["incomplete_details"] or {}).get("reason")) == (status, details)
-        assert bool(said["error"]) == (status == "failed")
+    stream, _, streamed_named = streamed(stream_events(ChatResponse(output_messages=[message])))
+    for response in (body, stream[-1]["response"]):
+        assert (response["status"], (response["incomplete_details"] or {}).get("reason")) == (status, details)
+        assert bool(response["error"]) == (status == "failed")
     assert named == streamed_named == dropped
     assert stream[-1]["type"] == f"response.{status}"
 
@@ -199,7 +199,7 @@ def test_other_choices_are_named() -> None:
     """There is room for one."""
     messages = [Message(role="assistant", parts=[Text(content=c)], finish_reason="stop") for c in "ab"]
     assert whole(ChatResponse(output_messages=messages))[1] == ["choices[1]"]
-    _, made, dropped = streamed(told_of(ChatResponse(output_messages=messages)))
+    _, made, dropped = streamed(stream_events(ChatResponse(output_messages=messages)))
     assert (made.output_text, dropped) == ("a", ["choices[1]"])
 
 
@@ -207,7 +207,7 @@ def test_other_choices_are_named() -> None:
 def test_counts_that_are_unknown_are_none(usage: Usage | None) -> None:
     """Zero is a count: what was not counted is null."""
     assert whole(answer(Text(content="a"), usage=usage))[0]["usage"] is None
-    assert streamed(told_of(answer(Text(content="a"), usage=usage)))[1].usage is None
+    assert streamed(stream_events(answer(Text(content="a"), usage=usage)))[1].usage is None
 
 
 def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
@@ -218,7 +218,7 @@ def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
     ]
     body, dropped = whole(answer(*thoughts))
     assert dropped == []
-    _, made, dropped = streamed(told_of(answer(*thoughts)))
+    _, made, dropped = streamed(stream_events(answer(*thoughts)))
     assert made.output[0].to_dict() == body["output"][0]
     assert dropped == []
     assert RESPONSES.read_conversation is not None
@@ -238,9 +238,9 @@ def test_what_proves_reasoning_elsewhere_is_carried_by_the_client() -> None:
 )
 def test_errors_are_a_response_that_failed(word: str | None, error: dict[str, Any]) -> None:
     """In the middle of a stream, with what came before it; and in place of a whole response."""
-    told = [*list(told_of(answer(Text(content="Once upon"), ToolCall(id="c", name="f", arguments=[1]))))[:7]]
-    told = told[: next(i for i, event in enumerate(told) if isinstance(event, events.PartDone))]
-    stream, _ = written(RESPONSES_WRITER, ASKED, [*told, events.Broken(type=word, message="No.")])
+    emitted = [*list(stream_events(answer(Text(content="Once upon"), ToolCall(id="c", name="f", arguments=[1]))))[:7]]
+    emitted = emitted[: next(i for i, event in enumerate(emitted) if isinstance(event, events.PartDone))]
+    stream, _ = written(RESPONSES_WRITER, ASKED, [*emitted, events.Broken(type=word, message="No.")])
     last = list(sdk_types.data_of(stream))[-1]
     assert (last["type"], last["response"]["error"]) == ("response.failed", error)
     [item] = last["response"]["output"]

@@ -17,26 +17,26 @@ from gateway.dialects.openai_responses import RESPONSES, RESPONSES_WRITER
 from tests.dialects import drawing
 from tests.dialects import strategies_responses as drawn
 from tests.dialects.openai_responses.test_write_response import ASKED, answer, streamed, whole
-from tests.dialects.telling import folded, read, told_of, written
+from tests.dialects.streams import folded, read, stream_events, written
 
 
 @given(st.data())
 def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
     """What is written of a stream, cut anywhere, is read as what it told."""
     answered = data.draw(drawn.answered(streamed=True))
-    stream, writer = written(RESPONSES_WRITER, ASKED, told_of(answered, data.draw(st.integers(1, 20))))
+    stream, writer = written(RESPONSES_WRITER, ASKED, stream_events(answered, data.draw(st.integers(1, 20))))
     assert writer.dropped == []
-    reader, told = read(RESPONSES, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
+    reader, emitted = read(RESPONSES, stream, data.draw(st.lists(st.integers(0, 9999), max_size=8)))
     assert reader.response() == answered
     assert (reader.ended, reader.unread) == (True, 0)
-    assert folded(told) == answered.output_messages
+    assert folded(emitted) == answered.output_messages
 
 
 IDS = iter(range(10**6))
 
 
 PLAIN = st.one_of(
-    drawn.said(),
+    drawn.texts(),
     st.builds(Refusal, content=drawing.WORDS),
     st.builds(Reasoning, content=drawing.WORDS, extra=st.sampled_from([{}, {"gemini": {"thoughtSignature": "c2ln"}}])),
     drawing.custom_calls(IDS),
@@ -49,31 +49,33 @@ def test_the_sdk_makes_of_a_stream_what_it_reads_whole(parts: list[Part], usage:
     """OpenAI's SDK knows each event, and makes of them what the last one tells, and what is told unstreamed."""
     answered = answer(*parts, usage=usage)
     body, _ = whole(answered)
-    _, made, _ = streamed(told_of(answered, piece))
+    _, made, _ = streamed(stream_events(answered, piece))
     assert made.to_dict() == Response.model_validate(body).to_dict()
 
 
 def test_a_stream_as_it_is_written() -> None:
     """Each item begins, grows and is done; one that more could belong to is done when another begins."""
     stream, made, dropped = streamed(
-        told_of(answer(Text(content="Hi"), Text(content="."), ToolCall(id="c", name="f"), finish_reason="tool_calls"))
+        stream_events(
+            answer(Text(content="Hi"), Text(content="."), ToolCall(id="c", name="f"), finish_reason="tool_calls")
+        )
     )
     at = {"item_id": "msg_1_0", "output_index": 0}
     text = {"type": "output_text", "annotations": [], "logprobs": []}
     message = {"type": "message", "id": "msg_1_0", "status": "completed", "role": "assistant"}
     call = {"id": "fc_1_1", "status": "completed", "type": "function_call", "call_id": "c", "name": "f"}
-    said = [{**text, "text": "Hi"}, {**text, "text": "."}]
+    contents = [{**text, "text": "Hi"}, {**text, "text": "."}]
     expected = [
         {"type": "output_item.added", "output_index": 0, "item": {**message, "status": "in_progress", "content": []}},
         {"type": "content_part.added", **at, "content_index": 0, "part": {**text, "text": ""}},
         {"type": "output_text.delta", **at, "content_index": 0, "delta": "Hi", "logprobs": []},
         {"type": "output_text.done", **at, "content_index": 0, "text": "Hi", "logprobs": []},
-        {"type": "content_part.done", **at, "content_index": 0, "part": said[0]},
+        {"type": "content_part.done", **at, "content_index": 0, "part": contents[0]},
         {"type": "content_part.added", **at, "content_index": 1, "part": {**text, "text": ""}},
         {"type": "output_text.delta", **at, "content_index": 1, "delta": ".", "logprobs": []},
         {"type": "output_text.done", **at, "content_index": 1, "text": ".", "logprobs": []},
-        {"type": "content_part.done", **at, "content_index": 1, "part": said[1]},
-        {"type": "output_item.done", "output_index": 0, "item": {**message, "content": said}},
+        {"type": "content_part.done", **at, "content_index": 1, "part": contents[1]},
+        {"type": "output_item.done", "output_index": 0, "item": {**message, "content": contents}},
         {"type": "output_item.added", "output_index": 1, "item": {**call, "status": "in_progress", "arguments": ""}},
         {
             "type": "function_call_arguments.done",
@@ -95,12 +97,12 @@ def test_a_stream_as_it_is_written() -> None:
 
 def test_calls_that_interleave_stay_apart() -> None:
     """Items may grow at the same time: each delta leaves with its item's number."""
-    told: list[events.Event] = [events.Begun(id="resp_1", model="m")]
-    told += [events.PartBegun(index=i, part=ToolCall(id=f"c{i}", name="f")) for i in (0, 1)]
-    told += [events.PartGrown(index=i, text=text) for text in ('{"a":', "1}") for i in (1, 0)]
-    told += [events.PartDone(index=i, part=ToolCall(id=f"c{i}", name="f", arguments={"a": 1})) for i in (1, 0)]
-    told += [events.ChoiceDone(finish_reason="tool_calls"), events.Ended()]
-    stream, made, _ = streamed(told)
+    emitted: list[events.Event] = [events.Begun(id="resp_1", model="m")]
+    emitted += [events.PartBegun(index=i, part=ToolCall(id=f"c{i}", name="f")) for i in (0, 1)]
+    emitted += [events.PartGrown(index=i, text=text) for text in ('{"a":', "1}") for i in (1, 0)]
+    emitted += [events.PartDone(index=i, part=ToolCall(id=f"c{i}", name="f", arguments={"a": 1})) for i in (1, 0)]
+    emitted += [events.ChoiceDone(finish_reason="tool_calls"), events.Ended()]
+    stream, made, _ = streamed(emitted)
     deltas = [e["output_index"] for e in stream if e["type"] == "response.function_call_arguments.delta"]
     assert deltas == [1, 0, 1, 0]
     assert [item.call_id for item in made.output if item.type == "function_call"] == ["c0", "c1"]
@@ -108,6 +110,6 @@ def test_calls_that_interleave_stay_apart() -> None:
 
 def test_a_stream_that_stops_without_an_end_has_none() -> None:
     """The writer makes none up: its client sees that the response is not whole."""
-    stream, _ = written(RESPONSES_WRITER, ASKED, list(told_of(answer(Text(content="Once"))))[:3])
+    stream, _ = written(RESPONSES_WRITER, ASKED, list(stream_events(answer(Text(content="Once"))))[:3])
     assert b"response.completed" not in stream
     assert b"output_item.done" not in stream

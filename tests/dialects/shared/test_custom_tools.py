@@ -13,7 +13,7 @@ from gateway.dialects.shared.custom_tools import (
     custom_tool_names,
     restore_custom_calls,
 )
-from tests.dialects.telling import told_of
+from tests.dialects.streams import stream_events
 
 RUN = frozenset({"run"})
 LETTERS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -24,9 +24,9 @@ def called(arguments: Any, **more: Any) -> ToolCall:
     return ToolCall(id="c", name="run", arguments=arguments, **more)
 
 
-def restore(told: list[events.Event]) -> list[events.Event]:
+def restore(emitted: list[events.Event]) -> list[events.Event]:
     """Restore a stream."""
-    return list(CustomToolRestorer(RUN).restore(told))
+    return list(CustomToolRestorer(RUN).restore(emitted))
 
 
 def test_what_is_sent_is_a_function_of_one_string() -> None:
@@ -73,11 +73,11 @@ def test_a_whole_call_is_its_text_again(arguments: Any, text: str) -> None:
 @given(LETTERS, st.integers(1, 9), st.booleans())
 def test_a_streamed_call_is_its_text_again(text: str, piece: int, spaced: bool) -> None:
     """Its JSON is undone piece by piece, wherever it is cut, and each piece of the text leaves once."""
-    said = json.dumps({"input": text}, ensure_ascii=piece % 2 == 0, indent=1 if spaced else None)
-    told: list[events.Event] = [events.PartBegun(index=0, part=called(None))]
-    told += [events.PartGrown(index=0, text=said[i : i + piece]) for i in range(0, len(said), piece)]
-    told.append(events.PartDone(index=0, part=called({"input": text})))
-    begun, *grown, done = restore(told)
+    arguments = json.dumps({"input": text}, ensure_ascii=piece % 2 == 0, indent=1 if spaced else None)
+    sequence: list[events.Event] = [events.PartBegun(index=0, part=called(None))]
+    sequence += [events.PartGrown(index=0, text=arguments[i : i + piece]) for i in range(0, len(arguments), piece)]
+    sequence.append(events.PartDone(index=0, part=called({"input": text})))
+    begun, *grown, done = restore(sequence)
     assert begun == events.PartBegun(index=0, part=called(None, custom=True))
     assert "".join(each.text for each in grown if isinstance(each, events.PartGrown)) == text
     assert all(isinstance(each, events.PartGrown) and each.text for each in grown)
@@ -88,24 +88,24 @@ def test_text_leaves_as_soon_as_it_is_known() -> None:
     """Only half an escape waits for its other half."""
     restoring = CustomToolRestorer(RUN)
     list(restoring.restore([events.PartBegun(index=0, part=called(None))]))
-    said = []
+    arguments = []
     for piece in ('{"in', 'put":"l', "s", " \\", "n\\ud83d", '\\udc4b"', "}"):
-        told = restoring.restore([events.PartGrown(index=0, text=piece)])
-        said.append("".join(each.text for each in told if isinstance(each, events.PartGrown)))
-    assert said == ["", "l", "s", " ", "\n", "👋", ""]
+        sequence = restoring.restore([events.PartGrown(index=0, text=piece)])
+        arguments.append("".join(each.text for each in sequence if isinstance(each, events.PartGrown)))
+    assert arguments == ["", "l", "s", " ", "\n", "👋", ""]
 
 
 def test_what_stands_beside_the_text_is_none_of_it() -> None:
     """A model may add fields to its arguments."""
-    said = '{"input":"ls","input2":"rm","x":{"y":"z"}}'
-    told: list[events.Event] = [events.PartBegun(index=0, part=called(None))]
-    told += [events.PartGrown(index=0, text=letter) for letter in said]
-    grown = [event.text for event in restore(told) if isinstance(event, events.PartGrown)]
+    arguments = '{"input":"ls","input2":"rm","x":{"y":"z"}}'
+    sequence: list[events.Event] = [events.PartBegun(index=0, part=called(None))]
+    sequence += [events.PartGrown(index=0, text=letter) for letter in arguments]
+    grown = [event.text for event in restore(sequence) if isinstance(event, events.PartGrown)]
     assert "".join(grown) == "ls"
 
 
 def test_other_events_pass_as_they_are() -> None:
     """Texts, other tools' calls and the ends."""
     message = Message(role="assistant", parts=[Text(content="a"), ToolCall(id="d", name="look", arguments={})])
-    told = list(told_of(ChatResponse(id="r", output_messages=[message])))
-    assert restore(told) == told
+    sequence = list(stream_events(ChatResponse(id="r", output_messages=[message])))
+    assert restore(sequence) == sequence

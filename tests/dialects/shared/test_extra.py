@@ -99,7 +99,7 @@ def test_a_provider_gets_back_what_proves_its_reasoning(by: str, client: str) ->
     message = Message(role="assistant", parts=[*thoughts, call], finish_reason="tool_calls")
     result = Message(role="tool", parts=[ToolCallResponse(id="toolu_1", response="r")])
     asks = Message(role="user", parts=[Text(content="a")])
-    # what the client was told, as it sends it back
+    # the client's response, as it sends it back
     sent_back = _as_sent(client, message)
     turns = to.asked(json.dumps(sent_back).encode()).input_messages
     asked = ChatRequest(operation="chat", model="claude-sonnet-4-5", input_messages=[asks, *turns, result])

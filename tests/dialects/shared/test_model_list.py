@@ -73,13 +73,13 @@ def test_a_list_is_what_anthropics_sdk_reads() -> None:
 
 def test_what_a_provider_says_of_a_model_stays() -> None:
     """Under each name, for clients of the same API: how long a prompt may be, what it costs."""
-    told = {"id": "m", "object": "model", "created": 1, "owned_by": "o", "context_length": 8192}
-    (kept,) = json.loads(write_models([Listed("x/m", "x", told)], 7))["data"]
-    assert kept == told | {"id": "x/m"}
-    (made,) = json.loads(write_model_page([Listed("x/m", "x", told)], 7))["data"]
+    entry = {"id": "m", "object": "model", "created": 1, "owned_by": "o", "context_length": 8192}
+    (kept,) = json.loads(write_models([Listed("x/m", "x", entry)], 7))["data"]
+    assert kept == entry | {"id": "x/m"}
+    (made,) = json.loads(write_model_page([Listed("x/m", "x", entry)], 7))["data"]
     assert (made["id"], made["display_name"], "context_length" in made) == ("x/m", "x/m", False)
-    told = {"type": "model", "id": "m", "display_name": "M", "created_at": "2026-01-01T00:00:00Z", "max_tokens": 5}
-    (kept,) = json.loads(write_model_page([Listed("m", "x", told)], 7))["data"]
-    assert kept == told | {"lifecycle": "active"}
-    (made,) = json.loads(write_models([Listed("m", "x", told)], 7))["data"]
+    entry = {"type": "model", "id": "m", "display_name": "M", "created_at": "2026-01-01T00:00:00Z", "max_tokens": 5}
+    (kept,) = json.loads(write_model_page([Listed("m", "x", entry)], 7))["data"]
+    assert kept == entry | {"lifecycle": "active"}
+    (made,) = json.loads(write_models([Listed("m", "x", entry)], 7))["data"]
     assert made == {"id": "m", "object": "model", "created": 7, "owned_by": "x"}

@@ -5,14 +5,14 @@ from gateway.dialects.shared.reasoning import budget, drop_unsupported, level, t
 from gateway.dialects.shared.writer import Dropped
 
 
-def asked(said: str | None, tokens: int | None, *, shown: bool | None = None) -> ChatRequest:
+def asked(requested: str | None, tokens: int | None, *, shown: bool | None = None) -> ChatRequest:
     """Ask for some thinking."""
-    parameters = {"gen_ai.request.reasoning.level": said} if said else {}
+    parameters = {"gen_ai.request.reasoning.level": requested} if requested else {}
     return ChatRequest(operation="chat", parameters=dict(parameters), reasoning_budget=tokens, show_reasoning=shown)
 
 
 @pytest.mark.parametrize(
-    ("said", "tokens", "as_level", "as_budget"),
+    ("requested", "tokens", "as_level", "as_budget"),
     [
         (None, None, None, None),
         ("none", None, "none", 0),
@@ -38,11 +38,11 @@ def asked(said: str | None, tokens: int | None, *, shown: bool | None = None) ->
     ],
 )
 def test_levels_and_budgets_are_told_as_each_other(
-    said: str | None, tokens: int | None, as_level: str | None, as_budget: int | None
+    requested: str | None, tokens: int | None, as_level: str | None, as_budget: int | None
 ) -> None:
     """A level, a number of tokens or a switch; below zero is as many as the model sees fit."""
-    assert level(asked(said, tokens)) == as_level
-    assert budget(asked(said, tokens)) == as_budget
+    assert level(asked(requested, tokens)) == as_level
+    assert budget(asked(requested, tokens)) == as_budget
 
 
 @pytest.mark.parametrize("tokens", [512, 1024, 8192, 24576, 32768, 65536])
@@ -53,7 +53,7 @@ def test_a_budget_comes_back_as_it_was(tokens: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "tokens", "shown", "shows", "names"),
+    ("requested", "tokens", "shown", "shows", "names"),
     [
         ("low", None, None, False, []),
         ("enabled", 2048, None, False, ["reasoning_budget"]),
@@ -66,11 +66,11 @@ def test_a_budget_comes_back_as_it_was(tokens: int) -> None:
     ],
 )
 def test_what_a_level_cannot_say_is_named(
-    said: str | None, tokens: int | None, shown: bool | None, shows: bool, names: list[str]
+    requested: str | None, tokens: int | None, shown: bool | None, shows: bool, names: list[str]
 ) -> None:
     """An exact budget, a word that is none of ours, and whether thinking is shown."""
     dropped = Dropped()
-    drop_unsupported(asked(said, tokens, shown=shown), dropped, shows=shows)
+    drop_unsupported(asked(requested, tokens, shown=shown), dropped, shows=shows)
     assert dropped.names == names
 
 

@@ -23,7 +23,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.registry import WRITERS
 from gateway.dialects.shared.tool_ids import ANY_FORM, IdForm, ResponseIds, identified, made_id
 from tests.dialects.pairs import SPOKEN
-from tests.dialects.telling import read, told_of
+from tests.dialects.streams import read, stream_events
 
 REQUEST = ChatRequest(operation="chat", model="m", stream=True)
 NOW = 1795162800.25
@@ -174,7 +174,7 @@ def test_no_writer_gives_one_id_twice(to: str, given_ids: list[str | None]) -> N
     writer, dialect = SPOKEN[to].writer, SPOKEN[to].dialect
     whole, _ = writer.response(response, REQUEST, NOW)
     stream = writer.stream(REQUEST, NOW)
-    reader, _ = read(dialect, b"".join([stream.write(event) for event in told_of(response)]))
+    reader, _ = read(dialect, b"".join([stream.write(event) for event in stream_events(response)]))
     streamed = ids_of(reader.response().output_messages)
     assert len(set(streamed)) == len(given_ids)
     assert None not in streamed

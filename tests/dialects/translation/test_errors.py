@@ -10,7 +10,7 @@ from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest, Text
 from gateway.errors import Kind, kind_of_status
 from tests.dialects.pairs import SPOKEN
-from tests.dialects.telling import written
+from tests.dialects.streams import written
 from tests.support.upstream import Upstream, reply, stream
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
@@ -72,8 +72,8 @@ async def test_an_error_of_a_provider_is_the_one_that_a_client_knows(
     assert caught.value.status_code == status
     assert "No." in caught.value.message
     if client == "messages":
-        told = caught.value.body
-        assert told == {"type": "error", "error": {"type": claudes, "message": "No."}, "request_id": "req-1"}
+        sequence = caught.value.body
+        assert sequence == {"type": "error", "error": {"type": claudes, "message": "No."}, "request_id": "req-1"}
     else:
         assert caught.value.code == "some_word"
         assert caught.value.type == kind.fact.openai
@@ -82,13 +82,13 @@ async def test_an_error_of_a_provider_is_the_one_that_a_client_knows(
 @pytest.mark.parametrize("client", ["chat", "responses", "messages"])
 async def test_an_error_in_a_stream_reaches_the_client(upstream: Upstream, ask: Ask, client: str) -> None:
     """What came before it is read, and then it is raised, or told as the response that failed."""
-    told = [
+    sequence = [
         events.Begun(id="r-1", model="m"),
         events.PartBegun(index=0, part=Text(content="")),
         events.PartGrown(index=0, text="Once"),
         events.Broken(type="overloaded_error", message="Overloaded"),
     ]
-    data, writer = written(SPOKEN[client].writer, ChatRequest(operation="chat", model="m"), told)
+    data, writer = written(SPOKEN[client].writer, ChatRequest(operation="chat", model="m"), sequence)
     upstream.answers(stream([data], content_type=writer.content_type))
     raised = {"chat": openai.APIError, "messages": anthropic.APIStatusError}.get(client)
     last: Any = None

@@ -18,11 +18,11 @@ LINES = [name for name in STREAMS if not name.endswith(".events")]
 _JUNK = [b'"', b"{", b"}", b"null", b"\n\n", b"\r", b"\xff", b"1e999", b"\\ud83d", b'"index":9,', b'"type":"x",']
 
 
-def told_to_all(told: list[events.Event]) -> None:
+def write_in_all(emitted: list[events.Event]) -> None:
     """Write what was told in every dialect, with all that can be said after it."""
     for spoken in SPOKEN.values():
         writer = spoken.writer.stream(ASKED, NOW)
-        for event in [*told, events.Broken(message="gone")]:
+        for event in [*emitted, events.Broken(message="gone")]:
             assert isinstance(writer.write(event), bytes)
         assert all(isinstance(name, str) for name in writer.dropped)
 
@@ -41,7 +41,7 @@ def test_a_damaged_stream_is_written_as_far_as_it_goes(name: str, data: st.DataO
     reader = SPOKEN[family(name)].dialect.stream_reader()
     reader.events = []
     reader.feed(bytes(stream))
-    told_to_all(reader.events)
+    write_in_all(reader.events)
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -57,7 +57,7 @@ def test_events_lost_doubled_or_swapped_are_written_as_far_as_they_go(name: str)
             reader = SPOKEN[family(name)].dialect.stream_reader()
             reader.events = []
             reader.feed(b"".join(changed))
-            told_to_all(reader.events)
+            write_in_all(reader.events)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_values_of_other_types_in_a_stream_are_written_as_far_as_they_go(name: s
             reader = SPOKEN[family(name)].dialect.stream_reader()
             reader.events = []
             reader.feed(b"".join([*pieces[:number], changed, *pieces[number + 1 :]]))
-            told_to_all(reader.events)
+            write_in_all(reader.events)
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -29,19 +29,19 @@ from gateway.dialects.shared.custom_tools import restore_custom_calls
 from gateway.dialects.shared.reasoning import level
 from tests.dialects import drawing as d
 from tests.dialects.pairs import FIXTURES, REQUESTS, SPOKEN, STREAMS, WHOLE, family, flat, gist, pieces_of
-from tests.dialects.telling import folded, read, told_of
+from tests.dialects.streams import folded, read, stream_events
 
 NOW = 1795162800.25
 ASKED = ChatRequest(operation="chat", model="claude-sonnet-5", stream=True, include_usage=True)
 PAIRS = list(product(SPOKEN, SPOKEN))
-# Their calls are told whole, and these want the counts, known or not.
+# Dialects whose calls are whole, and those with counts always, known or not.
 WHOLE_CALLS = {"gemini", "ollama"}
 COUNTING = {"messages", "bedrock"}
 
 
-def compare(said: ChatResponse, arrived: ChatResponse, dropped: list[str], to: str) -> None:
+def compare(sent: ChatResponse, arrived: ChatResponse, dropped: list[str], to: str) -> None:
     """Check that a response arrived as it was said, or that what did not is named."""
-    before, after = gist(said), gist(arrived)
+    before, after = gist(sent), gist(arrived)
     assert after.text == before.text
     assert after.calls == before.calls
     assert after.reasoning == before.reasoning
@@ -49,11 +49,11 @@ def compare(said: ChatResponse, arrived: ChatResponse, dropped: list[str], to: s
     if before.error:
         return
     assert after.finish_reason == before.finish_reason or any(each.startswith("finish_reason") for each in dropped)
-    for told, counted in zip(after.usage, before.usage, strict=True):
-        assert told == counted or (to in COUNTING and (told, counted) == (0, None))
-    if len(said.output_messages) > len(arrived.output_messages):
+    for written, counted in zip(after.usage, before.usage, strict=True):
+        assert written == counted or (to in COUNTING and (written, counted) == (0, None))
+    if len(sent.output_messages) > len(arrived.output_messages):
         assert "choices[1]" in dropped
-    for message, kept in zip(said.output_messages, arrived.output_messages, strict=False):
+    for message, kept in zip(sent.output_messages, arrived.output_messages, strict=False):
         lost = sum(_odd(part) for part in message.parts) - sum(_odd(part) for part in kept.parts)
         assert lost <= 0 or dropped
 
@@ -62,9 +62,9 @@ def _odd(part: Part) -> bool:
     return not isinstance(part, Text | Refusal | Reasoning | ToolCall)
 
 
-def custom_in(said: ChatResponse) -> frozenset[str]:
+def custom_in(response: ChatResponse) -> frozenset[str]:
     """Return the names of the custom tools that are called, whose text elsewhere is within a function's arguments."""
-    calls = (part for message in said.output_messages for part in message.parts if isinstance(part, ToolCall))
+    calls = (part for message in response.output_messages for part in message.parts if isinstance(part, ToolCall))
     return frozenset(call.name for call in calls if call.custom)
 
 
@@ -74,17 +74,17 @@ def test_what_a_reader_tells_is_what_it_keeps(stream: str) -> None:
     dialect = SPOKEN[family(stream)].dialect
     silent = dialect.stream_reader()
     silent.feed(b"".join(pieces_of(stream)))
-    told: list[events.Event] = []
+    emitted: list[events.Event] = []
     reader = dialect.stream_reader()
     for piece in pieces_of(stream):
         reader.events = []
         reader.feed(piece)
-        told += reader.events
+        emitted += reader.events
     assert reader.response() == silent.response()
     if not silent.response().error_message:
         kept = silent.response().output_messages
         # what is only the dialect's own may be of the whole response
-        assert [replace(each, extra={}) for each in folded(told)] == [replace(each, extra={}) for each in kept]
+        assert [replace(each, extra={}) for each in folded(emitted)] == [replace(each, extra={}) for each in kept]
 
 
 @pytest.mark.parametrize(("stream", "to"), list(product(STREAMS, SPOKEN)))
@@ -104,8 +104,8 @@ def test_a_stream_says_the_same_in_every_dialect(stream: str, to: str) -> None:
         if not same or (to not in WHOLE_CALLS and not custom_in(reader.response()) and before.calls != after.calls):
             behind.append(number)
     assert (target.ended, target.unread) == (True, 0)
-    said = reader.response()
-    compare(said, restore_custom_calls(target.response(), custom_in(said)), writer.dropped, to)
+    response = reader.response()
+    compare(response, restore_custom_calls(target.response(), custom_in(response)), writer.dropped, to)
     if "two_c" not in stream:  # there the second choice comes first, which most have no place for
         assert behind == ([2] if (stream, to) == ("chat_tools.sse", "messages") else [])
 
@@ -113,9 +113,9 @@ def test_a_stream_says_the_same_in_every_dialect(stream: str, to: str) -> None:
 @pytest.mark.parametrize(("body", "to"), list(product(WHOLE, SPOKEN)))
 def test_a_whole_response_says_the_same_in_every_dialect(body: str, to: str) -> None:
     """The same of responses that were not streamed."""
-    said = SPOKEN[family(body)].dialect.read_response((FIXTURES / body).read_bytes())
-    written, dropped = SPOKEN[to].writer.response(said, replace(ASKED, stream=False), NOW)
-    compare(said, restore_custom_calls(SPOKEN[to].dialect.read_response(written), custom_in(said)), dropped, to)
+    response = SPOKEN[family(body)].dialect.read_response((FIXTURES / body).read_bytes())
+    written, dropped = SPOKEN[to].writer.response(response, replace(ASKED, stream=False), NOW)
+    compare(response, restore_custom_calls(SPOKEN[to].dialect.read_response(written), custom_in(response)), dropped, to)
 
 
 IDS = iter(range(10**9))
@@ -143,17 +143,17 @@ def responses(draw: st.DrawFn) -> ChatResponse:
 @given(data=st.data())
 def test_any_plain_response_passes_from_each_to_each(by: str, to: str, data: st.DataObject) -> None:
     """A provider's stream and its whole response, cut anywhere, as a client of another dialect reads them."""
-    said = data.draw(responses())
-    written, _ = SPOKEN[by].writer.response(said, ASKED, NOW)
+    response = data.draw(responses())
+    written, _ = SPOKEN[by].writer.response(response, ASKED, NOW)
     first = SPOKEN[by].dialect.read_response(written)
     again, dropped = SPOKEN[to].writer.response(first, ASKED, NOW)
     compare(first, SPOKEN[to].dialect.read_response(again), dropped, to)
     source = SPOKEN[by].writer.stream(ASKED, NOW)
-    provided = b"".join([source.write(event) for event in told_of(said, data.draw(st.integers(1, 20)))])
+    provided = b"".join([source.write(event) for event in stream_events(response, data.draw(st.integers(1, 20)))])
     cuts = data.draw(st.lists(st.integers(0, 9999), max_size=8))
-    reader, told = read(SPOKEN[by].dialect, provided, cuts)
+    reader, emitted = read(SPOKEN[by].dialect, provided, cuts)
     writer = SPOKEN[to].writer.stream(ASKED, NOW)
-    target, _ = read(SPOKEN[to].dialect, b"".join([writer.write(event) for event in told]))
+    target, _ = read(SPOKEN[to].dialect, b"".join([writer.write(event) for event in emitted]))
     compare(reader.response(), target.response(), writer.dropped, to)
 
 

@@ -46,7 +46,7 @@ THOUGHT = Reasoning(
 HIDDEN = Reasoning(content="", extra={"anthropic-messages": {"data": "EmwKAhgBEgy3va3pzix/LafPsn4a"}})
 PATCH = "*** Begin Patch\n*** End Patch\n"
 
-TOLD: dict[str, list[list[Event]]] = {
+EMITTED: dict[str, list[list[Event]]] = {
     "chat_calls.sse": [
         [Begun(id="chatcmpl-calls", model="gpt-5.4-2026-03-05", created=1790000012)],
         [begun(0, call("call_w", "get_weather"))],
@@ -169,16 +169,16 @@ TOLD: dict[str, list[list[Event]]] = {
 }
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", EMITTED)
 def test_each_event_is_told_when_it_comes(name: str) -> None:
     """Nothing waits for the next one, but what only the next one says."""
     reader = SPOKEN[family(name)].dialect.stream_reader()
-    told = []
+    emitted = []
     for piece in pieces_of(name):
         reader.events = []
         reader.feed(piece)
-        told.append(reader.events)
-    assert told == TOLD[name]
+        emitted.append(reader.events)
+    assert emitted == EMITTED[name]
 
 
 def test_a_stream_that_is_resumed_near_its_end_is_told_from_its_last_event() -> None:

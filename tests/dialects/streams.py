@@ -12,9 +12,9 @@ from gateway.dialects.shared.writer import StreamWriter, Writer
 from gateway.dialects.wire.json import json_value
 
 
-def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
+def stream_events(response: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
     """Give the events of a stream that says this, its texts cut into pieces of this size."""
-    for event in synthesize(answer):
+    for event in synthesize(response):
         if isinstance(event, events.PartGrown):
             for at in range(0, len(event.text), piece):
                 yield replace(event, text=event.text[at : at + piece])
@@ -23,35 +23,35 @@ def told_of(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
 
 
 def written(
-    writer: Writer, asked: ChatRequest, told: Iterable[events.Event], now: float = 0.0
+    writer: Writer, request: ChatRequest, emitted: Iterable[events.Event], now: float = 0.0
 ) -> tuple[bytes, StreamWriter]:
     """Write a stream; return it and its writer."""
-    stream = writer.stream(asked, now)
-    return b"".join([stream.write(event) for event in told]), stream
+    stream = writer.stream(request, now)
+    return b"".join([stream.write(event) for event in emitted]), stream
 
 
 def read(dialect: Dialect, data: bytes, cuts: Iterable[int] = ()) -> tuple[StreamReader, list[events.Event]]:
     """Read a stream that is cut at these places; return its reader, and what it told."""
     reader = dialect.stream_reader()
     reader.events = []
-    told: list[events.Event] = []
+    emitted: list[events.Event] = []
     for start, end in pairwise([0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]):
         reader.feed(data[start:end])
-        told += reader.events
+        emitted += reader.events
         reader.events = []  # as the gateway takes it
-    return reader, told
+    return reader, emitted
 
 
-def folded(told: Iterable[events.Event]) -> list[Message]:
+def folded(emitted: Iterable[events.Event]) -> list[Message]:
     """Return the messages that events tell, having checked what every reader promises of them."""
-    told = list(told)
+    emitted = list(emitted)
     parts: dict[int, dict[int, Part | None]] = {}
     grown: dict[tuple[int, int], str] = {}
     messages: dict[int, Message] = {}
-    assert isinstance(told[0], events.Begun)
-    assert sum(isinstance(e, events.Begun) for e in told) == 1
-    assert [e for e in told if isinstance(e, events.Ended | events.Broken)] in ([], told[-1:])
-    for event in told:
+    assert isinstance(emitted[0], events.Begun)
+    assert sum(isinstance(e, events.Begun) for e in emitted) == 1
+    assert [e for e in emitted if isinstance(e, events.Ended | events.Broken)] in ([], emitted[-1:])
+    for event in emitted:
         match event:
             case events.PartBegun(index=index, choice=choice, part=part):
                 assert choice not in messages
