@@ -306,7 +306,9 @@ BESIDE = st.fixed_dictionaries(
     },
 )
 PICTURES = st.builds(Blob, modality=st.just("image"), mime_type=formats("image"), content=BYTES)
-SAID = st.one_of(st.builds(Text, content=st.text(max_size=12)), CITED, PROVEN, HIDDEN, CALLS, RAN, GAVE, PICTURES)
+RESPONSE_PARTS = st.one_of(
+    st.builds(Text, content=st.text(max_size=12)), CITED, PROVEN, HIDDEN, CALLS, RAN, GAVE, PICTURES
+)
 
 
 @st.composite
@@ -315,7 +317,9 @@ def answers(draw: st.DrawFn) -> ChatResponse:
     reason, word = draw(ENDS)
     read, write = draw(st.none() | WHOLE), draw(st.none() | WHOLE)
     taken, made = draw(WHOLE) + (read or 0) + (write or 0), draw(WHOLE)
-    message = Message(role="assistant", parts=draw(st.lists(SAID, max_size=4)), finish_reason=reason, finish_word=word)
+    message = Message(
+        role="assistant", parts=draw(st.lists(RESPONSE_PARTS, max_size=4)), finish_reason=reason, finish_word=word
+    )
     return ChatResponse(
         finish_reasons=[reason],
         output_messages=[message],

@@ -207,7 +207,7 @@ ENDPOINT = Endpoint(
 )
 TURNS = {"turns": [["user", "hi"]]}
 CHAT_BODY = {"model": "box/m", "messages": [{"role": "user", "content": "hi"}]}
-SAID = {"toy": "hello", "words": [2, 1]}
+WHOLE = {"toy": "hello", "words": [2, 1]}
 SUNG = [b"+hel\n", b"+lo\n", b"=2,1\n"]
 JSON = ("Content-Type", "application/json")
 
@@ -242,9 +242,9 @@ def toys(pieces: list[bytes], **more: Any) -> list[Any]:
 @pytest.mark.parametrize("path", ["/toys/m/say", "/box/toys/m/say"])
 async def test_a_whole_response_is_relayed(upstream: Upstream, gateway: InProcess, path: str):
     """By its bare path and below the mount: the same bytes both ways, and the tokens and the text are in the span."""
-    upstream.answers(reply(SAID))
+    upstream.answers(reply(WHOLE))
     answer = await post(gateway, path, TURNS, ("X-Toy-Colour", "red"), ("X-Play-User", "ann"))
-    assert (answer.status, json.loads(answer.body)) == (200, SAID)
+    assert (answer.status, json.loads(answer.body)) == (200, WHOLE)
     (asked,) = upstream.asked
     assert (asked.target, asked.json) == ("/toys/m/say", TURNS)
     assert (asked.header("x-toy-colour"), asked.header("x-play-user")) == ("red", None)
@@ -264,7 +264,7 @@ async def test_a_stream_is_relayed(upstream: Upstream, gateway: InProcess):
 
 async def test_openais_client_of_a_toy(upstream: Upstream, gateway: InProcess):
     """The request is written in the toy's format, with the header that its API requires; what it lacks is named."""
-    upstream.answers(reply(SAID), toys(SUNG))
+    upstream.answers(reply(WHOLE), toys(SUNG))
     answer = await post(gateway, "/v1/chat/completions", CHAT_BODY | {"temperature": 0.5}, ("OpenAI-Beta", "x"))
     assert json.loads(answer.body)["choices"][0]["message"]["content"] == "hello"
     assert answer.values(b"x-gateway-dropped") == [b"temperature"]
@@ -283,7 +283,7 @@ async def test_a_toys_client_of_openai(upstream: Upstream, gateway: InProcess):
     chunk = b'data: {"id":"a","choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":"stop"}]}\n\n'
     upstream.answers(reply(whole), stream([chunk, b"data: [DONE]\n\n"]))
     answer = await post(gateway, "/toys/openai%2Fgpt-5/say", TURNS, ("X-Toy-Colour", "red"))
-    assert json.loads(answer.body) == SAID
+    assert json.loads(answer.body) == WHOLE
     streamed = await post(gateway, "/toys/openai%2Fgpt-5/sing", TURNS)
     assert (streamed.values(b"content-type"), streamed.body) == ([MEDIA_TYPE.encode()], b"+hello\n=0,0\n")
     assert [each.json["model"] for each in upstream.asked] == ["gpt-5", "gpt-5"]

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from tests.matrix.scenes import Said
+from tests.matrix.scenes import Completion
 from tests.matrix.upstreams import UPSTREAMS
 from tests.support.raw import Answer, exchange, request
 from tests.support.running import InProcess
 from tests.support.upstream import Asked, Step
 
-SAID = Said(text=("Good ", "day."))
+COMPLETION = Completion(text=("Good ", "day."))
 Headers = Iterable[tuple[str, str]]
 
 _TURN = [{"role": "user", "content": "hi"}]
@@ -67,7 +67,7 @@ async def ask(
 
 def answers(dialect: str, asked: Asked) -> list[Step]:
     """Answer as a provider of a dialect, by its short name."""
-    return UPSTREAMS[dialect].answer(SAID, asked)
+    return UPSTREAMS[dialect].answer(COMPLETION, asked)
 
 
 def fails(dialect: str, status: int, headers: Headers = ()) -> list[Step]:

@@ -20,8 +20,8 @@ def write_response(response: ChatResponse, request: ChatRequest, now: float) -> 
     dropped = Dropped()
     dropped.foreign(response.extra, NAME)
     if response.error_type or response.error_message:
-        message = response.error_message or "the provider reported an error"
-        error = {"type": error_type(response.error_type), "message": message}
+        text = response.error_message or "the provider reported an error"
+        error = {"type": error_type(response.error_type), "message": text}
         return msgspec.json.encode({"type": "error", "error": error}), dropped.names
     if len(response.output_messages) > 1:
         dropped.add("choices[1]")

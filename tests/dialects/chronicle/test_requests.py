@@ -64,7 +64,7 @@ WRITTEN = st.builds(
     st.none() | st.integers(0, 2),
     st.booleans(),
 )
-SAID = st.fixed_dictionaries(
+MEMBERS = st.fixed_dictionaries(
     {},
     optional={
         "provider": st.text(min_size=1),
@@ -80,7 +80,7 @@ SAID = st.fixed_dictionaries(
 GAPS = st.text(" \t\r\n", max_size=3).map(str.encode)
 
 
-@given(st.dictionaries(NAMES, WRITTEN, max_size=5), SAID, st.data())
+@given(st.dictionaries(NAMES, WRITTEN, max_size=5), MEMBERS, st.data())
 def test_what_goes_up_is_the_body_without_its_options(others: dict[str, bytes], options: dict[str, Any], data: Any):
     """In the order they came, each value with the bytes it came with; where there is no option, the very body."""
     fields = {"model": b'"m"', "messages": b"[ ]"} | others | {k: json.dumps(v).encode() for k, v in options.items()}

@@ -83,7 +83,7 @@ def test_a_stream_comes_back_as_it_was(writer: Writer, data: st.DataObject) -> N
     """What is written of a stream, cut anywhere, is read as what it told, whichever way it is framed."""
     answered = data.draw(drawn.answered(streamed=True))
     stream = writer.stream(ASKED, NOW)
-    wire = b"".join(stream.write(event) for event in drawn.told_of(answered, data.draw(st.integers(1, 20))))
+    wire = b"".join(stream.write(event) for event in drawn.stream_events(answered, data.draw(st.integers(1, 20))))
     assert stream.dropped == []
     reader = GEMINI.stream_reader()
     reader.events = []

@@ -29,7 +29,7 @@ def test_a_stream_comes_back_as_it_was(asked: ChatRequest, data: st.DataObject) 
     """What is written of a stream, cut anywhere, is read as what it told; the package takes each line."""
     answered = data.draw(drawn.answered(streamed=True))
     writer = OLLAMA_WRITER.stream(asked, NOW)
-    stream = b"".join(writer.write(event) for event in drawn.told_of(answered, data.draw(st.integers(1, 20))))
+    stream = b"".join(writer.write(event) for event in drawn.stream_events(answered, data.draw(st.integers(1, 20))))
     assert writer.dropped == []
     reader = OLLAMA_CHAT.stream_reader()
     reader.events = []

@@ -119,7 +119,7 @@ def test_a_whole_response_says_the_same_in_every_dialect(body: str, to: str) -> 
 
 
 IDS = iter(range(10**9))
-SAID = st.one_of(
+RESPONSE_PARTS = st.one_of(
     st.builds(Text, content=d.PROSE),
     st.builds(Reasoning, content=d.PROSE),
     d.calls(IDS).map(lambda call: replace(call, id=call.id if len(call.name) % 2 else None)),
@@ -129,7 +129,7 @@ SAID = st.one_of(
 @st.composite
 def responses(draw: st.DrawFn) -> ChatResponse:
     """Draw a response that every dialect can give."""
-    parts = d.joined(draw(st.lists(SAID, min_size=1, max_size=5)), Reasoning)
+    parts = d.joined(draw(st.lists(RESPONSE_PARTS, min_size=1, max_size=5)), Reasoning)
     called = any(isinstance(part, ToolCall) for part in parts)
     reason = draw(st.sampled_from(["tool_calls" if called else "stop", "length", "content_filter"]))
     message = Message(role="assistant", parts=parts, finish_reason=reason)
