@@ -76,24 +76,24 @@ class ToyReader(EventReader):
     def _take(self, event: Event) -> bool:
         kind, text = event.data[:1], event.data[1:].decode()
         if kind == b"+":
-            self._tell(events.Begun(), events.PartBegun(index=0, part=Text(content=""))) if not self._pieces else None
+            self._emit(events.Begun(), events.PartBegun(index=0, part=Text(content=""))) if not self._pieces else None
             self._keep(self._pieces, text)
-            self._tell(events.PartGrown(index=0, text=text))
+            self._emit(events.PartGrown(index=0, text=text))
         elif kind == b"=":
             self._usage, self.ended = words(*map(int, text.split(","))), True
             whole = Text(content="".join(self._pieces))
-            self._tell(events.PartDone(index=0, part=whole), events.ChoiceDone(finish_reason="stop"))
-            self._tell(events.UsageTold(usage=self._usage), events.Ended())
+            self._emit(events.PartDone(index=0, part=whole), events.ChoiceDone(finish_reason="stop"))
+            self._emit(events.UsageUpdated(usage=self._usage), events.Ended())
         else:
             self._error = text
-            self._tell(events.Broken(message=text))
+            self._emit(events.Broken(message=text))
         return kind in {b"+", b"=", b"!"}
 
-    def _tell(self, *emitted: events.Event) -> None:
+    def _emit(self, *emitted: events.Event) -> None:
         if self.events is not None:
             self.events += emitted
 
-    def answered(self) -> ChatResponse:
+    def response(self) -> ChatResponse:
         """Return what was read so far."""
         message = Message(role="assistant", parts=[Text(content="".join(self._pieces))])
         reasons = ["stop"] if self.ended else []
@@ -135,7 +135,7 @@ class ToyStream(StreamWriter):
         match event:
             case events.PartGrown(text=text):
                 return b"+%b\n" % text.encode()
-            case events.UsageTold(usage=usage):
+            case events.UsageUpdated(usage=usage):
                 self._usage = b"=%d,%d\n" % (usage.input_tokens or 0, usage.output_tokens or 0)
             case events.Ended():
                 return self._usage
