@@ -1,9 +1,7 @@
 """What every dialect's reader promises, whatever it is fed."""
 
 import json
-from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import pytest
@@ -11,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects import Dialect
-from gateway.dialects.conversation import ChatResponse, Message, Usage
+from gateway.dialects.conversation import ChatResponse, Usage
 from gateway.dialects.registry import DIALECTS
 from gateway.dialects.shared import stream_reader
+from tests.dialects.damage import assert_storable, damaged, variants
 from tests.support.paths import FIXTURES
 
 SPOKEN = {"chat": "openai-chat", "completion": "openai-completions", "embeddings": "openai-embeddings"}
@@ -43,13 +42,6 @@ def read(dialect: Dialect, pieces: list[bytes]) -> ChatResponse:
     return reader.response()
 
 
-def assert_storable(answered: ChatResponse) -> None:
-    """Check that what was read can be written as JSON, and read back as what it was."""
-    encoded = msgspec.json.encode(answered.output_messages)
-    msgspec.json.decode(encoded, type=list[Message])
-    json.loads(encoded.decode())
-
-
 @given(name=st.sampled_from(list(STREAMS)), cuts=st.lists(st.integers(0, 20_000), max_size=60))
 def test_cuts_change_nothing(name: str, cuts: list[int]) -> None:
     """However a stream is cut, the record is the same."""
@@ -76,25 +68,6 @@ def test_a_stream_that_breaks_anywhere_has_a_record(name: str, end: int) -> None
     assert_storable(read(spoken_in(name), [data[: end % (len(data) + 1)]]))
 
 
-@st.composite
-def damaged(draw: st.DrawFn, originals: list[tuple[str, bytes]]) -> tuple[str, bytes]:
-    """Draw a fixture with some bytes flipped, cut out or put in."""
-    name, original = draw(st.sampled_from(originals))
-    data = bytearray(original)
-    for _ in range(draw(st.integers(1, 12))):
-        at = draw(st.integers(0, len(data)))
-        kind = draw(st.sampled_from(["flip", "cut", "put"]))
-        if kind == "flip" and at < len(data):
-            data[at] ^= 1 << draw(st.integers(0, 7))
-        elif kind == "cut":
-            del data[at : at + draw(st.integers(1, 40))]
-        else:
-            data[at:at] = draw(
-                st.sampled_from([b'"', b"{", b"}", b"null", b"\n\n", b"\r", b"\xff", b"1e999", b"\\ud83d"])
-            )
-    return name, bytes(data)
-
-
 @given(damaged(list(STREAMS.items())))
 def test_a_damaged_stream_is_read_as_far_as_it_goes(case: tuple[str, bytes]) -> None:
     """Flipped, lost and strange bytes raise nothing, and what was read can be stored."""
@@ -111,21 +84,6 @@ def test_a_damaged_body_is_read_as_far_as_it_goes(case: tuple[str, bytes]) -> No
     for dialect in DIALECTS.values():
         assert_storable(dialect.read_response(body))
         msgspec.json.decode(msgspec.json.encode(dialect.read_request(body)))
-
-
-ODD = [None, True, -1, 2**70, 1.5, "text", "7", "\ud83d", [], {}, [[]], [{}], {"type": [], "text": {}}]
-
-
-def variants(value: Any) -> Iterator[Any]:
-    """Yield a document with each of its values in turn left out, or replaced by one of another type."""
-    yield from ODD
-    if isinstance(value, dict):
-        for key, member in value.items():
-            yield {k: v for k, v in value.items() if k != key}
-            yield from ({**value, key: changed} for changed in variants(member))
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from ([*value[:i], changed, *value[i + 1 :]] for changed in variants(item))
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -1,31 +1,16 @@
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from gateway.dialects.anthropic import MESSAGES
 from gateway.dialects.conversation import (
     ChatResponse,
-    Message,
-    Part,
     Reasoning,
     Text,
     ToolCall,
     Usage,
 )
-
-Read = Callable[[str], bytes]
-
-
-def own(**fields: Any) -> dict[str, dict[str, Any]]:
-    """Make an `extra`."""
-    return {"anthropic-messages": fields}
-
-
-def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = None) -> Message:
-    """Make an output message."""
-    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason, finish_word=finish_word)
+from tests.dialects.anthropic.reading import Read, answer, own
 
 
 def test_a_whole_response_is_read(read: Read) -> None:

@@ -16,7 +16,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from tests.dialects.anthropic.test_read_response import Read, answer, own
+from tests.dialects.anthropic.reading import Read, answer, own
 
 THOUGHT = Reasoning(
     content="The user wants two cities.", extra=own(signature="EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrkzLoky3dl1pk=")

@@ -10,7 +10,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolChoice,
 )
-from tests.dialects.anthropic.test_write_request import ASK, LOOK, chat, model, sent, tool_says
+from tests.dialects.anthropic.requests import ASK, LOOK, chat, model, sent, tool_says
 
 SIGNED = Reasoning(content="Hm.", extra={"anthropic-messages": {"signature": "EqQB"}})
 

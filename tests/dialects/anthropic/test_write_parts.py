@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Uri,
 )
-from tests.dialects.anthropic.test_write_request import ASK, PNG, PNG_BLOCK, chat, model, sent, tool_says, user
+from tests.dialects.anthropic.requests import ASK, PNG, PNG_BLOCK, chat, model, sent, tool_says, user
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import json
 from typing import Any
 
 import pytest
@@ -7,56 +6,17 @@ from msgspec.structs import replace
 
 from gateway.dialects.anthropic import MESSAGES, MESSAGES_WRITER
 from gateway.dialects.conversation import (
-    Blob,
     ChatRequest,
     Message,
-    Part,
     Reasoning,
     ResponseFormat,
     Text,
     Tool,
     ToolCall,
-    ToolCallResponse,
     ToolChoice,
 )
-from tests.dialects import sdk_types
 from tests.dialects import strategies_messages as drawn
-
-PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
-
-
-PNG_BLOCK = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
-
-
-def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
-    """Write a request that the SDK's types take; return its body and what could not be said."""
-    request = MESSAGES_WRITER.request(asked)
-    body = json.loads(request.body)
-    sdk_types.check_request("anthropic-messages", body)
-    return body, request.dropped
-
-
-def chat(*messages: Message, **more: Any) -> ChatRequest:
-    """Make a request."""
-    return replace(ChatRequest(operation="chat", model="claude-sonnet-5", input_messages=list(messages)), **more)
-
-
-def user(*parts: Part, **more: Any) -> Message:
-    """Make a user's turn."""
-    return Message(role="user", parts=list(parts), **more)
-
-
-def model(*parts: Part, **more: Any) -> Message:
-    """Make a turn of the model's."""
-    return Message(role="assistant", parts=list(parts), **more)
-
-
-def tool_says(**fields: Any) -> Message:
-    """Make a tool's turn."""
-    return Message(role="tool", parts=[ToolCallResponse(**{"response": "r", **fields})])
-
-
-ASK = user(Text(content="a"))
+from tests.dialects.anthropic.requests import ASK, LOOK, PNG, PNG_BLOCK, chat, model, sent, tool_says, user
 
 
 @given(drawn.asked())
@@ -185,9 +145,6 @@ def test_calls_and_results_without_ids_get_those_that_agree() -> None:
     _, calls, results = body["messages"]
     assert [block["id"] for block in calls["content"]] == ["call_1", "call_2"]
     assert [block["tool_use_id"] for block in results["content"]] == ["call_2", "call_1"]
-
-
-LOOK = Tool(name="look", parameters={"type": "object"})
 
 
 @pytest.mark.parametrize(

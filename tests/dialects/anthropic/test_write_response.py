@@ -1,9 +1,7 @@
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from anthropic.types import Message as AnthropicMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +9,6 @@ from gateway.dialects import events
 from gateway.dialects.anthropic import MESSAGES, MESSAGES_WRITER
 from gateway.dialects.conversation import (
     Blob,
-    ChatRequest,
     ChatResponse,
     Citation,
     Message,
@@ -22,33 +19,9 @@ from gateway.dialects.conversation import (
     TokenLogprob,
     Usage,
 )
-from tests.dialects import sdk_types
 from tests.dialects import strategies_messages as drawn
+from tests.dialects.anthropic.responses import ASKED, BEGUN, NOW, answer, streamed, whole
 from tests.dialects.streams import stream_events, written
-
-NOW = 1795162800.25
-
-
-ASKED = ChatRequest(operation="chat", model="claude-sonnet-5")
-
-
-def answer(*parts: Part, **more: Any) -> ChatResponse:
-    """Make a response with one choice."""
-    message = Message(role="assistant", parts=list(parts), finish_reason=more.pop("finish_reason", "stop"))
-    return ChatResponse(id="r-1", model="m", output_messages=[message], **more)
-
-
-def whole(answered: ChatResponse) -> tuple[dict[str, Any], list[str]]:
-    """Write a whole response, that the SDK takes; return it and what could not be said."""
-    body, dropped = MESSAGES_WRITER.response(answered, ASKED, NOW)
-    AnthropicMessage.model_validate_json(body)
-    return json.loads(body), dropped
-
-
-def streamed(emitted: Iterable[events.Event]) -> tuple[list[dict[str, Any]], AnthropicMessage, list[str]]:
-    """Write a stream; return its events, what the SDK makes of them, and what could not be said."""
-    stream, writer = written(MESSAGES_WRITER, ASKED, emitted, NOW)
-    return list(sdk_types.data_of(stream)), sdk_types.anthropic_message(stream), writer.dropped
 
 
 @given(st.data())
@@ -58,9 +31,6 @@ def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
     body, dropped = MESSAGES_WRITER.response(answered, ASKED, NOW)
     assert dropped == []
     assert MESSAGES.read_response(body) == answered
-
-
-BEGUN = events.Begun(id="r-1", model="m")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from gateway.dialects.conversation import (
 )
 from tests.dialects import drawing, sdk_types
 from tests.dialects import strategies_messages as drawn
-from tests.dialects.anthropic.test_write_response import ASKED, BEGUN, NOW, answer, streamed, whole
+from tests.dialects.anthropic.responses import ASKED, BEGUN, NOW, answer, streamed, whole
 from tests.dialects.streams import folded, read, stream_events, written
 
 

@@ -10,7 +10,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolCallResponse,
 )
-from tests.dialects.bedrock.test_write_request import HI, LOOK, assistant, sent, user
+from tests.dialects.bedrock.requests import HI, LOOK, assistant, sent, user
 
 
 def test_system_and_developer_messages_stand_apart() -> None:

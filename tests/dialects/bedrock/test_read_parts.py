@@ -8,7 +8,6 @@ import pytest
 from gateway.dialects.bedrock import CONVERSE
 from gateway.dialects.conversation import (
     Blob,
-    ChatRequest,
     Citation,
     Message,
     Other,
@@ -18,14 +17,8 @@ from gateway.dialects.conversation import (
     Text,
     ToolCallResponse,
 )
+from tests.dialects.bedrock.parts import full
 from tests.dialects.strategies_bedrock import own
-
-PATH = "/model/anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse"
-
-
-def full(body: dict[str, Any], path: str = PATH) -> ChatRequest:
-    """Read a request for a translation."""
-    return CONVERSE.read_conversation(json.dumps(body).encode(), path)
 
 
 @pytest.mark.parametrize(

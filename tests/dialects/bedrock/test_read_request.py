@@ -21,8 +21,8 @@ from gateway.dialects.conversation import (
     ToolChoice,
     Uri,
 )
-from tests.dialects.bedrock.test_read_parts import PATH, full
-from tests.dialects.bedrock.test_read_response import Read
+from tests.dialects.bedrock.parts import PATH, full
+from tests.dialects.bedrock.reading import Read
 from tests.dialects.botocores import checked
 from tests.dialects.strategies_bedrock import hidden, own, proven
 

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,11 +14,10 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
+from tests.dialects.bedrock.reading import Read
 from tests.dialects.botocores import given as shaped
 from tests.dialects.botocores import operation, parsed
 from tests.dialects.strategies_bedrock import own, proven
-
-Read = Callable[[str], bytes]
 
 
 def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = None) -> Message:

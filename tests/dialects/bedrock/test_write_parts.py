@@ -15,7 +15,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from tests.dialects.bedrock.test_write_request import ASKED, HI, assistant, sent, user
+from tests.dialects.bedrock.requests import ASKED, HI, assistant, sent, user
 
 
 def test_arguments_are_objects() -> None:

@@ -33,13 +33,11 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.events import synthesize
 from tests.dialects import strategies_bedrock as drawn
+from tests.dialects.bedrock.requests import ASKED, HI, LOOK, assistant, sent, user
 from tests.dialects.botocores import checked, operation, parsed, streamed
 from tests.dialects.botocores import given as shaped
 
 NOW = 1_795_162_800.0
-
-
-ASKED = ChatRequest(operation="chat", model="anthropic.claude-opus-5-v1:0")
 
 
 @given(drawn.conversations())
@@ -107,31 +105,6 @@ def test_a_stream_is_one_that_botocore_reads(answered: ChatResponse) -> None:
     stopped = [e["contentBlockStop"]["contentBlockIndex"] for e in events if "contentBlockStop" in e]
     assert stopped == list(range(len(answered.output_messages[0].parts)))
     assert started == sorted(set(started))
-
-
-def sent(*messages: Message, **more: Any) -> tuple[dict[str, Any], list[str]]:
-    """Write a request, which botocore must take; return its body and what is lost."""
-    asked = ChatRequest(**{"operation": "chat", "model": ASKED.model, "input_messages": list(messages), **more})
-    written = CONVERSE_WRITER.request(asked)
-    body = json.loads(written.body)
-    checked(body, asked.model or "", stream=asked.stream)
-    return body, written.dropped
-
-
-def user(*parts: Part, **more: Any) -> Message:
-    """Make a user's message."""
-    return Message(role="user", parts=list(parts), **more)
-
-
-def assistant(*parts: Part) -> Message:
-    """Make an assistant's message."""
-    return Message(role="assistant", parts=list(parts))
-
-
-HI = Text(content="Hi")
-
-
-LOOK = Tool(name="look", parameters={"type": "object"})
 
 
 SPEC = {"toolSpec": {"name": "look", "inputSchema": {"json": {"type": "object"}}}}

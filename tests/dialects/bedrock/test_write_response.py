@@ -7,7 +7,6 @@ from gateway.dialects import events
 from gateway.dialects.bedrock import CONVERSE, CONVERSE_WRITER
 from gateway.dialects.bedrock.write_response import error_type
 from gateway.dialects.conversation import (
-    ChatRequest,
     ChatResponse,
     Citation,
     Compaction,
@@ -24,12 +23,8 @@ from gateway.dialects.conversation import (
 from gateway.dialects.events import synthesize
 from gateway.dialects.shared.tool_ids import made_id
 from gateway.errors import Kind
-from tests.dialects.botocores import MODEL, parsed, streamed
-
-NOW = 1_795_162_800.0
-
-
-ASKED = ChatRequest(operation="chat", model="smart", stream=True)
+from tests.dialects.bedrock.responses import ASKED, BEGUN, ENDED, NOW, begun, stream
+from tests.dialects.botocores import MODEL, parsed
 
 
 def whole(*parts: Part, **more: Any) -> tuple[dict[str, Any], list[str]]:
@@ -39,43 +34,6 @@ def whole(*parts: Part, **more: Any) -> tuple[dict[str, Any], list[str]]:
     body, dropped = CONVERSE_WRITER.response(ChatResponse(**{"output_messages": [message], **more}), ASKED, NOW)
     assert parsed(body)["output"]["message"]["role"] == "assistant"
     return json.loads(body), dropped
-
-
-def stream(*sequence: events.Event) -> tuple[list[dict[str, Any]], list[str]]:
-    """Write a stream, which botocore must read; return its events and what is lost."""
-    writer = CONVERSE_WRITER.stream(ASKED, NOW)
-    assert writer.content_type == "application/vnd.amazon.eventstream"
-    return streamed(*[writer.write(event) for event in sequence]), writer.dropped
-
-
-def begun(index: int, part: Part) -> events.PartBegun:
-    """Begin a part."""
-    return events.PartBegun(index=index, part=part)
-
-
-BEGUN, STOP, ENDED = events.Begun(), events.ChoiceDone(finish_reason="stop"), events.Ended()
-
-
-def text(index: int, words: str) -> dict[str, Any]:
-    """Make a delta of text."""
-    return {"contentBlockDelta": {"delta": {"text": words}, "contentBlockIndex": index}}
-
-
-def arguments(index: int, words: str) -> dict[str, Any]:
-    """Make a delta of a tool call."""
-    return {"contentBlockDelta": {"delta": {"toolUse": {"input": words}}, "contentBlockIndex": index}}
-
-
-def call(index: int, number: str, name: str) -> dict[str, Any]:
-    """Make the start of a tool call."""
-    return {
-        "contentBlockStart": {"start": {"toolUse": {"toolUseId": number, "name": name}}, "contentBlockIndex": index}
-    }
-
-
-def stop(index: int) -> dict[str, Any]:
-    """Make the end of a block."""
-    return {"contentBlockStop": {"contentBlockIndex": index}}
 
 
 def test_what_is_unknown_is_told_as_nothing() -> None:

@@ -17,7 +17,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from tests.dialects.bedrock.test_write_response import (
+from tests.dialects.bedrock.responses import (
     ASKED,
     BEGUN,
     ENDED,

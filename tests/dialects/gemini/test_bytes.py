@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.events import Broken
 from gateway.dialects.gemini import GEMINI, GEMINI_WRITER
+from tests.dialects.damage import assert_storable, damaged, variants
 from tests.dialects.strategies_gemini import folded
-from tests.dialects.test_reading import assert_storable, damaged, variants
 from tests.support.paths import FIXTURES
 
 PATH = "/v1beta/models/gemini-3-flash:generateContent"

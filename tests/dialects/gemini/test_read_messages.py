@@ -10,7 +10,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     ToolCallResponse,
 )
-from tests.dialects.gemini.test_read_parts import OWN, full
+from tests.dialects.gemini.parts import OWN, full
 
 
 def test_calls_and_results_without_ids_find_each_other() -> None:

@@ -1,11 +1,9 @@
-import json
 from typing import Any
 
 import pytest
 
 from gateway.dialects.conversation import (
     Blob,
-    ChatRequest,
     Message,
     Other,
     Part,
@@ -17,19 +15,8 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from gateway.dialects.gemini import GEMINI
 from gateway.dialects.shared.extra import encode_state
-
-PATH = "/v1beta/models/gemini-3-flash:generateContent"
-
-
-OWN = "gemini"
-
-
-def full(body: Any, path: str = PATH) -> ChatRequest:
-    """Read a request for a translation."""
-    assert GEMINI.read_conversation is not None
-    return GEMINI.read_conversation(body if isinstance(body, bytes) else json.dumps(body).encode(), path)
+from tests.dialects.gemini.parts import OWN, full
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.gemini import GEMINI, model_in
-from tests.dialects.gemini.test_read_response import OWN, Read
+from tests.dialects.gemini.reading import OWN, Read
 
 PATH = "/v1beta/models/gemini-3-flash:generateContent"
 

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,11 +19,7 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.gemini import GEMINI
-
-Read = Callable[[str], bytes]
-
-
-OWN = "gemini"
+from tests.dialects.gemini.reading import OWN, Read
 
 
 def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = None) -> Message:

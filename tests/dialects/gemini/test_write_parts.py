@@ -21,7 +21,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from tests.dialects.gemini.test_write_request import SKIP, contents, message_of
+from tests.dialects.gemini.requests import SKIP, contents, message_of
 
 
 def test_a_signature_that_came_by_way_of_openais_dialect_is_geminis_again() -> None:

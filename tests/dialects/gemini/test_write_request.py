@@ -1,4 +1,3 @@
-import json
 from itertools import pairwise
 from typing import Any
 
@@ -13,8 +12,6 @@ from gateway.dialects.conversation import (
     Blob,
     ChatRequest,
     ChatResponse,
-    Message,
-    Part,
     Reasoning,
     ResponseFormat,
     ServerToolCall,
@@ -27,35 +24,12 @@ from gateway.dialects.conversation import (
 from gateway.dialects.gemini import GEMINI, GEMINI_ARRAY_WRITER, GEMINI_WRITER
 from gateway.dialects.shared.writer import Writer
 from tests.dialects import strategies_gemini as drawn
+from tests.dialects.gemini.requests import ASKED, SKIP, contents, message_of, sent
 
 NOW = 1795162800.25
 
 
-ASKED = ChatRequest(operation="chat", model="gemini-3-flash")
-
-
-SKIP = "skip_thought_signature_validator"
-
-
 PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
-
-
-def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
-    """Write a request; return its body and what could not be said."""
-    written = GEMINI_WRITER.request(asked)
-    return json.loads(written.body), written.dropped
-
-
-def contents(*messages: Message, model: str = "gemini-3-flash") -> tuple[list[Any], list[str]]:
-    """Write a conversation; return its turns and what could not be said."""
-    body, dropped = sent(replace(ASKED, model=model, input_messages=list(messages)))
-    TypeAdapter(list[types.Content]).validate_python(body["contents"])
-    return body["contents"], dropped
-
-
-def message_of(role: str, *parts: Part, **more: Any) -> Message:
-    """Make a message."""
-    return Message(role=role, parts=list(parts), **more)
 
 
 @given(drawn.asked())

@@ -15,7 +15,7 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.gemini import GEMINI, GEMINI_ARRAY_WRITER, GEMINI_WRITER
-from tests.dialects.gemini.test_write_response import ASKED, NOW, answered, parts_of, streamed, whole
+from tests.dialects.gemini.responses import ASKED, NOW, answered, parts_of, streamed, whole
 from tests.dialects.strategies_gemini import stream_events
 
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
+from tests.dialects.damage import assert_storable, damaged, variants
 from tests.dialects.strategies_ollama import folded
-from tests.dialects.test_reading import assert_storable, damaged, variants
 from tests.support.paths import FIXTURES
 
 Read = Callable[[str], bytes]

@@ -17,7 +17,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.ollama import OLLAMA_CHAT
 from gateway.dialects.shared import stream_reader
-from tests.dialects.ollama.test_read_response import Read, answer, durations, spent, whole
+from tests.dialects.ollama.reading import Read, answer, durations, spent, whole
 from tests.dialects.strategies_ollama import folded
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

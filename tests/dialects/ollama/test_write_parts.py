@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     ToolCallResponse,
     Uri,
 )
-from tests.dialects.ollama.test_write_request import PNG, chat, sent
+from tests.dialects.ollama.requests import PNG, chat, sent
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import json
 from typing import Any
 
 import msgspec
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Blob,
     ChatRequest,
     ChatResponse,
     Message,
@@ -27,28 +25,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_WRITER
 from tests.dialects import strategies_ollama as drawn
-
-NOW = 1795162800.25
-
-
-PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
-
-
-ASKED = ChatRequest(operation="chat", model="qwen3")
-
-
-PROMPTED = ChatRequest(operation="text_completion", model="qwen3")
-
-
-def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
-    """Write a request; return its body and what could not be said."""
-    written = OLLAMA_WRITER.request(asked)
-    return json.loads(written.body), written.dropped
-
-
-def chat(*messages: Message, **more: Any) -> ChatRequest:
-    """Make a request to chat."""
-    return replace(ASKED, input_messages=list(messages), **more)
+from tests.dialects.ollama.requests import NOW, PNG, PROMPTED, chat, sent
 
 
 @given(drawn.asked())

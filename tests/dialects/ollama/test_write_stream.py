@@ -20,7 +20,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.ollama import OLLAMA_CHAT, OLLAMA_WRITER
 from tests.dialects import strategies_ollama as drawn
-from tests.dialects.ollama.test_write_request import ASKED, NOW, PNG, PROMPTED
+from tests.dialects.ollama.requests import ASKED, NOW, PNG, PROMPTED
 
 
 @pytest.mark.parametrize("asked", [ASKED, PROMPTED])

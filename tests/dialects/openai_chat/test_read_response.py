@@ -1,6 +1,4 @@
 import json
-from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import pytest
@@ -8,8 +6,6 @@ import pytest
 from gateway.dialects.conversation import (
     Blob,
     ChatResponse,
-    Message,
-    Part,
     Reasoning,
     Text,
     TokenLogprob,
@@ -17,31 +13,7 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
-
-Read = Callable[[str], bytes]
-
-
-def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = None) -> Message:
-    """Make an output message."""
-    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason, finish_word=finish_word)
-
-
-def streamed(data: bytes) -> ChatResponse:
-    """Read a stream that has no event that cannot be read."""
-    reader = CHAT_COMPLETIONS.stream_reader()
-    reader.feed(data)
-    assert reader.unread == 0
-    return reader.response()
-
-
-def chunk(**fields: Any) -> bytes:
-    """Make an event."""
-    return b"data: " + json.dumps(fields).encode() + b"\n\n"
-
-
-def delta(**fields: Any) -> bytes:
-    """Make an event that adds to the first choice."""
-    return chunk(choices=[{"index": 0, "delta": fields}])
+from tests.dialects.openai_chat.reading import Read, answer, chunk, delta, streamed
 
 
 def test_calls_that_end_with_stop_are_calls() -> None:

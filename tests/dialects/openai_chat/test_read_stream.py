@@ -15,7 +15,7 @@ from gateway.dialects.conversation import (
     Usage,
 )
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS
-from tests.dialects.openai_chat.test_read_response import Read, answer, chunk, delta, streamed
+from tests.dialects.openai_chat.reading import Read, answer, chunk, delta, streamed
 
 STREAMS = {
     "chat_text.sse": ChatResponse(

@@ -9,7 +9,7 @@ from gateway.dialects.conversation import (
     Text,
     ToolCall,
 )
-from tests.dialects.openai_chat.test_read_response import answer, delta, streamed
+from tests.dialects.openai_chat.reading import answer, delta, streamed
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from gateway.dialects.conversation import (
     Text,
     Uri,
 )
-from tests.dialects.openai_chat.test_write_request import PNG, chat, sent, user
+from tests.dialects.openai_chat.requests import PNG, chat, sent, user
 
 
 @pytest.mark.parametrize(

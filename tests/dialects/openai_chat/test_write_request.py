@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from openai.types.chat import ChatCompletion
 
 from gateway.dialects.conversation import (
-    Blob,
     ChatRequest,
     Message,
     Part,
@@ -24,6 +23,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER, COMPLETIONS, MARKING_CHAT_WRITER
 from tests.dialects import drawing, sdk_types
 from tests.dialects import strategies_chat as drawn
+from tests.dialects.openai_chat.requests import PNG, chat, sent, user
 from tests.dialects.streams import folded, read, stream_events, written
 
 NOW = 1795162800.25
@@ -38,24 +38,6 @@ STRICT = drawing.STRICT
 GRAMMAR = {"syntax": "lark", "definition": "s"}
 
 
-def sent(asked: ChatRequest, writer: Any = CHAT_WRITER) -> tuple[dict[str, Any], list[str]]:
-    """Write a request that the SDK's types take; return its body and what could not be said."""
-    request = writer.request(asked)
-    body = json.loads(request.body)
-    sdk_types.check_request("openai-chat", body)
-    return body, request.dropped
-
-
-def chat(*messages: Message, **more: Any) -> ChatRequest:
-    """Make a request."""
-    return replace(ChatRequest(operation="chat", model="m", input_messages=list(messages)), **more)
-
-
-def user(*parts: Part, **more: Any) -> Message:
-    """Make a user's turn."""
-    return Message(role="user", parts=list(parts), **more)
-
-
 def model(*parts: Part, **more: Any) -> Message:
     """Make a turn of the model's."""
     return Message(role="assistant", parts=list(parts), **more)
@@ -64,9 +46,6 @@ def model(*parts: Part, **more: Any) -> Message:
 def tool_says(**fields: Any) -> Message:
     """Make a tool's turn."""
     return Message(role="tool", parts=[ToolCallResponse(response="r", **fields)])
-
-
-PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
 
 
 @given(drawn.asked())

@@ -23,13 +23,8 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER
 from tests.dialects import sdk_types
+from tests.dialects.openai_chat.responses import ASKED, NOW, answer, deltas, streamed
 from tests.dialects.streams import stream_events, written
-
-NOW = 1795162800.25
-
-
-ASKED = ChatRequest(operation="chat", model="gpt-5.4")
-
 
 OLDER = ChatRequest(operation="text_completion", model="gpt-3.5-turbo-instruct", include_usage=True)
 
@@ -37,29 +32,11 @@ OLDER = ChatRequest(operation="text_completion", model="gpt-3.5-turbo-instruct",
 WEB = ServerToolCall(name="web_search", server_tool_call={"type": "web_search", "input": {}})
 
 
-def answer(*parts: Part, **more: Any) -> ChatResponse:
-    """Make a response with one choice."""
-    message = Message(role="assistant", parts=list(parts), finish_reason=more.pop("finish_reason", "stop"))
-    return ChatResponse(id="r-1", model="m", created=7, output_messages=[message], **more)
-
-
 def whole(answered: ChatResponse, asked: ChatRequest = ASKED) -> tuple[dict[str, Any], list[str]]:
     """Write a whole response, that the SDK takes; return it and what could not be said."""
     body, dropped = CHAT_WRITER.response(answered, asked, NOW)
     (Completion if asked is OLDER else ChatCompletion).model_validate_json(body)
     return json.loads(body), dropped
-
-
-def streamed(answered: ChatResponse, asked: ChatRequest = ASKED) -> tuple[list[dict[str, Any]], list[str]]:
-    """Write a stream; return its chunks and what could not be said."""
-    stream, writer = written(CHAT_WRITER, asked, stream_events(answered, 99), NOW)
-    assert stream.endswith(b"data: [DONE]\n\n")
-    return list(sdk_types.data_of(stream)), writer.dropped
-
-
-def deltas(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what chunks add to the first choice."""
-    return [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
 
 
 def test_a_whole_response_as_it_is_written() -> None:

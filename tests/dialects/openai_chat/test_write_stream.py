@@ -9,7 +9,7 @@ from gateway.dialects.conversation import (
 )
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS, CHAT_WRITER
 from tests.dialects import sdk_types
-from tests.dialects.openai_chat.test_write_response import ASKED, NOW, answer, deltas, streamed
+from tests.dialects.openai_chat.responses import ASKED, NOW, answer, deltas, streamed
 from tests.dialects.streams import read, stream_events, written
 
 

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,45 +6,15 @@ import pytest
 from gateway.dialects.conversation import (
     Blob,
     ChatResponse,
-    Message,
-    Part,
     Reasoning,
     Refusal,
     ServerToolCall,
     ServerToolCallResponse,
     Text,
     ToolCall,
-    Usage,
 )
 from gateway.dialects.openai_responses import RESPONSES
-
-Read = Callable[[str], bytes]
-
-
-MODEL = "gpt-5.4-2026-03-05"
-
-
-CREATED = 1790000010
-
-
-USAGE = Usage(
-    input_tokens=328,
-    output_tokens=52,
-    total_tokens=380,
-    cache_read_tokens=256,
-    cache_write_tokens=10,
-    reasoning_tokens=12,
-)
-
-
-def own(**fields: Any) -> dict[str, dict[str, Any]]:
-    """Make an `extra`."""
-    return {"openai-responses": fields}
-
-
-def answer(*parts: Part, finish_reason: str | None, finish_word: str | None = None) -> Message:
-    """Make an output message."""
-    return Message(role="assistant", parts=list(parts), finish_reason=finish_reason, finish_word=finish_word)
+from tests.dialects.openai_responses.reading import CREATED, MODEL, USAGE, Read, answer, own
 
 
 def test_a_whole_response_is_read(read: Read) -> None:

@@ -7,8 +7,8 @@ from gateway.dialects.conversation import (
     Text,
 )
 from gateway.dialects.openai_responses import RESPONSES
-from tests.dialects.openai_responses.test_read_response import Read, answer
-from tests.dialects.openai_responses.test_stream_item import STREAMS, events_of
+from tests.dialects.openai_responses.reading import Read, answer
+from tests.dialects.openai_responses.streams import STREAMS, events_of
 
 
 @pytest.mark.parametrize("name", STREAMS)

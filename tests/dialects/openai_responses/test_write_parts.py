@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     Uri,
 )
 from gateway.dialects.openai_responses import RESPONSES_WRITER
-from tests.dialects.openai_responses.test_write_request import PNG, chat, model, sent, user
+from tests.dialects.openai_responses.requests import PNG, chat, model, sent, user
 
 
 @pytest.mark.parametrize(

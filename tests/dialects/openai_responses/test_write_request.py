@@ -6,10 +6,8 @@ from hypothesis import given
 from msgspec.structs import replace
 
 from gateway.dialects.conversation import (
-    Blob,
     ChatRequest,
     Message,
-    Part,
     Reasoning,
     ResponseFormat,
     Text,
@@ -19,36 +17,11 @@ from gateway.dialects.conversation import (
     ToolChoice,
 )
 from gateway.dialects.openai_responses import RESPONSES, RESPONSES_WRITER
-from tests.dialects import drawing, sdk_types
+from tests.dialects import drawing
 from tests.dialects import strategies_responses as drawn
-
-PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
-
+from tests.dialects.openai_responses.requests import PNG, chat, model, sent, user
 
 PNG_PART = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"}
-
-
-def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
-    """Write a request that the SDK's types take; return its body and what could not be said."""
-    request = RESPONSES_WRITER.request(asked)
-    body = json.loads(request.body)
-    sdk_types.check_request("openai-responses", body)
-    return body, request.dropped
-
-
-def chat(*messages: Message, **more: Any) -> ChatRequest:
-    """Make a request."""
-    return replace(ChatRequest(operation="chat", model="m", input_messages=list(messages)), **more)
-
-
-def user(*parts: Part, **more: Any) -> Message:
-    """Make a user's turn."""
-    return Message(role="user", parts=list(parts), **more)
-
-
-def model(*parts: Part, **more: Any) -> Message:
-    """Make a turn of the model's."""
-    return Message(role="assistant", parts=list(parts), **more)
 
 
 ASK = user(Text(content="a"))

@@ -16,7 +16,7 @@ from gateway.dialects.conversation import (
 from gateway.dialects.openai_responses import RESPONSES, RESPONSES_WRITER
 from tests.dialects import drawing
 from tests.dialects import strategies_responses as drawn
-from tests.dialects.openai_responses.test_write_response import ASKED, answer, streamed, whole
+from tests.dialects.openai_responses.responses import ASKED, answer, streamed, whole
 from tests.dialects.streams import folded, read, stream_events, written
 
 

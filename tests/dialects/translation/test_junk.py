@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.events import synthesize
+from tests.dialects.damage import variants
 from tests.dialects.pairs import FIXTURES, REQUESTS, SPOKEN, STREAMS, WHOLE, family, pieces_of
-from tests.dialects.test_reading import variants
 
 NOW = 1795162800.25
 ASKED = ChatRequest(operation="chat", model="m", stream=True, include_usage=True)

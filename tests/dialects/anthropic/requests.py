@@ -1,0 +1,53 @@
+"""Requests to write, and their forms as a provider reads them."""
+
+import json
+from typing import Any
+
+from msgspec.structs import replace
+
+from gateway.dialects.anthropic import MESSAGES_WRITER
+from gateway.dialects.conversation import (
+    Blob,
+    ChatRequest,
+    Message,
+    Part,
+    Text,
+    Tool,
+    ToolCallResponse,
+)
+from tests.dialects import sdk_types
+
+PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
+PNG_BLOCK = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+
+
+def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
+    """Write a request that the SDK's types take; return its body and what could not be said."""
+    request = MESSAGES_WRITER.request(asked)
+    body = json.loads(request.body)
+    sdk_types.check_request("anthropic-messages", body)
+    return body, request.dropped
+
+
+def chat(*messages: Message, **more: Any) -> ChatRequest:
+    """Make a request."""
+    return replace(ChatRequest(operation="chat", model="claude-sonnet-5", input_messages=list(messages)), **more)
+
+
+def user(*parts: Part, **more: Any) -> Message:
+    """Make a user's turn."""
+    return Message(role="user", parts=list(parts), **more)
+
+
+def model(*parts: Part, **more: Any) -> Message:
+    """Make a turn of the model's."""
+    return Message(role="assistant", parts=list(parts), **more)
+
+
+def tool_says(**fields: Any) -> Message:
+    """Make a tool's turn."""
+    return Message(role="tool", parts=[ToolCallResponse(**{"response": "r", **fields})])
+
+
+ASK = user(Text(content="a"))
+LOOK = Tool(name="look", parameters={"type": "object"})

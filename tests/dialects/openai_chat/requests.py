@@ -1,0 +1,36 @@
+"""Requests to write, and their forms as a provider reads them."""
+
+import json
+from typing import Any
+
+from msgspec.structs import replace
+
+from gateway.dialects.conversation import (
+    Blob,
+    ChatRequest,
+    Message,
+    Part,
+)
+from gateway.dialects.openai_chat import CHAT_WRITER
+from tests.dialects import sdk_types
+
+
+def sent(asked: ChatRequest, writer: Any = CHAT_WRITER) -> tuple[dict[str, Any], list[str]]:
+    """Write a request that the SDK's types take; return its body and what could not be said."""
+    request = writer.request(asked)
+    body = json.loads(request.body)
+    sdk_types.check_request("openai-chat", body)
+    return body, request.dropped
+
+
+def chat(*messages: Message, **more: Any) -> ChatRequest:
+    """Make a request."""
+    return replace(ChatRequest(operation="chat", model="m", input_messages=list(messages)), **more)
+
+
+def user(*parts: Part, **more: Any) -> Message:
+    """Make a user's turn."""
+    return Message(role="user", parts=list(parts), **more)
+
+
+PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
