@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.test_sdk_node import TESTS, node_packages
+from tests.support.npm import node_packages
+from tests.support.paths import TESTS
 from tests.support.running import InProcess
 from tests.support.upstream import Upstream, reply
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.test_sdk_node import node_packages
+from tests.support.npm import node_packages
 from tests.support.paths import TESTS
 from tests.support.running import InProcess, to
 from tests.support.sdks import CHAT

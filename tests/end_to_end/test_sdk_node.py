@@ -4,11 +4,8 @@
 """
 
 import asyncio
-import functools
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.npm import node_packages
 from tests.support.paths import TESTS
 from tests.support.running import InProcess
 from tests.support.sdks import (
@@ -44,18 +42,6 @@ ERROR = {"message": "No é.", "type": "some_type", "param": "model", "code": "so
 
 Read = Callable[[str], bytes]
 Do = Callable[[str], Any]
-
-
-@functools.cache
-def node_packages() -> Path:
-    """Return the folder of the npm packages, installed if need be; skip where they cannot be had, but fail in CI."""
-    done = subprocess.run([TESTS / "tools" / "install_node_sdks.sh"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = f"no npm packages: {done.stderr.strip().splitlines()[-1:]}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return Path(done.stdout.strip().splitlines()[-1]).resolve() / "node_modules"
 
 
 @pytest.fixture(name="folder")

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from tests.end_to_end.test_sdk_node import TESTS, node_packages
 from tests.matrix.clients import Delta, Got
 from tests.matrix.scenes import BUDGET, EFFORT, Case
+from tests.support.npm import node_packages
+from tests.support.paths import TESTS
 from tests.support.sdks import KEY
 
 
