@@ -39,7 +39,7 @@ FINISH_REASONS = {
 }
 
 
-def _finish_reason(reason: Any) -> tuple[str | None, str | None]:
+def read_finish(reason: Any) -> tuple[str | None, str | None]:
     """Return the finish reason in the common vocabulary, and the dialect's own word if it is another."""
     word = text(reason)
     known = FINISH_REASONS.get(word or "")
@@ -71,7 +71,7 @@ def chat_response(
     message: _Message, parts: list[Part], usage: dict[str, Any], error: tuple[str | None, str | None]
 ) -> ChatResponse:
     """Return a response from its fields, read whole or streamed."""
-    reason, word = _finish_reason(message.stop_reason)
+    reason, word = read_finish(message.stop_reason)
     answers = bool(parts) or reason is not None
     return ChatResponse(
         id=text(message.id),

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gateway.dialects import events
 from gateway.dialects.anthropic.read_parts import read_block
-from gateway.dialects.anthropic.read_response import _finish_reason, _Message, _output, _usage, chat_response
+from gateway.dialects.anthropic.read_response import _Message, _output, _usage, chat_response, read_finish
 from gateway.dialects.conversation import ChatResponse, ToolCall, Usage
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.wire.json import count, decode, error_of, fields, json_value, objects, text
@@ -191,7 +191,7 @@ class MessagesStreamReader(EventReader):
 
     def _emit_choice(self) -> None:
         """Emit the end of the message, once the stop reason is known, and the usage."""
-        reason, word = _finish_reason(self._message.stop_reason)
+        reason, word = read_finish(self._message.stop_reason)
         if reason is not None and not self._choice_ended:
             self._choice_ended = True
             for block in self._blocks.values():

@@ -83,7 +83,7 @@ def chat_response(
     error: tuple[str | None, str | None],
 ) -> ChatResponse:
     """Return the record of an answer; `word` is why it stopped."""
-    reason, own_word = finish(word)
+    reason, own_word = read_finish(word)
     message = Message(role="assistant", parts=parts, finish_reason=reason, finish_word=own_word)
     return ChatResponse(
         finish_reasons=[reason] if reason else [],
@@ -95,7 +95,7 @@ def chat_response(
     )
 
 
-def finish(word: str | None) -> tuple[str | None, str | None]:
+def read_finish(word: str | None) -> tuple[str | None, str | None]:
     """Return the finish reason in the common vocabulary, and the provider's own word if it is another."""
     reason = None if word is None else FINISH_REASONS.get(word, word)
     return reason, None if reason == word else word

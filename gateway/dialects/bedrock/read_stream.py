@@ -7,7 +7,7 @@ import msgspec
 from gateway.dialects import events
 from gateway.dialects.bedrock.media import mime_type
 from gateway.dialects.bedrock.read_parts import NAME, joined, read_block, read_citations
-from gateway.dialects.bedrock.read_response import Beside, chat_response, finish, usage_of
+from gateway.dialects.bedrock.read_response import Beside, chat_response, read_finish, usage_of
 from gateway.dialects.conversation import Blob, ChatResponse, Part, Text
 from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.stream_reader import EventReader
@@ -176,7 +176,7 @@ class ConverseStreamReader(EventReader):
         for block in self._open.values():
             self._end(block)
         if self.events is not None:
-            reason, own_word = finish(word)
+            reason, own_word = read_finish(word)
             more = own(NAME, {"additionalModelResponseFields": self._beside.additional_model_response_fields})
             self.events.append(events.ChoiceDone(finish_reason=reason, finish_word=own_word, extra=more))
 

@@ -85,7 +85,7 @@ def _usage(line: _Line) -> Usage | None:
     return Usage(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total_tokens)
 
 
-def _finish(line: _Line, called: bool) -> tuple[str | None, str | None]:
+def read_finish(line: _Line, called: bool) -> tuple[str | None, str | None]:
     """Return the finish reason in the common vocabulary, and the provider's own word if it is another."""
     if line.done is not True:
         return None, None
@@ -117,7 +117,7 @@ def read_response(body: bytes) -> ChatResponse:
     parts += images(message.get("images"))
     calls = list(objects(message.get("tool_calls")))
     parts += [tool_call(call, made_id(text(line.created_at) or "", n)) for n, call in enumerate(calls)]
-    finish = _finish(line, bool(calls))
+    finish = read_finish(line, bool(calls))
     return chat_response(line, parts, finish, usage=_usage(line), error=error_of(line.error), rest=rest)
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.ollama.read_parts import NAME, arguments_text, images, logprobs, tool_call
-from gateway.dialects.ollama.read_response import _LINE, _created, _finish, _Line, _rest, _usage, chat_response
+from gateway.dialects.ollama.read_response import _LINE, _created, _Line, _rest, _usage, chat_response, read_finish
 from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.tool_ids import made_id
@@ -133,7 +133,7 @@ class OllamaStreamReader(EventReader):
     def _end(self, line: _Line, data: bytes) -> None:
         self._close()
         self.ended = True
-        self._finish = _finish(line, self._calls > 0)
+        self._finish = read_finish(line, self._calls > 0)
         self._usage = _usage(line)
         if self._has_room(len(data)):
             self._rest = _rest(data)

@@ -37,7 +37,7 @@ def _usage(reported: Any) -> Usage | None:
     )
 
 
-def _finish_reason(reason: Any, *, called: bool) -> tuple[str | None, str | None]:
+def read_finish(reason: Any, *, called: bool) -> tuple[str | None, str | None]:
     """Return the finish reason in the common vocabulary, and the provider's word if it is another.
 
     A call that the client asked for by name ends with `stop`, as do all calls of some providers.
@@ -74,7 +74,7 @@ def read_response(body: bytes) -> ChatResponse:
         if logprobs := read_logprobs(choice.get("logprobs")):
             parts = [msgspec.structs.replace(p, logprobs=logprobs) if isinstance(p, Text) else p for p in parts]
         called = any(isinstance(part, ToolCall) for part in parts)
-        reason, word = _finish_reason(choice.get("finish_reason"), called=called)
+        reason, word = read_finish(choice.get("finish_reason"), called=called)
         messages.append(Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word))
     return ChatResponse(
         id=text(whole.id),

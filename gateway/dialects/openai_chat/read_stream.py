@@ -8,7 +8,7 @@ from msgspec import Struct
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse, Reasoning, Text, Usage
 from gateway.dialects.openai_chat.read_parts import message_parts, read_citations, without_text
-from gateway.dialects.openai_chat.read_response import _finish_reason, _usage, read_logprobs
+from gateway.dialects.openai_chat.read_response import _usage, read_finish, read_logprobs
 from gateway.dialects.openai_chat.stream_choice import Choice
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.usage import merged_usage
@@ -127,7 +127,7 @@ class ChatStreamReader(EventReader):
             if delta.annotations:
                 self._take_citations(choice, delta.annotations)
         if wire.finish_reason is not None:
-            choice.finish_reason, choice.finish_word = _finish_reason(wire.finish_reason, called=choice.called)
+            choice.finish_reason, choice.finish_word = read_finish(wire.finish_reason, called=choice.called)
             if self.events is not None:
                 choice.end(self.events)
 

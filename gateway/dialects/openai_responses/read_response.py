@@ -43,7 +43,7 @@ def read_response(body: bytes) -> ChatResponse:
 _INCOMPLETE = {"max_output_tokens": "length"}
 
 
-def _finish_reason(response: _Response, parts: list[Part]) -> tuple[str | None, str | None]:
+def read_finish(response: _Response, parts: list[Part]) -> tuple[str | None, str | None]:
     """Return the finish reason in the common vocabulary, and the dialect's own word; None if it has not ended."""
     status = text(response.status)
     if status == "completed":
@@ -62,7 +62,7 @@ def chat_response(
 ) -> ChatResponse:
     """Return a response from its fields, read whole or streamed."""
     parts = [part for item in items for part in read_item(item)]
-    reason, word = _finish_reason(response, parts)
+    reason, word = read_finish(response, parts)
     answers = bool(parts) or reason is not None
     message = Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word)
     return ChatResponse(

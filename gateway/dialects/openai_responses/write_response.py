@@ -243,6 +243,6 @@ def _made(ident: str, number: int) -> str:
     return f"{ident.removeprefix('resp_')}_{number}"
 
 
-def placed(item: Json, number: int, **fields: Any) -> Json:
+def event_position(item: Json, number: int, **fields: Any) -> Json:
     """Return the position of an event: its item's id and number."""
     return {"item_id": item.get("id"), "output_index": number, **fields}

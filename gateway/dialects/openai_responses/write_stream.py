@@ -15,9 +15,9 @@ from gateway.dialects.openai_responses.write_parts import Json, result_of
 from gateway.dialects.openai_responses.write_response import (
     content_part,
     envelope,
+    event_position,
     message_item,
     own_item,
-    placed,
     prove,
     reasoning_item,
     write_error_of,
@@ -127,11 +127,11 @@ class ResponsesStreamWriter(StreamWriter):
         self._parts[event.index] = _Part(item, part, number)
         match part:
             case Text() | Refusal():
-                at = placed(item.json, item.number, content_index=number)
+                at = event_position(item.json, item.number, content_index=number)
                 empty = content_part(part, "", Dropped())
                 data += self._event("response.content_part.added", **at, part=empty)
             case Reasoning():
-                at = placed(item.json, item.number, summary_index=number)
+                at = event_position(item.json, item.number, summary_index=number)
                 summary = {"type": "summary_text", "text": ""}
                 data += self._event("response.reasoning_summary_part.added", **at, part=summary)
         return data
@@ -164,7 +164,7 @@ class ResponsesStreamWriter(StreamWriter):
         growing = self._parts[event.index]
         growing.pieces.append(event.text)
         item, number = growing.item, growing.number
-        at = placed(item.json, item.number)
+        at = event_position(item.json, item.number)
         match growing.begun:
             case Text():
                 return self._event(
@@ -188,7 +188,7 @@ class ResponsesStreamWriter(StreamWriter):
             return self._whole(part, event.index)
         growing = self._parts.pop(event.index)
         item, number = growing.item, growing.number
-        at = placed(item.json, item.number)
+        at = event_position(item.json, item.number)
         data = b""
         match part:
             case Text() | Refusal():
