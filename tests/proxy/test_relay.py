@@ -142,53 +142,6 @@ async def test_asking_for_usage_shows_the_client_nothing(upstream: Upstream, gat
     assert gateway.attempt()["usage_source"] == "reported"
 
 
-# The record is there before the response's last byte.
-
-
-async def test_the_record_comes_before_a_streams_last_event(upstream: Upstream, gateway: InProcess, read):
-    """Who has a stream's last event finds both spans recorded, even while the provider keeps the body open."""
-    pieces = events(read("chat_text.sse"))
-    gate = asyncio.Event()
-    upstream.answers(stream([*pieces, gate]))
-    async with connected(gateway.url) as connection:
-        await connection.send(asking())
-        await connection.head()
-        assert (await exactly(connection, sum(map(len, pieces)))).endswith(b"[DONE]\n\n")
-        assert (gateway.attempt()["outcome"], gateway.exchange()["outcome"]) == ("ok", "ok")
-        gate.set()
-        assert await connection.rest() == b""
-        assert connection.whole
-    assert len(gateway.rows()) == 2
-
-
-@pytest.mark.parametrize("end", [b"", b"0\r\n\r\n"], ids=["length", "chunked"])
-async def test_the_record_comes_before_a_bodys_last_byte(end: bytes, upstream: Upstream, gateway: InProcess, read):
-    """Who has a whole response finds both spans recorded; until its last byte it is in flight."""
-    data, gate = read("chat_whole.json"), asyncio.Event()
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-    if end:
-        steps = [
-            head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(data),
-            data[:-9],
-            gate,
-            data[-9:] + b"\r\n" + end,
-        ]
-    else:
-        steps = [head + b"Content-Length: %d\r\n\r\n" % len(data), data[:-9], gate, data[-9:]]
-    upstream.answers(steps)
-    async with connected(gateway.url) as connection:
-        await connection.send(asking())
-        await connection.head()
-        assert await exactly(connection, len(data) - 9) == data[:-9]
-        assert gateway.rows() == []
-        assert gateway.journal.in_flight == 1
-        gate.set()
-        assert await exactly(connection, 9) == data[-9:]
-        assert [row["outcome"] for row in gateway.rows()] == ["ok", "ok"]
-        await connection.rest()
-        assert connection.whole
-
-
 # A stream that breaks.
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
@@ -352,12 +305,3 @@ async def test_an_endless_stream_is_held_back(upstream: Upstream, tmp_path):
         await gateway.ended()
         assert gateway.exchange()["outcome"] == "client_abort"
         assert len(json.dumps(gateway.rows())) < 50_000
-
-
-@pytest.mark.parametrize("name", ["x-gateway-trace-id", "traceresponse"])
-async def test_behind_another_gateway_the_ids_are_ours(upstream: Upstream, gateway: InProcess, name: str):
-    """An id that the provider sends leads nowhere in this store; there is one header of the name, which does."""
-    upstream.answers(reply({"id": "a"}, headers=[(name, "theirs")]))
-    answer = await exchange(gateway.url, asking())
-    (value,) = answer.values(name.encode())
-    assert gateway.exchange()["trace_id"] in value.decode()
