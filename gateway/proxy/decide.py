@@ -10,15 +10,22 @@ from msgspec import Struct, structs
 
 from gateway.config.model import Order
 from gateway.config.retry import RetryPolicy
-from gateway.dialects.endpoint import TokenCount
+from gateway.dialects.endpoint import TokenCount, bare
 from gateway.dialects.registry import by_shape
 from gateway.errors import ExchangeError
 from gateway.providers.route import Route
+from gateway.providers.table import Provider
 from gateway.proxy.auth import refuse_pages
 from gateway.proxy.routing.aliases import Candidate
 from gateway.proxy.routing.context import RequestContext
 from gateway.proxy.routing.routes import choose
 from gateway.proxy.routing.select import select
+
+
+class Listing(Struct, frozen=True):
+    """A request for the models of several providers, in place of a decision on candidates."""
+
+    providers: tuple[Provider, ...]
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -38,8 +45,10 @@ class Decision(Struct, frozen=True, kw_only=True):
     estimates: TokenCount | None = None
 
 
-def decide(context: RequestContext) -> Decision:
+def decide(context: RequestContext) -> Decision | Listing:
     """Decide where a request goes. Raises ExchangeError if there is no candidate for it."""
+    if providers := _listed(context):
+        return Listing(providers)
     selected = select(context)
     counts, first = context.path.counts, selected.candidates[0].provider
     return Decision(
@@ -48,6 +57,23 @@ def decide(context: RequestContext) -> Decision:
         policy=context.options.policy(context.runtime.config.retry),
         estimates=counts if counts is not None and counts.dialect not in first.dialects else None,
     )
+
+
+def _listed(context: RequestContext) -> tuple[Provider, ...]:
+    """Return the providers whose models are listed together: the path's own, and those that were set up.
+
+    None if the request is no bare `GET /models`, or leads to one provider only, whose list is relayed as it is.
+    """
+    path, runtime = context.path, context.runtime
+    bare_path = path.endpoint.write_models is not None and path.provider is None
+    if not (context.method == "GET" and bare_path and bare(path.path).rstrip("/") == "/models"):
+        return ()
+    providers = tuple(
+        each
+        for each in runtime.providers.values()
+        if each.name == path.default_provider or each.key or each.environment_key or each.set_up
+    )
+    return providers if len(providers) > 1 or runtime.aliases else ()
 
 
 def _routed(candidate: Candidate, context: RequestContext) -> Candidate:

@@ -23,11 +23,10 @@ from gateway.providers.http.client import Client
 from gateway.proxy.answer import Answer, extra_headers
 from gateway.proxy.attempts import Attempts
 from gateway.proxy.auth import Authorized, Token, authorize
-from gateway.proxy.decide import decide
+from gateway.proxy.decide import Listing, decide
 from gateway.proxy.error_response import error_answer
 from gateway.proxy.list_models import Lister
 from gateway.proxy.request_body import read_body
-from gateway.proxy.routing.aliases import ordered
 from gateway.proxy.routing.context import NO_BODY, RequestContext, RuntimeConfig
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.request_options import Options, from_headers, option_headers, with_body
@@ -172,16 +171,22 @@ class Proxy:
 
     async def _answer(self, request: web.Request, context: RequestContext, exchange: Exchange) -> Answer:
         """Answer a request by the providers. Raises ExchangeError if it can be sent to none."""
-        if providers := self._lister.providers(context):
-            return await self._lister.answer(context, providers, exchange)
         decision = decide(context)
+        if isinstance(decision, Listing):
+            return await self._lister.answer(context, decision.providers, exchange)
         if decision.estimates is not None:
             return _counted(decision.estimates, context.decoded, exchange)
         health, config, model = self._health, context.runtime.config, context.model
-        candidates = ordered(
-            decision.candidates, decision.order, lambda each: health.latency(each.id(model)), self._rng
+        schedule = AttemptSchedule(
+            decision.candidates,
+            model,
+            config,
+            decision.policy,
+            health,
+            monotonic(),
+            order=decision.order,
+            rng=self._rng,
         )
-        schedule = AttemptSchedule(candidates, model, config, decision.policy, health, monotonic())
         attempts = Attempts(request, context, schedule, exchange, self._client, self._signer)
         return await attempts.answer(self._rng)
 

@@ -4,13 +4,12 @@ With one provider only the request is relayed to it like any other.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import perf_counter, time
 
 from aiohttp import web
 from msgspec import structs
 
-from gateway.dialects.endpoint import bare
 from gateway.dialects.registry import DIALECTS, ENDPOINTS
 from gateway.dialects.shared import model_list
 from gateway.errors import ExchangeError, Kind
@@ -33,19 +32,6 @@ _SECONDS = 5.0
 _LARGEST = 8 * 1024 * 1024
 # A client's cached list is the gateway's, so its validators mean nothing to a provider.
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
-
-
-def asked_for(method: str, parsed: ParsedPath) -> bool:
-    """Whether a request asks for the models of all providers: it has no mount."""
-    listing = parsed.endpoint.write_models is not None and parsed.provider is None
-    return method == "GET" and listing and bare(parsed.path).rstrip("/") == "/models"
-
-
-def listed(providers: Mapping[str, Provider], usual: str) -> list[Provider]:
-    """Return the providers whose models are listed: the path's own, and those that were set up."""
-    return [
-        each for each in providers.values() if each.name == usual or each.key or each.environment_key or each.set_up
-    ]
 
 
 def routes(asked: Iterable[Provider], parsed: ParsedPath) -> list[Route]:
@@ -86,13 +72,7 @@ class Lister:
         self._client = client
         self._signer = signer
 
-    def providers(self, context: RequestContext) -> list[Provider]:
-        """Return the providers to ask for their models; none if it is one, whose list is relayed as it is."""
-        path, runtime = context.path, context.runtime
-        known = listed(runtime.providers, path.default_provider) if asked_for(context.method, path) else []
-        return known if len(known) > 1 or runtime.aliases else []
-
-    async def answer(self, context: RequestContext, providers: list[Provider], exchange: Exchange) -> Answer:
+    async def answer(self, context: RequestContext, providers: Sequence[Provider], exchange: Exchange) -> Answer:
         """Ask all providers at once, and answer with the lists that came in time.
 
         Providers without a list are named in `x-gateway-unlisted`. Raises ExchangeError for a page that may not ask.

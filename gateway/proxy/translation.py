@@ -73,29 +73,29 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
     if stored and not target.stores_conversations:
         raise ExchangeError(
             Kind.BAD_INPUT,
-            f"The request goes on from {stored!r}, which only a provider that speaks openai-responses has; "
+            f"The request goes on from {stored!r}, which the provider does not store; "
             f"send the whole conversation to {route.provider.name!r}.",
             status=400,
             code="conversation_unavailable",
         )
-    shown_status = msgspec.structs.replace(
+    outgoing = msgspec.structs.replace(
         request,
         model=route.rename or route.model,
         include_usage=True if request.stream and route.provider.stream_usage else None,
     )
-    given_up: list[str] = []
+    dropped: list[str] = []
     quirks = route.provider.quirks
     if target.has_quirks:
-        shown_status, given_up = fitted(quirks, shown_status)
+        outgoing, dropped = fitted(quirks, outgoing)
     writer = target.cache_writer if quirks.marks and target.cache_writer is not None else target.writer
-    written = writer.request(shown_status)
+    written = writer.request(outgoing)
     if target.has_quirks:
         written = renamed(quirks, written)
     client = ENDPOINTS[reply]
     return Translation(
         request=request,
         written=written,
-        dropped=tuple(dict.fromkeys([*given_up, *written.dropped])),
+        dropped=tuple(dict.fromkeys([*dropped, *written.dropped])),
         provider=sent,
         client=client.client_writer(route.target),
         client_statuses=frozenset(client.statuses),

@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
-from gateway.dialects.registry import DIALECTS
+from gateway.dialects.registry import DIALECTS, TABLES
 from gateway.dialects.shared.token_estimate import estimate
 from gateway.providers.route import Route
 from gateway.tracing import attributes as seen
@@ -27,7 +27,7 @@ from gateway.tracing.secrets import ExchangeSecrets
 log = logging.getLogger("gateway.recording")
 
 # Errors look much alike in all dialects: this one reads those of requests that are only relayed.
-_ERRORS = DIALECTS["openai-chat"]
+_ERRORS = DIALECTS[TABLES.default.dialect]
 
 
 class Owner(Protocol):

@@ -4,15 +4,16 @@
 nothing by itself, and reads no clock: who drives it makes the attempts and waits.
 """
 
+import random
 from collections.abc import Sequence
 
 from msgspec import Struct
 
-from gateway.config.model import Config
+from gateway.config.model import Config, Order
 from gateway.config.retry import RetryPolicy
 from gateway.errors import Kind
 from gateway.providers.table import Provider
-from gateway.proxy.routing.aliases import Candidate, Id
+from gateway.proxy.routing.aliases import Candidate, Id, ordered
 from gateway.proxy.routing.health import OF_THE_KEY, Health
 from gateway.proxy.routing.retry import Ended, Stop, next_step
 
@@ -46,12 +47,17 @@ class AttemptSchedule:
         policy: RetryPolicy,
         health: Health,
         now: float,
+        *,
+        order: Order,
+        rng: random.Random,
     ) -> None:
+        """Order the candidates by `order`; those that fail or rest come last."""
         self._model = model
         self._config = config
         self._policy = policy
         self._health = health
-        self.candidates = health.arranged(candidates, model, config.circuit, now)
+        in_order = ordered(candidates, order, lambda each: health.latency(each.id(model)), rng)
+        self.candidates = health.arranged(in_order, model, config.circuit, now)
         self._position = 0
         self._tries = 0
         self._hedged = False

@@ -4,6 +4,7 @@ Hypothesis lets several exchanges run at once: their attempts fail in every way,
 first byte, and time passes. The model says in its own words what the seed's rules and the circuits allow.
 """
 
+import random
 from typing import Any
 
 from hypothesis import settings
@@ -157,7 +158,9 @@ class Fleet(RuleBasedStateMachine):
     def begin(self, data: st.DataObject, policy: RetryPolicy, count: int) -> None:
         """Take a request: the first available candidate in the listed order is asked at once."""
         listed = data.draw(st.permutations(self.fleet))[:count]
-        course = AttemptSchedule(listed, None, self.config, policy, self.health, self.now)
+        course = AttemptSchedule(
+            listed, None, self.config, policy, self.health, self.now, order="listed", rng=random.Random(0)
+        )
         running = Running(course, list(listed), policy)
         self.settle(running, 0)
         step = course.begin(self.now)
@@ -328,7 +331,7 @@ def test_the_key_of_a_retry_is_one_that_is_free_after_the_wait():
     candidate = Candidate(providers=keyed(provider(0, 2)), model="m")
     policy = RetryPolicy(max_tries=3, initial_backoff=1000.0, increase="constant", jitter=0.0, max_backoff=5000.0)
     health = Health()
-    schedule = AttemptSchedule([candidate], None, Config(), policy, health, 0.0)
+    schedule = AttemptSchedule([candidate], None, Config(), policy, health, 0.0, order="listed", rng=random.Random(0))
     first = schedule.begin(0.0)
     (other,) = (each for each in candidate.providers if each is not first.provider)
     health.rest(other, Kind.RATE_LIMIT, 0.5, 0.0)
