@@ -68,7 +68,7 @@ class Proxy:
         self.stopping = False
 
     def use(self, runtime: RuntimeConfig, token: Token | None, signer: Signer | None = None) -> None:
-        """Go on by another configuration; what is in flight keeps its own. `signer`: None where it stays as it is."""
+        """Apply another configuration; exchanges in flight keep theirs. `signer`: None if unchanged."""
         self._runtime = runtime
         self._token = token
         if signer is not None:

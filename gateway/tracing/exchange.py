@@ -195,7 +195,7 @@ class Exchange:
     ) -> None:
         """Set the route of the next attempt, the decoded body to record, and the keys of ours to redact.
 
-        `asked`: the body, if it has been read already.
+        `request`: the body, if it has been read already.
         """
         first = self._route is None
         self._route = route
