@@ -272,6 +272,7 @@ def test_each_query_has_its_own_cursor(export, receiver):
     assert len(receiver.names) == 20
 
 
+@pytest.mark.integration
 def test_spans_in_flight_are_waited_for(export, receiver):
     """While a request is in flight, what began after it is left for the next run, or it would never be sent."""
     export.data.mkdir()
@@ -287,6 +288,7 @@ def test_spans_in_flight_are_waited_for(export, receiver):
     assert Counter(receiver.names) == Counter(["chat 0", "root 0", "chat 7", "root 7", "root 5"])
 
 
+@pytest.mark.integration
 def test_an_interruption_ends_it_in_order(export, receiver):
     """Ctrl-C ends it with a summary; the same command resumes after the accepted spans."""
     sealed(export.data, many(1200))
@@ -339,6 +341,7 @@ def test_a_killed_export_resumes(tmp_path, receiver, number):
     assert receiver.names == named(range(2000))
 
 
+@pytest.mark.integration
 def test_two_at_once_are_refused(export, receiver):
     """The same export does not run twice at the same time."""
     sealed(export.data, many(3))
@@ -355,6 +358,7 @@ def test_two_at_once_are_refused(export, receiver):
     assert len(refused) == 1
 
 
+@pytest.mark.integration
 def test_a_cursor_that_cannot_be_read_is_an_error(export):
     """A damaged cursor is no reason to send all again unasked."""
     sealed(export.data, many(3))
@@ -366,6 +370,7 @@ def test_a_cursor_that_cannot_be_read_is_an_error(export):
     assert export(restart=True).sent == 3
 
 
+@pytest.mark.integration
 def test_no_secret_of_a_url_is_kept_or_shown(export, receiver):
     """A password in the URL is sent, and is in no file, message or summary."""
     sealed(export.data, many(3))
@@ -392,6 +397,7 @@ def _signals() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.integration
 def test_the_standard_variables_hold(tmp_path, receiver):
     """The environment has the URL if the command line has none; its headers and compression always apply."""
     data = str(tmp_path / "data")
@@ -410,6 +416,7 @@ def test_the_standard_variables_hold(tmp_path, receiver):
     assert {(headers["x-team"], headers["content-encoding"]) for headers in receiver.headers} == {("a b", "gzip")}
 
 
+@pytest.mark.integration
 def test_the_conventions_switch_holds_unless_the_command_line_says_more(tmp_path, receiver):
     """NO_CONTENT keeps messages here; --content is asked for by name."""
     data = tmp_path / "data"
@@ -421,6 +428,7 @@ def test_the_conventions_switch_holds_unless_the_command_line_says_more(tmp_path
     assert ["gen_ai.input.messages" in attributes_of(batch[0]) for batch in receiver.batches] == [False, True]
 
 
+@pytest.mark.integration
 def test_exit_codes(tmp_path, receiver):
     """3 for rejected spans, 1 for a failed export, 2 for an invalid command line."""
     data = tmp_path / "data"

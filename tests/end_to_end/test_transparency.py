@@ -335,6 +335,7 @@ _settings = settings(
 )
 
 
+@pytest.mark.integration
 @_settings
 @given(up=HEADERS, down=HEADERS)
 async def test_any_headers_pass_both_ways(up, down, upstream: Upstream, gateway: InProcess):
@@ -344,6 +345,7 @@ async def test_any_headers_pass_both_ways(up, down, upstream: Upstream, gateway:
     await compare(upstream, gateway, post(headers=up))
 
 
+@pytest.mark.integration
 @_settings
 @given(path=PATHS, query=QUERIES, up=st.binary(max_size=300), down=st.binary(max_size=300), method=st.sampled_from(
     ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]))  # fmt: skip

@@ -20,6 +20,8 @@ from tests.support.running import InProcess
 from tests.support.sdks import KEY, facts, recorded
 from tests.support.upstream import Upstream
 
+pytestmark = pytest.mark.integration
+
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package
 
 SAIDS = (

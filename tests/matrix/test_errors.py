@@ -22,6 +22,8 @@ from tests.support.running import InProcess
 from tests.support.sdks import KEY, TRIES, facts, recorded
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, stream
 
+pytestmark = pytest.mark.integration
+
 pytestmark = [  # of Google's package
     pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning"),

@@ -78,6 +78,7 @@ def test_what_is_damaged_is_counted_and_nothing_else_is_lost(tmp_path, damage):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["live", "w0-1.duckdb"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "damage", sorted(DAMAGES.keys() - {"a line longer than any", "a line that is nested too deeply"})
 )

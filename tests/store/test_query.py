@@ -85,6 +85,7 @@ async def test_a_query_gives_columns_types_and_rows(data, run):
     assert result.elapsed_ms > 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("limit", "rows", "truncated"), [(1, 1, True), (2, 2, True), (3, 3, False), (4, 3, False)])
 async def test_no_more_rows_than_asked_for(data, limit, rows, truncated):
     """And it is said when there were more."""
@@ -98,6 +99,7 @@ async def test_a_query_that_takes_too_long_is_killed(data, run):
         await run(data, ENDLESS, timeout_s=1.5)
 
 
+@pytest.mark.integration
 async def test_a_query_nobody_waits_for_is_killed(data):
     """Whoever closes the page need not pay for it."""
     asking = asyncio.get_running_loop().create_task(run_sql_async(data, ENDLESS))
@@ -166,6 +168,7 @@ async def test_links_in_the_folder_are_followed(tmp_path):
     assert (await run_sql_async(tmp_path / "link", "SELECT count(*) FROM exchanges")).rows == [[3]]
 
 
+@pytest.mark.integration
 async def test_no_environment_of_ours_is_in_the_sandbox(data, monkeypatch):
     """A query's process has no key in its environment to begin with."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
@@ -207,6 +210,7 @@ def test_the_command_has_a_deadline(data):
     assert "Traceback" not in err
 
 
+@pytest.mark.integration
 async def test_the_command_asks_a_gateway_that_runs_and_one_that_was_stopped(upstream: Upstream, tmp_path):
     """It needs no server, and what was answered a moment ago is there."""
     ask = ("sql", "--json", "--data", tmp_path / "data", "SELECT path, status_code, outcome FROM exchanges")
@@ -224,6 +228,7 @@ async def test_the_command_asks_a_gateway_that_runs_and_one_that_was_stopped(ups
         assert await asyncio.to_thread(said) == (expected, "")
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_the_command_and_its_query(data):
     """Without a traceback, and without leaving the query's process behind."""
     with _command("sql", "--data", data, "--timeout", "60", ENDLESS) as process:

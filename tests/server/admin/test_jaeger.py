@@ -80,6 +80,7 @@ async def test_services_and_operations(store: InProcess):
     assert await get(store, "operations", service="gateway", spanKind="server") == (200, server)
 
 
+@pytest.mark.integration
 async def test_a_trace_by_its_id(store: InProcess):
     """With all its spans, whether it is sealed or live; a short id stands for one with leading zeros."""
     status, said = await get(store, f"traces/{TRACE}")
@@ -175,6 +176,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("path", "code", "message"), REFUSED.values(), ids=REFUSED.keys())
 async def test_what_is_refused_is_said_in_jaegers_words(store: InProcess, path, code, message):
     """The shape from which its UI takes the message."""

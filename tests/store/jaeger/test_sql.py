@@ -134,6 +134,7 @@ def _tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return journal(tmp_path_factory.mktemp("tagged"), [ATTEMPT, EXCHANGE])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("key", "value", "numbers"), TAGS)
 def test_a_tag_is_looked_for_where_it_is(tagged: Path, key, value, numbers):
     """Columns, attributes, and what Jaeger makes of a span's own fields, by the names under which it shows them."""
