@@ -10,9 +10,9 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
-from tests.support.asking import answers
+from tests.support.chat_clients import answers
+from tests.support.gateways import InProcess, to
 from tests.support.paths import FIXTURES
-from tests.support.running import InProcess, to
 from tests.support.upstream import Upstream
 
 # How fast a machine draws and runs examples is no property of what is tested.
@@ -43,7 +43,7 @@ _MAY_BLOCK = {
         "tick",
     },
     "gateway/store/query.py": {"_encoded"},
-    "tests/support/running.py": {"__init__", "_lines", "ask", "sealed"},
+    "tests/support/gateways.py": {"__init__", "_lines", "ask", "sealed"},
 }
 
 

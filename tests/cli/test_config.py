@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli.main import main
-from tests.support.raw import exchange, request
-from tests.support.running import Process, to
+from tests.support.gateways import Process, to
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream
 
 SECRET = "sk-planted-0123456789"

@@ -23,7 +23,7 @@ from gateway.store.otlp.exporter import sender_by
 from tests.support.collector import free_port
 from tests.support.exported import exchange as written
 from tests.support.exported import journal_in, line
-from tests.support.receiver import Answer, Receiver, attributes_of
+from tests.support.otlp_receiver import Answer, Receiver, attributes_of
 from tests.support.store import START_NS, exchange, header, journal, sealed, span
 
 NOW = START_NS + 10**15

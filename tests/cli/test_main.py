@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.gateways import Process, to
 from tests.support.paths import ROOT
-from tests.support.raw import exchange, request
-from tests.support.running import Process, to
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream
 
 GATEWAY = (sys.executable, "-m", "gateway")

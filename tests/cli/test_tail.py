@@ -15,7 +15,7 @@ from gateway.config.model import Store
 from gateway.store.query import QueryError
 from gateway.store.recorder import Recorder
 from gateway.tracing.journal import Journal
-from tests.support.running import Process, to
+from tests.support.gateways import Process, to
 from tests.support.store import START_NS, encoded, exchange, header, journal, small, span
 from tests.support.upstream import Upstream
 

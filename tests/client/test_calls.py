@@ -22,7 +22,7 @@ from gateway.client import (
     run,
     step,
 )
-from tests.support.listening import ACCEPTED, Listening, listening
+from tests.support.event_receiver import ACCEPTED, EventReceiver, event_receiver
 from tests.support.sdks import CHAT, HELLO, KEY, MESSAGE
 from tests.support.upstream import Asked, Upstream, reply
 
@@ -30,9 +30,9 @@ OURS = ("traceparent", "x-gateway-")
 
 
 @pytest.fixture(name="gateway")
-async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[Listening]:
+async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[EventReceiver]:
     """Start a gateway that listens, and answers calls as OpenAI and Anthropic would."""
-    async with listening(monkeypatch, upstream) as gateway:
+    async with event_receiver(monkeypatch, upstream) as gateway:
         answers = {"/events": ACCEPTED, "/v1/chat/completions": reply(CHAT), "/v1/messages": reply(MESSAGE)}
         upstream.answer = lambda asked: list(answers.get(asked.target, reply({})))
         yield gateway

@@ -12,13 +12,13 @@ import pytest
 from gateway import ids as run_ids
 from gateway.client import context
 from gateway.client.context import Position
-from tests.support.listening import Listening, listening
+from tests.support.event_receiver import EventReceiver, event_receiver
 from tests.support.upstream import Upstream
 
 
 @pytest.fixture(name="gateway")
-async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[Listening]:
-    async with listening(monkeypatch, upstream) as gateway:
+async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[EventReceiver]:
+    async with event_receiver(monkeypatch, upstream) as gateway:
         yield gateway
 
 
@@ -149,7 +149,7 @@ async def test_a_span_that_nobody_records_gives_its_trace_only(gateway):
     assert not any("span_id" in each["data"] for each in events if each["type"] == "step:start")
 
 
-async def spans_of(gateway: Listening, *, records: bool) -> dict[str, Any]:
+async def spans_of(gateway: EventReceiver, *, records: bool) -> dict[str, Any]:
     """Run an application with OpenTelemetry in a process of its own, and return what it saw."""
     environ = {"GATEWAY_URL": gateway.url, "PYTHONPATH": ":".join(sys.path)}
     process = await asyncio.create_subprocess_exec(

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from gateway.client import current_step, run, step
-from tests.support.listening import Listening, listening
+from tests.support.event_receiver import EventReceiver, event_receiver
 from tests.support.upstream import Upstream
 
 
 @pytest.fixture(name="gateway")
-async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[Listening]:
-    async with listening(monkeypatch, upstream) as gateway:
+async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[EventReceiver]:
+    async with event_receiver(monkeypatch, upstream) as gateway:
         yield gateway
 
 

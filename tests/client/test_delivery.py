@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.client import configure, delivery, dropped, event, flush, run, step
-from tests.support.listening import ACCEPTED, Listening, listening
+from tests.support.event_receiver import ACCEPTED, EventReceiver, event_receiver
 from tests.support.upstream import CLOSE, RESET, Asked, Upstream, reply
 
 
 @pytest.fixture(name="gateway")
-async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[Listening]:
-    async with listening(monkeypatch, upstream) as gateway:
+async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[EventReceiver]:
+    async with event_receiver(monkeypatch, upstream) as gateway:
         yield gateway
 
 

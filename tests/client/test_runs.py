@@ -13,13 +13,13 @@ import pytest
 
 from gateway import client, ids
 from gateway.client import Run, Step, configure, current_run, current_step, event, headers, run, step
-from tests.support.listening import Listening, listening
+from tests.support.event_receiver import EventReceiver, event_receiver
 from tests.support.upstream import Upstream
 
 
 @pytest.fixture(name="gateway")
-async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[Listening]:
-    async with listening(monkeypatch, upstream) as gateway:
+async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[EventReceiver]:
+    async with event_receiver(monkeypatch, upstream) as gateway:
         yield gateway
 
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from gateway.client import run
 from gateway.client.scopes import RANDOM_BITS, new_id, time_of, uuid7
-from tests.support.listening import Listening, listening
+from tests.support.event_receiver import EventReceiver, event_receiver
 from tests.support.upstream import Upstream
 
 
 @pytest.fixture(name="gateway")
-async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[Listening]:
-    async with listening(monkeypatch, upstream) as gateway:
+async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[EventReceiver]:
+    async with event_receiver(monkeypatch, upstream) as gateway:
         yield gateway
 
 

@@ -14,8 +14,8 @@ from gateway.config.layers import Loaded, leaves, load, merged, overridden, sear
 from gateway.errors import ConfigError
 from gateway.proxy.routing.context import build_runtime
 from tests.cli.test_main import run
-from tests.support.raw import exchange, request
-from tests.support.running import Process
+from tests.support.gateways import Process
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream, reply
 
 

@@ -19,8 +19,8 @@ from gateway.dialects.shared.writer import StreamWriter, Writer, Written
 from gateway.dialects.wire.sse import Event
 from gateway.errors import Kind
 from gateway.semconv import CHAT
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import CLOSE, Upstream, reply, stream
 from tests.support.upstream import events as cut
 

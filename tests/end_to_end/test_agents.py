@@ -9,8 +9,8 @@ import anthropic
 import openai
 import pytest
 
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Asked, Step, Upstream, reply, stream
 
 LOCAL = '[providers.{name}]\nbase_url = "{url}/v1"\ndialect = "{dialect}"\nprefix = "local/"\n[retry]\nmax_tries = 1\n'

@@ -16,9 +16,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from tests.support.receiver import Receiver, attributes_of
-from tests.support.running import Process, ask, to
-from tests.support.sent import send, span, wrapped
+from tests.support.gateways import Process, ask, to
+from tests.support.otlp_receiver import Receiver, attributes_of
+from tests.support.otlp_spans import send, span, wrapped
 from tests.support.upstream import Upstream, reply
 
 ANSWER = {

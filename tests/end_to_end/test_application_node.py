@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gateways import InProcess
 from tests.support.npm import node_packages
 from tests.support.paths import TESTS
-from tests.support.running import InProcess
 from tests.support.upstream import Upstream, reply
 
 pytestmark = pytest.mark.integration

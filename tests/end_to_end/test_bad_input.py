@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.dialects.wire.content_coding import zstd
-from tests.support.raw import Answer, connected, exchange, request
-from tests.support.running import InProcess, to
-from tests.support.told import said
+from tests.support.gateway_errors import gateway_error
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import Answer, connected, exchange, request
 from tests.support.upstream import Asked, Upstream, reply, stream
 
 pytestmark = pytest.mark.integration
@@ -201,7 +201,7 @@ async def refused(gateway: InProcess, upstream: Upstream, data: bytes, family: s
     """Require an error of ours in the dialect, one exchange that says the same, and no attempt."""
     answer = await exchange(gateway.url, data)
     assert answer.status == status
-    error = said(answer, family)
+    error = gateway_error(answer, family)
     if family == "openai":
         assert error["code"] == code
     assert upstream.asked == []
@@ -216,7 +216,7 @@ async def test_an_unknown_path_is_said_to_be_one(family: str, upstream: Upstream
     """A path that belongs to no provider is a 404 in the client's dialect, which says what there is."""
     headers = [JSON, ("anthropic-version", "2023-06-01")] if family == "anthropic" else [JSON]
     answer = await refused(gateway, upstream, request("POST", "/v2/x", headers, GOOD), family, 404, "unknown_path")
-    assert "/openai/" in said(answer, family)["message"]
+    assert "/openai/" in gateway_error(answer, family)["message"]
 
 
 @pytest.mark.parametrize("family", PATHS)
@@ -230,7 +230,7 @@ async def test_a_dialect_that_the_provider_does_not_speak(upstream: Upstream, ga
     """What cannot be translated for a provider of another dialect is refused; the message says which it speaks."""
     data = request("POST", "/anthropic/v1/embeddings", [JSON], GOOD)
     answer = await refused(gateway, upstream, data, "openai", 400, "dialect_mismatch")
-    assert "$.providers.anthropic.dialect" in said(answer, "openai")["message"]
+    assert "$.providers.anthropic.dialect" in gateway_error(answer, "openai")["message"]
 
 
 def chunked(*chunks: bytes) -> bytes:
@@ -257,7 +257,7 @@ async def test_a_body_that_is_too_large(name: str, family: str, upstream: Upstre
     headers, body = TOO_LARGE[name]
     data = request("POST", PATHS[family], headers) + body
     answer = await refused(gateway, upstream, data, family, 413, "body_too_large")
-    assert f"{LIMIT} bytes (setting: $.limits.body_bytes)" in said(answer, family)["message"]
+    assert f"{LIMIT} bytes (setting: $.limits.body_bytes)" in gateway_error(answer, family)["message"]
 
 
 @pytest.mark.parametrize("framed", ["length", "chunks", "one chunk"])
@@ -289,7 +289,7 @@ async def test_a_body_that_stops_coming_is_given_up(name: str, upstream: Upstrea
         await connection.send(part)
         answer = await connection.answer()
     assert answer.status == 408
-    assert "within 0.3 s (setting: $.timeouts.idle)" in said(answer, "openai")["message"]
+    assert "within 0.3 s (setting: $.timeouts.idle)" in gateway_error(answer, "openai")["message"]
     assert upstream.asked == []
     assert (gateway.exchange()["outcome"], gateway.exchange()["http_status"]) == ("timeout", 408)
     await still_serves(gateway, upstream, before=1)

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.providers.http.response import Response
 from tests.matrix.upstreams import UPSTREAMS
-from tests.support.asking import CLIENTS, QUICK, SAID, alias, answers, ask, asking, facts, provider
-from tests.support.raw import connected
-from tests.support.running import InProcess
+from tests.support.chat_clients import CLIENTS, QUICK, SAID, alias, answers, ask, chat_request, facts, provider
+from tests.support.gateways import InProcess
+from tests.support.raw_http import connected
 from tests.support.upstream import CLOSE, RESET, Asked, Step, Upstream, stream
 
 FIRST = {"messages": "claude-sonnet-5", "chat": "small-4", "gemini": "gemini-3", "converse": "nova-2"}
@@ -59,7 +59,7 @@ async def test_a_stream_that_dies_is_an_error_to_each_client(
     gate = asyncio.Event()
     upstream.answers(dies(first, step, gate))
     async with connected(fleet.url) as connection:
-        await connection.send(asking(client, first, streamed=True))
+        await connection.send(chat_request(client, first, streamed=True))
         assert (await connection.head())[0] == 200
         body = b""
         while b"Good " not in body:
@@ -114,7 +114,7 @@ async def test_nothing_is_written_into_a_frame(upstream: Upstream, fleet: InProc
     half = half[:-1] + b"\n"  # which ends an event elsewhere
     upstream.answers(stream([whole, half[:40], half[-1:], gate], content_type=speaks.content_type, end=CLOSE))
     async with connected(fleet.url) as connection:
-        await connection.send(asking("converse", "converse", streamed=True))
+        await connection.send(chat_request("converse", "converse", streamed=True))
         await connection.head()
         body = b""
         while len(body) < len(whole) + 41:
@@ -141,7 +141,7 @@ async def test_a_fault_of_the_gateway_within_a_body_breaks_it_off(
 
     monkeypatch.setattr(Response, "read", fails_later)
     async with connected(fleet.url) as connection:
-        await connection.send(asking(client, "chat", streamed=True))
+        await connection.send(chat_request(client, "chat", streamed=True))
         assert (await connection.head())[0] == 200
         body = b""
         while b"Good " not in body:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream, events, reply, stream
 
 JSON = ("Content-Type", "application/json")

@@ -17,10 +17,10 @@ import pytest
 from gateway.cli.demo import send as send_demo
 from gateway.store.otlp.vocabularies import ALIASES
 from tests.support.collector import ROOT, collector_binary, free_port
+from tests.support.gateways import Process, ask
 from tests.support.jaeger import Jaeger, get
-from tests.support.running import Process, ask
-from tests.support.sent import of_an_application, send, wrapped
-from tests.support.told_events import tell, whole_run
+from tests.support.otlp_spans import of_an_application, send, wrapped
+from tests.support.run_events import post_events, whole_run
 
 # What Jaeger makes tags of that are no attributes.
 OF_ITS_OWN = {"span.kind", "error", "otel.status_code", "otel.status_description", "otel.scope.name",
@@ -93,7 +93,7 @@ async def both(folder: Path) -> tuple[dict[str, list[Shown]], dict[str, Shown]]:
         }
         async with Process(folder, '[capture]\notlp = "full"\n', environ=environ, workers=2) as gateway:
             await send_demo(gateway.url, 9, lambda *_: None)
-            await tell(gateway.url, whole_run())
+            await post_events(gateway.url, whole_run())
             await send(gateway.url, wrapped(of_an_application()))
             stored = {row[1]: of_store(row) for row in ask(gateway.data, SQL)}
             services = {each.service for each in stored.values()}

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from gateway.ids import step_span_id, trace_id
-from tests.support.raw import Answer, connected, exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import Answer, connected, exchange, request
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
 
 Read = Callable[[str], bytes]

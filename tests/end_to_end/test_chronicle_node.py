@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.gateways import InProcess, to
 from tests.support.npm import node_packages
 from tests.support.paths import TESTS
-from tests.support.running import InProcess, to
 from tests.support.sdks import CHAT
 from tests.support.upstream import RESET, Asked, Upstream, events, reply, stream
 

@@ -13,9 +13,9 @@ import openai
 import pytest
 
 from gateway.client import configure, delivery, dropped, event, flush, headers, httpx_async_hook, run, step
-from tests.support.listening import ended
+from tests.support.event_receiver import ended
+from tests.support.gateways import Process, to
 from tests.support.paths import ROOT
-from tests.support.running import Process, to
 from tests.support.sdks import CHAT, HELLO, KEY, MESSAGE
 from tests.support.upstream import Asked, Upstream, reply
 

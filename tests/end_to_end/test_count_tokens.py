@@ -7,8 +7,8 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream, reply
 
 PATH = "/v1/messages/count_tokens"

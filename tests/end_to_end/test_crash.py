@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from gateway.providers.http.client import Client, Origin, WireError
-from tests.support.running import children_of
+from tests.support.gateways import children_of
 
 pytestmark = pytest.mark.integration
 

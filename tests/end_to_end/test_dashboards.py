@@ -17,9 +17,9 @@ from gateway.cli.demo import send
 from gateway.store.metrics.exposition import sample_names
 from gateway.store.metrics.instruments import FOLDED, OBSERVED
 from tests.support.collector import ROOT
+from tests.support.gateways import Process
 from tests.support.prometheus import Prometheus
-from tests.support.raw import exchange, request
-from tests.support.running import Process
+from tests.support.raw_http import exchange, request
 
 pytestmark = pytest.mark.integration
 

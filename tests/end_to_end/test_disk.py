@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.support.gateways import Process, ask, to
 from tests.support.paths import ROOT
-from tests.support.running import Process, ask, to
 from tests.support.store import exchange, header, journal, small
 from tests.support.upstream import Upstream
 

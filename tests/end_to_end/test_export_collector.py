@@ -11,7 +11,7 @@ import pytest
 
 from gateway.cli.demo import running, send
 from tests.support.collector import Collector
-from tests.support.running import ask
+from tests.support.gateways import ask
 
 pytestmark = pytest.mark.integration
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.matrix.upstreams import UPSTREAMS
-from tests.support.asking import CLIENTS, QUICK, alias, answers, ask, asking, facts, fails, provider
-from tests.support.raw import connected, exchange, request
-from tests.support.running import InProcess
-from tests.support.told import said
+from tests.support.chat_clients import CLIENTS, QUICK, alias, answers, ask, chat_request, facts, fails, provider
+from tests.support.gateway_errors import gateway_error
+from tests.support.gateways import InProcess
+from tests.support.raw_http import connected, exchange, request
 from tests.support.upstream import Upstream
 
 CLAUDE, MINI = "claude-sonnet-5", "small-4"
@@ -67,7 +67,7 @@ async def test_where_the_dialect_is_the_same_only_the_model_changes(
     own, other = (second, upstream) if client == "chat" else (upstream, second)
     other.answers(fails("messages" if client == "chat" else "chat", 500))
     own.answer = lambda asked: answers(client, asked)
-    sent = asking(client, "smart" if client == "chat" else "minis", whatever={"x": [1.50, "ü"]})
+    sent = chat_request(client, "smart" if client == "chat" else "minis", whatever={"x": [1.50, "ü"]})
     answer = await exchange(fleet.url, sent)
     assert answer.status == 200
     model, name = (MINI, b'"smart"') if client == "chat" else (CLAUDE, b'"minis"')
@@ -126,7 +126,7 @@ async def test_where_nobody_can_be_asked_the_client_is_told(upstream: Upstream, 
     """It gets the last candidate's reason in its dialect, and each of them is an attempt."""
     answer = await ask(fleet, "responses", "smart", previous_response_id="resp_1")
     assert answer.status == 400
-    assert "goes on from 'resp_1'" in said(answer, "openai")["message"]
+    assert "goes on from 'resp_1'" in gateway_error(answer, "openai")["message"]
     assert upstream.asked == second.asked == []
     assert facts(fleet, "provider", "outcome") == [("claude", "bad_input"), ("mini", "bad_input")]
     root = fleet.exchange()
@@ -168,7 +168,7 @@ async def test_embeddings_go_where_they_can(upstream: Upstream, second: Upstream
 async def test_an_alias_below_a_mount_is_a_model(upstream: Upstream, fleet: InProcess):
     """A path that names the provider is meant: the alias's name is a model's there."""
     upstream.answer = lambda asked: answers("messages", asked)
-    sent = asking("messages", "smart").replace(b"/v1/messages", b"/claude/v1/messages", 1)
+    sent = chat_request("messages", "smart").replace(b"/v1/messages", b"/claude/v1/messages", 1)
     assert (await exchange(fleet.url, sent)).status == 200
     assert upstream.asked[0].json["model"] == "smart"
 
@@ -188,7 +188,7 @@ async def test_tokens_of_an_alias_are_counted(model: str, asked: int, upstream: 
     upstream.answers(
         [b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n{"input_tokens":11}']
     )
-    sent = asking("messages", model).replace(b"/v1/messages", b"/v1/messages/count_tokens", 1)
+    sent = chat_request("messages", model).replace(b"/v1/messages", b"/v1/messages/count_tokens", 1)
     answer = await exchange(fleet.url, sent)
     assert answer.status == 200
     assert [each.json["model"] for each in upstream.asked] == [CLAUDE] * asked
@@ -214,7 +214,7 @@ async def test_a_client_that_hangs_up_at_the_last_event_leaves_a_success(
             if number == 0:
                 upstream.answer = lambda asked: [*answers("chat", asked)[:-1], 30.0]  # all but the last chunk
                 async with connected(gateway.url) as connection:
-                    await connection.send(asking("chat", "both", streamed=True))
+                    await connection.send(chat_request("chat", "both", streamed=True))
                     await connection.head()
                     body = b""
                     while b"[DONE]" not in body:

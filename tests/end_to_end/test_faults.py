@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.asking import ask, provider
-from tests.support.faults import (
+from tests.support.chat_clients import ask, provider
+from tests.support.gateways import InProcess
+from tests.support.provider_faults import (
     ANSWERS,
     EVENTS,
     EXPECTED,
@@ -26,8 +27,7 @@ from tests.support.faults import (
     settings,
     without_trust,
 )
-from tests.support.raw import Answer
-from tests.support.running import InProcess
+from tests.support.raw_http import Answer
 from tests.support.upstream import Upstream
 
 Note = Callable[[str, str, bool, str], None]

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import Upstream, reply
 
 JSON = ("Content-Type", "application/json")

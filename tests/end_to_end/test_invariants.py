@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import FIXTURES
-from tests.support.raw import connected, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import connected, request
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
 
 MAX_TRIES = 3

@@ -15,8 +15,8 @@ from msgspec import Struct
 from tests.server.admin.test_forward import TOKEN
 from tests.server.admin.test_jaeger import ANSWERED, FAILED, LINES, ROOT, TRACE
 from tests.support.admin import recording
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import exchange, request
 from tests.support.store import START_NS, sealed
 from tests.support.upstream import Upstream
 

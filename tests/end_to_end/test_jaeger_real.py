@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 import pytest
 
 from gateway.cli.demo import send
+from tests.support.gateways import Process
 from tests.support.jaeger import Jaeger, get
-from tests.support.running import Process
-from tests.support.sent import of_an_application, wrapped
-from tests.support.sent import send as send_spans
+from tests.support.otlp_spans import of_an_application, wrapped
+from tests.support.otlp_spans import send as send_spans
 
 # The store has neither the version of a scope nor anything of a resource but its name.
 NOT_STORED = "otel.scope.version"

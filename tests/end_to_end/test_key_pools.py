@@ -7,8 +7,8 @@ from time import monotonic
 
 import pytest
 
-from tests.support.asking import QUICK, alias, answers, ask, facts, fails, provider
-from tests.support.running import InProcess
+from tests.support.chat_clients import QUICK, alias, answers, ask, facts, fails, provider
+from tests.support.gateways import InProcess
 from tests.support.upstream import Asked, Step, Upstream
 
 KEYS = 'api_keys = ["key-aaaaaa", "key-bbbbbb", "key-cccccc"]'

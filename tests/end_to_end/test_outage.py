@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.collector import Collector
-from tests.support.raw import exchange, request
-from tests.support.running import Process, ask, to
+from tests.support.gateways import Process, ask, to
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream, reply
 
 pytestmark = pytest.mark.integration

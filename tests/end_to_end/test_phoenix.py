@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from tests.support.collector import ROOT, free_port
-from tests.support.running import Process, to
+from tests.support.gateways import Process, to
 from tests.support.upstream import Upstream, reply
 
 pytestmark = pytest.mark.integration

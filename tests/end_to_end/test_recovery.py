@@ -9,8 +9,8 @@ import anthropic
 import openai
 import pytest
 
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import Step, Upstream, reply
 
 GENERATED = '<function=add>{"a": 1, "b": "two"}</function>'

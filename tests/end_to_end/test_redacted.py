@@ -13,10 +13,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from gateway.config.model import Capture
 from gateway.server.log_filters import redact_libraries
 from gateway.store.otlp.rows import row_in, span_of
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess, to
-from tests.support.sent import said, send, span, wrapped
-from tests.support.told_events import RUN, STEP, at, step, tell
+from tests.support.gateways import InProcess, to
+from tests.support.otlp_spans import otlp_attributes, send, span, wrapped
+from tests.support.raw_http import exchange, request
+from tests.support.run_events import RUN, STEP, at, post_events, step
 from tests.support.upstream import CLOSE, Upstream, reply, stream
 
 JSON = ("Content-Type", "application/json")
@@ -150,7 +150,7 @@ async def test_what_is_told_of_runs_is_without_it(redacting: InProcess):
         step("start", STEP, 1, name=SAID, type="t", input=SAID), step("error", STEP, 2, error={"message": SAID}),
         {"type": "note", "run_id": RUN, "data": {KEY: PHONE}}, {"type": "run:update", "id": RUN, "output": SAID},
     ]  # fmt: skip
-    assert (await tell(redacting.url, events)).status == 202
+    assert (await post_events(redacting.url, events)).status == 202
     everything = kept(redacting)
     assert [each for each in SECRETS if each in everything] == []
     assert redacting.ask("SELECT name, tags FROM runs") == [(REDACTED, ["[redacted: ticket]"])]
@@ -158,7 +158,7 @@ async def test_what_is_told_of_runs_is_without_it(redacting: InProcess):
 
 async def test_an_applications_spans_are_without_it(redacting: InProcess):
     """Names, attributes, events and status."""
-    spoken = said({"gen_ai.input.messages": json.dumps([SAID]), "note": SAID, EMAIL: "x"})
+    spoken = otlp_attributes({"gen_ai.input.messages": json.dumps([SAID]), "note": SAID, EMAIL: "x"})
     sent = span(1, name=SAID, attributes=spoken, events=[Span.Event(name=SAID, attributes=spoken)])
     sent.status.code, sent.status.message = 2, SAID
     assert (await send(redacting.url, wrapped([sent]))).status == 200
@@ -247,9 +247,9 @@ async def test_events_and_spans_may_ask_for_less(gateway: InProcess):
     """The least of what is asked for holds for all sinks there."""
     event = {"type": "note", "run_id": RUN, "data": {"said": SAID}}
     for header in ("metadata", "otlp=off", "store=metadata, otlp=full"):
-        assert (await tell(gateway.url, event, ("x-gateway-capture", header))).status == 202
-        spoken = span(1, attributes=said({"input.value": SAID, "kept": "yes"}))
+        assert (await post_events(gateway.url, event, ("x-gateway-capture", header))).status == 202
+        spoken = span(1, attributes=otlp_attributes({"input.value": SAID, "kept": "yes"}))
         assert (await send(gateway.url, wrapped([spoken]), ("x-gateway-capture", header))).status == 200
     assert CARD not in kept(gateway)
-    assert (await tell(gateway.url, event, ("x-gateway-capture", "nothing"))).status == 422
+    assert (await post_events(gateway.url, event, ("x-gateway-capture", "nothing"))).status == 422
     assert (await send(gateway.url, wrapped([span(2)]), ("x-gateway-capture", "nothing"))).status == 422

@@ -14,10 +14,10 @@ import duckdb
 import pytest
 
 from gateway.ids import run_span_id, step_span_id, trace_id
-from tests.support.raw import exchange, request
-from tests.support.receiver import Receiver, attributes_of
-from tests.support.running import InProcess, Process, to
-from tests.support.told_events import INNER, RUN, STEP, step, tell, whole_run
+from tests.support.gateways import InProcess, Process, to
+from tests.support.otlp_receiver import Receiver, attributes_of
+from tests.support.raw_http import exchange, request
+from tests.support.run_events import INNER, RUN, STEP, post_events, step, whole_run
 from tests.support.upstream import Upstream, reply
 
 CHAT = {"model": "gpt-5", "messages": [{"role": "user", "content": "hello"}]}
@@ -60,7 +60,7 @@ async def test_a_killed_worker_loses_nothing_that_it_promised(upstream: Upstream
                 tried.append(batch)
                 events = [{"type": "note", "event_id": ident, "run_id": RUN, "data": {"n": 1}} for ident in batch]
                 try:
-                    answer = await tell(gateway.url, {"events": events})
+                    answer = await post_events(gateway.url, {"events": events})
                 except (OSError, asyncio.IncompleteReadError):
                     await asyncio.sleep(0.02)
                     continue
@@ -99,7 +99,7 @@ async def test_one_tree_by_sql_and_at_the_collector(upstream: Upstream, receiver
     events = whole_run()
     async with Process(tmp_path, to(upstream.url), workers=2, environ=environ) as gateway:
         for event in events[:3]:
-            assert (await tell(gateway.url, event)).status == 202
+            assert (await post_events(gateway.url, event)).status == 202
         body = json.dumps(CHAT).encode()
         assert (await exchange(gateway.url, request("POST", "/v1/chat/completions", _of_run(), body))).status == 200
         await _until(lambda: len(receiver.names) == 2)  # the exchange and its attempt: all else is open
@@ -108,7 +108,7 @@ async def test_one_tree_by_sql_and_at_the_collector(upstream: Upstream, receiver
         os.kill(recorder, signal.SIGKILL)
         await _until(lambda: len(gateway.children()) == 3 and recorder not in gateway.children())
         for event in reversed(events[3:]):
-            assert (await tell(gateway.url, event)).status == 202
+            assert (await post_events(gateway.url, event)).status == 202
         await _until(lambda: len(set(receiver.names)) == 5)
         rows = await _asked(
             gateway,
@@ -151,7 +151,7 @@ async def test_requests_of_a_step_are_found_by_it(upstream: Upstream, tmp_path: 
     """What a step cost is its exchanges' tokens, summed."""
     upstream.answers(reply(ANSWER))
     async with InProcess(tmp_path / "data", to(upstream.url)) as gateway:
-        await tell(gateway.url, whole_run())
+        await post_events(gateway.url, whole_run())
         body = json.dumps(CHAT).encode()
         for _ in range(2):
             await exchange(gateway.url, request("POST", "/v1/chat/completions", _of_run(), body))
@@ -164,7 +164,7 @@ async def test_a_large_batch_holds_up_nobody(upstream: Upstream, tmp_path: Path)
     upstream.answers(reply(ANSWER))
     async with InProcess(tmp_path / "data", to(upstream.url)) as gateway:
         many = {"events": [step("end", f"s{number}", 1, output="x" * 200) for number in range(10_000)]}
-        telling = asyncio.get_running_loop().create_task(tell(gateway.url, many))
+        telling = asyncio.get_running_loop().create_task(post_events(gateway.url, many))
         answered = 0
         while not telling.done():
             body = json.dumps(CHAT).encode()

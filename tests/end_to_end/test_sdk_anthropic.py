@@ -7,7 +7,7 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
 from tests.support.sdks import (
     HELLO,
     KEY,

@@ -10,7 +10,7 @@ import anthropic
 import httpx2
 import pytest
 
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
 from tests.support.sdks import FOREVER, HELLO, KEY, MESSAGE, TRIES, facts, recorded, recorded_failure, said, text
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.gateways import InProcess
 from tests.support.npm import node_packages
 from tests.support.paths import TESTS
-from tests.support.running import InProcess
 from tests.support.sdks import (
     CHAT,
     FOREVER,

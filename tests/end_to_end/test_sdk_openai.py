@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
 from tests.support.sdks import (
     CHAT,
     HELLO,

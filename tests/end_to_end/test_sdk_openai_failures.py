@@ -10,7 +10,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
 from tests.support.sdks import CHAT, FOREVER, HELLO, KEY, TRIES, facts, parts_of, recorded, recorded_failure, said, text
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
 

@@ -13,9 +13,9 @@ import pytest
 from gateway.config.model import parse
 from gateway.errors import ConfigError
 from gateway.providers.table import build
-from tests.support.raw import connected, exchange, request
-from tests.support.receiver import Receiver
-from tests.support.running import InProcess, Process, to
+from tests.support.gateways import InProcess, Process, to
+from tests.support.otlp_receiver import Receiver
+from tests.support.raw_http import connected, exchange, request
 from tests.support.upstream import CLOSE, RESET, Asked, Step, Upstream, reply, stream
 
 JSON = ("Content-Type", "application/json")

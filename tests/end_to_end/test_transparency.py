@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.dialects.wire.content_coding import zstd
-from tests.support.raw import Answer, Headers, connected, exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import Answer, Headers, connected, exchange, request
 from tests.support.upstream import CLOSE, Asked, Step, Upstream, events, reply, stream
 
 # What speaks of one connection, or says how long a body is: each side of the gateway says it for itself.

@@ -11,7 +11,7 @@ from tests.matrix.expected import SPEAKS, WHY
 from tests.matrix.node import Node
 from tests.matrix.scenes import CASES
 from tests.matrix.upstreams import UPSTREAMS, settings
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
 from tests.support.upstream import Upstream
 
 _CELL = "test_cell["

@@ -16,7 +16,7 @@ from tests.matrix.clients import google_client
 from tests.matrix.scenes import BUDGET, INPUT, OUTPUT, PARIS, WEATHER, Completion
 from tests.matrix.upstreams import UPSTREAMS
 from tests.matrix.upstreams_claude import SIGNATURE
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
 from tests.support.sdks import KEY, facts, recorded
 from tests.support.upstream import Upstream
 

@@ -18,7 +18,7 @@ from tests.matrix.clients import Ask, FailedError
 from tests.matrix.node import NodeError
 from tests.matrix.scenes import CASES
 from tests.matrix.upstreams import UPSTREAMS, settings
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
 from tests.support.sdks import KEY, TRIES, facts, recorded
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, stream
 

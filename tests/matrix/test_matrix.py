@@ -12,7 +12,7 @@ from tests.matrix import clients, expected
 from tests.matrix.clients import Ask
 from tests.matrix.scenes import CASES, Case
 from tests.matrix.upstreams import UPSTREAMS
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
 from tests.support.sdks import KEY, facts, recorded
 from tests.support.upstream import Upstream
 

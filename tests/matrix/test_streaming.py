@@ -10,7 +10,7 @@ from tests.matrix import expected
 from tests.matrix.clients import Ask, Delta, Got
 from tests.matrix.scenes import CASES, PARIS, Completion
 from tests.matrix.upstreams import UPSTREAMS
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
 from tests.support.upstream import Step, Upstream, stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # of Google's package

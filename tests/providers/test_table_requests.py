@@ -8,8 +8,8 @@ import pytest
 
 from gateway.config.model import Config, parse
 from gateway.providers.table import build
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import CLOSE, Upstream, events, reply, stream
 
 JSON = ("Content-Type", "application/json")

@@ -14,9 +14,9 @@ from aiohttp import web
 from gateway.providers.http.response import Headers, Response
 from gateway.proxy.answer import Answer, Relayed, dropped_header
 from gateway.tracing.outcome import OK, Outcome
-from tests.support.raw import Answer as Received
-from tests.support.raw import Connection, connected, exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer as Received
+from tests.support.raw_http import Connection, connected, exchange, request
 from tests.support.upstream import CLOSE, Step, Upstream, events, reply, stream
 
 CHAT = {"model": "gpt-5", "messages": [], "stream": True, "stream_options": {"include_usage": True}}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw import Answer, connected, exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import Answer, connected, exchange, request
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, reply, stream
 
 CHAT = b'{"model":"gpt-5","messages":[{"role":"user","content":"hi"}]}'

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy.auth import Token
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import InProcess, Process, to
+from tests.support.gateways import InProcess, Process, to
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import Upstream
 
 TOKEN = "the-gateways-token"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.client_errors import error_in
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import CLOSE, Upstream, stream
 
 ENDPOINTS = {

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gateway.dialects.wire.content_coding import READ_MAX_OF_FEW, STRINGS_MAX, zstd
-from tests.support.raw import connected, exchange, request
-from tests.support.running import InProcess, to
-from tests.support.told import said
+from tests.support.gateway_errors import gateway_error
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import connected, exchange, request
 from tests.support.upstream import Upstream, reply, stream
 
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
@@ -67,7 +67,7 @@ async def test_without_the_token_nothing_is_sent(name: str, family: str, upstrea
     async with InProcess(tmp_path / "data", to(upstream.url), token=TOKEN) as gateway:
         answer = await exchange(gateway.url, post(CHAT, *REFUSED[name], path=PATHS[family]))
         assert answer.status == 401
-        error = said(answer, family)
+        error = gateway_error(answer, family)
         assert error["type"] == "authentication_error"
         assert "$.auth.token" in error["message"]
         assert TOKEN not in error["message"]
@@ -94,7 +94,7 @@ async def test_a_websocket_is_refused_at_once(path: str, upstream: Upstream, gat
         await connection.send(request("GET", path, UPGRADE))
         answer = await connection.answer()
         assert (answer.status, answer.values(b"upgrade")) == (426, [b"HTTP/1.1"])
-        assert said(answer, "openai")["code"] == "websocket_unsupported"
+        assert gateway_error(answer, "openai")["code"] == "websocket_unsupported"
         assert upstream.asked == []
         assert (gateway.exchange()["outcome"], gateway.exchange()["http_status"]) == ("bad_input", 426)
         await connection.send(post(path="/v1/chat/completions"))
@@ -215,7 +215,7 @@ async def test_a_bug_of_ours_ends_the_exchange(family: str, upstream: Upstream, 
     gateway._worker._proxy._rng = _Broken()
     answer = await exchange(gateway.url, post(path=PATHS[family]))
     assert answer.status == 500
-    assert "log" in said(answer, family)["message"]
+    assert "log" in gateway_error(answer, family)["message"]
     assert "ZeroDivisionError" not in answer.body.decode()
     assert [row["outcome"] for row in gateway.rows()] == ["server", "generic"]
     assert gateway.journal.in_flight == 0

@@ -7,9 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.support.asking import CLIENTS, QUICK, Headers, alias, answers, ask, asking, facts, fails, provider
-from tests.support.raw import connected
-from tests.support.running import InProcess
+from tests.support.chat_clients import (
+    CLIENTS,
+    QUICK,
+    Headers,
+    alias,
+    answers,
+    ask,
+    chat_request,
+    facts,
+    fails,
+    provider,
+)
+from tests.support.gateways import InProcess
+from tests.support.raw_http import connected
 from tests.support.upstream import CLOSE, RESET, Answer, Asked, Step, Upstream, reply
 
 LATE_MS = 60
@@ -204,7 +215,7 @@ async def test_a_client_that_leaves_during_the_race_ends_both(upstream: Upstream
 
     upstream.answer, second.answer = late(FOREVER), stall
     async with connected(fleet.url) as connection:
-        await connection.send(asking("chat", "both"))
+        await connection.send(chat_request("chat", "both"))
         await both.wait()
     await upstream.left()
     await second.left()
@@ -263,7 +274,7 @@ async def test_the_loser_of_a_tie_leaves_its_provider(upstream: Upstream, second
 
     upstream.answer = second.answer = streamed
     async with connected(fleet.url) as connection:
-        await connection.send(asking("chat", "both", streamed=True))
+        await connection.send(chat_request("chat", "both", streamed=True))
         await asked_both.wait()
         both.set()
         assert (await connection.head())[0] == 200

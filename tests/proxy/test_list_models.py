@@ -17,8 +17,8 @@ from gateway.providers.table import build
 from gateway.proxy.list_models import names as names_of
 from gateway.proxy.routing.routes import parse_path
 from tests.support import routes
-from tests.support.raw import Answer, connected, exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer, connected, exchange, request
 from tests.support.upstream import CLOSE, RESET, Asked, Step, Upstream, reply
 
 KEY = "sk-configured-0123456789"

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import FIXTURES
-from tests.support.raw import Connection, connected, exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import Connection, connected, exchange, request
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
 
 CHAT = {"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}], "stream": True}

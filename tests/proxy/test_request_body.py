@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.errors import ExchangeError, Kind
 from gateway.proxy.request_body import body_too_large, read_body
-from tests.support.raw import Answer, Connection, connected
+from tests.support.raw_http import Answer, Connection, connected
 
 LIMIT, IDLE = 1000, 0.1
 

@@ -21,8 +21,8 @@ from gateway.providers.table import build
 from gateway.proxy.signing import CloudSigner
 from gateway.proxy.upstream import Request
 from tests.support.aws import NOWHERE, signed_by
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import Asked as Received
 from tests.support.upstream import Step, Upstream, reply, stream
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.dialects.bedrock import CONVERSE
-from tests.support.raw import Answer, connected, exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer, connected, exchange, request
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
 
 JSON = ("Content-Type", "application/json")

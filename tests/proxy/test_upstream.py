@@ -14,9 +14,9 @@ from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Client, Origin
 from gateway.providers.table import build
 from gateway.proxy.upstream import Body, Deadlines
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess, to
-from tests.support.told import said
+from tests.support.gateway_errors import gateway_error
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import CLOSE, RESET, Asked, Step, Upstream, reply, stream
 
 CHAT = json.dumps({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}).encode()
@@ -96,7 +96,7 @@ async def test_no_response_is_an_error_in_the_dialect(name: str, family: str, up
     upstream.answers(steps)
     answer = await exchange(gateway.url, post(family))
     assert answer.status == status
-    error = said(answer, family)
+    error = gateway_error(answer, family)
     assert f"'{family}'" in error["message"]
     assert words in error["message"]
     assert "(setting: $." in error["message"]
@@ -110,7 +110,7 @@ async def test_a_head_that_never_ends_is_given_up(upstream: Upstream, gateway: I
     upstream.answer = endless_head
     answer = await exchange(gateway.url, post())
     assert answer.status == 502
-    assert "more than 65536 bytes of head" in said(answer, "openai")["message"]
+    assert "more than 65536 bytes of head" in gateway_error(answer, "openai")["message"]
     await recorded(gateway, upstream, "parsing")
 
 
@@ -198,8 +198,8 @@ async def test_the_message_says_which_deadline_it_was(name: str, upstream: Upstr
     async with InProcess(tmp_path / "data", configured(upstream.url, setting)) as gateway:
         answer = await exchange(gateway.url, post())
         assert answer.status == 504
-        assert said(answer, "openai")["type"] == "timeout_error"
-        assert words in said(answer, "openai")["message"]
+        assert gateway_error(answer, "openai")["type"] == "timeout_error"
+        assert words in gateway_error(answer, "openai")["message"]
         assert gateway.exchange()["outcome"] == gateway.attempt()["outcome"] == "timeout"
 
 
@@ -223,7 +223,7 @@ async def test_the_message_says_that_it_could_not_connect(setting: str, words: s
         async with InProcess(tmp_path / "data", configured(url, setting)) as gateway:
             answer = await exchange(gateway.url, post())
             assert answer.status == 502
-            assert words in said(answer, "openai")["message"]
+            assert words in gateway_error(answer, "openai")["message"]
             assert gateway.exchange()["outcome"] == gateway.attempt()["outcome"] == "sending"
         for each in waiting:
             each.close()

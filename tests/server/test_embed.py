@@ -25,9 +25,9 @@ from gateway.errors import ConfigError
 from gateway.server import embed
 from gateway.server.data_dir import lock_data_dir
 from gateway.store.recorder import Recorder
+from tests.support.gateways import ask
 from tests.support.paths import ROOT
-from tests.support.raw import connected, exchange, request
-from tests.support.running import ask
+from tests.support.raw_http import connected, exchange, request
 from tests.support.sdks import CHAT
 from tests.support.upstream import Upstream, events, reply, stream
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 import gateway
 from gateway.server.mount import below
-from tests.support.raw import exchange, request
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream, reply, stream
 
 JSON = ("Content-Type", "application/json")

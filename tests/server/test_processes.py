@@ -18,8 +18,8 @@ from gateway.config.model import parse
 from gateway.server.data_dir import socket_path
 from gateway.server.processes import open_recorder
 from gateway.store.metrics.instruments import WorkerGauges
-from tests.support.raw import exchange, request
-from tests.support.running import to
+from tests.support.gateways import to
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream
 
 SOURCE = """

@@ -7,8 +7,8 @@ from aiohttp import web
 
 from gateway.config.model import Sql
 from gateway.server.routes import Route, Router, recorder_app, worker_routes
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import exchange, request
 
 
 def _named(name: str):

@@ -14,8 +14,8 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.server.supervisor import listen
-from tests.support.raw import Answer, connected, exchange, request
-from tests.support.running import Process, to
+from tests.support.gateways import Process, to
+from tests.support.raw_http import Answer, connected, exchange, request
 from tests.support.upstream import Asked, Step, Upstream, reply, stream
 
 JSON = ("Content-Type", "application/json")

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.config.model import parse
 from gateway.errors import ConfigError
-from tests.support.raw import connected, exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import connected, exchange, request
 from tests.support.upstream import Upstream
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.store.compaction import ENOUGH, MERGED_BYTES, SMALL_BYTES, due, merge
 from gateway.store.segments import SOURCES, SegmentInfo, publish, replaced_by, store_files
-from tests.support.running import ask
+from tests.support.gateways import ask
 from tests.support.store import exchange, header, sealed
 
 DAY = 86_400.0

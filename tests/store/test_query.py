@@ -17,8 +17,8 @@ import pytest
 from gateway.store import query
 from gateway.store.query import QueryError, QueryRefused, QueryTimeout, Result, run_sql, run_sql_async
 from gateway.tracing.journal import Journal
+from tests.support.gateways import Process, to
 from tests.support.paths import ROOT
-from tests.support.running import Process, to
 from tests.support.store import exchange, header, journal, small
 from tests.support.upstream import Upstream
 

@@ -13,7 +13,7 @@ import pytest
 from gateway.config.model import Store
 from gateway.store.recorder import Recorder
 from gateway.tracing.journal import Journal
-from tests.support.running import ask
+from tests.support.gateways import ask
 from tests.support.store import exchange, header, journal, no_file_may_grow, sealed
 
 COUNT = "SELECT count(*), count(DISTINCT span_id) FROM exchanges"

@@ -16,9 +16,9 @@ from gateway.store.ledger import read_ledger
 from gateway.store.query import run_sql
 from gateway.store.segments import SegmentInfo, expired, publish, seal, store_files
 from gateway.tracing.tracer import row_of
-from tests.support.running import ask
+from tests.support.gateways import ask
+from tests.support.run_events import lines_of, whole_run
 from tests.support.store import encoded, exchange, header, journal, over, sealed, small, span
-from tests.support.told_events import lines_of, whole_run
 
 # Each example writes its files anew, and takes as long as a disk does.
 _files = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,7 +15,7 @@ from gateway.config.model import Store
 from gateway.store.compaction import COLUMNS_MARK, merge, modernize
 from gateway.store.recorder import Recorder
 from gateway.store.segments import StoreError, publish, replace_by, seal, store_files
-from tests.support.running import ask
+from tests.support.gateways import ask
 from tests.support.store import exchange, header, journal, sealed
 
 LINES = [header(), *exchange(1)]

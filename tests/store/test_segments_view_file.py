@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from gateway.store.segments import VIEWS, publish, store_files
-from tests.support.running import ask
+from tests.support.gateways import ask
 from tests.support.store import exchange, header, journal, sealed
 
 HEADER_BYTES = 3 * 4096  # DuckDB reads these first, then opens the file again

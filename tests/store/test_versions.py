@@ -15,8 +15,8 @@ from typing import Self
 import aiohttp
 import pytest
 
+from tests.support.gateways import Process, to
 from tests.support.paths import ROOT
-from tests.support.running import Process, to
 from tests.support.store import exchange, header, journal, small
 from tests.support.upstream import Upstream, reply
 

@@ -11,8 +11,8 @@ from aiohttp import web
 from gateway.config.model import Sql
 from gateway.server.data_dir import socket_path
 from gateway.server.routes import recorder_app
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import exchange, request
 
 JSON = ("Content-Type", "application/json")
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
 from tests.support.upstream import Asked, Step, events, reply, stream
 
 Row = dict[str, Any]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw import Answer, connected, exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer, connected, exchange, request
 from tests.support.upstream import CLOSE, Upstream, events, reply, stream
 
 CHAT = {"model": "gpt-5.4", "messages": [{"role": "user", "content": "hi"}]}

@@ -10,8 +10,8 @@ from gateway.ids import run_span_id, step_span_id, trace_id
 from gateway.proxy.routing.request_options import option_headers
 from gateway.tracing.attributes import of_client, of_metadata
 from gateway.tracing.metadata import metadata_of
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'

@@ -94,7 +94,7 @@ def examined(folder: Path, hole: str, toml: str = "") -> Report:
     loaded, built = load(folder / "gateway.toml", folder / "data", ENVIRON | {"OPENAI_API_KEY": REAL}, folder)
     progress = Progress(lambda _: None, lambda _done, _total: None)
     return examine(
-        loaded, built, random.Random(7), progress, command=(sys.executable, "-m", "tests.support.leaking", hole)
+        loaded, built, random.Random(7), progress, command=(sys.executable, "-m", "tests.support.leaky_gateway", hole)
     )
 
 

@@ -15,8 +15,8 @@ from gateway.config import model as config
 from gateway.config.layers import variables_in
 from gateway.proxy.routing.context import RuntimeConfig, build_runtime
 from tests.cli.test_main import run
-from tests.support.raw import exchange, request
-from tests.support.running import Process
+from tests.support.gateways import Process
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream, reply
 
 

@@ -10,7 +10,7 @@ from gateway.proxy.routing.aliases import Candidate, Id
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.request_options import Options
 from tests.support.fleet import chosen, setup
-from tests.support.rules import OF_THE_KEY, OF_THE_PROVIDER, RESTS
+from tests.support.routing_model import OF_THE_KEY, OF_THE_PROVIDER, RESTS
 
 A: Id = ("a", "m")
 CIRCUIT = Circuit(failures=3, open_seconds=10.0, max_open_seconds=35.0)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.asking import QUICK, alias, ask, facts, fails, provider
-from tests.support.raw import Answer
-from tests.support.running import InProcess
-from tests.support.told import said
+from tests.support.chat_clients import QUICK, alias, ask, facts, fails, provider
+from tests.support.gateway_errors import gateway_error
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer
 from tests.support.upstream import Upstream
 
 OURS = 'api_key = "sk-ours-0123456789abcdef"\nheaders = {x-team = "red"}'
@@ -55,7 +55,7 @@ async def with_options(gateway: InProcess, prefix: str, asked: str = "whatever",
 def error_of(answer: Answer, prefix: str) -> tuple[str, str]:
     """Return an error's message and its word: who speaks in chronicle's headers is answered as its clients are."""
     if prefix == "x-gateway-":
-        error = said(answer, "openai")
+        error = gateway_error(answer, "openai")
         return error["message"], error["code"]
     error = json.loads(answer.body)["error"]
     return error["message"], error["kind"]

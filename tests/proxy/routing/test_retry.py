@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.config.retry import Additive, Exponential, RetryPolicy
 from gateway.errors import Kind
 from gateway.proxy.routing.retry import Again, Ended, Stop, backoff, next_step, retry_after
-from tests.support.rules import RETRYABLE
+from tests.support.routing_model import RETRYABLE
 
 NOW = 1_700_000_000.0
 

@@ -19,7 +19,7 @@ from gateway.proxy.routing.aliases import Candidate, keyed
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.retry import Ended, Stop
 from gateway.proxy.routing.schedule import AttemptSchedule, ScheduledAttempt
-from tests.support.rules import OF_THE_KEY, RESTS, RETRYABLE, Gate, Running, backoff, provider
+from tests.support.routing_model import OF_THE_KEY, RESTS, RETRYABLE, Gate, Running, backoff, provider
 
 ALMOST = 1e-5  # seconds
 

@@ -10,8 +10,8 @@ from gateway.errors import ExchangeError
 from gateway.proxy.routing.request_options import Named, Options
 from gateway.tracing.metadata import Metadata
 from tests.support.fleet import OURS, TOML, chosen, names, setup
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream
 
 ALIAS = """

@@ -22,8 +22,8 @@ from gateway.server.live_config.published import PublishedConfig
 from gateway.server.live_config.reload import Reloader
 from gateway.server.live_config.source import Source
 from gateway.server.routes import recorder_app
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import InProcess, Process, to
+from tests.support.gateways import InProcess, Process, to
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import Upstream, reply
 
 JSON = ("Content-Type", "application/json")

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.server.data_dir import socket_path
 from tests.support.admin import JSON, page, recording, sql
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import Upstream
 
 TOKEN = "token-of-the-tests"

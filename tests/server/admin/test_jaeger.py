@@ -11,8 +11,8 @@ import pytest
 from gateway.config.model import Sql
 from tests.server.admin.test_forward import TOKEN
 from tests.support.admin import recording
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import exchange, request
 from tests.support.store import START_NS, header, journal, sealed, span
 from tests.support.upstream import Upstream
 

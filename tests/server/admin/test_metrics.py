@@ -12,9 +12,9 @@ import pytest
 from gateway.cli.demo import send
 from gateway.server.live_config.shared_memory import Gauges
 from gateway.store.metrics.instruments import WorkerGauges
-from tests.support.metered import samples, total
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import Process, to
+from tests.support.gateways import Process, to
+from tests.support.metrics_pages import samples, total
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import Upstream, reply, stream
 
 OPEN = ("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")

@@ -13,8 +13,8 @@ from gateway.server.admin.sql import TooManyQueries
 from gateway.server.live_config.overrides import UnchangeableError, UnknownEntryError
 from gateway.store.query import QueryError, QueryTimeout
 from tests.support.admin import page, recording
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import exchange, request
 
 ERRORS = {
     UnknownEntryError: 404,

@@ -11,8 +11,8 @@ from gateway.server.admin.sql import QueryPool, TooManyQueries
 from gateway.server.data_dir import socket_path
 from gateway.store.query import QueryError
 from tests.support.admin import JSON, page, recording, sql
-from tests.support.raw import exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import exchange, request
 from tests.support.store import small
 
 ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000) b WHERE hash(a.range + b.range) = 1"

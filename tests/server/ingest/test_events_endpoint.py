@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw import connected, exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import connected, exchange, request
+from tests.support.run_events import INNER, RUN, STEP, at, lines_of, post_events, step, whole_run
 from tests.support.store import no_file_may_grow
-from tests.support.told_events import INNER, RUN, STEP, at, lines_of, step, tell, whole_run
 from tests.support.upstream import Upstream
 
 NIL = "00000000-0000-0000-0000-000000000000"
@@ -24,7 +24,7 @@ PLAIN = {"type": "note", "run_id": RUN, "step_id": STEP, "data": {"a": 1}}
 )
 async def test_one_event_or_many_are_taken_on_every_path(gateway: InProcess, path, body):
     """An event, a list, and the seed's batch; all are answered 202 with how many there were."""
-    answer = await tell(gateway.url, body, path=path)
+    answer = await post_events(gateway.url, body, path=path)
     events = body if isinstance(body, list) else body.get("events", [body])
     assert (answer.status, json.loads(answer.body)) == (202, {"accepted": len(events)})
     assert [line["type"] for line in gateway.events()] == [event["type"] for event in events]
@@ -33,7 +33,7 @@ async def test_one_event_or_many_are_taken_on_every_path(gateway: InProcess, pat
 
 async def test_the_whole_of_a_run_is_read_back_by_sql(gateway: InProcess):
     """What was told of a run, its steps and what happened in them is in `runs`, `steps` and `events`."""
-    assert (await tell(gateway.url, {"events": whole_run()})).status == 202
+    assert (await post_events(gateway.url, {"events": whole_run()})).status == 202
     ((*run, information, given, output),) = gateway.ask(
         "SELECT run_id, name, status, application, description, tags, duration_ms, started_at < ended_at, info, input, "
         "output FROM runs"
@@ -71,7 +71,7 @@ async def test_the_seeds_own_examples_are_taken(gateway: InProcess):
     }  # fmt: skip
     of_step = {"run_id": uuid, "step_id": STEP, "time": "2023-06-27T12:34:56Z"}
     events = [start, {"type": "step:start", "data": data, **of_step}]
-    assert (await tell(gateway.url, {"events": events})).status == 202
+    assert (await post_events(gateway.url, {"events": events})).status == 202
     first, second = gateway.events()
     assert (first["trace_id"], first["span_id"]) == (uuid.replace("-", ""), "0123456789abcdef")
     assert first["data"] == {"trace_id": "trace-123", "span_id": "span-456"}
@@ -89,7 +89,7 @@ async def test_what_the_seeds_client_leaves_out_is_unknown(gateway: InProcess):
         {"type": "note", "run_id": NIL, "step_id": NIL, "data": None},
         {"type": "alone"},
     ]
-    assert (await tell(gateway.url, {"events": events})).status == 202
+    assert (await post_events(gateway.url, {"events": events})).status == 202
     assert gateway.ask("SELECT name, tags, info, ended_at FROM runs") == [(None, None, None, None)]
     assert gateway.ask("SELECT status, output, parent_step_id FROM steps") == [("finished", None, None)]
     assert gateway.ask("SELECT type, run_id, step_id, data FROM events WHERE run_id IS NULL ORDER BY 1") == [
@@ -151,7 +151,7 @@ def _spoiled(event: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
 async def test_what_does_not_fit_is_named_and_nothing_is_stored(gateway: InProcess, event, field, value):
     """422 says which event and which field, and the good events beside it are not stored either."""
     bad = _spoiled(event, field, value)
-    answer = await tell(gateway.url, {"events": [START, PLAIN, bad]})
+    answer = await post_events(gateway.url, {"events": [START, PLAIN, bad]})
     error = json.loads(answer.body)["error"]
     assert answer.status == 422
     assert error["message"].startswith(f"$.events[2].{field}: ")
@@ -165,7 +165,7 @@ async def test_the_path_is_that_of_what_was_sent(gateway: InProcess):
     """An event alone, and in a list, is named as it stands there."""
     bad = _spoiled(_STEP_START, "data.type", 5)
     for body, path in ((bad, "$.data.type"), ([START, bad], "$[1].data.type")):
-        error = json.loads((await tell(gateway.url, body)).body)["error"]
+        error = json.loads((await post_events(gateway.url, body)).body)["error"]
         assert error["details"]["path"] == path
 
 
@@ -190,7 +190,7 @@ async def test_the_path_is_that_of_what_was_sent(gateway: InProcess):
 )
 async def test_what_is_no_event_at_all(gateway: InProcess, body, status, said):
     """What cannot be read says so, in the one form that errors have here."""
-    answer = await tell(gateway.url, body)
+    answer = await post_events(gateway.url, body)
     assert answer.status == status
     if status != 202:
         assert said in json.loads(answer.body)["error"]["message"]
@@ -209,7 +209,7 @@ async def test_what_is_no_event_at_all(gateway: InProcess, body, status, said):
 )
 async def test_odd_values_are_kept_as_far_as_json_goes(gateway: InProcess, sent, kept):
     """JavaScript writes half a character as an escape that no reader takes; that costs nobody the batch."""
-    answer = await tell(gateway.url, b'{"events": [{"type": "odd", "data": %b}]}' % sent)
+    answer = await post_events(gateway.url, b'{"events": [{"type": "odd", "data": %b}]}' % sent)
     if kept is None:
         assert answer.status == 422
         assert "$.events[0]: " in json.loads(answer.body)["error"]["message"]
@@ -222,9 +222,9 @@ async def test_odd_values_are_kept_as_far_as_json_goes(gateway: InProcess, sent,
 async def test_coded_bodies_are_read(gateway: InProcess):
     """A body may be compressed; one in a coding that is not known is refused."""
     body = gzip.compress(json.dumps({"events": whole_run()}).encode())
-    assert (await tell(gateway.url, body, ("Content-Encoding", "gzip"))).status == 202
+    assert (await post_events(gateway.url, body, ("Content-Encoding", "gzip"))).status == 202
     for coding, data in (("br", body), ("gzip", b"no gzip")):
-        answer = await tell(gateway.url, data, ("Content-Encoding", coding))
+        answer = await post_events(gateway.url, data, ("Content-Encoding", coding))
         assert (answer.status, json.loads(answer.body)["error"]["kind"]) == (415, "unreadable_coding")
     assert len(gateway.events()) == 8
 
@@ -234,10 +234,10 @@ async def test_a_body_that_is_too_large_is_refused(upstream: Upstream, tmp_path:
     big = json.dumps({"type": "a", "data": "x" * 3000}).encode()
     async with InProcess(tmp_path, to(upstream.url, "[limits]\nbody_bytes = 2000\n")) as gateway:
         for body, headers in ((big, []), (gzip.compress(big), [("Content-Encoding", "gzip")])):
-            answer = await tell(gateway.url, body, *headers)
+            answer = await post_events(gateway.url, body, *headers)
             assert answer.status in {413, 415}
             assert "2000 bytes" in json.loads(answer.body)["error"]["message"]
-        assert (await tell(gateway.url, {"type": "a"})).status == 202
+        assert (await post_events(gateway.url, {"type": "a"})).status == 202
 
 
 async def test_a_body_without_end_is_not_read_to_its_end(upstream: Upstream, tmp_path: Path):
@@ -268,11 +268,11 @@ async def test_the_token_is_needed_where_it_is_needed(upstream: Upstream, tmp_pa
     """As for requests: in its own header, or as a bearer token; and it is in no row, even where a client repeats it."""
     token = "our-own-token-0123456789"
     async with InProcess(tmp_path, to(upstream.url), token=token) as gateway:
-        refused = await tell(gateway.url, START)
+        refused = await post_events(gateway.url, START)
         assert (refused.status, json.loads(refused.body)["error"]["kind"]) == (401, "auth")
         said = {"type": "env", "data": {"token": token, "auth": f"Bearer {token}"}}
         for header in (("x-gateway-token", token), ("Authorization", f"Bearer {token}")):
-            assert (await tell(gateway.url, said, header)).status == 202
+            assert (await post_events(gateway.url, said, header)).status == 202
         assert [line["data"] for line in gateway.events()] == [{"token": "[redacted]", "auth": "Bearer [redacted]"}] * 2
 
 
@@ -281,7 +281,7 @@ async def test_a_key_that_came_along_is_in_no_row(gateway: InProcess):
     key = 'sk-planted-0123456789"abcdef'
     event = {"type": "run:start", "id": RUN, "name": key, "input": {"key": key}}
     headers = [("x-api-key", key), ("x-gateway-environment", key), ("x-gateway-extra-meta", json.dumps({"k": key}))]
-    assert (await tell(gateway.url, event, *headers)).status == 202
+    assert (await post_events(gateway.url, event, *headers)).status == 202
     (path,) = (gateway.data / "live").glob("*.jsonl")
     assert b"planted" not in path.read_bytes()
     assert gateway.ask("SELECT name, environment FROM runs") == [("[redacted]", "[redacted]")]
@@ -302,7 +302,7 @@ async def test_a_page_of_another_site_tells_nothing(upstream: Upstream, tmp_path
     toml = to(upstream.url, '[auth]\norigins = ["https://mine.example"]\n')
     async with InProcess(tmp_path, toml) as gateway:
         headers = [] if origin is None else [("Origin", origin)]
-        answer = await tell(gateway.url, START, *headers)
+        answer = await post_events(gateway.url, START, *headers)
         assert answer.status == status
         assert len(gateway.events()) == (status == 202)
 
@@ -317,7 +317,7 @@ async def test_headers_say_what_a_run_belongs_to(gateway: InProcess):
     ]  # fmt: skip
     update = {"type": "run:update", "id": RUN, "info": {"late": 1}}
     event = START | {"application": "mine", "info": {"own": 2, "project_id": "other"}}
-    assert (await tell(gateway.url, [event, update], *headers)).status == 202
+    assert (await post_events(gateway.url, [event, update], *headers)).status == 202
     ((application, environment, information),) = gateway.ask("SELECT application, environment, info FROM runs")
     assert (application, environment) == ("mine", "prod")
     assert json.loads(information) == {
@@ -329,7 +329,7 @@ async def test_headers_say_what_a_run_belongs_to(gateway: InProcess):
 @pytest.mark.parametrize(("header", "value"), [("x-chronicle-step-index", "three"), ("x-gateway-extra-meta", "[1]")])
 async def test_a_header_that_cannot_be_read_is_named(gateway: InProcess, header, value):
     """As for requests: 422 with the header's name, and nothing is stored."""
-    answer = await tell(gateway.url, START, (header, value))
+    answer = await post_events(gateway.url, START, (header, value))
     assert answer.status == 422
     assert header in json.loads(answer.body)["error"]["message"]
     assert gateway.events() == []
@@ -344,7 +344,7 @@ CONTENT = "SELECT count(input), count(output), count(error), count(data) FROM ev
 async def test_the_setting_for_content_holds_for_events(upstream: Upstream, tmp_path: Path, store, kept):
     """Without content there is still the tree, with names, times and statuses; `info` goes where all goes."""
     async with InProcess(tmp_path, to(upstream.url, f'[capture]\nstore = "{store}"\n')) as gateway:
-        await tell(gateway.url, whole_run())
+        await post_events(gateway.url, whole_run())
         assert gateway.ask(CONTENT) == [kept]
         assert gateway.ask("SELECT name, status, tags, info IS NULL FROM runs") == [
             ("answer a ticket", "finished", ["a", "b"], store == "off")
@@ -360,7 +360,7 @@ async def test_the_setting_for_content_holds_for_events(upstream: Upstream, tmp_
 async def test_content_that_is_too_long_is_cut(upstream: Upstream, tmp_path: Path, value):
     """Whatever its form, it is JSON in about as many bytes as are wanted."""
     async with InProcess(tmp_path, to(upstream.url, '[capture]\nstore = "truncated"\notlp_bytes = 300\n')) as gateway:
-        assert (await tell(gateway.url, step("end", STEP, 0, output=value))).status == 202
+        assert (await post_events(gateway.url, step("end", STEP, 0, output=value))).status == 202
         ((output,),) = gateway.ask("SELECT output FROM steps")
         assert 20 < len(output) <= 300
         assert json.loads(output)
@@ -370,7 +370,7 @@ async def test_what_would_hold_up_everybody_is_kept_as_the_beginning_of_a_text(g
     """A value of a hundred thousand strings is not read on the loop; the event, and what else it says, is there."""
     many = ["word"] * 200_000
     huge = step("end", STEP, 40, output=many, info={"k": many})
-    assert (await tell(gateway.url, [huge, {"type": "x", "data": many}])).status == 202
+    assert (await post_events(gateway.url, [huge, {"type": "x", "data": many}])).status == 202
     ((output, information),) = gateway.ask("SELECT output, info FROM steps")
     assert json.loads(output).startswith('["word", "word"')
     assert json.loads(output).endswith("more bytes]")
@@ -384,11 +384,11 @@ async def test_what_would_hold_up_everybody_is_kept_as_the_beginning_of_a_text(g
 async def test_a_full_disk_is_told_and_counted(gateway: InProcess):
     """503, by which a client knows to send again; the loss is in /-/health at once, in the ledger once it can be."""
     with no_file_may_grow():
-        answer = await tell(gateway.url, [START, PLAIN])
+        answer = await post_events(gateway.url, [START, PLAIN])
     assert answer.status == 503
     assert "write_error" in json.loads(answer.body)["error"]["message"]
     assert gateway.events() == []
-    assert (await tell(gateway.url, START)).status == 202
+    assert (await post_events(gateway.url, START)).status == 202
     assert gateway.health()["events"] == {"stored": 1, "dropped": {"write_error": 2}}
     assert gateway.ask("SELECT events, events_dropped, accepted FROM ledger") == [(1, 2, 0)]
 

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.dialects.wire.content_coding import MAX_DECODED, zstd
 from gateway.server.ingest.request import _INLINE_BYTES, offload
-from tests.support.raw import connected, exchange, request
-from tests.support.running import InProcess, to
+from tests.support.gateways import InProcess, to
+from tests.support.raw_http import connected, exchange, request
 
 EVENT = {"type": "tick", "run_id": "r", "step_id": "s"}
 BODY = json.dumps(EVENT).encode()

@@ -14,9 +14,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
 from gateway.tracing.tracer import INSTANCE, SCOPE, resource
-from tests.support.raw import connected, exchange, request
-from tests.support.running import InProcess, Process, ask, to
-from tests.support.sent import APP_SPAN, JSON, PROTOBUF, TRACE, as_json, said, send, span, wrapped
+from tests.support.gateways import InProcess, Process, ask, to
+from tests.support.otlp_spans import APP_SPAN, JSON, PROTOBUF, TRACE, as_json, otlp_attributes, send, span, wrapped
+from tests.support.raw_http import connected, exchange, request
 from tests.support.store import no_file_may_grow
 from tests.support.upstream import Upstream, reply
 
@@ -69,7 +69,9 @@ async def test_what_is_malformed_is_told_and_counted(gateway: InProcess):
 async def test_one_tree_from_the_application_to_the_attempt(upstream: Upstream, gateway: InProcess):
     """The application's span is above the exchange, in `spans` and in `otel_traces`, and each says whose it is."""
     upstream.answers(reply(ANSWER))
-    app = span(1, span_id=APP_SPAN, name="handle", kind=Span.SPAN_KIND_SERVER, attributes=said({"http.route": "/a"}))
+    app = span(
+        1, span_id=APP_SPAN, name="handle", kind=Span.SPAN_KIND_SERVER, attributes=otlp_attributes({"http.route": "/a"})
+    )
     above = ("traceparent", f"00-{TRACE.hex()}-{APP_SPAN.hex()}-01")
     sent = request("POST", "/v1/chat/completions", [("Content-Type", "application/json"), above], CHAT)
     await exchange(gateway.url, sent)
@@ -93,7 +95,7 @@ async def test_one_tree_from_the_application_to_the_attempt(upstream: Upstream, 
 
 async def test_they_are_no_exchanges_and_no_attempts(gateway: InProcess):
     """Whatever kind they are and whatever they say of models: only the views of all spans have them."""
-    spoken = said({"gen_ai.operation.name": "chat", "gen_ai.input.messages": "[]", "gateway.outcome": "ok"})
+    spoken = otlp_attributes({"gen_ai.operation.name": "chat", "gen_ai.input.messages": "[]", "gateway.outcome": "ok"})
     kinds = (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_INTERNAL, 0)
     many = [span(number, kind=kind, attributes=spoken) for number, kind in enumerate(kinds, 1)]
     assert (await send(gateway.url, wrapped(many))).status == 200
@@ -146,8 +148,8 @@ async def test_nothing_of_a_span_is_lost_in_sql(gateway: InProcess):
         1,
         trace_state="a=1",
         parent_span_id=APP_SPAN,
-        events=[Span.Event(name="retry", time_unix_nano=7, attributes=said({"n": "1"}))],
-        links=[Span.Link(trace_id=TRACE, span_id=APP_SPAN, attributes=said({"why": "batch"}))],
+        events=[Span.Event(name="retry", time_unix_nano=7, attributes=otlp_attributes({"n": "1"}))],
+        links=[Span.Link(trace_id=TRACE, span_id=APP_SPAN, attributes=otlp_attributes({"why": "batch"}))],
         status=SpanStatus(code=2, message="it broke"),
     )
     assert (await send(gateway.url, wrapped([full]))).status == 200
@@ -219,7 +221,7 @@ async def test_the_token_is_needed_where_it_is_needed(upstream: Upstream, tmp_pa
     token = "our-own-token-0123456789"
     async with InProcess(tmp_path, to(upstream.url), token=token) as gateway:
         assert (await send(gateway.url, wrapped([span(1)]))).status == 401
-        repeats = span(1, attributes=said({"env": f"TOKEN={token}"}))
+        repeats = span(1, attributes=otlp_attributes({"env": f"TOKEN={token}"}))
         assert (await send(gateway.url, wrapped([repeats]), ("authorization", f"Bearer {token}"))).status == 200
         (line,) = gateway.received()
         assert line["attributes"] == {"env": "TOKEN=[redacted]"}
@@ -243,7 +245,7 @@ async def test_the_gateways_own_spans_do_not_come_back(gateway: InProcess):
     own = (await asyncio.to_thread(resource, {}, gateway.data)).attributes[INSTANCE]
     ours = InstrumentationScope(name=SCOPE)
     for instance, rejected in ((own, 1), ("another", 0)):
-        of = Resource(attributes=said({"service.name": "gateway", INSTANCE: str(instance)}))
+        of = Resource(attributes=otlp_attributes({"service.name": "gateway", INSTANCE: str(instance)}))
         answer = await send(gateway.url, wrapped([span(1)], of, ours))
         assert ExportTraceServiceResponse.FromString(answer.body).partial_success.rejected_spans == rejected
     assert len(gateway.received()) == 1
@@ -252,7 +254,7 @@ async def test_the_gateways_own_spans_do_not_come_back(gateway: InProcess):
 
 async def test_the_setting_for_content_holds(upstream: Upstream, tmp_path: Path):
     """What `[capture] store` keeps out of our spans is kept out of the application's."""
-    spoken = span(1, attributes=said({"gen_ai.input.messages": "[]", "input.value": "hello", "kept": "yes"}))
+    spoken = span(1, attributes=otlp_attributes({"gen_ai.input.messages": "[]", "input.value": "hello", "kept": "yes"}))
     async with InProcess(tmp_path, to(upstream.url, '[capture]\nstore = "metadata"\n')) as gateway:
         assert (await send(gateway.url, wrapped([spoken]))).status == 200
         assert [line["attributes"] for line in gateway.received()] == [{"kept": "yes"}]
@@ -261,7 +263,7 @@ async def test_the_setting_for_content_holds(upstream: Upstream, tmp_path: Path)
 @pytest.mark.parametrize("encoding", [PROTOBUF, JSON])
 def wide_span(number: int, attributes: int) -> Span:
     """Return a span with so many attributes."""
-    return span(number, attributes=said({f"attribute.{index}": "x" * 40 for index in range(attributes)}))
+    return span(number, attributes=otlp_attributes({f"attribute.{index}": "x" * 40 for index in range(attributes)}))
 
 
 def as_json_bytes(body) -> bytes:

@@ -20,8 +20,8 @@ from gateway.errors import ConfigError
 from gateway.server.live_config.published import PublishedConfig, stamp
 from gateway.server.live_config.reload import Reloader, Watch
 from gateway.server.live_config.source import Source
-from tests.support.raw import connected, exchange, request
-from tests.support.running import Process, to
+from tests.support.gateways import Process, to
+from tests.support.raw_http import connected, exchange, request
 from tests.support.upstream import Asked, Step, Upstream, reply, stream
 
 JSON = ("Content-Type", "application/json")

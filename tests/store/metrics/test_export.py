@@ -26,8 +26,8 @@ from gateway.store.metrics.meter import Meter
 from gateway.store.metrics.observed import Sources
 from gateway.tracing.journal import Journal
 from tests.store.metrics.test_page import ask
-from tests.support.metered import SPAN, TRACE
-from tests.support.running import Process
+from tests.support.gateways import Process
+from tests.support.metrics_pages import SPAN, TRACE
 
 HEALTH = {"sealed": 2, "failures": 0, "otlp": {"exported": 7, "retries": 1, "lag_bytes": 9, "dropped": {"refused": 3}}}
 

@@ -10,7 +10,7 @@ from gateway.store.metrics import instruments
 from gateway.store.metrics.exposition import Page, name_of, negotiate, sample_names
 from gateway.store.metrics.instruments import FOLDED, OBSERVED
 from gateway.store.metrics.series import OVERFLOW, Family
-from tests.support.metered import SPAN, START_NS, TRACE, folded, line, page_of, samples
+from tests.support.metrics_pages import SPAN, START_NS, TRACE, folded, line, page_of, samples
 
 PLAIN, OPEN_METRICS = "text/plain; version=0.0.4; charset=utf-8", "application/openmetrics-text; version=1.0.0"
 

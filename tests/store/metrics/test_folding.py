@@ -17,7 +17,7 @@ from gateway.store.metrics.instruments import (
     RECEIVED_DROPS,
     ZEROS,
 )
-from tests.support.metered import folded, line, page_of, samples, total
+from tests.support.metrics_pages import folded, line, page_of, samples, total
 
 
 def test_an_attempt_is_counted_by_the_conventions_names():

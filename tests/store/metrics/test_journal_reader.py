@@ -10,7 +10,7 @@ import pytest
 from gateway.store.metrics.folding import Fold
 from gateway.store.metrics.journal_reader import JournalReader
 from gateway.store.segments import seal
-from tests.support.metered import line, page_of, total
+from tests.support.metrics_pages import line, page_of, total
 
 
 class Written:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from gateway.store.metrics.lines import Dropped, Event, EventsDropped, Received, ReceivedDropped, Span, Start, line_in
-from tests.support.metered import SPAN, line
+from tests.support.metrics_pages import SPAN, line
 
 LINES = [
     (line("start"), Start),

@@ -9,7 +9,7 @@ import pytest
 from gateway.store.metrics import instruments as i
 from gateway.store.metrics.meter import Meter
 from gateway.store.metrics.observed import Sources
-from tests.support.metered import line, total
+from tests.support.metrics_pages import line, total
 
 HEALTH = {"sealed": 0, "failures": 0, "otlp": None}
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config.model import Capture
 from gateway.store.otlp import Exporter
-from tests.support.receiver import Receiver
+from tests.support.otlp_receiver import Receiver
 
 
 @pytest.fixture(name="receiver")

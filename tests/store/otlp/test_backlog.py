@@ -11,10 +11,10 @@ from gateway.store.otlp import Exporter
 from gateway.store.otlp.backlog import Backlog
 from gateway.store.otlp.http import HttpSender
 from tests.support.exported import START, exchange, journal_in, line, names_of, until
-from tests.support.receiver import Answer, attributes_of
+from tests.support.otlp_receiver import Answer, attributes_of
+from tests.support.run_events import lines_of, step
 from tests.support.store import exchange as exchange_lines
 from tests.support.store import header, journal
-from tests.support.told_events import lines_of, step
 
 
 def test_an_interrupted_exchange_is_sent_as_an_error(tmp_path, receiver, export):

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.model import Capture
 from tests.support.exported import exchange, journal_in, messages, names_of, until
-from tests.support.receiver import Answer, attributes_of
+from tests.support.otlp_receiver import Answer, attributes_of
 
 
 def test_one_refused_span_is_found_and_the_others_arrive(tmp_path, receiver, export):

@@ -17,7 +17,7 @@ from gateway.semconv import CAPTURE_SWITCH
 from gateway.store.otlp import Exporter
 from gateway.store.otlp.exporter import CONTENT_OFF, METRICS, TRACES, content_wanted, protocol, variable, wanted
 from tests.support.exported import START, exchange, journal_in, messages, names_of, until
-from tests.support.receiver import Answer, Receiver, attributes_of
+from tests.support.otlp_receiver import Answer, Receiver, attributes_of
 
 
 def test_spans_arrive_in_order_with_their_source(tmp_path, receiver, export):

@@ -25,7 +25,7 @@ from gateway.config.model import Capture
 from gateway.store.otlp.grpc import reply_of
 from gateway.store.otlp.request import Later, Refused
 from tests.support.exported import exchange, journal_in, messages, names_of, until
-from tests.support.receiver import spans_in
+from tests.support.otlp_receiver import spans_in
 
 
 class GrpcReceiver(TraceServiceServicer):

@@ -15,8 +15,8 @@ from gateway.store.otlp.history import History, Selection, Span, SpanPosition, W
 from gateway.store.query import QueryError
 from tests.store.otlp.test_open_runs import Shown, drained
 from tests.support.exported import journal_in, line
+from tests.support.run_events import lines_of, step, whole_run
 from tests.support.store import START_NS, exchange, header, journal, sealed, span
-from tests.support.told_events import lines_of, step, whole_run
 
 FULL = Capture(otlp="full")
 FIRST = SpanPosition(0)

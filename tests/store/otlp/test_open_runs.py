@@ -19,8 +19,8 @@ from gateway.store.otlp.backlog import Backlog
 from gateway.store.otlp.exporter import Exporter
 from gateway.store.otlp.request import Later, Reply, Taken
 from gateway.store.segments import store_files
+from tests.support.run_events import INNER, RUN, STEP, at, lines_of, step, whole_run
 from tests.support.store import header, journal, over
-from tests.support.told_events import INNER, RUN, STEP, at, lines_of, step, whole_run
 
 NOW = 1_800_000_000_000_000_000  # when the lines of `lines_of` were received
 LATER = NOW + 2 * open_runs.PATIENCE_NS

@@ -17,7 +17,7 @@ from gateway.config.model import Capture
 from gateway.store.otlp.rows import row_in, span_of
 from gateway.tracing.tracer import JournalTracer
 from tests.support.exported import START, exchange, journal_in, messages, until
-from tests.support.receiver import attributes_of, spans_in
+from tests.support.otlp_receiver import attributes_of, spans_in
 
 SCOPE = InstrumentationScope("tracing-gateway", "1")
 

@@ -17,9 +17,9 @@ from gateway.semconv import ATTEMPT_PROMOTED
 from gateway.store.otlp.content import Facts, flat, listed, nested
 from gateway.store.otlp.rows import span_of
 from gateway.store.otlp.vocabularies import attributes_in
-from tests.support.raw import exchange, request
-from tests.support.receiver import Receiver, attributes_of
-from tests.support.running import Process
+from tests.support.gateways import Process
+from tests.support.otlp_receiver import Receiver, attributes_of
+from tests.support.raw_http import exchange, request
 
 NAMES: tuple[VocabularyName, ...] = get_args(VocabularyName)
 ATTEMPT = Facts("CLIENT", 1_700_000_000_000_000_000, 2_345_678_901)

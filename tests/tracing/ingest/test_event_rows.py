@@ -15,8 +15,8 @@ from gateway.semconv import COLUMNS
 from gateway.store.compaction import merge
 from gateway.store.segments import store_files
 from gateway.store.views import EVENTS
+from tests.support.run_events import BEGAN, INNER, RUN, STEP, at, lines_of, step, table, whole_run
 from tests.support.store import Ask, exchange, header, journal, over, sealed, span, views
-from tests.support.told_events import BEGAN, INNER, RUN, STEP, at, lines_of, step, table, whole_run
 
 GOES_ON = {"running", "paused"}
 

@@ -12,7 +12,7 @@ from gateway.redaction import Redaction
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp.lines import encode, source_fields, span_line
 from gateway.tracing.ingest.otlp.protocol import Malformed, Source
-from tests.support.sent import said, span
+from tests.support.otlp_spans import otlp_attributes, span
 
 EMPTY = Source(Resource(), InstrumentationScope())
 
@@ -58,7 +58,7 @@ def test_every_status_has_its_name(code, status):
 def test_a_line_has_the_resource_and_the_scope():
     """The service's name is a column, and schema URLs are stored beside the scope."""
     source = Source(
-        Resource(attributes=said({"service.name": "shop", "a": "1"}), dropped_attributes_count=2),
+        Resource(attributes=otlp_attributes({"service.name": "shop", "a": "1"}), dropped_attributes_count=2),
         InstrumentationScope(name="lib", version="1"),
         "https://schema/r",
         "https://schema/s",
@@ -74,7 +74,7 @@ def test_a_line_has_the_resource_and_the_scope():
 def test_every_text_of_a_span_is_redacted():
     """Names, the status message, attributes, events, links, the resource and the scope are searched."""
     secret = "eve@example.com"
-    attributes = said({"a": secret})
+    attributes = otlp_attributes({"a": secret})
     source = Source(Resource(attributes=attributes), InstrumentationScope(name="lib", attributes=attributes))
     sent = span(
         1,

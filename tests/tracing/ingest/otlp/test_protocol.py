@@ -27,8 +27,8 @@ from gateway.tracing.ingest.otlp.protocol import (
     spans_in_protobuf,
     success_response,
 )
-from tests.support.receiver import attributes_of
-from tests.support.sent import as_json, requests, said, span, wrapped
+from tests.support.otlp_receiver import attributes_of
+from tests.support.otlp_spans import as_json, otlp_attributes, requests, span, wrapped
 
 FULL = Capture(otlp="full")
 KEPT = CapturePolicy(FULL)
@@ -60,7 +60,7 @@ def test_a_span_is_passed_on_as_it_was_sent(body):
 
 def test_spans_are_grouped_by_resource_and_scope():
     """A request repeats no resource and no scope, and is no larger than the sum of its spans' weights."""
-    of = [(Resource(attributes=said({"service.name": name})), InstrumentationScope(name=scope))
+    of = [(Resource(attributes=otlp_attributes({"service.name": name})), InstrumentationScope(name=scope))
           for name, scope in (("a", "x"), ("b", "x"), ("a", "y"))]  # fmt: skip
     bodies = [wrapped([span(number + 1)], *of[number % 10]) for number in (0, 1, 2, 10, 11, 12)]
     lines = [line for body in bodies for line in lines_of(body.SerializeToString())]
@@ -166,8 +166,8 @@ def test_too_many_spans_are_refused():
 
 def test_the_collectors_capture_mode_holds():
     """`[capture] otlp` applies to spans that are passed on, their events and links included."""
-    spoken = said({"gen_ai.input.messages": "[]", "kept": "yes"})
-    event = Span.Event(name="gen_ai.content.prompt", attributes=said({"gen_ai.prompt": "hello"}))
+    spoken = otlp_attributes({"gen_ai.input.messages": "[]", "kept": "yes"})
+    event = Span.Event(name="gen_ai.content.prompt", attributes=otlp_attributes({"gen_ai.prompt": "hello"}))
     (line,) = lines_of(wrapped([span(1, attributes=spoken, events=[event])]).SerializeToString())
     made = forwarding.span_of(line, Capture(otlp="metadata")).span
     assert attributes_of(made) == {"kept": "yes"}

@@ -7,7 +7,7 @@ from hypothesis import given
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue, KeyValueList
 
 from gateway.tracing.ingest.otlp.values import decode_attributes, decode_value, encode_attributes, encode_value
-from tests.support.sent import pairs, values
+from tests.support.otlp_spans import pairs, values
 
 
 @given(values)

@@ -1,4 +1,4 @@
-"""What clients tell of their runs, for tests: events as they are sent, and the rows that must come of them."""
+"""Events of runs and steps: as a client sends them, as journal lines, and as rows."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from msgspec import Raw
 from gateway.config.model import Capture
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.event_rows import BatchContext, event_line
-from tests.support.raw import Answer, exchange, request
+from tests.support.raw_http import Answer, exchange, request
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 RUN = "0190a1b2-c3d4-7e5f-8a6b-0123456789ab"
@@ -63,7 +63,7 @@ def lines_of(
     ]
 
 
-async def tell(url: str, body: Any, *headers: tuple[str, str], path: str = "/events") -> Answer:
+async def post_events(url: str, body: Any, *headers: tuple[str, str], path: str = "/events") -> Answer:
     """Send a body, JSON or bytes as they are, and return the answer."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent = [("Content-Type", "application/json"), *headers]

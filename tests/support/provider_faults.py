@@ -1,4 +1,4 @@
-"""What a provider may do wrong, over real sockets, and what must come of it: the table that `test_faults` checks."""
+"""Table of provider faults over real sockets, with the expected outcome of each."""
 
 import asyncio
 import ssl
@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from tests.support.raw import Answer
+from tests.support.raw_http import Answer
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, reply, stream
 
 WHOLE_BODY = {"id": "c1", "model": "m-1", "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}]}

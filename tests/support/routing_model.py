@@ -1,4 +1,4 @@
-"""The rules of routing in words of their own, to hold the gateway to: circuits, backoff, the state of one exchange."""
+"""Reference model of circuits, backoff and key selection, against which the schedule is checked."""
 
 from gateway.config.model import Circuit
 from gateway.config.retry import Additive, Exponential, RetryPolicy

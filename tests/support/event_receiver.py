@@ -1,4 +1,4 @@
-"""A gateway that only listens: what the Python client sends to it, in the order in which it took it."""
+"""A receiver of the Python client's events, which keeps them in order of arrival."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from tests.support.upstream import Asked, Upstream, reply
 ACCEPTED = reply({"accepted": 1}, "202 Accepted")
 
 
-class Listening:
+class EventReceiver:
     """The events that were accepted, and the client's process-wide state, which is this test's own."""
 
     def __init__(self, upstream: Upstream) -> None:
@@ -32,7 +32,7 @@ class Listening:
 
 
 @asynccontextmanager
-async def listening(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[Listening]:
+async def event_receiver(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> AsyncIterator[EventReceiver]:
     """Give the client a state of its own, and lead it to a gateway that accepts everything."""
 
     def accept(_asked: Asked) -> list[Any]:
@@ -42,7 +42,7 @@ async def listening(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> Asyn
     monkeypatch.setattr(delivery, "_delivery", None)
     configure(url=upstream.url)
     try:
-        yield Listening(upstream)
+        yield EventReceiver(upstream)
     finally:
         await ended()
 

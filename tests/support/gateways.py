@@ -1,4 +1,4 @@
-"""Gateways for tests: a worker in this process, whose every blocking call is seen, and the real command as a child."""
+"""Gateways under test: a worker in the test's own process, and the command as a child process."""
 
 import asyncio
 import os

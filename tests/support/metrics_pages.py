@@ -1,4 +1,4 @@
-"""Metrics as tests read them: pages parsed into samples, and lines of journals to count."""
+"""Parser of metrics pages, and journal lines to count."""
 
 import re
 from typing import Any, NamedTuple

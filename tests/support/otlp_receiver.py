@@ -1,4 +1,4 @@
-"""A scripted OTLP/HTTP receiver for tests: a real server that says what its script says to each request."""
+"""A scripted OTLP/HTTP receiver on a real socket."""
 
 import gzip
 import threading

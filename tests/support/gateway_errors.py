@@ -1,12 +1,12 @@
-"""What an error of the gateway's looks like to each dialect's clients."""
+"""Check of the gateway's own errors in the shape of each dialect family."""
 
 import json
 from typing import Any
 
-from tests.support.raw import Answer
+from tests.support.raw_http import Answer
 
 
-def said(answer: Answer, family: str) -> dict[str, Any]:
+def gateway_error(answer: Answer, family: str) -> dict[str, Any]:
     """Require that an answer is an error of ours in a family's dialect; return what is below `error`."""
     assert answer.whole
     assert answer.values(b"content-type")[0].startswith(b"application/json")

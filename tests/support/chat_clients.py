@@ -1,4 +1,4 @@
-"""Clients of each dialect, by hand: their smallest request for a chat, and providers of each dialect that answer it."""
+"""The smallest chat request of each dialect's clients, and providers of each dialect that answer it."""
 
 import json
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from tests.matrix.scenes import Completion
 from tests.matrix.upstreams import UPSTREAMS
-from tests.support.raw import Answer, exchange, request
-from tests.support.running import InProcess
+from tests.support.gateways import InProcess
+from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import Asked, Step
 
 COMPLETION = Completion(text=("Good ", "day."))
@@ -50,7 +50,7 @@ CLIENTS = {
 }
 
 
-def asking(client: str, model: str, *, streamed: bool = False, headers: Headers = (), **more: Any) -> bytes:
+def chat_request(client: str, model: str, *, streamed: bool = False, headers: Headers = (), **more: Any) -> bytes:
     """Return a client's request. `more`: goes into its body."""
     speaks = CLIENTS[client]
     body = {**speaks.body, **({"model": model, "stream": streamed} if speaks.names_model else {}), **more}
@@ -62,7 +62,7 @@ async def ask(
     gateway: InProcess, client: str, model: str, *, streamed: bool = False, headers: Headers = (), **more: Any
 ) -> Answer:
     """Ask as a client does."""
-    return await exchange(gateway.url, asking(client, model, streamed=streamed, headers=headers, **more))
+    return await exchange(gateway.url, chat_request(client, model, streamed=streamed, headers=headers, **more))
 
 
 def answers(dialect: str, asked: Asked) -> list[Step]:

@@ -1,4 +1,4 @@
-"""Spans as applications send them over OTLP: strategies for any, and requests with them."""
+"""OTLP spans of applications: Hypothesis strategies, small examples, and requests that carry them."""
 
 import gzip
 from typing import Any
@@ -17,7 +17,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from gateway.tracing.ingest.otlp.content import capture_attributes
-from tests.support.raw import Answer, exchange, request
+from tests.support.raw_http import Answer, exchange, request
 
 TRACE, APP_SPAN = bytes.fromhex("0199f0000000000000000000000000aa"), bytes.fromhex("00000000000000a1")
 PROTOBUF = ("Content-Type", "application/x-protobuf")
@@ -133,13 +133,13 @@ def wrapped(
 ) -> ExportTraceServiceRequest:
     """Return a request with spans."""
     part = ScopeSpans(scope=scope or InstrumentationScope(name="app"), spans=many, schema_url=urls[1])
-    resource = resource or Resource(attributes=said({"service.name": "shop", "host.name": "h1"}))
+    resource = resource or Resource(attributes=otlp_attributes({"service.name": "shop", "host.name": "h1"}))
     return ExportTraceServiceRequest(
         resource_spans=[ResourceSpans(resource=resource, scope_spans=[part], schema_url=urls[0])]
     )
 
 
-def said(attributes: dict[str, str]) -> list[KeyValue]:
+def otlp_attributes(attributes: dict[str, str]) -> list[KeyValue]:
     """Return texts as attributes."""
     return [KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in attributes.items()]
 
@@ -160,13 +160,17 @@ def span(number: int = 1, **more: Any) -> Span:
 
 def of_an_application() -> list[Span]:
     """Return spans with an event, a link, a status and values of each type that an application may have."""
-    first = span(1, span_id=APP_SPAN, name="handle", kind=Span.SPAN_KIND_SERVER, attributes=said({"http.route": "/a"}))
+    first = span(
+        1, span_id=APP_SPAN, name="handle", kind=Span.SPAN_KIND_SERVER, attributes=otlp_attributes({"http.route": "/a"})
+    )
     second = span(
         2,
         parent_span_id=APP_SPAN,
         end_time_unix_nano=first.end_time_unix_nano - 1,  # of a child that outlives its parent Jaeger says so
         events=[
-            Span.Event(name="retry", time_unix_nano=first.start_time_unix_nano, attributes=said({"why": "it broke"}))
+            Span.Event(
+                name="retry", time_unix_nano=first.start_time_unix_nano, attributes=otlp_attributes({"why": "it broke"})
+            )
         ],
         links=[Span.Link(trace_id=TRACE, span_id=APP_SPAN), Span.Link(trace_id=TRACE, span_id=b"another1")],
     )

@@ -1,4 +1,4 @@
-"""The gateway with holes cut into it, for doctor to find: `python -m tests.support.leaking HOLE ARGUMENTS...`."""
+"""The gateway with holes cut into it, for doctor to find: `python -m tests.support.leaky_gateway HOLE ARGUMENTS...`."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The smallest HTTP/1.1 client: what goes out are the bytes it was given, what comes back is not changed in any way."""
+"""A minimal HTTP/1.1 client: it sends the bytes it is given, and returns responses unchanged."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
