@@ -60,16 +60,7 @@ cli/litellm/source.py
 cli/litellm/toml.py
 cli/options.py
 cli/progress.py
-store/jaeger/otlp_json.py
-store/otlp/backfill.py
-store/otlp/content.py
-store/otlp/forwarding.py
-store/otlp/open_runs_file.py
-store/otlp/openinference_messages.py
-store/otlp/request.py
-store/otlp/vocabulary_llm.py
-store/otlp/vocabulary_openinference.py
-store/views.py
+
 tracing/ingest/event_schema.py
 tracing/ingest/otlp/content.py
 tracing/ingest/otlp/lines.py

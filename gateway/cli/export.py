@@ -104,7 +104,7 @@ def to_collector(job: "Job", transport: str | None, content: CaptureMode | None,
     """Run an export with its progress, print the summary, and return the exit code.
 
     `transport` (http or grpc) and `content` win over the environment, which also has the endpoint of a job without one.
-    Raises ExportError, QueryError, ConfigError, MomentError.
+    Raises ExportError, QueryError, ConfigError, TimeError.
     """
     import msgspec
     from msgspec import structs

@@ -114,7 +114,7 @@ def backfill(
 ) -> Summary:
     """Send the selected spans and return a summary, after a KeyboardInterrupt as well.
 
-    `environ`: its OTEL_RESOURCE_ATTRIBUTES message more of the service. Raises ExportError, QueryError, MomentError.
+    `environ`: for the resource of the spans (OTEL_RESOURCE_ATTRIBUTES). Raises ExportError, QueryError, TimeError.
     """
     since = 0 if job.since is None else unix_ns(job.since, now_ns)
     requested_until = now_ns if job.until is None else unix_ns(job.until, now_ns)
