@@ -60,7 +60,6 @@ cli/litellm/source.py
 cli/litellm/toml.py
 cli/options.py
 cli/progress.py
-
 tracing/ingest/event_schema.py
 tracing/ingest/otlp/content.py
 tracing/ingest/otlp/lines.py
