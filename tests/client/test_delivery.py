@@ -1,4 +1,4 @@
-"""Events reach the gateway in order, whatever happens to it, and never at the application's cost."""
+"""Delivery: events reach the gateway in order in spite of its failures, and never block the application."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ async def _gateway(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> Async
 
 
 def numbered(count: int, start: int = 0) -> None:
-    """Say so many events, each with its number."""
+    """Queue events numbered from `start` on."""
     for number in range(start, start + count):
         event("tick", {"n": number})
 
@@ -36,10 +36,20 @@ def numbers(events: list[dict]) -> list[int]:
 
 
 async def test_events_go_in_batches_over_one_connection(gateway):
-    """In order, some hundreds at a time, as JSON to /events; `flush` waits until all have been received."""
-    numbered(1200)
-    assert numbers(await gateway.events()) == list(range(1200))
-    assert [len(batch) for batch in gateway.bodies] == [500, 500, 200]
+    """Events are sent in order as JSON to /events, at most 500 at once; `flush` waits until all are accepted."""
+    arrived, answer = asyncio.Event(), asyncio.Event()
+
+    def respond(_asked: Asked) -> list:
+        arrived.set()
+        return [answer, *ACCEPTED]
+
+    gateway.upstream.answer = respond
+    numbered(1)
+    await arrived.wait()
+    numbered(1200, start=1)  # queued while the sender waits for its first response
+    answer.set()
+    assert numbers(await gateway.events()) == list(range(1201))
+    assert [len(batch) for batch in gateway.bodies] == [1, 500, 500, 200]
     assert gateway.upstream.connections == 1
     asked = gateway.upstream.asked[0]
     assert (asked.method, asked.target, asked.header("Content-Type")) == ("POST", "/events", "application/json")
@@ -48,7 +58,7 @@ async def test_events_go_in_batches_over_one_connection(gateway):
 
 
 async def test_a_path_and_a_token_go_with_them(gateway):
-    """Behind a path of its own, and with the token that the gateway asks for."""
+    """Requests use the prefix of the configured URL, and carry the configured token."""
     configure(url=f"{gateway.url}/llm/", token="s3cret")
     numbered(1)
     await gateway.events()
@@ -56,8 +66,8 @@ async def test_a_path_and_a_token_go_with_them(gateway):
     assert (asked.target, asked.header("x-gateway-token")) == ("/llm/events", "s3cret")
 
 
-async def test_nobody_waits_for_a_slow_gateway(gateway):
-    """While it does not answer, events are queued; it is asked once at a time."""
+async def test_a_slow_gateway_blocks_no_producer(gateway):
+    """While the gateway does not respond, events are queued; one request is in flight at a time."""
     answer = asyncio.Event()
     gateway.upstream.answer = lambda _asked: [answer, *ACCEPTED]
     numbered(1)

@@ -1,11 +1,14 @@
 """Reading a request's body: its limit of bytes, its idle timeout, and the time that is accounted for."""
 
 import asyncio
+import selectors
 from collections.abc import AsyncIterator, Awaitable
 from typing import NamedTuple
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.test_utils import make_mocked_request
 
 from gateway.errors import ExchangeError, Kind
 from gateway.proxy.request_body import body_too_large, read_body
@@ -134,6 +137,39 @@ async def test_the_timeout_is_for_each_piece(server: Server):
             await connection.send(piece)
         answer = await connection.answer()
     assert (answer.status, answer.body) == (200, b"aabbccdd")
+
+
+class _Waits(selectors.DefaultSelector):
+    """A selector that returns at once, and advances its clock by the time for which an event loop would wait."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+@pytest.mark.parametrize("idle", [0.5, 300.0])
+def test_the_timeout_is_the_configured_one(idle: float):
+    """A body that stops arriving is refused after exactly the idle timeout, by the event loop's clock."""
+    selector = _Waits()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: selector.now  # type: ignore[method-assign]
+
+    async def stalled() -> float:
+        protocol = BaseProtocol(loop)
+        protocol.connection_made(asyncio.Transport())
+        payload = StreamReader(protocol, 2**16, loop=loop)
+        payload.feed_data(b"one")
+        request = make_mocked_request("POST", "/", {"Content-Length": "9"}, payload=payload)
+        with pytest.raises(ExchangeError, match=f"within {idle:g} s"):
+            await read_body(request, LIMIT, idle)
+        return loop.time()
+
+    try:
+        assert loop.run_until_complete(stalled()) == pytest.approx(idle, abs=0.01)
+    finally:
+        loop.close()
 
 
 def test_the_error_names_the_setting():

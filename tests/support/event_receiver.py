@@ -27,7 +27,7 @@ class EventReceiver:
 
     async def events(self) -> list[dict[str, Any]]:
         """Have all sent that is queued, and return all events that were sent so far."""
-        assert await asyncio.to_thread(flush, 10.0)
+        assert await asyncio.to_thread(flush, 50.0)
         return [event for batch in self.bodies for event in batch]
 
 

@@ -166,6 +166,7 @@ STEP_COLUMNS = (
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(300)
 @_few
 @given(data=st.data())
 def test_the_order_of_events_does_not_matter(tmp_path_factory, data):
