@@ -1,4 +1,4 @@
-"""Redaction of log records: no invalid request is repeated, and `[redaction]` applies to everything else."""
+"""Redaction of log records: no invalid input is repeated, and `[redaction]` applies to everything else."""
 
 import logging
 
@@ -11,6 +11,8 @@ HTTP_LOG = "gateway.http"
 _OTEL_HEADERS = "opentelemetry.util.re"
 # Libraries that log exceptions, whose messages may hold a request's data.
 _LIBRARIES = ("aiohttp", "asyncio")
+# botocore's loggers of failed refreshes. Their tracebacks may hold the output of a credential process.
+_BOTOCORE = ("botocore.credentials", "botocore.tokens")
 
 
 class _WithoutInput(logging.Filter):
@@ -24,6 +26,16 @@ class _WithoutInput(logging.Filter):
             record.exc_info = record.exc_text = None
         elif record.name == _OTEL_HEADERS:
             record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: ignored an entry that is not name=value", ()
+        return True
+
+
+class _WithoutTraceback(logging.Filter):
+    """Replaces records of a failed refresh by one line: the error itself is sent to the client, with its remedy."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            record.msg, record.args = "bedrock: AWS credentials could not be refreshed: %s", (type(error).__name__,)
+            record.exc_info = record.exc_text = None
         return True
 
 
@@ -42,19 +54,22 @@ class _Redacted(logging.Filter):
 
 _plain = logging.Formatter()
 _redacted = _Redacted()
+_without_traceback = _WithoutTraceback()
 for _name in (HTTP_LOG, _OTEL_HEADERS):
     logging.getLogger(_name).addFilter(_WithoutInput())
 
 
 def redact_logs(redaction: Redaction) -> None:
-    """Redact what the gateway logs from now on."""
+    """Redact the gateway's log records from now on."""
     _redacted.redaction = redaction
     _filter("gateway")
 
 
 def redact_libraries() -> None:
-    """Redact what libraries log, too: for a process that runs nothing but the gateway."""
+    """Redact the log records of libraries, too, in a process that runs nothing but the gateway."""
     _filter(*_LIBRARIES)
+    for name in _BOTOCORE:
+        logging.getLogger(name).addFilter(_without_traceback)
 
 
 def _filter(*roots: str) -> None:

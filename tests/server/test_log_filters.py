@@ -1,4 +1,4 @@
-"""Log records repeat no invalid input, and are redacted as everything else that is recorded."""
+"""Log records: no invalid input is repeated, and redaction applies as to everything else that is recorded."""
 
 import logging
 
@@ -15,6 +15,13 @@ KEY = "sk-proj-abc123def456ghi789"
 def _unredacted():
     yield
     redact_logs(NOTHING)
+
+
+def unfiltered() -> None:
+    """Undo `redact_libraries`."""
+    for each in [*logging.root.manager.loggerDict]:
+        if each.partition(".")[0] in {"aiohttp", "asyncio", "botocore"}:
+            logging.getLogger(each).filters.clear()
 
 
 def _raised(error: Exception) -> Exception:
@@ -74,6 +81,19 @@ def test_libraries_are_redacted_in_a_process_of_the_gateways_own(caplog, name):
         logger.warning("after %s", KEY)
         assert "after [redacted: key]" in caplog.text
     finally:
-        for each in [*logging.root.manager.loggerDict]:
-            if each.partition(".")[0] in {"aiohttp", "asyncio"}:
-                logging.getLogger(each).filters.clear()
+        unfiltered()
+
+
+@pytest.mark.parametrize("name", ["botocore.credentials", "botocore.tokens"])
+def test_a_failed_refresh_of_aws_credentials_is_one_line(caplog, name):
+    """The warning of botocore has no traceback, names the provider, and repeats no output of a credential process."""
+    logger = logging.getLogger(name)
+    redact_libraries()
+    try:
+        error = _raised(RuntimeError(f"custom-process: {KEY}"))
+        logger.warning("Refreshing failed during %s refresh period.", "mandatory", exc_info=error)
+        logger.warning("another warning")
+    finally:
+        unfiltered()
+    lines = [logging.Formatter().format(record) for record in caplog.records]
+    assert lines == ["bedrock: AWS credentials could not be refreshed: RuntimeError", "another warning"]
