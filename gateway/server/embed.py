@@ -59,7 +59,7 @@ def create_app(
     settings, environ = _read(config, os.environ if environ is None else environ, data_dir)
     token = (token or settings.auth.token or environ.get("GATEWAY_TOKEN") or "").strip() or None
     if settings.auth.required and token is None:
-        raise ConfigError("$.auth.required: it needs a token; set $.auth.token, or create_app(token=...)")
+        raise ConfigError("$.auth.required: a token is missing; set $.auth.token, or create_app(token=...)")
 
     timers: list[asyncio.TimerHandle] = []
 
@@ -70,7 +70,7 @@ def create_app(
         required = token is not None and settings.auth.required is not False
         # Several processes may share a data directory, and several applications a process.
         name = f"e{os.getpid()}-{id(app):x}"
-        # Its parts read files.
+        # The constructor reads files.
         worker = await asyncio.to_thread(Worker, settings, data_dir, environ, token=token, required=required, name=name)
         app[_GATEWAY] = worker
         await worker.open()
@@ -132,7 +132,7 @@ async def _tick(worker: Worker) -> None:
 async def _until_client_leaves(
     request: web.Request, handle: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer a request, and cancel that when its client leaves: the host's runner may not do so."""
+    """Answer a request, and cancel the answer when its client leaves, which the host's runner may not do."""
     task = asyncio.ensure_future(handle(request))
     try:
         while not (await asyncio.wait({task}, timeout=_POLL_SECONDS))[0]:
@@ -166,7 +166,7 @@ class _RecorderThread:
             raise self._failed
 
     def stop(self) -> None:
-        """Seal what was written, and end the thread."""
+        """Stop the recorder, which seals the journals, and end the thread."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()

@@ -32,7 +32,7 @@ _OPEN_FILES = 65_536
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """Options of the command line that are no settings of `gateway.toml`, and the source of the configuration."""
+    """The source of the configuration, and the options of the command line that are not in `gateway.toml`."""
 
     source: Source
     workers: int
@@ -54,7 +54,7 @@ def record(source: Source) -> None:
     data = (source.cwd / source.data).absolute()
     loaded = structs.replace(source, data=data).load()
     lock = lock_data_dir(data)
-    os.environ.update(loaded.environ)  # the exporters read the process's own
+    os.environ.update(loaded.environ)  # exporters read the process's own environment
 
     async def run_recorder() -> None:
         stop = asyncio.Event()
@@ -158,7 +158,7 @@ class Tokens:
             return token, required
         if self.generated is None:
             if started:
-                raise ConfigError("$.auth.required: it needs a token; set $.auth.token or GATEWAY_TOKEN too")
+                raise ConfigError("$.auth.required: a token is missing; set $.auth.token or GATEWAY_TOKEN too")
             self.generated = secrets.token_urlsafe(24)
         return self.generated, required
 
@@ -171,7 +171,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def announce(snapshot: ConfigSnapshot, sock: socket.socket, data: Path, token: str | None) -> None:
-    """Print the URL, and lines to paste for each client. `token`: the one generated for this run."""
+    """Print the URL, and lines to paste for each client. `token`: the token generated for this run, if any."""
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     url = f"http://{shown}:{port}"
@@ -189,7 +189,7 @@ def announce(snapshot: ConfigSnapshot, sock: socket.socket, data: Path, token: s
         f"  OTLP     {'on' if exporting else 'off; set OTEL_EXPORTER_OTLP_ENDPOINT to send spans to a collector'}",
     ]
     if token is not None:
-        lines += ["", f"  token    {token}   # made for this run; clients send it as x-gateway-token"]
+        lines += ["", f"  token    {token}   # generated for this run; clients send it as x-gateway-token"]
     _print("\n".join(lines))
 
 

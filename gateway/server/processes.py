@@ -108,11 +108,11 @@ async def worker(
         required=snapshot.required,
         name=f"w{slot}",
         own_urls=_urls(sock),
-        status=lambda: published.status.to_json(),  # noqa: PLW0108  the newest each time
+        status=lambda: published.status.to_json(),  # noqa: PLW0108  the property is read for each page
     )
     await one.start()
     await web.SockSite(one.runner, sock).start()
-    # Objects alive now stay alive; the garbage collector need not traverse them again.
+    # Objects alive now stay alive: the garbage collector need not traverse them again.
     gc.collect()
     gc.freeze()
     published.applied.note(slot, generation)
@@ -140,7 +140,7 @@ async def _apply_newest(one: Worker, published: PublishedConfig, slot: int, gene
     try:
         await one.use(snapshot.loaded.config, snapshot.loaded.environ, snapshot.token, required=snapshot.required)
     except ConfigError as error:
-        log.error("w%d keeps the configuration that it has: %s", slot, error)  # noqa: TRY400  the traceback has no use
+        log.error("w%d: the published configuration cannot be applied, and the active one stays: %s", slot, error)  # noqa: TRY400  the traceback has no use
     else:
         published.applied.note(slot, newest)
     return newest

@@ -19,7 +19,7 @@ from gateway.server.admin.sql import QueryPool, SqlPage
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Larger than any query that a person or a program writes.
+# Larger than any query.
 _ADMIN_BODY_MAX = 16 * 1024 * 1024
 
 

@@ -21,12 +21,12 @@ from gateway.errors import ConfigError
 log = logging.getLogger("gateway.supervisor")
 
 BACKLOG = 1024
-# A child that dies this young this often, and has never served, is not restarted any more: the cause will not pass. One
+# A child that has never served, and dies this young this often in a row, ends the gateway: its error will not pass. One
 # that has served is restarted for ever.
 _YOUNG_SECONDS = 2.0
 _YOUNG_DEATHS = 5
 _TICK = 1.0
-# How long the recorder may take to stop.
+# The time that the recorder may take to stop.
 _STOP_SECONDS = 5.0
 # A terminal and a wrapper (npm, timeout) may both forward one signal; signals this close together count once.
 _TOGETHER_SECONDS = 0.5
@@ -46,11 +46,11 @@ class Role(Struct, kw_only=True):
         name: Its name in the log.
         run: Its main function, which returns on SIGTERM and when the parent is gone.
         pid: 0 while it does not run.
-        born: When it was forked; like all times here, of the monotonic clock.
-        young_deaths: How often in a row it died young.
+        born: The time of its fork; like all times here, of the monotonic clock.
+        young_deaths: The number of times in a row that it died young.
         ready: Whether it serves.
         served: Whether it, or a predecessor, has served.
-        end_by: When it is killed, if it was stopped in order to be restarted; else 0.
+        end_by: The time at which it is killed, if it was stopped in order to be restarted; else 0.
 
     """
 
@@ -132,7 +132,7 @@ class Hooks(Struct, frozen=True, kw_only=True):
 class Supervisor:
     """Runs the recorder and the workers until SIGINT or SIGTERM. The recorder starts first and stops last.
 
-    `drain_seconds`, how long workers may take to stop, may be changed at any time.
+    `drain_seconds`, the time that workers may take to stop, may be changed while it runs.
     """
 
     def __init__(
@@ -236,7 +236,7 @@ class Supervisor:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # Ctrl-C reaches the whole process group; only the parent acts on it.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            # Until a child has a handler. It reads the published configuration after that, so that no SIGHUP is lost.
+            # Until the child has a handler; it reads the published configuration after that, so that no SIGHUP is lost.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.close(self._alive_write)
@@ -273,7 +273,7 @@ class Supervisor:
         young = time.monotonic() - role.born < _YOUNG_SECONDS and not role.ready
         role.young_deaths = role.young_deaths + 1 if young else 0
         if role.young_deaths >= _YOUNG_DEATHS and not role.served:
-            self._failed = f"{role.name} {how} {_YOUNG_DEATHS} times at once; see the lines above"
+            self._failed = f"{role.name} {how} {_YOUNG_DEATHS} times in a row; see the lines above"
             return
         log.warning("%s %s; starting it again", role.name, how)
         if young:

@@ -41,8 +41,8 @@ _http_log = logging.getLogger(HTTP_LOG)
 class Worker:
     """Answers requests; needs a running event loop.
 
-    `token`: the gateway's own; `required`: whether clients need it. `own_urls`: where this gateway listens, so that no
-    provider can point to it. `status`: the configuration's part of `/-/health`. After `start`, a site serves `runner`;
+    `token`: the gateway's own; `required`: whether clients need it. `own_urls`: this gateway's own URLs, to which no
+    provider may point. `status`: the configuration's part of `/-/health`. After `start`, a site serves `runner`;
     `stop` drains requests in flight for at most `limits.drain_seconds`.
     """
 
@@ -109,7 +109,7 @@ class Worker:
             max_line_size=_HEADER_BYTES,
             max_field_size=_HEADER_BYTES,
             max_headers=1024,
-            # `stop` cancels what is in flight after the drain time, which may change until then.
+            # `stop` cancels requests in flight after the drain time, which may change until then.
             shutdown_timeout=_LONGEST_DRAIN,
         )
 
@@ -141,7 +141,7 @@ class Worker:
         self._config, self._environ = config, environ
 
     async def stop(self) -> None:
-        """Drain, cancel what is left, and close."""
+        """Drain, cancel the requests that remain, and close."""
         self.stopping()
         draining = asyncio.ensure_future(self.runner.cleanup())
         await asyncio.wait({draining}, timeout=self._config.limits.drain_seconds)
@@ -154,7 +154,7 @@ class Worker:
         self._proxy.stopping = True
 
     def cut_off(self) -> None:
-        """Cancel what is in flight."""
+        """Cancel the requests in flight."""
         self._proxy.cut_off()
         self._admin.cancel()
 
@@ -195,5 +195,5 @@ class Worker:
 
 
 async def _alive(_request: web.Request) -> web.Response:
-    """Answer a liveness probe, without looking at the recorder."""
+    """Answer a liveness probe, without a request to the recorder."""
     return web.Response(body=b'{"status":"ok"}', content_type="application/json")

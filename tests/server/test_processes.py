@@ -168,7 +168,7 @@ async def test_a_worker_applies_a_published_configuration_on_sighup(upstream: Up
     log = (tmp_path / "log").read_text()
     assert (
         log
-        == "w1 keeps the configuration that it has: $.providers.a: base_url is missing; set the URL of its API, as in http://127.0.0.1:9000/v1\n"
+        == "w1: the published configuration cannot be applied, and the active one stays: $.providers.a: base_url is missing; set the URL of its API, as in http://127.0.0.1:9000/v1\n"
     )
 
 

@@ -294,7 +294,7 @@ async def test_a_child_that_always_dies_ends_the_gateway_with_a_word(tmp_path):
         if gateway.process.returncode is None:
             await gateway.stop()
     assert gateway.process.returncode == 1
-    assert "recorder ended with code 1 5 times at once; see the lines above" in str(failed.value)
+    assert "recorder ended with code 1 5 times in a row; see the lines above" in str(failed.value)
     assert "IsADirectoryError" in str(failed.value)
 
 

@@ -101,7 +101,7 @@ class ConfigPages:
         while True:
             status = published.status
             if status.overrides == stamp and status.error is not None:
-                return problem(409, f"the change is kept, but not in force: {status.error}")
+                return problem(409, f"the change is stored, but not active: {status.error}")
             applied = status.overrides == stamp and all(each >= status.generation for each in published.applied.all())
             if applied or monotonic() > deadline:
                 body = {"generation": status.generation, "applied": applied}

@@ -74,7 +74,7 @@ class AdminForwarder:
                 headers = {name: answer.headers[name] for name in _RESPONSE_HEADERS if name in answer.headers}
                 return web.Response(status=answer.status, body=await answer.read(), headers=headers)
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return problem(503, "the recorder is not answering (it may be starting again); try once more")
+            return problem(503, "the recorder does not answer (it may be restarting); try again")
 
     async def _show_health(self, *, authorized: bool) -> web.Response:
         """Answer with the health of worker and recorder; 200 without a recorder too, which the proxy does not need.
@@ -113,7 +113,7 @@ class AdminForwarder:
             return problem(415, "send JSON, with Content-Type: application/json")
         # In case a browser skips the preflight.
         if request.headers.get("Origin", _origin(request)) != _origin(request):
-            return problem(403, "a web page of another origin may not ask for this")
+            return problem(403, "a web page of another origin may not send this request")
         return None
 
     def _recorder(self) -> aiohttp.ClientSession:

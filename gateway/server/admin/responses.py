@@ -1,4 +1,4 @@
-"""JSON responses of the admin pages, and the one place where an error becomes a status."""
+"""JSON responses of the admin pages, and the HTTP status of each error."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ def problem(status: int, message: str, headers: dict[str, str] | None = None) ->
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer whatever a page raises with JSON, for which aiohttp would send plain text."""
+    """Answer the errors of pages in JSON; aiohttp's own responses are plain text."""
     try:
         return await handler(request)
     except web.HTTPNotFound:
@@ -53,7 +53,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return problem(next(status for kind, status in STATUSES if isinstance(error, kind)), str(error))
     except Exception:
         log.exception("the page %s failed", request.path)
-        return problem(500, f"the page {request.path} failed; the gateway's log says why")
+        return problem(500, f"the page {request.path} failed; see the gateway's log")
 
 
 def _paths(app: web.Application) -> set[str]:

@@ -1,6 +1,6 @@
 """An ingest request, authorized and read: its decoded body, its capture policy, and the secrets to redact from it.
 
-Nothing of it goes upstream, so that there is no exchange; both endpoints read here under one active configuration.
+It is not forwarded, and has no exchange. Both endpoints read theirs here, under the active configuration.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from gateway.tracing.secrets import opaque, request_secrets
 YIELD_SECONDS = 0.005
 """Parsing on the event loop yields to other requests after this long."""
 
-# Parsing so many bytes on the event loop holds it up for less than handing them to a thread takes.
+# Bytes whose parsing blocks the event loop for less time than a switch to a thread takes.
 _INLINE_BYTES = 64 * 1024
 # One thread: CPython switches threads every 5 ms, and two of them would stall the event loop for twice as long.
 _PARSER = ThreadPoolExecutor(1, "ingest")
@@ -41,7 +41,7 @@ class IngestRequest(msgspec.Struct, frozen=True):
         received_ns: Its arrival, in Unix nanoseconds.
         body: Its body without content coding.
         capture_policy: The configured policy, narrowed by the request's capture header.
-        secrets: The gateway's token and whatever the request's headers and URL authenticate with.
+        secrets: The gateway's token, and the credentials in the request's headers and URL.
 
     """
 
@@ -116,7 +116,7 @@ def _too_large(noun: str, limit: int) -> ExchangeError:
 
 
 async def offload(size: int, parse: Callable[[], T]) -> T:
-    """Return `parse()`, run in a thread if it has more than a few of `size` bytes to go through."""
+    """Return `parse()`, run in a thread unless it parses few bytes. `size`: the number of bytes."""
     return parse() if size <= _INLINE_BYTES else await asyncio.get_running_loop().run_in_executor(_PARSER, parse)
 
 

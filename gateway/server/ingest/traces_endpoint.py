@@ -30,16 +30,16 @@ from gateway.tracing.tracer import INSTANCE, SCOPE
 
 PATH = "/v1/traces"
 
-# When a client should send again: the disk is full, or cannot be written to.
+# Seconds after which a client should send again if the disk is full, or cannot be written to.
 _RETRY_AFTER_SECONDS = 10
-# How many distinct reasons for rejected spans the response names.
+# The number of distinct reasons for rejected spans that a response names.
 _REASONS_MAX = 3
 
 
 class TracesEndpoint:
     """Writes a request's spans to one worker's journal.
 
-    `instance`: this gateway's `service.instance.id`, by which it recognises spans that a collector sends back to it.
+    `instance`: this gateway's `service.instance.id`, which identifies spans that a collector sends back to it.
     """
 
     def __init__(self, reader: IngestReader, journal: Journal, instance: str) -> None:

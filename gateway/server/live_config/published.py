@@ -45,8 +45,8 @@ class Status(Struct, frozen=True, kw_only=True):
 
     Attributes:
         generation: The active configuration's.
-        loaded_at: When that was loaded, in Unix seconds.
-        error: Why the files as they are now are not active, without secrets; None if they are.
+        loaded_at: The time of that load, in Unix seconds.
+        error: The reason why the newest content of the files is not active, without secrets; None if it is.
         overrides: The stamp of the overrides file at the last load.
 
     """
@@ -96,7 +96,7 @@ class PublishedConfig:
             value = _encoder.encode(_Wire(snapshot=_encodable(snapshot), environ=environ))
             return self._snapshot.publish(value)
         except UnicodeEncodeError:
-            raise ConfigError("the configuration has a variable's value that is no UTF-8; correct it") from None
+            raise ConfigError("the configuration has the value of a variable that is not UTF-8; correct it") from None
         except GatewayError as error:
             raise ConfigError(f"the configuration is too large: {error}; make it smaller") from None
 

@@ -21,7 +21,7 @@ _TICK = 1.0
 # A file is read once it has not changed for this long: until then a writer may not be done.
 _SETTLED_SECONDS = 0.2
 _UNKNOWN: Stamp = (0, 0, 0)
-# Settings that take a restart.
+# Settings that need a restart.
 FIXED = ("host", "port")
 
 TokenPolicy = Callable[[Loaded], tuple[str | None, bool]]
@@ -139,7 +139,7 @@ class Reloader:
         self._changed(old.loaded, new.loaded)
 
     def _watch_files(self, loaded: Loaded) -> None:
-        """Watch all files that could matter: those searched for, and every `.env` that would be read beside them."""
+        """Watch all files that the configuration depends on: those searched for, and the `.env` beside each."""
         overrides = self._source.overrides
         beside = (path.parent / ".env" for path in loaded.files if path != overrides)
         self._files = tuple(dict.fromkeys((*loaded.files, *beside, overrides)))
@@ -153,14 +153,14 @@ class Reloader:
         return ConfigSnapshot(loaded=loaded, token=token, required=required)
 
     def _without_fixed(self, new: Loaded, old: Loaded) -> Loaded:
-        """Return a configuration with the old values of settings that take a restart; log which have changed."""
+        """Return a configuration with the old values of settings that need a restart; log those that have changed."""
         unapplied = tuple(
             f"$.{name} is {getattr(new.config, name)!r} now, and stays {getattr(old.config, name)!r}"
             for name in FIXED
             if getattr(new.config, name) != getattr(old.config, name)
         )
         if unapplied and unapplied != self._unapplied:
-            log.warning("%s until the gateway is started anew", "; ".join(unapplied))
+            log.warning("%s until the gateway is restarted", "; ".join(unapplied))
         self._unapplied = unapplied
         fixed = {name: getattr(old.config, name) for name in FIXED}
         return structs.replace(new, config=structs.replace(new.config, **fixed))
@@ -172,9 +172,9 @@ class Reloader:
         return snapshot
 
     def _reject(self, error: str, overrides: Stamp | None) -> None:
-        """Report why the files are not active; once per change, since only changed files are read again."""
+        """Report an error of the files; once per change, since only changed files are read again."""
         self._set_status(structs.replace(self._status, error=error, overrides=overrides))
-        log.error("the configuration is not loaded again, and stays as it was: %s", error)
+        log.error("the configuration cannot be reloaded, and the active one stays: %s", error)
 
     def _set_status(self, status: Status) -> None:
         self._status = status

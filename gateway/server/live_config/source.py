@@ -15,7 +15,7 @@ from gateway.proxy.routing.context import build_runtime
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """Which files are read, and which settings win over them.
+    """The files to read, and the settings that win over them.
 
     Attributes:
         data: The data directory, which has the file of runtime overrides.

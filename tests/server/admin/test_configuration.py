@@ -219,7 +219,7 @@ async def test_a_change_that_the_files_hold_up_is_said(gateway: InProcess, tmp_p
     async with served(tmp_path, gateway.data, reload=reload) as reloader:
         status, said = await change(gateway.url, "PUT", "api_keys/a", {"value": "k"})
         assert status == 409
-        assert "kept, but not in force: " in said["error"]["message"]
+        assert "stored, but not active: " in said["error"]["message"]
         assert "gateway.toml: not valid TOML" in said["error"]["message"]
 
 

@@ -51,7 +51,7 @@ def test_a_value_that_cannot_be_published_is_an_error():
     """A configured value with bytes that are not UTF-8 is an error, and the active configuration stays."""
     published = PublishedConfig(0)
     published.put(ConfigSnapshot(loaded=loaded()))
-    with pytest.raises(ConfigError, match="no UTF-8"):
+    with pytest.raises(ConfigError, match="is not UTF-8"):
         published.put(ConfigSnapshot(loaded=loaded(written={"$.host": os.fsdecode(b"\xff")})))
     with pytest.raises(ConfigError, match=r"too large: .*16 MiB"):
         published.put(ConfigSnapshot(loaded=loaded(written={"$.host": "x" * 17 * 1024 * 1024})))

@@ -168,7 +168,7 @@ def test_what_cannot_work_keeps_what_does(tmp_path, toml, error, caplog):
     os.utime(here.file)
     here.settle()
     (first, *more) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert first.getMessage().startswith("the configuration is not loaded again, and stays as it was: ")
+    assert first.getMessage().startswith("the configuration cannot be reloaded, and the active one stays: ")
     with pytest.raises(ConfigError, match=error):
         raise ConfigError(here.published.status.error or "")
     assert all(record.getMessage() == first.getMessage() for record in more)
@@ -420,7 +420,7 @@ async def test_a_token_that_is_asked_for_is_needed_at_once(upstream: Upstream, t
     async with Process(tmp_path, to(upstream.url)) as gateway:
         (tmp_path / "gateway.toml").write_text(to(upstream.url, "[auth]\nrequired = true\n"))
         gateway.process.send_signal(signal.SIGHUP)
-        await until(lambda: "$.auth.required: it needs a token" in gateway.log.read_text())
+        await until(lambda: "$.auth.required: a token is missing" in gateway.log.read_text())
         assert (await exchange(gateway.url, MODELS)).status == 200
         (tmp_path / "gateway.toml").write_text(to(upstream.url, f"[auth]\nrequired = true\ntoken = '{token}'\n"))
         gateway.process.send_signal(signal.SIGHUP)
