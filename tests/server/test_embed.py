@@ -38,7 +38,7 @@ FOREVER = 60.0
 
 
 def tables(upstream: Upstream) -> dict[str, Any]:
-    """Return a configuration, as tables, that sends everything to `upstream`."""
+    """Return a configuration, as tables, that sends all requests to `upstream`."""
     return {
         "providers": {"openai": {"base_url": f"{upstream.url}/v1", "api_key": "${env:A_KEY}"}},
         "retry": {"max_tries": 1},
@@ -48,7 +48,7 @@ def tables(upstream: Upstream) -> dict[str, Any]:
 
 @asynccontextmanager
 async def serving(app: web.Application, **runner: Any) -> AsyncIterator[str]:
-    """Run an application as a host would, and give its URL."""
+    """Run an application as a host would; yield its URL."""
     running = web.AppRunner(app, **runner)
     await running.setup()
     try:
@@ -71,8 +71,8 @@ def host(below: str, app: web.Application) -> web.Application:
     return parent
 
 
-async def seen(data: Path, sql: str, expected: list[tuple[Any, ...]]) -> None:
-    """Wait until the store says so: it does a moment after the answer."""
+async def rows(data: Path, sql: str, expected: list[tuple[Any, ...]]) -> None:
+    """Wait for the rows of a query, which the store has a moment after the response."""
     for _ in range(200):
         found = await asyncio.to_thread(ask, data, sql) if (data / "spans.duckdb").exists() else None
         if found == expected:
@@ -81,8 +81,8 @@ async def seen(data: Path, sql: str, expected: list[tuple[Any, ...]]) -> None:
     assert found == expected
 
 
-async def asked_once(upstream: Upstream) -> None:
-    """Wait until the provider has been asked."""
+async def until_asked(upstream: Upstream) -> None:
+    """Wait until the provider has received a request."""
     for _ in range(500):
         if upstream.asked:
             return
@@ -92,7 +92,7 @@ async def asked_once(upstream: Upstream) -> None:
 
 @pytest.mark.parametrize("below", ["", "/llm", "/of/our-own"])
 async def test_an_sdk_is_answered_and_recorded(upstream: Upstream, tmp_path: Path, below: str):
-    """By itself or below a path: the provider sees the same request, SQL has it, and the host's routes are its own."""
+    """Mounted or not, the gateway forwards the same request and records it; the host's routes are untouched."""
     upstream.answers(reply(CHAT))
     app = gateway.create_app(tables(upstream), data=tmp_path / "data", environ={"A_KEY": "sk-of-the-gateway-1"})
     async with serving(host(below, app) if below else app) as url:
@@ -101,7 +101,7 @@ async def test_an_sdk_is_answered_and_recorded(upstream: Upstream, tmp_path: Pat
         assert answer.id == CHAT["id"]
         (asked,) = upstream.asked
         assert (asked.target, asked.header("authorization")) == ("/v1/chat/completions", "Bearer sk-of-the-gateway-1")
-        await seen(
+        await rows(
             tmp_path / "data", "SELECT path, outcome, attempts FROM exchanges", [("/v1/chat/completions", "ok", 1)]
         )
         sql = request("POST", f"{below}/-/sql", [JSON], b'{"sql": "SELECT count(*) FROM attempts"}').replace(
@@ -117,7 +117,7 @@ async def test_an_sdk_is_answered_and_recorded(upstream: Upstream, tmp_path: Pat
 
 @pytest.mark.parametrize("auto_decompress", [True, False])
 async def test_a_coded_body_is_read(upstream: Upstream, tmp_path: Path, auto_decompress: bool):
-    """Where the host's runner has undone the coding, the provider hears of none; else it gets the client's bytes."""
+    """A body that the host's runner has decoded is forwarded without a coding, any other one unchanged."""
     upstream.answers(reply(CHAT))
     app = gateway.create_app(
         tables(upstream), data=tmp_path / "data", environ={"A_KEY": "k"}, auto_decompress=auto_decompress
@@ -129,24 +129,24 @@ async def test_a_coded_body_is_read(upstream: Upstream, tmp_path: Path, auto_dec
         (asked,) = upstream.asked
         assert asked.body == (BODY if auto_decompress else coded)
         assert asked.header("content-encoding") == (None if auto_decompress else "gzip")
-        await seen(tmp_path / "data", "SELECT model FROM exchanges", [("gpt-5",)])
+        await rows(tmp_path / "data", "SELECT model FROM exchanges", [("gpt-5",)])
 
 
 @pytest.mark.parametrize("handler_cancellation", [True, False])
-async def test_a_client_that_leaves_is_seen(upstream: Upstream, tmp_path: Path, handler_cancellation: bool):
-    """Whether or not the host's runner cancels its handlers: the provider's connection is closed, and SQL says why."""
+async def test_a_client_that_leaves_is_noticed(upstream: Upstream, tmp_path: Path, handler_cancellation: bool):
+    """The upstream connection of a client that leaves is closed, whether or not the host cancels handlers."""
     upstream.answers([FOREVER])
     app = gateway.create_app(tables(upstream), data=tmp_path / "data", environ={"A_KEY": "k"})
     async with serving(host("/llm", app), handler_cancellation=handler_cancellation) as url:
         async with connected(url) as client:
             await client.send(request("POST", "/llm/v1/chat/completions", [JSON], BODY))
-            await asked_once(upstream)
+            await until_asked(upstream)
         await upstream.left()
-        await seen(tmp_path / "data", "SELECT outcome FROM attempts", [("client_abort",)])
+        await rows(tmp_path / "data", "SELECT outcome FROM attempts", [("client_abort",)])
 
 
 async def test_a_stop_drains_and_leaves_nothing(upstream: Upstream, tmp_path: Path, read: Any):
-    """A stream in flight at the stop is cut off when its time is over, and recorded; no task or thread is left."""
+    """A stream still in flight after the drain is cancelled and recorded; no task and no thread remains."""
     before = set(threading.enumerate())
     upstream.answers(stream([*events(read("chat_text.sse"))[:2]], end=FOREVER))
     app = gateway.create_app(tables(upstream), data=tmp_path / "data", environ={"A_KEY": "k"})
@@ -161,8 +161,8 @@ async def test_a_stop_drains_and_leaves_nothing(upstream: Upstream, tmp_path: Pa
 
 
 @pytest.mark.integration
-async def test_another_process_may_look_after_the_folder(upstream: Upstream, tmp_path: Path):
-    """With recorder="none" the application only writes its journal; `gateway recorder` does the rest, for several."""
+async def test_another_process_may_record(upstream: Upstream, tmp_path: Path):
+    """With recorder="none" applications write journals only, and `gateway recorder` seals those of several."""
     upstream.answers(reply(CHAT))
     data = tmp_path / "data"
     apps = [gateway.create_app(tables(upstream), data=data, recorder="none", environ={"A_KEY": "k"}) for _ in range(2)]
@@ -175,15 +175,15 @@ async def test_another_process_may_look_after_the_folder(upstream: Upstream, tmp
         for app in apps:
             async with serving(app) as url:
                 assert (await exchange(url, request("POST", "/v1/chat/completions", [JSON], BODY))).status == 200
-        await seen(data, "SELECT count(*) FROM exchanges", [(2,)])
+        await rows(data, "SELECT count(*) FROM exchanges", [(2,)])
     finally:
         process.terminate()
         assert await process.wait() == 0
     assert ask(data, "SELECT sum(accepted), sum(stored) FROM ledger") == [(2, 2)]
 
 
-async def test_a_folder_has_one_recorder(upstream: Upstream, tmp_path: Path):
-    """A second one in the same folder is refused, with what to do."""
+async def test_a_data_directory_has_one_recorder(upstream: Upstream, tmp_path: Path):
+    """A second recorder in the same directory is refused, with the remedy."""
     data = tmp_path / "data"
     first, second = (gateway.create_app(tables(upstream), data=data, environ={"A_KEY": "k"}) for _ in range(2))
     async with serving(first):
@@ -192,8 +192,8 @@ async def test_a_folder_has_one_recorder(upstream: Upstream, tmp_path: Path):
                 pass
 
 
-async def test_a_token_is_needed_where_one_is_given(upstream: Upstream, tmp_path: Path):
-    """By clients and for pages; a configuration that needs one and has none is refused."""
+async def test_a_token_is_required_if_one_is_given(upstream: Upstream, tmp_path: Path):
+    """A given token is required of clients and for pages; a required token that is missing is an error."""
     upstream.answers(reply(CHAT))
     made = tables(upstream)
     app = gateway.create_app(made, data=tmp_path / "data", environ={"A_KEY": "k"}, token="t-0123456789")
@@ -206,8 +206,8 @@ async def test_a_token_is_needed_where_one_is_given(upstream: Upstream, tmp_path
         gateway.create_app({"auth": {"required": True}}, data=tmp_path / "x", environ={})
 
 
-def test_wrong_configurations_are_told(tmp_path: Path):
-    """At once, by a file's name and the path in it."""
+def test_wrong_configurations_are_errors(tmp_path: Path):
+    """A wrong configuration raises at once, with the file's name and the path in it."""
     file = tmp_path / "gateway.toml"
     file.write_text("[providers.local]\ntimeout = 'x'\n")
     with pytest.raises(ConfigError, match=re.escape(f"{file}: ")):
@@ -223,8 +223,8 @@ def test_wrong_configurations_are_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize("how", ["tables", "a Config", "a path", "a path as text", "what is kept"])
-async def test_each_way_to_say_the_configuration(upstream: Upstream, tmp_path: Path, how: str):
-    """A file has its `.env` beside it; what `gateway config` keeps in the data folder counts where nothing is said."""
+async def test_each_form_of_the_configuration(upstream: Upstream, tmp_path: Path, how: str):
+    """A file is read with its `.env`; with a file or without any, the runtime overrides apply."""
     file = tmp_path / "some.toml"
     file.write_text("[providers.local]\nbase_url = '${env:UPSTREAM}/v1'")
     (tmp_path / ".env").write_text(f"UPSTREAM={upstream.url}\n")
@@ -246,18 +246,18 @@ async def test_each_way_to_say_the_configuration(upstream: Upstream, tmp_path: P
         assert (await exchange(url, request("GET", "/local/v1/models"))).status == 200
 
 
-async def test_the_token_may_be_the_environments(upstream: Upstream, tmp_path: Path):
-    """As that of the command."""
+async def test_the_token_may_be_that_of_the_environment(upstream: Upstream, tmp_path: Path):
+    """GATEWAY_TOKEN is the token, as for the command."""
     environ = {"A_KEY": "k", "GATEWAY_TOKEN": "t-0123456789"}
     async with serving(gateway.create_app(tables(upstream), data=tmp_path, recorder="none", environ=environ)) as url:
         assert (await exchange(url, request("GET", "/v1/models"))).status == 401
         assert (await exchange(url, request("GET", "/v1/models", [("x-gateway-token", "t-0123456789")]))).status == 200
 
 
-async def test_a_recorder_that_fails_is_started_again(
+async def test_a_recorder_that_fails_is_restarted(
     upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    """The application does not notice; the log says why."""
+    """A recorder that fails is restarted and logged; the application goes on."""
     upstream.answers(reply(CHAT))
     monkeypatch.setattr(embed, "_RESTART_SECONDS", 0.05)
     run = Recorder.run
@@ -270,13 +270,13 @@ async def test_a_recorder_that_fails_is_started_again(
     app = gateway.create_app(tables(upstream), data=tmp_path / "data", environ={"A_KEY": "k"})
     async with serving(app) as url:
         assert (await exchange(url, request("POST", "/v1/chat/completions", [JSON], BODY))).status == 200
-        await seen(tmp_path / "data", "SELECT outcome FROM exchanges", [("ok",)])
+        await rows(tmp_path / "data", "SELECT outcome FROM exchanges", [("ok",)])
         assert "failed; starting it again" in caplog.text
     assert list((tmp_path / "data" / "segments").glob("*.duckdb"))
 
 
-async def test_a_recorder_that_cannot_begin_is_an_error_of_the_start(upstream: Upstream, tmp_path: Path):
-    """Where its socket is to be stands something else; the folder is free again then."""
+async def test_a_recorder_that_cannot_start_is_an_error(upstream: Upstream, tmp_path: Path):
+    """A recorder without a socket fails the application's start, and releases the directory."""
     data = tmp_path / "data"
     (data / "recorder.sock").mkdir(parents=True)
     app = gateway.create_app(tables(upstream), data=data, environ={"A_KEY": "k"})
@@ -288,7 +288,7 @@ async def test_a_recorder_that_cannot_begin_is_an_error_of_the_start(upstream: U
 
 @pytest.mark.integration
 async def test_the_readmes_example_runs(tmp_path: Path):
-    """As it stands there, but for its port."""
+    """The README's example runs unchanged but for its port."""
     text = (ROOT / "README.md").read_text()
     (example,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "create_app" in each]
     with closing(socket.socket()) as free:
@@ -315,7 +315,7 @@ async def test_the_readmes_example_runs(tmp_path: Path):
             else:
                 break
         assert answer.status == 200
-        await seen(tmp_path / "gateway-data", "SELECT provider, outcome FROM attempts", [("demo", "ok")])
+        await rows(tmp_path / "gateway-data", "SELECT provider, outcome FROM attempts", [("demo", "ok")])
     finally:
         process.send_signal(signal.SIGINT)
         await process.wait()
@@ -323,7 +323,7 @@ async def test_the_readmes_example_runs(tmp_path: Path):
 
 
 def test_importing_the_package_is_light():
-    """`import gateway` brings nothing of the proxy; `create_app` does."""
+    """`import gateway` imports no module of the proxy; `create_app` does."""
     code = (
         "import gateway, sys; assert not {'aiohttp', 'duckdb'} & set(sys.modules); gateway.create_app; import aiohttp"
     )

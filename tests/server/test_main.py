@@ -16,13 +16,13 @@ from gateway.server.main import Options, Tokens, _recorder_settings, serve
 
 
 def source(folder: Path, toml: str = "", environ: dict[str, str] | None = None, **flags: Any) -> Source:
-    """Return where a configuration comes from that is one file, its data folder beside it."""
+    """Return the source of a configuration: one file, with its data directory beside it."""
     (folder / "gateway.toml").write_text(toml)
     return Source(data=folder / "data", environ=environ or {}, cwd=folder, flags={"port": 0, **flags})
 
 
 def token(folder: Path, host: str, toml: str = "", environ: dict[str, str] | None = None) -> tuple[str | None, bool]:
-    """Return the token of a gateway that is started, and whether it is needed."""
+    """Return the token of a gateway that starts, and whether it is required."""
     return Tokens().resolve(source(folder, toml, environ, host=host).load())
 
 
@@ -31,8 +31,8 @@ BEYOND = ("0.0.0.0", "::", "192.0.2.1", "example.com", "")
 
 
 @pytest.mark.parametrize("host", LOOPBACK)
-def test_on_loopback_no_token_is_needed(tmp_path, host):
-    """Unless it is asked for."""
+def test_on_loopback_no_token_is_required(tmp_path, host):
+    """On loopback a token is required only if the configuration requires it."""
     assert token(tmp_path, host) == (None, False)
     made, required = token(tmp_path, host, "[auth]\nrequired = true")
     assert (len(made or ""), required) == (32, True)
@@ -41,8 +41,8 @@ def test_on_loopback_no_token_is_needed(tmp_path, host):
 
 
 @pytest.mark.parametrize("host", BEYOND)
-def test_beyond_loopback_a_token_is_needed(tmp_path, host):
-    """The file's, else the environment's, else a new one each time; unless it is said that none is."""
+def test_beyond_loopback_a_token_is_required(tmp_path, host):
+    """The token is the file's, else the environment's, else generated, unless `required` is false."""
     (first, needed), (second, _) = (token(tmp_path, host) for _ in range(2))
     assert (len(first or ""), needed) == (32, True)
     assert first != second
@@ -52,8 +52,8 @@ def test_beyond_loopback_a_token_is_needed(tmp_path, host):
     assert token(tmp_path, host, "[auth]\nrequired = false", said) == ("from-the-environment", False)
 
 
-def test_a_token_is_made_at_the_start_only(tmp_path):
-    """Where one is needed all at once, nobody would be told it; the one that was made and told stays."""
+def test_a_token_is_generated_at_the_start_only(tmp_path):
+    """A reload generates no token, which could not be printed any more; the one of the start stays."""
     open_, closed = source(tmp_path).load(), source(tmp_path, "[auth]\nrequired = true").load()
     tokens = Tokens()
     assert tokens.resolve(open_) == (None, False)
@@ -82,8 +82,8 @@ THE_WORKERS = (
 
 
 @pytest.mark.parametrize("toml", [*THE_RECORDERS, *THE_WORKERS])
-def test_the_recorder_is_started_again_for_what_it_reads_once(tmp_path, toml):
-    """Its settings, and where the exporter sends; not for what concerns the workers alone."""
+def test_settings_of_the_recorder_restart_it(tmp_path, toml):
+    """A change of the recorder's settings or its exporter restarts it; one of the workers' settings does not."""
     before, after = _recorder_settings(source(tmp_path).load()), _recorder_settings(source(tmp_path, toml).load())
     assert (before != after) == (toml in THE_RECORDERS)
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
@@ -107,15 +107,15 @@ CANNOT: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("said", "error"), CANNOT.values(), ids=CANNOT.keys())
-def test_what_cannot_work_ends_before_anything_is_started(tmp_path, said, error):
-    """A configuration error is raised in the parent, and nothing is left held."""
+def test_a_wrong_configuration_starts_nothing(tmp_path, said, error):
+    """A configuration error is raised in the parent, and the lock is released."""
     with pytest.raises(ConfigError, match=error):
         serve(Options(source=source(tmp_path, **said), workers=1))
     os.close(lock_data_dir(tmp_path / "data"))
 
 
-def test_a_port_that_is_taken_leaves_the_folder_free(tmp_path, taken):
-    """The next try with another port finds the folder as it was."""
+def test_a_port_in_use_leaves_the_directory_free(tmp_path, taken):
+    """A start that fails for its port releases the data directory."""
     with pytest.raises(ConfigError, match=f"port {taken}"):
         serve(Options(source=source(tmp_path, port=taken), workers=1))
     os.close(lock_data_dir(tmp_path / "data"))

@@ -61,15 +61,15 @@ PATHS = {
 
 
 @pytest.mark.parametrize(("asked", "target"), PATHS.items())
-async def test_paths_below_a_mount_are_passed_on_byte_for_byte(upstream: Upstream, tmp_path, asked, target):
-    """However the client wrote the prefix."""
+async def test_paths_below_a_mount_are_forwarded_byte_for_byte(upstream: Upstream, tmp_path, asked, target):
+    """The path below the prefix is forwarded unchanged, however the client escaped the prefix."""
     async with mounted(upstream, tmp_path, "/llm/") as url:
         assert (await exchange(url, request("GET", asked))).status == 200
     assert [each.target for each in upstream.asked] == [target]
 
 
 async def test_applications_within_applications(upstream: Upstream, tmp_path):
-    """Prefixes add up."""
+    """Prefixes of nested applications add up."""
     async with mounted(upstream, tmp_path, "/inner", "/outer/most") as url:
         assert (await exchange(url, request("GET", "/outer/most/inner/v1/models"))).status == 200
     assert upstream.asked[0].target == "/v1/models"
@@ -87,8 +87,8 @@ async def test_applications_within_applications(upstream: Upstream, tmp_path):
         ("//", "", "//"),
     ],
 )
-def test_a_prefix_is_as_many_segments_as_it_has(raw, prefix, path):
-    """The rest stays as it is."""
+def test_a_prefix_is_removed_by_its_segments(raw, prefix, path):
+    """As many segments as the prefix has are removed; the rest of the path is unchanged."""
     assert below(raw, prefix) == path
 
 
@@ -114,15 +114,15 @@ async def test_a_coded_body_is_what_its_headers_say(upstream: Upstream, tmp_path
 
 
 async def test_a_coding_that_the_server_does_not_know_stays(upstream: Upstream, tmp_path):
-    """It has been undone by nobody."""
+    """A coding that the server cannot decode stays in the headers."""
     headers = [("Content-Encoding", "aes128gcm")]
     async with mounted(upstream, tmp_path, "/llm") as url:
         assert (await exchange(url, request("POST", "/llm/v1/files", headers, b"\0\1\2"))).status == 200
     assert (upstream.asked[0].header("content-encoding"), upstream.asked[0].body) == ("aes128gcm", b"\0\1\2")
 
 
-async def test_a_large_body_is_bound_by_the_gateways_own_limit(upstream: Upstream, tmp_path):
-    """Not by that of the application around, which is a mebibyte: for what is passed on, and for our own pages."""
+async def test_a_large_body_has_the_gateways_own_limit(upstream: Upstream, tmp_path):
+    """The gateway's limit applies to proxied bodies and to pages, not the host's mebibyte."""
     large = b'{"model":"m","messages":[],"pad":"%b"}' % (b"x" * 3 * MIB)
     async with mounted(upstream, tmp_path, "/llm") as url:
         assert (await exchange(url, request("POST", CHAT, [JSON], large))).status == 200
@@ -132,8 +132,8 @@ async def test_a_large_body_is_bound_by_the_gateways_own_limit(upstream: Upstrea
     assert upstream.asked[0].body == large
 
 
-async def test_the_application_around_sees_each_response(upstream: Upstream, tmp_path):
-    """Its signals are sent for streams, for what is whole and for our own errors."""
+async def test_the_host_application_prepares_each_response(upstream: Upstream, tmp_path):
+    """The host's signals are sent for streams, for whole responses and for the gateway's own errors."""
     upstream.answers(stream([b"data: [DONE]\n\n"]), reply({"ok": True}))
     async with mounted(upstream, tmp_path, "/llm") as url:
         for path, status in ((CHAT, 200), (CHAT, 200), ("/llm/nowhere", 404), ("/llm/-/sql", 403)):

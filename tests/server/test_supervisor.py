@@ -1,4 +1,4 @@
-"""The processes: what dies is started again, what is told to stop drains, and what cannot work says so."""
+"""The supervisor: restarts of children, stops that drain, and errors at the start."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def sql(query: str) -> bytes:
 
 
 async def begun(gateway: Process) -> tuple[Any, Any]:
-    """Begin a stream and return its open connection once a piece of it has come."""
+    """Start a stream; return its open connection after its first chunk."""
     opened = connected(gateway.url)
     client = await opened.__aenter__()
     await client.send(STREAM)
@@ -47,13 +47,13 @@ async def begun(gateway: Process) -> tuple[Any, Any]:
 
 
 async def ended(process: asyncio.subprocess.Process) -> int:
-    """Wait for a process, within a time that only hanging exceeds."""
+    """Return the exit code of a process, which has 30 seconds to end."""
     async with asyncio.timeout(30):
         return await process.wait()
 
 
 async def until_gone(pids: list[int]) -> None:
-    """Wait until none of these processes is there."""
+    """Wait until these processes have ended."""
     for _ in range(600):
         if not any(Path(f"/proc/{pid}").exists() for pid in pids):
             return
@@ -63,7 +63,7 @@ async def until_gone(pids: list[int]) -> None:
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])
 async def test_a_stop_lets_streams_in_flight_end(upstream: Upstream, tmp_path, number, workers):
-    """What is in flight is answered whole and stored, whatever it takes within drain_seconds; then all ends with 0."""
+    """Streams in flight end within drain_seconds and are stored; then the gateway exits with 0."""
     upstream.answers(stream([DELTA, 1.0, DELTA, DONE]))
     async with Process(tmp_path, to(upstream.url), workers=workers) as gateway:
         children = gateway.children()
@@ -87,8 +87,8 @@ async def test_a_stop_lets_streams_in_flight_end(upstream: Upstream, tmp_path, n
 
 @pytest.mark.integration
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_nobody_is_let_in_while_it_drains(upstream: Upstream, tmp_path, workers):
-    """Who comes during a stop is refused at once, and can go elsewhere; who is there is answered."""
+async def test_new_connections_are_refused_while_it_drains(upstream: Upstream, tmp_path, workers):
+    """New connections are refused at once during a stop, and requests in flight are answered."""
     released = False
 
     def answer(asked: Asked) -> Iterator[Step]:
@@ -121,7 +121,7 @@ async def test_nobody_is_let_in_while_it_drains(upstream: Upstream, tmp_path, wo
 
 @pytest.mark.integration
 async def test_a_stop_does_not_wait_longer_than_drain_seconds(upstream: Upstream, tmp_path):
-    """What is still in flight then is broken off, and recorded as that."""
+    """Streams still in flight after drain_seconds are cancelled, and recorded as cancelled."""
     upstream.answers(stream([DELTA, 60.0]))
     async with Process(tmp_path, to(upstream.url, "[limits]\ndrain_seconds = 0.3\n")) as gateway:
         opened, client = await begun(gateway)
@@ -135,8 +135,8 @@ async def test_a_stop_does_not_wait_longer_than_drain_seconds(upstream: Upstream
 
 
 @pytest.mark.integration
-async def test_a_second_ctrl_c_hurries(upstream: Upstream, tmp_path):
-    """A long drain ends at the second signal; what was in flight is stored as interrupted at the next start."""
+async def test_a_second_ctrl_c_ends_the_drain(upstream: Upstream, tmp_path):
+    """A second signal ends a long drain; the next start stores the exchange in flight as interrupted."""
     upstream.answers(stream([DELTA, 300.0]))
     async with Process(tmp_path, to(upstream.url, "[limits]\ndrain_seconds = 250.0\n")) as gateway:
         opened, _ = await begun(gateway)
@@ -152,8 +152,8 @@ async def test_a_second_ctrl_c_hurries(upstream: Upstream, tmp_path):
 
 
 @pytest.mark.integration
-async def test_a_signal_that_comes_twice_at_once_is_one(upstream: Upstream, tmp_path):
-    """A terminal and a wrapper may both pass it on; that does not break off what is in flight."""
+async def test_a_forwarded_signal_counts_once(upstream: Upstream, tmp_path):
+    """A signal that a terminal and a wrapper both forward counts once, and requests in flight go on."""
     upstream.answers(stream([DELTA, 1.0, DONE]))
     async with Process(tmp_path, to(upstream.url)) as gateway:
         opened, client = await begun(gateway)
@@ -168,7 +168,7 @@ async def test_a_signal_that_comes_twice_at_once_is_one(upstream: Upstream, tmp_
 
 @pytest.mark.integration
 async def test_health_does_not_wait_for_a_recorder_that_hangs(upstream: Upstream, tmp_path):
-    """One that does not answer is as good as down: health says so within seconds, and the proxy goes on."""
+    """Health reports a recorder that hangs within seconds, and the proxy goes on."""
     health = request("GET", "/-/health")
     async with Process(tmp_path, to(upstream.url)) as gateway:
         recorder, _ = gateway.children()
@@ -183,8 +183,8 @@ async def test_health_does_not_wait_for_a_recorder_that_hangs(upstream: Upstream
 
 
 @pytest.mark.integration
-async def test_a_query_that_nobody_waits_for_is_stopped(upstream: Upstream, tmp_path):
-    """A client of /-/sql that leaves takes the query's process with it; the next one is answered."""
+async def test_the_query_of_a_client_that_left_is_stopped(upstream: Upstream, tmp_path):
+    """The query process of a client that leaves /-/sql is killed; the next query is answered."""
 
     async def rooms(recorder: int, *, some: bool) -> None:
         for _ in range(1000):
@@ -207,7 +207,7 @@ async def test_a_query_that_nobody_waits_for_is_stopped(upstream: Upstream, tmp_
 @pytest.mark.integration
 @pytest.mark.parametrize("answers", [False, True])
 async def test_an_unreachable_collector_does_not_keep_it_from_ending(upstream: Upstream, tmp_path, answers):
-    """Whether nobody is there or nobody answers: it is gone within seconds, and the spans wait on disk."""
+    """A collector that refuses or hangs delays a stop by seconds only; its spans stay on disk."""
     with closing(socket.socket()) as deaf:
         deaf.bind(("127.0.0.1", 0))
         if answers:
@@ -224,8 +224,8 @@ async def test_an_unreachable_collector_does_not_keep_it_from_ending(upstream: U
 
 @pytest.mark.integration
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_a_worker_that_dies_is_started_again_and_nobody_is_refused(upstream: Upstream, tmp_path, workers):
-    """Connections that come meanwhile wait for the next worker; each is answered."""
+async def test_a_worker_that_dies_is_restarted(upstream: Upstream, tmp_path, workers):
+    """Connections made while a worker is down wait for its successor; each is answered."""
     async with Process(tmp_path, to(upstream.url), workers=workers) as gateway:
         recorder, *victims = gateway.children()
         for pid in victims:
@@ -241,8 +241,8 @@ async def test_a_worker_that_dies_is_started_again_and_nobody_is_refused(upstrea
     assert gateway.ask("SELECT count(*) FROM exchanges WHERE outcome = 'ok'") == [(20,)]
 
 
-async def test_a_recorder_that_dies_is_started_again_and_nobody_notices(upstream: Upstream, tmp_path):
-    """The proxy goes on; health is well again once the next recorder is there, and SQL is answered."""
+async def test_a_recorder_that_dies_is_restarted(upstream: Upstream, tmp_path):
+    """The proxy goes on without a recorder; health and SQL are back with the next one."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
         recorder, worker = gateway.children()
         os.kill(recorder, signal.SIGKILL)
@@ -263,7 +263,7 @@ async def test_a_recorder_that_dies_is_started_again_and_nobody_notices(upstream
 @pytest.mark.integration
 @pytest.mark.timeout(90)
 async def test_a_recorder_that_keeps_dying_does_not_end_the_proxy(upstream: Upstream, tmp_path):
-    """However often it is killed before it serves again: requests are answered, and it comes back when that is over."""
+    """A recorder that has served once is restarted as often as it dies; requests are answered meanwhile."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
         _, worker = gateway.children()
         for _ in range(7):
@@ -283,8 +283,8 @@ async def test_a_recorder_that_keeps_dying_does_not_end_the_proxy(upstream: Upst
 
 
 @pytest.mark.integration
-async def test_a_child_that_always_dies_ends_the_gateway_with_a_word(tmp_path):
-    """A fault that no new start mends is an error that ends it with 1, not a loop."""
+async def test_a_child_that_always_dies_ends_the_gateway(tmp_path):
+    """A child that dies at every start ends the gateway with 1 and an error, instead of a loop."""
     gateway = Process(tmp_path, "")
     (gateway.data / "recorder.sock").mkdir(parents=True)  # where the recorder is to listen
     try:
@@ -300,7 +300,7 @@ async def test_a_child_that_always_dies_ends_the_gateway_with_a_word(tmp_path):
 
 @pytest.mark.integration
 async def test_children_do_not_outlive_their_parent(upstream: Upstream, tmp_path):
-    """When the parent is killed the children end by themselves, and the data folder and the port are free again."""
+    """Children of a killed parent end by themselves, and release the data directory and the port."""
     async with Process(tmp_path, to(upstream.url), workers=2) as gateway:
         children = gateway.children()
         os.kill(gateway.process.pid, signal.SIGKILL)
@@ -329,8 +329,8 @@ def _taken() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_port_that_is_taken_is_said(taken, count):
-    """With one worker and with several, the error says where, why, and what to change."""
+def test_a_port_in_use_is_an_error(taken, count):
+    """The error for a port in use names address, cause and remedy, with one worker and with several."""
     with pytest.raises(ConfigError) as failed:
         listen("127.0.0.1", taken, count)
     assert f"127.0.0.1 port {taken}" in str(failed.value)
@@ -339,7 +339,7 @@ def test_a_port_that_is_taken_is_said(taken, count):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "0.0.0.0"])
 def test_any_free_port_is_the_same_for_all_workers(host):
-    """Port 0 is one port, chosen once; a second gateway cannot join it."""
+    """Port 0 is one free port for all workers; a second gateway cannot join it."""
     socks = listen(host, 0, 3)
     try:
         (port,) = {sock.getsockname()[1] for sock in socks}
@@ -352,7 +352,7 @@ def test_any_free_port_is_the_same_for_all_workers(host):
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "256.1.1.1", "203.0.113.7"])
-def test_a_host_that_is_not_ours_is_said(host):
-    """A name that is unknown, or an address of another machine."""
+def test_a_host_of_another_machine_is_an_error(host):
+    """An unknown name, and an address of another machine, are errors that name the option."""
     with pytest.raises(ConfigError, match="--host"):
         listen(host, 0, 1)

@@ -51,8 +51,8 @@ async def shown(url: str, path: str = "") -> Any:
 
 
 @pytest.mark.integration
-async def test_who_gets_200_can_use_it(upstream: Upstream, tmp_path):
-    """By every worker, from the very next request on; what is deleted is gone likewise; a stop loses nothing."""
+async def test_a_change_is_active_once_it_is_answered(upstream: Upstream, tmp_path):
+    """After 200 every worker applies the change; a deletion likewise; changes survive a restart."""
     upstream.answer = lambda _asked: reply({"data": []})
     async with Process(tmp_path, to(upstream.url), workers=2) as gateway:
         for round_ in range(3):
@@ -85,7 +85,7 @@ async def test_who_gets_200_can_use_it(upstream: Upstream, tmp_path):
 
 @pytest.mark.integration
 async def test_many_changes_at_once_are_all_made(upstream: Upstream, tmp_path):
-    """By clients of the gateway, and by a command that changes the same file beside it."""
+    """Concurrent changes of clients, and of a command on the same file, are all made."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
         source = Source(data=gateway.data, environ={}, cwd=tmp_path)
 
@@ -118,8 +118,8 @@ REFUSED: dict[str, tuple[str, str, Any, int, str]] = {
 
 
 @pytest.mark.integration
-async def test_what_is_refused_changes_nothing(upstream: Upstream, tmp_path):
-    """And says what was wrong and what to do; no secret is repeated."""
+async def test_a_refused_change_changes_nothing(upstream: Upstream, tmp_path):
+    """A refusal has the error and the remedy, repeats no secret, and changes nothing."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
         await change(gateway.url, "PUT", "providers/local", {"base_url": "http://127.0.0.1:9/v1"})
         await change(gateway.url, "PUT", "aliases/smart", {"candidates": ["local/m"]})
@@ -134,8 +134,8 @@ async def test_what_is_refused_changes_nothing(upstream: Upstream, tmp_path):
 
 
 @pytest.mark.integration
-async def test_the_pages_show_what_is_in_force_and_from_where(upstream: Upstream, tmp_path):
-    """Not what the files say meanwhile, whose error is told beside it."""
+async def test_the_pages_show_the_active_configuration(upstream: Upstream, tmp_path):
+    """Pages show active values with their origins; an error of newer files is in the status."""
     async with Process(tmp_path, to(upstream.url)) as gateway:
         await change(gateway.url, "PUT", "providers/local", {"base_url": "http://127.0.0.1:9/v1", "api_key": SECRET})
         (tmp_path / "gateway.toml").write_text("default_timeout = 'x'")
@@ -164,8 +164,8 @@ async def test_the_pages_show_what_is_in_force_and_from_where(upstream: Upstream
 
 
 @pytest.mark.integration
-async def test_a_worker_that_hangs_is_not_waited_for_without_end(upstream: Upstream, tmp_path):
-    """Who changes is told that not every worker goes by it yet; it does once it can."""
+async def test_a_worker_that_hangs_makes_a_change_202(upstream: Upstream, tmp_path):
+    """A change is 202 while a worker has not applied it, and is applied once the worker goes on."""
     async with Process(tmp_path, to(upstream.url), workers=2) as gateway:
         _, first, second = gateway.children()
         os.kill(first, signal.SIGSTOP)
@@ -209,8 +209,8 @@ async def served(folder: Path, data: Path, **reloads: Any) -> AsyncIterator[Relo
         await runner.cleanup()
 
 
-async def test_a_change_that_the_files_hold_up_is_said(gateway: InProcess, tmp_path):
-    """It is kept, but something else became wrong after it was tried."""
+async def test_a_change_beside_a_broken_file_is_409(gateway: InProcess, tmp_path):
+    """A change that is stored, but not active because a file became invalid, is 409."""
 
     def reload() -> None:
         (tmp_path / "gateway.toml").write_text("[")
@@ -224,7 +224,7 @@ async def test_a_change_that_the_files_hold_up_is_said(gateway: InProcess, tmp_p
 
 
 async def test_a_supervisor_that_does_not_answer_is_not_waited_for(gateway: InProcess, tmp_path, monkeypatch):
-    """Who changes gets an answer in any case, and the next one too."""
+    """A change is answered in time without a supervisor, and so is the next one."""
     monkeypatch.setattr(configuration, "_APPLY_SECONDS", 0.05)
     async with served(tmp_path, gateway.data, reload=lambda: None):
         for name in "ab":
@@ -234,8 +234,8 @@ async def test_a_supervisor_that_does_not_answer_is_not_waited_for(gateway: InPr
             )
 
 
-async def test_nobody_else_changes_anything_until_a_change_is_in_force(gateway: InProcess, tmp_path):
-    """So that each answer is to its own change."""
+async def test_changes_are_made_one_after_the_other(gateway: InProcess, tmp_path):
+    """The lock is held until a change is active, so that each answer is to its own change."""
     free: list[bool] = []
 
     def reload() -> None:
@@ -260,7 +260,7 @@ FORMS = ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "PATCH"])
 async def test_no_web_page_can_change_anything(gateway: InProcess, tmp_path, method):
-    """Neither by a name of its own, nor by what a form can send, nor from its origin; a preflight is not granted."""
+    """Another Host, a form, a foreign Origin and a preflight request are all refused."""
     async with served(tmp_path, gateway.data):
         path, body = "/-/config/api_keys/a", {"value": "k"}
         statuses = [
@@ -281,8 +281,8 @@ async def test_no_web_page_can_change_anything(gateway: InProcess, tmp_path, met
         assert allowed == {"PUT": 200, "DELETE": 404}.get(method, 405)
 
 
-async def test_where_a_token_is_needed_it_is(tmp_path):
-    """For reading and for changing; health then names no files to strangers."""
+async def test_a_required_token_protects_the_pages(tmp_path):
+    """Reading and changing need the token; health without it names no files."""
     data = tmp_path / "data"
     async with InProcess(data, token="the-token-0123456789") as gateway, served(tmp_path, data) as reloader:
         gateway._worker._status = lambda: {"generation": 1, "loaded_at": 0.0, "error": "/a/file: $.path"}

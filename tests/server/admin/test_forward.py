@@ -24,8 +24,8 @@ async def _recorder(gateway: InProcess) -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("recorder")
-async def test_health_says_how_worker_and_recorder_are(upstream: Upstream, gateway: InProcess):
-    """The counts of the worker, and what the recorder says of itself."""
+async def test_health_has_worker_and_recorder(upstream: Upstream, gateway: InProcess):
+    """Health has the counts of the worker and the recorder's part."""
     await exchange(gateway.url, request("GET", "/v1/models"))
     status, health = await page(gateway, "GET", "/-/health")
     assert status == 200
@@ -38,7 +38,7 @@ async def test_health_says_how_worker_and_recorder_are(upstream: Upstream, gatew
 
 @pytest.mark.usefixtures("upstream")
 async def test_health_is_degraded_while_the_recorder_is_down(gateway: InProcess):
-    """The proxy goes on without it, so that is no failure; it is well again once the recorder is back."""
+    """Without a recorder health is degraded with status 200, and well again once the recorder is back."""
     status, health = await page(gateway, "GET", "/-/health")
     assert (status, health["status"], health["recorder"]) == (200, "degraded", None)
     assert (await exchange(gateway.url, request("GET", "/v1/models"))).status == 200
@@ -52,14 +52,14 @@ async def test_health_is_degraded_while_the_recorder_is_down(gateway: InProcess)
 
 
 async def test_a_page_of_a_recorder_that_is_down_is_503(gateway: InProcess):
-    """It says so, and that it is worth while to ask again."""
+    """A page without a recorder is 503, with a message that it may be tried again."""
     status, said = await sql(gateway, "SELECT 1")
     assert status == 503
     assert "try once more" in said["error"]["message"]
 
 
 async def test_a_query_that_is_too_large_is_413_in_json(upstream: Upstream, tmp_path):
-    """The bound on bodies holds for pages too."""
+    """The limit of request bodies applies to pages, too."""
     async with InProcess(tmp_path / "data", to(upstream.url, "[limits]\nbody_bytes = 1000\n")) as gateway:
         status, said = await sql(gateway, "SELECT 1 -- " + "x" * 2000)
         assert status == 413
@@ -89,14 +89,14 @@ FOREIGN = (
 @pytest.mark.usefixtures("recorder")
 @pytest.mark.parametrize("host", LOCAL)
 async def test_pages_are_served_under_loopback_names(gateway: InProcess, host):
-    """By any name that cannot be anybody else's."""
+    """Pages are served under every name that no DNS server can assign."""
     assert (await page(gateway, "POST", "/-/sql", JSON, host=host, body={"sql": "SELECT 1"}))[0] == 200
 
 
 @pytest.mark.usefixtures("recorder")
 @pytest.mark.parametrize("host", FOREIGN)
 async def test_pages_are_not_served_under_other_names(gateway: InProcess, host):
-    """A name that somebody's DNS server may point at us is refused, though the connection is a local one."""
+    """A name that a DNS server could point here is refused, even on a loopback connection."""
     status, said = await page(gateway, "POST", "/-/sql", JSON, host=host, body={"sql": "SELECT 1"})
     assert status == 403
     assert host in said["error"]["message"]
@@ -107,7 +107,7 @@ async def test_pages_are_not_served_under_other_names(gateway: InProcess, host):
     "sent", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", None]
 )
 async def test_a_form_is_refused(gateway: InProcess, sent):
-    """What a page of somebody else's can send without asking is not taken for JSON."""
+    """A media type that a web page may send without a preflight request is refused."""
     headers = [("Content-Type", sent)] if sent else []
     status, said = await page(gateway, "POST", "/-/sql", *headers, body={"sql": "SELECT 1"})
     assert status == 415
@@ -116,7 +116,7 @@ async def test_a_form_is_refused(gateway: InProcess, sent):
 
 @pytest.fixture(name="guarded")
 async def _guarded(upstream: Upstream, tmp_path: Path) -> AsyncIterator[InProcess]:
-    """Run a gateway that needs a token, with its recorder."""
+    """Run a gateway that requires a token, with its recorder."""
     data = tmp_path / "data"
     async with InProcess(data, to(upstream.url), token=TOKEN) as gateway, recording(data):
         yield gateway
@@ -135,7 +135,7 @@ NOT_GIVEN: dict[str, list[tuple[str, Any]]] = {
 
 @pytest.mark.parametrize("header", GIVEN.values(), ids=GIVEN.keys())
 async def test_a_token_opens_the_pages_under_any_name(guarded: InProcess, header):
-    """With a token there is nothing that another site could use, so any Host will do."""
+    """With a token the Host header may be any: a web page does not have the token."""
     body = {"sql": "SELECT 1 AS one"}
     status, said = await page(guarded, "POST", "/-/sql", JSON, header, host="gateway.example", body=body)
     assert (status, said["rows"]) == (200, [[1]])
@@ -143,7 +143,7 @@ async def test_a_token_opens_the_pages_under_any_name(guarded: InProcess, header
 
 @pytest.mark.parametrize("headers", NOT_GIVEN.values(), ids=NOT_GIVEN.keys())
 async def test_without_the_token_pages_are_401(guarded: InProcess, headers):
-    """Under a loopback name too; the message names the setting, and neither token."""
+    """Without the token pages are 401 under a loopback name, too; the message has the setting, and no token."""
     status, said = await page(guarded, "POST", f"/-/sql?token={TOKEN}", JSON, *headers, body={"sql": "SELECT 1"})
     assert status == 401
     assert "$.auth.token" in said["error"]["message"]
@@ -151,18 +151,18 @@ async def test_without_the_token_pages_are_401(guarded: InProcess, headers):
 
 
 async def test_health_needs_no_token(guarded: InProcess):
-    """A load balancer may ask it; it tells counts only."""
+    """Health is public for load balancers, and has counts only."""
     status, health = await page(guarded, "GET", "/-/health", host="gateway.example")
     assert (status, health["status"]) == (200, "ok")
 
 
 async def proxied(gateway: InProcess, *headers: tuple[str, Any]) -> Answer:
-    """Ask for a provider's page."""
+    """Send a request to a provider."""
     return await exchange(gateway.url, request("GET", "/v1/models", headers))
 
 
-async def test_the_token_opens_the_proxy_and_goes_no_further(upstream: Upstream, guarded: InProcess):
-    """As x-gateway-token or in the place of a key; the provider sees neither, and a client's own key as it was."""
+async def test_the_token_is_not_forwarded(upstream: Upstream, guarded: InProcess):
+    """The token is accepted in its own header or as a key; the provider gets only the client's own key."""
     for header in (*GIVEN.values(), ("x-api-key", TOKEN), ("api-key", TOKEN)):
         assert (await proxied(guarded, header)).status == 200
     own = ("Authorization", "Bearer sk-own")
@@ -174,7 +174,7 @@ async def test_the_token_opens_the_proxy_and_goes_no_further(upstream: Upstream,
 
 @pytest.mark.parametrize("headers", [each for name, each in NOT_GIVEN.items() if name != "no UTF-8"])
 async def test_without_the_token_nothing_is_proxied(upstream: Upstream, guarded: InProcess, headers):
-    """401 in the client's dialect, and the provider hears nothing."""
+    """A request without the token is 401 in the client's dialect, and is not forwarded."""
     answer = await proxied(guarded, *headers)
     assert answer.status == 401
     assert json.loads(answer.body)["error"]["type"] == "authentication_error"

@@ -1,4 +1,4 @@
-"""What is set while running is kept whole, tried before it is written, and lost by nobody who changes it at once."""
+"""Runtime overrides: stored whole, checked before they are written, and safe against concurrent writers."""
 
 import fcntl
 import json
@@ -34,7 +34,7 @@ SECRET = "sk-planted-0123456789"
 
 
 class Folder:
-    """A folder with a gateway.toml and a data folder."""
+    """A directory with a gateway.toml and a data directory."""
 
     def __init__(self, path: Path, toml: str = "", **environ: str) -> None:
         self.toml = path / "gateway.toml"
@@ -62,8 +62,8 @@ def _folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path, TEAM_KEY=SECRET)
 
 
-def test_entries_are_kept_whole_and_deleted_again(folder: Folder):
-    """In a file for its owner alone; one that is set again has nothing left of what it was."""
+def test_entries_are_stored_whole_and_deleted_again(folder: Folder):
+    """The file is private to its owner; an entry that is set again has no field of the old one."""
     folder.put("providers", "local", LOCAL)
     folder.put("aliases", "smart", SMART)
     folder.put("api_keys", "team", {"source": "env", "value": "TEAM_KEY"})
@@ -104,8 +104,8 @@ CANNOT: dict[str, tuple[OverridableTable, str, Any, str]] = {
 
 
 @pytest.mark.parametrize(("table", "name", "entry", "error"), CANNOT.values(), ids=CANNOT.keys())
-def test_what_cannot_work_is_refused_and_changes_nothing(folder: Folder, table, name, entry, error):
-    """With the path, and what to change; no secret is repeated."""
+def test_an_invalid_entry_changes_nothing(folder: Folder, table, name, entry, error):
+    """The error has the path and the remedy, and repeats no secret; the file is unchanged."""
     folder.put("providers", "local", LOCAL)
     before = folder.source.overrides.read_bytes()
     with pytest.raises(ConfigError, match=error) as failed:
@@ -114,8 +114,8 @@ def test_what_cannot_work_is_refused_and_changes_nothing(folder: Folder, table, 
     assert folder.source.overrides.read_bytes() == before
 
 
-def test_what_others_name_cannot_be_deleted(folder: Folder):
-    """The error says who does: an alias needs its provider."""
+def test_an_entry_in_use_cannot_be_deleted(folder: Folder):
+    """The error names the user of the entry: an alias needs its provider."""
     folder.put("providers", "local", LOCAL)
     folder.put("aliases", "smart", SMART)
     with pytest.raises(
@@ -127,8 +127,8 @@ def test_what_others_name_cannot_be_deleted(folder: Folder):
     assert folder.file == {}
 
 
-def test_what_a_file_says_is_overridden_not_deleted(folder: Folder):
-    """The error names the file; once what overrides it is deleted, the file counts again."""
+def test_an_entry_of_a_file_can_be_overridden_only(folder: Folder):
+    """The error names the file, whose entry is active again once its override is deleted."""
     folder.toml.write_text("[providers.local]\nbase_url = 'http://a/v1'\n[api_keys]\nteam = 'from-the-file'\n")
     for table, name in (("providers", "local"), ("api_keys", "team")):
         with pytest.raises(UnchangeableError, match=rf"\$\.{table}\.{name} is in {folder.toml};"):
@@ -139,16 +139,16 @@ def test_what_a_file_says_is_overridden_not_deleted(folder: Folder):
     assert folder.source.load().config.api_keys == {"team": "from-the-file"}
 
 
-def test_what_is_not_there_is_said(folder: Folder):
-    """An entry, or a table."""
+def test_an_unknown_name_is_an_error(folder: Folder):
+    """An unknown entry and an unknown table are errors."""
     with pytest.raises(UnknownEntryError, match=r"there is no aliases\.nobody"):
         folder.delete("aliases", "nobody")
     with pytest.raises(UnknownEntryError, match="no table 'retry'; there are providers, aliases, api_keys"):
         table_of("retry")
 
 
-def test_a_wrong_file_can_be_mended_by_what_is_deleted(folder: Folder):
-    """Its error refuses any other change."""
+def test_a_wrong_file_can_be_mended_by_a_deletion(folder: Folder):
+    """A wrong entry makes other changes fail until it is deleted."""
     folder.put("providers", "local", LOCAL)
     folder.source.overrides.write_text(json.dumps({"api_keys": {"gone": "${env:NO_MORE}", "a": "key-of-a"}}))
     with pytest.raises(ConfigError, match="NO_MORE"):
@@ -157,8 +157,8 @@ def test_a_wrong_file_can_be_mended_by_what_is_deleted(folder: Folder):
     assert folder.file == {"api_keys": {"a": "key-of-a"}}
 
 
-def test_what_cannot_be_written_is_said(folder: Folder):
-    """And nothing has changed."""
+def test_a_file_that_cannot_be_written_is_an_error(folder: Folder):
+    """A write that fails is an error, and changes nothing."""
     folder.put("api_keys", "a", {"value": "key-of-a"})
     folder.source.overrides.with_name("config.json.tmp").mkdir()
     with pytest.raises(GatewayError, match=r"cannot be written: .*; nothing has changed"):
@@ -166,15 +166,15 @@ def test_what_cannot_be_written_is_said(folder: Folder):
     assert folder.file == {"api_keys": {"a": "key-of-a"}}
 
 
-def test_a_folder_that_cannot_be_used_is_said(tmp_path):
-    """As where a file has its name."""
+def test_a_directory_that_cannot_be_created_is_an_error(tmp_path):
+    """A file in the place of the data directory is an error."""
     (tmp_path / "data").write_text("")
     with pytest.raises(GatewayError, match=r"the data folder .* cannot be used"):
         Folder(tmp_path).put("api_keys", "a", {"value": "k"})
 
 
 def test_one_changes_at_a_time(folder: Folder, monkeypatch):
-    """Who waits too long is told so; with the lock free again the change is made."""
+    """A writer that waits too long for the lock raises; after the release the change is made."""
     monkeypatch.setattr(overrides, "_LOCK_SECONDS", 0.1)
     folder.put("api_keys", "a", {"value": "key-of-a"})
     with (folder.source.overrides.parent / "config.lock").open() as other:
@@ -201,7 +201,7 @@ while number < int(sys.argv[3]):
 
 
 def writer(folder: Path, name: str, count: int) -> subprocess.Popen[str]:
-    """Start a process that sets so many keys, and wait until it does."""
+    """Start a process that sets so many keys, and wait for the first one."""
     command = [sys.executable, "-c", _WRITER, str(folder), name, str(count)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -211,7 +211,7 @@ def writer(folder: Path, name: str, count: int) -> subprocess.Popen[str]:
 
 @pytest.mark.integration
 def test_processes_lose_nothing_of_each_others_changes(tmp_path):
-    """Three that write as fast as they can: each change of each is there."""
+    """Three processes that write without a pause lose no change of each other."""
     folder = Folder(tmp_path)
     with ExitStack() as stack:
         for process in [stack.enter_context(writer(tmp_path, name, 15)) for name in "abc"]:
@@ -221,7 +221,7 @@ def test_processes_lose_nothing_of_each_others_changes(tmp_path):
 
 @pytest.mark.integration
 def test_a_writer_that_is_killed_leaves_a_whole_file(tmp_path):
-    """The one before or the one after; and the lock is free."""
+    """After a kill the file is the old or the new one, whole, and the lock is free."""
     folder = Folder(tmp_path)
     folder.put("api_keys", "first", {"value": "k"})
     for number in range(4):
@@ -238,8 +238,8 @@ _ACTS = st.lists(st.tuples(st.booleans(), st.sampled_from(["aliases", "api_keys"
 
 
 @given(acts=_ACTS)
-def test_any_names_are_kept_as_they_are(tmp_path_factory, acts):
-    """What is kept, and in force, is what was set and not deleted since, whatever the names are."""
+def test_any_name_is_stored_unchanged(tmp_path_factory, acts):
+    """Entries with any names are stored and active until they are deleted."""
     folder = Folder(tmp_path_factory.mktemp("names"))
     entries: dict[OverridableTable, Any] = {
         "aliases": {"candidates": [{"provider": "demo", "model": "chat"}]},

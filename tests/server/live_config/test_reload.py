@@ -74,12 +74,12 @@ class Here:
 
 
 def timeout(seconds: float) -> str:
-    """Return a file with one value."""
+    """Return the text of a file with one value."""
     return f"default_timeout = {seconds}\n"
 
 
-def test_a_file_that_changes_is_loaded_again(tmp_path):
-    """Once it has been the same for a moment; what was in force before and is now is told, and people are."""
+def test_a_changed_file_is_reloaded(tmp_path):
+    """A file is reloaded once it has settled; `changed` gets both configurations, `notify` a line."""
     here = Here(tmp_path, timeout(1))
     assert (here.published.generation, here.timeout) == (1, 1.0)
     assert here.look(1.0) == 1.0
@@ -96,8 +96,8 @@ def test_a_file_that_changes_is_loaded_again(tmp_path):
     assert here.published.generation == 2
 
 
-def test_what_says_the_same_is_not_published_again(tmp_path):
-    """A file that was only touched, or has another comment."""
+def test_an_equal_configuration_is_not_published(tmp_path):
+    """A file that was touched, or whose comments changed, causes no publication."""
     here = Here(tmp_path, timeout(1))
     here.file.write_text("# a comment\n" + timeout(1))
     here.settle()
@@ -116,7 +116,7 @@ APPEARING: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize(("name", "toml", "text"), APPEARING.values(), ids=APPEARING.keys())
 def test_a_file_that_appears_or_goes_is_noticed(tmp_path, name, toml, text):
-    """Each that would be read if it were there."""
+    """Every file that would be read if it existed is watched."""
     here = Here(tmp_path, toml)
     (tmp_path / "data").mkdir()
     if not toml:
@@ -133,8 +133,8 @@ def test_a_file_that_appears_or_goes_is_noticed(tmp_path, name, toml, text):
     assert current == before[1]
 
 
-def test_what_a_new_file_needs_is_noticed_when_it_comes(tmp_path):
-    """The file cannot be loaded until its `.env` is there, which nobody has ever read."""
+def test_the_dotenv_of_a_broken_file_is_watched(tmp_path):
+    """A file that lacks a variable is loaded once its `.env` appears, which was never read before."""
     here = Here(tmp_path, "")
     here.file.unlink()
     here.settle()
@@ -157,8 +157,8 @@ BAD = {
 
 
 @pytest.mark.parametrize(("toml", "error"), BAD.values(), ids=BAD.keys())
-def test_what_cannot_work_keeps_what_does(tmp_path, toml, error, caplog):
-    """It is said once, with file, path and remedy and without a secret; nothing is published. The next good one is."""
+def test_an_invalid_file_leaves_the_active_configuration(tmp_path, toml, error, caplog):
+    """An error is logged once, with path and remedy and without a secret; the next valid file is published."""
     here = Here(tmp_path, timeout(1))
     for _ in range(3):
         here.file.write_text(toml)
@@ -178,8 +178,8 @@ def test_what_cannot_work_keeps_what_does(tmp_path, toml, error, caplog):
     assert (here.timeout, here.published.status.error) == (2.0, None)
 
 
-def test_it_is_said_again_to_whoever_asks_again(tmp_path, caplog):
-    """SIGHUP is an explicit wish, and gets an answer each time; looks by themselves are silent."""
+def test_sighup_logs_the_error_again(tmp_path, caplog):
+    """SIGHUP reports the result each time, polls report a change only."""
     here = Here(tmp_path, timeout(1))
     here.file.write_text("[")
     here.settle()
@@ -190,8 +190,8 @@ def test_it_is_said_again_to_whoever_asks_again(tmp_path, caplog):
     assert len(caplog.records) == 2
 
 
-def test_the_old_configuration_again_is_no_error_any_more(tmp_path):
-    """A mistake that is undone leaves nothing behind."""
+def test_an_undone_mistake_clears_the_error(tmp_path):
+    """The error is cleared once the file is as before."""
     here = Here(tmp_path, timeout(1))
     here.file.write_text("[")
     here.settle()
@@ -201,8 +201,8 @@ def test_the_old_configuration_again_is_no_error_any_more(tmp_path):
     assert (here.published.generation, here.published.status.error) == (1, None)
 
 
-def test_what_fails_in_us_does_not_end_us(tmp_path, monkeypatch, caplog):
-    """The supervisor goes on by what it has."""
+def test_an_unexpected_exception_does_not_end_the_supervisor(tmp_path, monkeypatch, caplog):
+    """An exception of the loader is logged, and the active configuration stays."""
     here = Here(tmp_path, timeout(1))
 
     def broken(_self: Source) -> Loaded:
@@ -215,8 +215,8 @@ def test_what_fails_in_us_does_not_end_us(tmp_path, monkeypatch, caplog):
     assert "RuntimeError" in caplog.text
 
 
-def test_what_only_a_new_start_can_change_stays_and_is_said(tmp_path, caplog):
-    """Where it listens: once for each other value; everything beside it is taken up."""
+def test_settings_that_need_a_restart_stay(tmp_path, caplog):
+    """A new host or port is logged once per value and not applied; other changes are."""
     here = Here(tmp_path, timeout(1))
     here.file.write_text(timeout(2) + "port = 5\nhost = '127.0.0.2'\n")
     here.settle()
@@ -228,8 +228,8 @@ def test_what_only_a_new_start_can_change_stays_and_is_said(tmp_path, caplog):
     assert said.startswith("$.host is '127.0.0.2' now, and stays '127.0.0.1'; $.port is 5 now, and stays 4000 until")
 
 
-def test_the_status_tells_which_kept_settings_were_read(tmp_path):
-    """So that whoever wrote them knows when they are in force, or why they are not."""
+def test_the_status_has_the_stamp_of_the_overrides(tmp_path):
+    """The status identifies the overrides that were loaded, and has their error."""
     here = Here(tmp_path, timeout(1))
     assert here.published.status.overrides is None
     kept = tmp_path / "data" / "config.json"
@@ -241,7 +241,7 @@ def test_the_status_tells_which_kept_settings_were_read(tmp_path):
 
 
 def test_a_watch_sees_a_change_while_files_are_read(tmp_path):
-    """What is written after the look before the reading counts as a change."""
+    """A change between the stamps and the reading of files counts as a change."""
     file = tmp_path / "file"
     watch = Watch()
     watch.begin([file])
@@ -254,7 +254,7 @@ def test_a_watch_sees_a_change_while_files_are_read(tmp_path):
 
 
 def test_published_values_are_what_was_put(tmp_path, monkeypatch):
-    """Whatever an environment holds, which may be no text; what is secret is in no repr."""
+    """Published values are those that were put, whatever the environment holds; no repr has a secret."""
     folder = tmp_path / os.fsdecode(b"f\xff")
     folder.mkdir()
     (folder / "gateway.toml").write_text(f"[api_keys]\na = '{SECRET}'\n[providers.openai]\ntimeout = 3")
@@ -280,7 +280,7 @@ def test_published_values_are_what_was_put(tmp_path, monkeypatch):
 
 
 async def until(true: Callable[[], Any]) -> None:
-    """Wait until something is true, or coming true."""
+    """Wait until a condition holds; it may be a coroutine."""
     for _ in range(600):
         found = true()
         if await found if asyncio.iscoroutine(found) else found:
@@ -290,12 +290,12 @@ async def until(true: Callable[[], Any]) -> None:
 
 
 async def config_of(gateway: Process) -> dict[str, Any]:
-    """Return what health says of the configuration."""
+    """Return the configuration's part of the health."""
     return json.loads((await exchange(gateway.url, HEALTH)).body)["config"]
 
 
 async def generation(gateway: Process, number: int) -> None:
-    """Wait until a configuration is published, and every worker surely goes by it."""
+    """Wait until a generation is published, and for the time in which every worker applies it."""
 
     async def there() -> bool:
         return (await config_of(gateway))["generation"] >= number
@@ -305,7 +305,7 @@ async def generation(gateway: Process, number: int) -> None:
 
 
 async def test_a_reload_disturbs_no_stream_in_flight(upstream: Upstream, tmp_path):
-    """200 streams end whole and by what they began with, over two reloads and a file that cannot work."""
+    """200 streams end whole, under the configuration that they began with, over several reloads."""
     gate = asyncio.Event()
     upstream.answer = lambda _asked: stream([DELTA, gate, DELTA, DONE])
     file = tmp_path / "gateway.toml"
@@ -351,8 +351,8 @@ async def test_a_reload_disturbs_no_stream_in_flight(upstream: Upstream, tmp_pat
 
 
 @pytest.mark.integration
-async def test_a_worker_that_dies_comes_back_with_the_newest(upstream: Upstream, tmp_path):
-    """What it was forked with at first is long out of date."""
+async def test_a_restarted_worker_has_the_newest_configuration(upstream: Upstream, tmp_path):
+    """A restarted worker applies the newest configuration, not the one at the first fork."""
     async with Upstream() as other, Process(tmp_path, to(upstream.url), workers=2) as gateway:
         (tmp_path / "gateway.toml").write_text(to(other.url))
         gateway.process.send_signal(signal.SIGHUP)
@@ -368,7 +368,7 @@ async def test_a_worker_that_dies_comes_back_with_the_newest(upstream: Upstream,
 
 @pytest.mark.integration
 async def test_files_that_change_are_noticed_without_a_signal(upstream: Upstream, tmp_path):
-    """The file itself, and the `.env` beside it."""
+    """The file and the `.env` beside it are watched."""
     toml = to(upstream.url) + "[providers.local]\nbase_url = '{url}'\napi_key = '${{env:LOCAL_KEY:-none}}'\n"
     seen: list[str | None] = []
 
@@ -391,8 +391,8 @@ async def test_files_that_change_are_noticed_without_a_signal(upstream: Upstream
 
 
 @pytest.mark.integration
-async def test_the_recorder_is_started_again_only_for_what_it_goes_by(upstream: Upstream, tmp_path):
-    """Its settings are read when it starts; that is no failure, and nobody who proxies notices."""
+async def test_the_recorder_is_restarted_for_its_own_settings_only(upstream: Upstream, tmp_path):
+    """Only settings that the recorder reads at its start restart it; the proxy goes on meanwhile."""
     rows = request("POST", "/-/sql", [JSON], b'{"sql": "SELECT * FROM range(50)", "limit": 50}')
     rows = rows.replace(b"Host: test", b"Host: localhost")
     async with Process(tmp_path, to(upstream.url)) as gateway:
@@ -412,8 +412,8 @@ async def test_the_recorder_is_started_again_only_for_what_it_goes_by(upstream: 
         assert "starting it again" not in gateway.log.read_text()
 
 
-async def test_a_token_that_is_asked_for_is_needed_at_once(upstream: Upstream, tmp_path):
-    """On the proxy's paths and on our own pages; one that nobody was told is refused."""
+async def test_a_new_token_is_required_at_once(upstream: Upstream, tmp_path):
+    """A configured token is required by the proxy and by pages; a generated one cannot be required later."""
     sql = request("POST", "/-/sql", [JSON], b'{"sql": "SELECT 1"}').replace(b"Host: test", b"Host: localhost")
     token = "a-token-of-the-file-12345"
     shown = sql.replace(b"Content-Type", b"Authorization: Bearer " + token.encode() + b"\r\nContent-Type")
@@ -449,8 +449,8 @@ os.waitpid(pid, 0)
 
 @pytest.mark.integration
 @pytest.mark.parametrize("nohup", [False, True])
-async def test_a_terminal_that_is_closed_ends_it(tmp_path, nohup):
-    """Its SIGHUP means that nobody is there any more, unless the gateway was started to outlive it."""
+async def test_a_closed_terminal_ends_it(tmp_path, nohup):
+    """SIGHUP of a closed terminal ends the gateway, unless it was started to ignore that."""
     command = [sys.executable, "-m", "gateway", "--port", "0", "--data", str(tmp_path / "data"), "--bare"]
     log = tmp_path / "log"
     outer, inner = pty.openpty()
@@ -478,7 +478,7 @@ async def test_a_terminal_that_is_closed_ends_it(tmp_path, nohup):
 
 
 def free(lock: IO[str]) -> bool:
-    """Whether the gateway that held a folder's lock has ended."""
+    """Whether the lock of a data directory is free."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
