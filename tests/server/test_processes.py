@@ -139,10 +139,10 @@ APPLY = """
 say(port=port)
 for text in toml[1:]:
     sys.stdin.readline()
+    logged = (data / "log").stat().st_size
     generation = published.put(snapshot(text, "the-token-0123456789"))
     os.kill(pid, signal.SIGHUP)
-    if "base_url" in text:
-        until(lambda: published.applied.all()[1] == generation)
+    until(lambda: published.applied.all()[1] == generation or (data / "log").stat().st_size > logged)
     say(applied=published.applied.all())
 sys.stdin.readline()
 os.kill(pid, signal.SIGTERM)
