@@ -63,7 +63,6 @@ class Proxy:
         self._tracer = tracer
         self._rng = rng
         self._token = token
-        self._lister = Lister(client, signer)
         self._handling: set[asyncio.Task[Any]] = set()
         self.stopping = False
 
@@ -73,7 +72,6 @@ class Proxy:
         self._token = token
         if signer is not None:
             self._signer = signer
-            self._lister = Lister(self._client, signer)
 
     def cut_off(self) -> None:
         """End what is still in flight when the time to drain is over."""
@@ -173,7 +171,7 @@ class Proxy:
         """Answer a request by the providers. Raises ExchangeError if it can be sent to none."""
         decision = decide(context)
         if isinstance(decision, Listing):
-            return await self._lister.answer(context, decision.providers, exchange)
+            return await Lister(self._client, self._signer).answer(context, decision.providers, exchange)
         if decision.estimates is not None:
             return _counted(decision.estimates, context.decoded, exchange)
         health, config, model = self._health, context.runtime.config, context.model

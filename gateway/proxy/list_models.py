@@ -34,14 +34,14 @@ _LARGEST = 8 * 1024 * 1024
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 
 
-def routes(asked: Iterable[Provider], parsed: ParsedPath) -> list[Route]:
+def routes(providers: Iterable[Provider], parsed: ParsedPath) -> list[Route]:
     """Return the route to each provider's list of models; none for a provider without a list."""
-    made = []
-    for provider in asked:
+    found_routes = []
+    for provider in providers:
         listing = ((path, ENDPOINTS[each].models_path) for each, path in provider.paths.items())
         target = next((path + below for path, below in listing if below is not None), None)
         if target is not None:
-            made.append(
+            found_routes.append(
                 Route(
                     provider=provider,
                     target=target,
@@ -50,7 +50,7 @@ def routes(asked: Iterable[Provider], parsed: ParsedPath) -> list[Route]:
                     addressed=provider.name == parsed.default_provider,
                 )
             )
-    return made
+    return found_routes
 
 
 def names(
@@ -66,39 +66,39 @@ def names(
 
 
 class Lister:
-    """Requests the lists of one worker's providers."""
+    """Requests the lists of models that answer one exchange, at once."""
 
     def __init__(self, client: Client, signer: Signer) -> None:
         self._client = client
         self._signer = signer
 
     async def answer(self, context: RequestContext, providers: Sequence[Provider], exchange: Exchange) -> Answer:
-        """Ask all providers at once, and answer with the lists that came in time.
+        """Request all lists at once, and answer with those that came in time.
 
-        Providers without a list are named in `x-gateway-unlisted`. Raises ExchangeError for a page that may not ask.
+        Providers without a list are named in `x-gateway-unlisted`. Raises ExchangeError for another site's page.
         """
         path, runtime, headers = context.path, context.runtime, context.headers
         exchange.secrets.add(secret for each in providers for secret in provider_secrets(each))
-        asking = routes(providers, path)
+        targets = routes(providers, path)
         if not context.token_valid:
-            for route in asking:
+            for route in targets:
                 refuse_pages(context.method, headers, route, runtime.config.auth.origins)
         waited, before = exchange.waited, perf_counter()
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._of(route, headers, exchange, runtime.config.default_timeout))
-                for route in asking
+                for route in targets
             ]
         exchange.waited = waited + perf_counter() - before  # once, though for all of them
-        came = {route.provider.name: task.result() for route, task in zip(asking, tasks, strict=True)}
-        told = [each for p in providers for each in names(p, came.get(p.name) or [], path, runtime.providers)]
-        told += [model_list.Listed(f"demo/{name}", "demo") for name in DEMO_MODELS]
-        told = [model_list.Listed(name, "gateway") for name in runtime.aliases] + [
-            each for each in told if each.name not in runtime.aliases
+        lists = {route.provider.name: task.result() for route, task in zip(targets, tasks, strict=True)}
+        models = [each for p in providers for each in names(p, lists.get(p.name) or [], path, runtime.providers)]
+        models += [model_list.Listed(f"demo/{name}", "demo") for name in DEMO_MODELS]
+        models = [model_list.Listed(name, "gateway") for name in runtime.aliases] + [
+            each for each in models if each.name not in runtime.aliases
         ]
-        unlisted = [each.name for each in providers if came.get(each.name) is None]
+        unlisted = [each.name for each in providers if lists.get(each.name) is None]
         write = path.endpoint.write_models or model_list.write_models
-        body = write(told, time())
+        body = write(models, time())
         extra = extra_headers(exchange, streamed=False)
         if unlisted:
             extra["x-gateway-unlisted"] = ", ".join(unlisted)
@@ -144,7 +144,7 @@ class Lister:
 
 
 def _request(route: Route, headers: Headers) -> Request:
-    """Return the request for a provider's list; a client's headers are for the provider that it asked."""
+    """Return the request for a provider's list; the client's headers are for the provider that it addressed."""
     own = [each for each in headers if each[0].lower() not in _CONDITIONS] if route.addressed else []
     sent = {name.lower() for name, _ in own}
     for dialect in route.provider.dialects[:1]:

@@ -117,8 +117,8 @@ class Clock:
 @pytest.fixture(name="clock")
 def _clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in ("attempts", "proxy"):
-        monkeypatch.setattr(f"gateway.{module}.monotonic", clock)
+    for module in ("attempts", "handler"):
+        monkeypatch.setattr(f"gateway.proxy.{module}.monotonic", clock)
     return clock
 
 

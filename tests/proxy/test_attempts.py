@@ -375,3 +375,23 @@ async def test_each_attempt_of_an_exchange_has_the_exchange_as_its_parent(upstre
     assert [row["reason"] for row in attempts] == ["first", "retry after server", "retry after rate_limit"]
     assert "parent_span_id" not in root
     assert len({row["span_id"] for row in (*attempts, root)}) == 4
+
+
+async def test_a_stream_that_is_left_at_its_last_event_was_answered(upstream: Upstream, tmp_path):
+    """A client that hangs up at a good stream's last event ends a run of failures: the circuit stays closed."""
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    good = stream([event, b"data: [DONE]\n\n", 30.0])
+    toml = to(upstream.url, "max_tries = 1\n[circuit]\nfailures = 2\n")
+    body = CHAT.replace(b"{", b'{"stream":true,"stream_options":{"include_usage":true},', 1)
+    async with InProcess(tmp_path / "data", toml) as gateway:
+        health = gateway._worker._proxy._health
+        for number, (steps, streak) in enumerate([(failure(500), 1), (good, 0), (failure(500), 1)], 1):
+            upstream.answers(steps)
+            async with connected(gateway.url) as connection:
+                await connection.send(request("POST", "/v1/chat/completions", [], body))
+                await connection.head()
+                while (piece := await connection.piece()) and b"[DONE]" not in piece:
+                    pass
+            await gateway.ended(number)
+            (state,) = health._seen.values()
+            assert state.failures == streak

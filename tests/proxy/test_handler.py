@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.dialects.openai_chat.stream_usage import UsageFilter
 from gateway.dialects.wire.content_coding import READ_MAX_OF_FEW, STRINGS_MAX, zstd
 from tests.support.gateway_errors import gateway_error
 from tests.support.gateways import InProcess, to
@@ -218,6 +219,31 @@ async def test_a_bug_of_ours_ends_the_exchange(family: str, upstream: Upstream, 
     assert "log" in gateway_error(answer, family)["message"]
     assert "ZeroDivisionError" not in answer.body.decode()
     assert [row["outcome"] for row in gateway.rows()] == ["server", "generic"]
+    assert gateway.journal.in_flight == 0
+
+
+async def test_a_fault_within_a_body_breaks_it_off(
+    upstream: Upstream, gateway: InProcess, monkeypatch: pytest.MonkeyPatch
+):
+    """A failure of the gateway after the first byte cuts the body off: no second head and no error object in it."""
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    passed, gate = UsageFilter.feed, asyncio.Event()
+
+    def feed(self: UsageFilter, data: bytes) -> bytes:
+        if gate.is_set():
+            raise ZeroDivisionError
+        return passed(self, data)
+
+    monkeypatch.setattr(UsageFilter, "feed", feed)
+    upstream.answers(stream([event, gate, event, 30.0]))
+    async with connected(gateway.url) as connection:
+        await connection.send(post(b'{"model": "m", "stream": true, "messages": []}'))
+        assert (await connection.head())[0] == 200
+        assert await connection.piece() == event
+        gate.set()
+        assert await connection.rest() == b""
+        assert not connection.whole
+    assert [row["outcome"] for row in gateway.rows()] == ["generic", "generic"]
     assert gateway.journal.in_flight == 0
 
 
