@@ -235,10 +235,10 @@ async def test_a_key_that_the_client_says_itself_is_not_kept(upstream: Upstream,
 async def test_a_handler_that_crashes_says_no_key(upstream: Upstream, gateway: InProcess, monkeypatch, caplog):
     """A fault of our own is logged with where it was; the exchange ends as one, and nobody learns a key."""
 
-    def candidates(*_: object) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("gateway.proxy.handler.candidates", candidates)
+    monkeypatch.setattr("gateway.proxy.handler.decide", broken)
     caplog.set_level(logging.DEBUG)
     headers = [JSON, ("Authorization", f"Bearer {planted('bearer')}")]
     answer = await exchange(

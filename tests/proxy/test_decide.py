@@ -11,7 +11,7 @@ from msgspec import structs
 from gateway.config.model import parse
 from gateway.dialects.wire.edit import Peek
 from gateway.errors import ExchangeError
-from gateway.proxy.decide import Decision, decide
+from gateway.proxy.decide import Decision, Listing, decide
 from gateway.proxy.routing.context import RequestContext, RuntimeConfig, build_runtime
 from gateway.proxy.routing.request_options import NONE, Named, Options
 from gateway.proxy.routing.routes import parse_path
@@ -201,3 +201,22 @@ def test_the_requests_retries_have_precedence():
 def test_a_request_without_a_candidate_is_an_error():
     """A model that is a prefix alone leads nowhere: the decision is an error, not an empty list."""
     assert decided(requested(runtime(), "/v1/chat/completions", "one/"))[0] == "model_not_found"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "names"),
+    [
+        pytest.param("GET", "/v1/models", {"openai", "one", "two", "three"}, id="the bare list"),
+        pytest.param("GET", "/v1/models/", {"openai", "one", "two", "three"}, id="with a slash"),
+        pytest.param("POST", "/v1/models", None, id="another method"),
+        pytest.param("GET", "/v1/models/gpt-5", None, id="one model"),
+        pytest.param("GET", "/one/v1/models", None, id="below a mount"),
+    ],
+)
+def test_model_lists_of_all_providers(method: str, path: str, names: set[str] | None):
+    """Only a bare `GET /v1/models` is answered by the path's own provider and all that were set up."""
+    built = runtime()
+    context = RequestContext(method=method, path=parse_path(method, path, (), built.providers), runtime=built)
+    decision = decide(context)
+    listed = {each.name for each in decision.providers} if isinstance(decision, Listing) else None
+    assert listed == names
