@@ -120,7 +120,7 @@ def _headers() -> dict[str, str]:
         if (value := metadata.get(name)) is None:
             continue
         if name in _INTEGERS and (not isinstance(value, int) or abs(value) >= 10**9):
-            this_process().warn_once(name, "%s must be a whole number; it is left out of requests", name)
+            this_process().warn_once(name, "%s must be a whole number; requests do not have it", name)
         elif line := _line(value if isinstance(value, str) else str(value), _LONGEST):
             found[f"x-gateway-{header}"] = line
     if (extra := metadata.get("extra")) is not None:

@@ -183,14 +183,14 @@ class Sender:
         self._failures += 1
         self._warn_once(
             "away",
-            "events cannot be sent to %s now (%s). Up to %d wait for it, later ones are dropped. Does the gateway run"
-            " there? configure(url=...) or GATEWAY_URL says where it is.",
+            "events cannot be sent to %s now (%s). Up to %d wait for it, later ones are dropped. Start the"
+            " gateway there, or set its URL with configure(url=...) or GATEWAY_URL.",
             url, why, self._outbox.most,
         )  # fmt: skip
         self._outbox.pause(backoff(self._failures, self._random()), _HURRIED)
 
     def _refused(self, url: str, status: int, body: bytes, count: int) -> None:
-        hint = "; configure(token=...) or GATEWAY_TOKEN is its token" if status in {401, 403} else ""
+        hint = "; set its token with configure(token=...) or GATEWAY_TOKEN" if status in {401, 403} else ""
         reply = body[:300].decode("utf-8", "replace")
         self._warn_once(
             f"status {status}", "%s refused %d events with status %d: %s%s", url, count, status, reply, hint

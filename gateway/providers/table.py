@@ -175,7 +175,7 @@ def _known(
         paths = {dialect: urlsplit(url).path.rstrip("/") for dialect, url in found.items()}
         base_path = next(iter(paths.values()))
     if settings.dialect:
-        paths = {d: paths.get(d, _below(base_path, ENDPOINTS[d].base_path)) for d in _spoken(entry.name, settings)}
+        paths = {d: paths.get(d, _below(base_path, ENDPOINTS[d].base_path)) for d in _dialects(entry.name, settings)}
     return Provider(
         name=entry.name,
         origin=origin,
@@ -207,7 +207,7 @@ def _custom(name: str, settings: Settings) -> Provider:
     if settings.base_url is None:
         raise ConfigError(f"{path}: base_url is missing; set the URL of its API, as in http://127.0.0.1:9000/v1")
     origin, base_path = _parsed(f"{path}.base_url", settings.base_url)
-    dialects = _spoken(name, settings) or OPENAI[:1]
+    dialects = _dialects(name, settings) or OPENAI[:1]
     return Provider(
         name=name,
         origin=origin,
@@ -227,14 +227,14 @@ def _custom(name: str, settings: Settings) -> Provider:
     )
 
 
-def _spoken(name: str, settings: Settings) -> tuple[str, ...]:
+def _dialects(name: str, settings: Settings) -> tuple[str, ...]:
     """Return the configured dialects. Raises ConfigError for one that no endpoint has."""
     configured = settings.dialect
     dialects = (configured,) if isinstance(configured, str) else tuple(configured or ())
     for index, dialect in enumerate(dialects):
         if dialect not in WRITERS:
-            where = f"$.providers.{name}.dialect" + ("" if isinstance(configured, str) else f"[{index}]")
-            raise ConfigError(f"{where}: not a value that this can have; there are {', '.join(WRITERS)}")
+            path = f"$.providers.{name}.dialect" + ("" if isinstance(configured, str) else f"[{index}]")
+            raise ConfigError(f"{path}: not a value that this can have; there are {', '.join(WRITERS)}")
     return dialects
 
 
@@ -249,7 +249,7 @@ def _urls(entry: Entry, environ: Mapping[str, str], ours: Collection[str] = ()) 
     try:
         return urls(entry, environ, ours)
     except ValueError:  # its text may repeat a secret
-        raise ConfigError(f"OLLAMA_HOST, for the provider {entry.name!r}, is no host or URL") from None
+        raise ConfigError(f"OLLAMA_HOST, for the provider {entry.name!r}, is not a host or URL; correct it") from None
 
 
 def _keys(name: str, settings: Settings) -> tuple[str, ...]:
@@ -263,7 +263,9 @@ def key_of(path: str, key: str | None) -> str | None:
     """Return a key without surrounding white space, None for an empty one. Raises ConfigError, naming its `path`."""
     key = key.strip() if key else None
     if key and _UNSENDABLE.search(key):
-        raise ConfigError(f"{path}: a key cannot have control characters, or others than Latin-1; it was read wrong")
+        raise ConfigError(
+            f"{path}: a key has no control characters and only Latin-1; set the key as the provider shows it"
+        )
     return key or None
 
 
@@ -272,11 +274,11 @@ def _headers(name: str, settings: Settings) -> tuple[tuple[str, str], ...]:
     for header, value in settings.headers.items():
         path = f"$.providers.{name}.headers"
         if not _TOKEN.fullmatch(header):
-            raise ConfigError(f"{path}: {header!r} is no name of a header")
+            raise ConfigError(f"{path}: {header!r} is not a valid header name; correct it")
         if header.lower() in _FRAMING:
-            raise ConfigError(f"{path}.{header}: it describes one connection or body, and is set for each")
+            raise ConfigError(f"{path}.{header}: the gateway sets this header for each request; remove it")
         if _UNSENDABLE.search(value):
-            raise ConfigError(f"{path}.{header}: a value cannot have control characters, or others than Latin-1")
+            raise ConfigError(f"{path}.{header}: a header value has no control characters and only Latin-1; correct it")
     return tuple((header, value.strip()) for header, value in settings.headers.items())
 
 

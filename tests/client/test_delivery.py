@@ -92,7 +92,7 @@ TROUBLES = {
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
 async def test_order_is_kept_across_retries(gateway, trouble, caplog):
-    """Whatever goes wrong with a batch, the same events are sent again before any later one, and it is logged once."""
+    """A batch that failed is sent again before any later one, and the failure is logged once."""
     if trouble == TROUBLES["silence"]:
         configure(timeout=0.5)
     gateway.upstream.answers(ACCEPTED, trouble, trouble, trouble, ACCEPTED)
@@ -113,7 +113,7 @@ async def test_order_is_kept_across_retries(gateway, trouble, caplog):
 
 
 async def test_a_gateway_that_starts_later_gets_everything(gateway, caplog):
-    """Also runs that began and ended before it was there."""
+    """Runs that ended before the gateway started are sent once it is up."""
     here, port = gateway.upstream, int(gateway.url.rpartition(":")[2])
     here._server.close()
     await here._server.wait_closed()
@@ -122,11 +122,11 @@ async def test_a_gateway_that_starts_later_gets_everything(gateway, caplog):
     assert not await asyncio.to_thread(flush, 0.1)
     here._server = await asyncio.start_server(here._connected, "127.0.0.1", port)
     assert [each["type"] for each in await gateway.events()] == ["run:start", "step:start", "step:end", "run:update"]
-    assert "Does the gateway run there? configure(url=...) or GATEWAY_URL" in caplog.text
+    assert "or set its URL with configure(url=...) or GATEWAY_URL" in caplog.text
 
 
 async def test_a_connection_closed_meanwhile_costs_nothing(gateway, caplog):
-    """A server may close what it has answered on; that is no failure, and nothing is waited for."""
+    """A request on an idle connection that was closed is sent again at once, and is no failure."""
     gateway.upstream.answer = lambda _asked: [*ACCEPTED, CLOSE]
     for number in range(3):
         numbered(1, start=number)
@@ -136,7 +136,7 @@ async def test_a_connection_closed_meanwhile_costs_nothing(gateway, caplog):
 
 
 async def test_one_refused_event_does_not_cost_the_others(gateway, caplog):
-    """The gateway names it by its place, and stores nothing of that batch; the rest is sent again without it."""
+    """An event that the gateway names in its error is dropped, and the rest of the batch is sent again."""
 
     def picky(asked: Asked) -> list:
         bad = [number for number, each in enumerate(asked.json["events"]) if each["type"] == "bad"]
@@ -157,8 +157,8 @@ async def test_one_refused_event_does_not_cost_the_others(gateway, caplog):
     assert "$.events[0].data.state" in record.getMessage()
 
 
-async def test_what_nobody_will_take_is_dropped_and_counted(gateway, caplog):
-    """A batch that is refused as a whole is not sent again, and what comes after it is."""
+async def test_a_refused_batch_is_dropped_and_counted(gateway, caplog):
+    """A batch that is refused as a whole is not sent again; later events are sent."""
     configure(token="s3cret")
     gateway.upstream.answers(reply({"error": "no"}, "401 Unauthorized"), ACCEPTED)
     numbered(5)
@@ -167,12 +167,12 @@ async def test_what_nobody_will_take_is_dropped_and_counted(gateway, caplog):
     await gateway.events()
     assert [numbers(batch) for batch in gateway.bodies] == [[0, 1, 2, 3, 4], [5]]
     assert dropped() == 5
-    assert "configure(token=...) or GATEWAY_TOKEN is its token" in caplog.text
+    assert "set its token with configure(token=...) or GATEWAY_TOKEN" in caplog.text
     assert "s3cret" not in caplog.text
 
 
 async def test_a_batch_too_large_is_sent_in_parts(gateway):
-    """Down to a single event, which is dropped if it is still too large."""
+    """A batch that is too large is halved, down to one event, which is dropped if it is refused, too."""
     too_large = reply({"error": "too large"}, "413 Content Too Large")
     large = "x" * 1000
 
@@ -189,8 +189,8 @@ async def test_a_batch_too_large_is_sent_in_parts(gateway):
     assert dropped() == 1
 
 
-async def test_the_newest_is_dropped_where_the_queue_is_full(gateway, caplog):
-    """It is bounded, in events and in bytes, and says so once."""
+async def test_a_full_queue_drops_the_newest_events(gateway, caplog):
+    """The queue is bounded in events and in bytes, and a full one is logged once."""
     answer = asyncio.Event()
     gateway.upstream.answer = lambda _asked: [answer, *ACCEPTED]
     configure(queue_events=10)
@@ -204,7 +204,7 @@ async def test_the_newest_is_dropped_where_the_queue_is_full(gateway, caplog):
 
 
 async def test_threads_and_tasks_share_one_queue(gateway):
-    """Each one's own events stay in order, and none is lost."""
+    """Events of each thread and task stay in order, and none is lost."""
 
     def work(name: str) -> None:
         for number in range(200):
@@ -225,8 +225,8 @@ class Odd:
         raise RuntimeError("no")
 
 
-async def test_odd_texts_do_no_harm(gateway):
-    """Names, tags, statuses and exceptions may be anything."""
+async def test_any_text_is_accepted(gateway):
+    """Names, tags, statuses and exceptions may have any text."""
 
     class UnsayableError(Exception):
         def __str__(self) -> str:
@@ -285,8 +285,8 @@ async def ran(program: str | list[str], url: str) -> subprocess.CompletedProcess
     return subprocess.CompletedProcess(arguments, process.returncode or 0, out.decode(), err.decode())
 
 
-async def test_the_end_of_a_process_sends_what_is_queued(gateway):
-    """Also where it ends by an exception, or by `sys.exit`."""
+async def test_the_exit_of_a_process_sends_queued_events(gateway):
+    """Queued events are sent at the exit, also after an exception or `sys.exit`."""
     for ending in ("pass", "raise ValueError('x')", "sys.exit(3)"):
         gateway.upstream.asked.clear()
         done = await ran(f"with run('r'):\n    with step('s'):\n        {ending}\n", gateway.url)
@@ -294,8 +294,8 @@ async def test_the_end_of_a_process_sends_what_is_queued(gateway):
         assert "gateway" not in done.stderr.replace("gateway.client", "").replace("gateway/client", "")
 
 
-async def test_the_end_of_a_process_does_not_wait_long(gateway):
-    """A gateway that is not there costs about a second, one that never answers a few; either is said, not raised."""
+async def test_the_exit_of_a_process_does_not_wait_long(gateway):
+    """An exit waits a second for a gateway that is down, a few for one that hangs; lost events are logged."""
     for url, answer in (("http://127.0.0.1:9", None), (gateway.url, [600.0])):
         if answer:
             gateway.upstream.answer = lambda _asked, answer=answer: answer
@@ -305,15 +305,15 @@ async def test_the_end_of_a_process_does_not_wait_long(gateway):
         assert "Traceback" not in done.stderr
 
 
-async def test_the_end_of_a_process_that_said_nothing_costs_nothing(gateway):
-    """No thread was started, and nothing asked."""
+async def test_a_process_without_events_starts_nothing(gateway):
+    """A process without events starts no thread and sends no request."""
     done = await ran("import threading\nprint(threading.active_count(), flush(), dropped())\n", gateway.url)
     assert (done.stdout, done.stderr) == ("1 True 0\n", "")
     assert gateway.upstream.asked == []
 
 
-async def test_a_fork_sends_its_own_and_only_its_own(gateway):
-    """What the parent has queued is sent once, by the parent; the child has a queue and a thread of its own."""
+async def test_a_forked_child_sends_its_own_events_only(gateway):
+    """The parent sends the events queued before the fork, once; the child has its own queue and thread."""
     script = (
         "import os\n"
         "with run('r') as r:\n"
@@ -335,8 +335,8 @@ async def test_a_fork_sends_its_own_and_only_its_own(gateway):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-async def test_a_worker_process_sends_what_it_has_queued(gateway, tmp_path, method):
-    """The library `multiprocessing` ends its children without exit handlers; they send all the same."""
+async def test_a_multiprocessing_child_sends_its_events(gateway, tmp_path, method):
+    """Children of `multiprocessing`, which run no exit handlers, send their events, too."""
     program = tmp_path / "program.py"
     program.write_text(
         "import multiprocessing, sys\nfrom gateway.client import event, flush\n"
@@ -355,8 +355,8 @@ async def test_a_worker_process_sends_what_it_has_queued(gateway, tmp_path, meth
     assert sorted(numbers([each for batch in gateway.bodies for each in batch])) == [-1, 0, 1]
 
 
-async def test_where_no_thread_can_start_the_end_sends_by_itself(gateway, monkeypatch):
-    """Interpreters that end start no threads; what was queued by then is sent by who flushes."""
+async def test_without_a_thread_a_flush_sends(gateway, monkeypatch):
+    """An interpreter that exits starts no thread; the flush sends the events then."""
     mine = delivery.this_process()
     monkeypatch.setattr(threading.Thread, "start", lambda _self: (_ for _ in ()).throw(RuntimeError("ends")))
     numbered(700)
@@ -367,8 +367,8 @@ async def test_where_no_thread_can_start_the_end_sends_by_itself(gateway, monkey
     assert len(mine.outbox) == 0
 
 
-async def test_nothing_in_here_reaches_the_application(gateway, monkeypatch, caplog):
-    """Whatever breaks in the client is logged once of each kind, and the application goes on."""
+async def test_no_error_reaches_the_application(gateway, monkeypatch, caplog):
+    """Each kind of error in the client is logged once, and the application goes on."""
 
     def broken(*_: object) -> None:
         raise OSError("broken")
@@ -383,8 +383,8 @@ async def test_nothing_in_here_reaches_the_application(gateway, monkeypatch, cap
     assert await gateway.events() == []
 
 
-async def test_what_breaks_in_the_sender_costs_its_batch_only(gateway, monkeypatch, caplog):
-    """It is dropped, counted and logged, and the thread goes on."""
+async def test_an_error_of_the_sender_drops_one_batch(gateway, monkeypatch, caplog):
+    """The batch is dropped, counted and logged, and the thread goes on."""
     real = http.client.HTTPConnection.request
 
     def broken(*_: object, **__: object) -> None:

@@ -30,8 +30,8 @@ def parents(events: list[dict]) -> dict[str, str | None]:
     return {each["data"]["name"]: names.get(each["data"].get("parent_step")) for each in steps}
 
 
-async def test_a_run_and_its_step_are_told_in_order(gateway):
-    """Start of the run, start of the step, its end, the run's end: with all that was said of them, and nothing else."""
+async def test_events_of_a_run_and_its_step(gateway):
+    """The events are run start, step start, step end and run end, with exactly the given fields."""
     configure(application="shop", environment="prod")
     with run(
         "answer", description="a ticket", input={"id": 7}, tags=["urgent"], info={"a": 1}, status="open", user="u-1"
@@ -74,8 +74,8 @@ async def test_a_run_and_its_step_are_told_in_order(gateway):
     ]
 
 
-async def test_what_nobody_said_is_not_told(gateway):
-    """The least that a run and a step are; only an output is always there, because the seed wants one."""
+async def test_fields_that_were_not_given_are_absent(gateway):
+    """Optional fields are absent, except a step's output, which chronicle requires."""
     with run("r") as r, step("s") as s:
         pass
     said = [{name: value for name, value in each.items() if name != "time"} for each in await gateway.events()]
@@ -87,8 +87,8 @@ async def test_what_nobody_said_is_not_told(gateway):
     ]
 
 
-async def test_an_exception_marks_step_and_run_and_is_raised_on(gateway):
-    """The very exception arrives; both are errors, with its type, message, and where it came from."""
+async def test_an_exception_is_recorded_and_raised(gateway):
+    """The exception is raised unchanged; step and run are errors with its type, message and stack."""
     raised = ValueError("no stock")
     with pytest.raises(ValueError, match="no stock") as caught, run("r"), step("outer"), step("inner"):
         raise raised from KeyError("sku")
@@ -99,13 +99,13 @@ async def test_an_exception_marks_step_and_run_and_is_raised_on(gateway):
     error = inner["data"]["error"]
     assert error == outer["data"]["error"] == ended["output"]["error"]
     assert (error["type"], error["message"]) == ("ValueError", "no stock")
-    assert "in test_an_exception_marks_step_and_run_and_is_raised_on" in error["stack"]
+    assert "in test_an_exception_is_recorded_and_raised" in error["stack"]
     assert error["stack"].endswith("after:\nKeyError: 'sku'")
 
 
 @pytest.mark.parametrize("leaving", [GeneratorExit(), SystemExit(), SystemExit(0)])
-async def test_leaving_is_no_error(gateway, leaving):
-    """A program that ends in order, and a generator that is closed, have not failed."""
+async def test_system_exit_and_generator_exit_are_no_errors(gateway, leaving):
+    """A program that exits in order, and a generator that is closed, have not failed."""
     with pytest.raises(type(leaving)), run("r"), step("s"):
         raise leaving
     *_, stepped, ended = await gateway.events()
@@ -113,7 +113,7 @@ async def test_leaving_is_no_error(gateway, leaving):
 
 
 async def test_a_cancelled_step_is_an_error(gateway):
-    """So is a process that is told to exit with a failure."""
+    """A cancelled step, and an exit with a failure, are errors."""
 
     @step("s")
     async def wait() -> None:
@@ -130,8 +130,8 @@ async def test_a_cancelled_step_is_an_error(gateway):
     assert [each["status"] for each in said if each["type"] == "run:update"] == ["error", "error"]
 
 
-async def test_status_and_state_can_be_told_meanwhile(gateway):
-    """`update` and `state` say it at once; `status` is what the run is in the end."""
+async def test_status_and_state_are_sent_at_once(gateway):
+    """`update` and `state` send at once; `status` is the run's last status."""
     with run("r", status="asked") as r, step("s") as s:
         r.update(status="half", output=1, info={"i": 2})
         r.update(info={"i": 3})
@@ -145,7 +145,7 @@ async def test_status_and_state_can_be_told_meanwhile(gateway):
 
 
 async def test_steps_nest_across_awaits_and_tasks(gateway):
-    """A step's parent is the one in which its task was made, however tasks take turns."""
+    """A step's parent is the step in which its task was created, however tasks interleave."""
 
     @step()
     async def leaf(_number: int) -> None:
@@ -181,8 +181,8 @@ async def test_steps_nest_across_awaits_and_tasks(gateway):
     assert len({each["run_id"] for each in said if "run_id" in each}) == 1
 
 
-async def test_a_thread_follows_by_a_copied_context(gateway):
-    """`asyncio.to_thread` copies it, a plain thread has to be given it, and stands nowhere without."""
+async def test_a_thread_needs_a_copied_context(gateway):
+    """`asyncio.to_thread` copies the context; a plain thread without a copy has no current run."""
 
     def work(name: str) -> None:
         with step(name):
@@ -202,8 +202,8 @@ async def test_a_thread_follows_by_a_copied_context(gateway):
     assert [each["name"] for each in said if each["type"] == "run:start"] == ["r", "alone"]
 
 
-async def test_a_step_without_a_run_is_one_itself(gateway):
-    """As with the seed's client: it has the step's name, input, output and end."""
+async def test_a_step_without_a_run_is_a_run_of_its_own(gateway):
+    """Its run has the step's name, input, output and end, as with chronicle's client."""
     with step("alone", input=1, tags=["t"], info={"i": 1}, session="s-1") as s:
         assert current_run() is not None
         s.output = 2
@@ -220,7 +220,7 @@ async def test_a_step_without_a_run_is_one_itself(gateway):
 
 
 async def test_a_run_within_a_run_is_one_of_its_own(gateway):
-    """Its steps are its own, and afterwards the outer one goes on."""
+    """An inner run has its own steps; afterwards the outer one is current again."""
     with run("outer", session="s-1"), step("before"):
         with run("inner") as inner, step("within"):
             assert headers()["x-gateway-session"] == "s-1"
@@ -232,8 +232,8 @@ async def test_a_run_within_a_run_is_one_of_its_own(gateway):
     assert within["run_id"] == inner.id
 
 
-async def test_what_ends_out_of_turn_leaves_nobody_standing_in_it(gateway):
-    """Whichever of two is left first, afterwards no code stands in what has ended."""
+async def test_scopes_may_end_out_of_order(gateway):
+    """Whichever of two scopes ends first, no ended one is current afterwards."""
     outer, inner = run("outer"), step("inner")
     outer.__enter__()
     inner.__enter__()
@@ -244,8 +244,8 @@ async def test_what_ends_out_of_turn_leaves_nobody_standing_in_it(gateway):
     assert len(await gateway.events()) == 4
 
 
-async def test_events_stand_where_they_are_said(gateway):
-    """In the current run and step, and with the seed's word for unknown outside of any."""
+async def test_an_event_belongs_to_the_current_step(gateway):
+    """An event has the ids of the current run and step, or chronicle's nil id outside of any."""
     event("outside")
     with run("r") as r:
         event("in the run", {"n": 1})
@@ -259,8 +259,8 @@ async def test_events_stand_where_they_are_said(gateway):
     assert said["in the step"]["error"]["message"] == "odd"
 
 
-def test_misuse_is_told_at_once():
-    """What can only be a mistake in the program is an error that says what to change."""
+def test_misuse_raises_at_once():
+    """A mistake of the program raises an error that names the remedy."""
     with pytest.raises(ValueError, match=r"run:update is no event of its own; use run\(\.\.\.\) and its update"):
         event("run:update", {"status": "x"})
     with pytest.raises(TypeError, match="unexpected keyword argument 'aplication'; metadata is application, environ"):
@@ -273,8 +273,8 @@ def test_misuse_is_told_at_once():
         configure(timeout=0)
 
 
-async def test_a_run_may_go_on_by_its_id(gateway):
-    """A given id is kept: one of another process, or a name of one's own."""
+async def test_a_run_is_continued_by_its_id(gateway):
+    """A given id, of another process or any text, is used unchanged."""
     given = UUID("0190a1b2-c3d4-7e5f-8a6b-0123456789ab")
     with run("r", id=given) as r, step("s", id="fetch") as s:
         assert (r.id, r.trace_id, r.span_id) == (str(given), given.hex, "8a6b0123456789ab")
@@ -285,8 +285,8 @@ async def test_a_run_may_go_on_by_its_id(gateway):
     assert repr(s) == "<Step 's' fetch>"
 
 
-async def test_where_a_run_stands_is_what_the_gateway_will_say(gateway):
-    """Trace and span ids follow from the ids by the one rule that both sides have."""
+async def test_trace_ids_are_those_of_the_gateway(gateway):
+    """Client and gateway derive the same trace and span ids."""
     with run("r") as r, step("s") as s:
         assert UUID(r.id).version == UUID(s.id).version == 7
         assert (r.trace_id, s.trace_id) == (ids.trace_id(r.id), r.trace_id)
@@ -295,8 +295,8 @@ async def test_where_a_run_stands_is_what_the_gateway_will_say(gateway):
     assert not [each for each in await gateway.events() if "trace_id" in each or "span_id" in each.get("data", {})]
 
 
-async def test_it_can_be_turned_off(gateway):
-    """Then the code runs as before, and nobody hears of it."""
+async def test_a_disabled_client_sends_nothing(gateway):
+    """With `enabled=False` the code runs unchanged, and no event is sent."""
     configure(enabled=False)
     with run("r"), step("s"):
         assert headers() == {}
@@ -308,8 +308,8 @@ async def test_it_can_be_turned_off(gateway):
     assert len(await gateway.events()) == 2
 
 
-def test_it_is_light():
-    """An application that imports the client gets nothing of what the gateway runs on."""
+def test_the_client_imports_no_library_of_the_server():
+    """Importing the client imports no library of the server."""
     script = "import sys; before = set(sys.modules); import gateway.client; print(*sorted(set(sys.modules) - before))"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     ours = {name for name in said if name.split(".")[0] == "gateway"}
@@ -318,7 +318,7 @@ def test_it_is_light():
     assert [name for name in said if name.split(".")[0] in heavy] == []
 
 
-def test_all_that_is_public_is_there():
-    """What the module says it has, it has; `run` and `step` are the classes themselves."""
+def test_public_names():
+    """Every name in `__all__` exists; `run` and `step` are the classes."""
     assert all(hasattr(client, name) for name in client.__all__)
     assert (run, step) == (Run, Step)

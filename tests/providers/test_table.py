@@ -10,7 +10,7 @@ from gateway.providers.table import build
 SECRET = "s3cret-4711"
 
 
-def made(name, toml="", environ=None, ours=()):
+def provider_of(name, toml="", environ=None, ours=()):
     """Return one provider."""
     return build(parse(toml, {}, "t"), environ or {}, ours).get(name)
 
@@ -51,17 +51,17 @@ PROJECT = "/v1/projects/p/locations/eu/publishers/google"
         ("vertex", f"https://h{PROJECT}", {"gemini": PROJECT}),
     ],
 )
-def test_a_base_url_of_ones_own_says_where_each_dialect_is(name, base_url, paths):
-    """One with a version says the whole path, unless it ends as the provider's own does."""
-    assert made(name, f"[providers.{name}]\nbase_url = '{base_url}'").paths == paths
+def test_a_configured_base_url_locates_each_dialect(name, base_url, paths):
+    """A base URL with a version is the whole path, unless it ends as the provider's own one does."""
+    assert provider_of(name, f"[providers.{name}]\nbase_url = '{base_url}'").paths == paths
 
 
-def test_vertex_is_where_its_project_is():
-    """By the environment, with a host of one's own too; a URL without a project says what is missing."""
-    assert made("vertex") is None
+def test_vertex_needs_its_project():
+    """Vertex is located by the environment, on a configured host, too; a URL without a project is an error."""
+    assert provider_of("vertex") is None
     environ = {"GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_CLOUD_LOCATION": "eu"}
-    assert made("vertex", environ=environ).paths["gemini"] == PROJECT
-    moved = made("vertex", "[providers.vertex]\nbase_url = 'https://proxy/x'", environ)
+    assert provider_of("vertex", environ=environ).paths["gemini"] == PROJECT
+    moved = provider_of("vertex", "[providers.vertex]\nbase_url = 'https://proxy/x'", environ)
     assert (moved.paths["gemini"], moved.origin.host) == (f"/x{PROJECT}", "proxy")
     reason = refusal("[providers.vertex]\nbase_url = 'https://proxy'")
     assert "$.providers.vertex.base_url" in reason
@@ -69,32 +69,32 @@ def test_vertex_is_where_its_project_is():
 
 
 @pytest.mark.parametrize("name", ["azure-openai", "aws-bedrock", "vertex"])
-def test_who_is_nowhere_is_not_in_the_table(name):
-    """Until the environment or the configuration says where it is."""
+def test_a_provider_without_a_url_is_absent(name):
+    """A provider is absent until the environment or the configuration gives its URL."""
     assert name not in build(Config(), {})
 
 
-def test_a_dialect_that_is_set_is_spoken_below_the_base_url():
-    """One that the provider has not by itself too, each at its usual place; the order is the configuration's."""
+def test_configured_dialects_are_below_the_base_url():
+    """Configured dialects have their usual paths, in the configured order, also those not built in."""
     toml = "[providers.openai]\nbase_url = 'http://h'\ndialect = ['anthropic-messages', 'openai-chat', 'gemini']"
-    assert list(made("openai", toml).paths.items()) == [
+    assert list(provider_of("openai", toml).paths.items()) == [
         ("anthropic-messages", "/v1"),
         ("openai-chat", "/v1"),
         ("gemini", "/v1beta"),
     ]
 
 
-def test_what_clients_are_told_is_not_where_a_provider_is():
-    """Variables that say where clients go are set in the shell that starts the gateway: they are passed over."""
+def test_base_urls_of_clients_are_ignored():
+    """Variables that point clients to the gateway are set in the same shell; they locate no provider."""
     clients = ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "GROQ_BASE_URL")
     environ = dict.fromkeys(clients, "http://127.0.0.1:4000/v1")
     plain = build(Config(), {})
     assert build(Config(), environ) == plain
     assert (
-        made("together", environ={"TOGETHER_BASE_URL": "http://127.0.0.1:4000"}, ours=["http://127.0.0.1:4000"])
+        provider_of("together", environ={"TOGETHER_BASE_URL": "http://127.0.0.1:4000"}, ours=["http://127.0.0.1:4000"])
         == (plain["together"])
     )
-    assert made("together", environ={"TOGETHER_BASE_URL": "http://h:1"}).url == "http://h:1"
+    assert provider_of("together", environ={"TOGETHER_BASE_URL": "http://h:1"}).url == "http://h:1"
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_what_clients_are_told_is_not_where_a_provider_is():
         ("[providers.other]\nbase_url = 'http://h'", False),
     ],
 )
-def test_a_server_of_ones_own_is_set_up_by_naming_it(toml, listed):
-    """It needs no key."""
-    assert made("ollama", toml).set_up == listed
+def test_a_configured_local_server_is_set_up(toml, listed):
+    """A local server in the configuration needs no key."""
+    assert provider_of("ollama", toml).set_up == listed
 
 
 # What cannot be.
@@ -135,8 +135,8 @@ def test_a_server_of_ones_own_is_set_up_by_naming_it(toml, listed):
     ],
 )
 @pytest.mark.parametrize("name", ["openai", "mine"])
-def test_a_url_that_is_none_is_not_repeated(url, name):
-    """The error names the setting, and at most the scheme and the host: what is wrong may be a password."""
+def test_an_invalid_url_is_not_repeated(url, name):
+    """The error has the setting, and scheme and host at most, since an invalid URL may have a password."""
     reason = refusal(f'[providers.{name}]\nbase_url = "{url}"')
     assert f"$.providers.{name}.base_url: " in reason
     assert SECRET not in reason
@@ -156,8 +156,8 @@ def test_a_url_that_is_none_is_not_repeated(url, name):
         ("AZURE_OPENAI_ENDPOINT", f"mine.openai.azure.com/{SECRET}"),
     ],
 )
-def test_a_variable_that_names_no_place_is_named(variable, value):
-    """And not what it holds."""
+def test_an_invalid_variable_is_named(variable, value):
+    """The error names the variable without its value."""
     reason = refusal(environ={variable: value, "AWS_REGION": "us-east-1"})
     assert variable in reason
     assert SECRET not in reason
@@ -177,7 +177,7 @@ def test_a_variable_that_names_no_place_is_named(variable, value):
     ],
 )
 def test_a_header_that_cannot_be_sent_is_named(header, value, reason):
-    """Its name, and not its value."""
+    """The error names the header without its value."""
     text = value.encode("unicode_escape").decode().replace("\\x", "\\u00")
     name = header.encode("unicode_escape").decode().replace("\\x", "\\u00")
     got = refusal(f'[providers.a]\nbase_url = "http://h"\nheaders = {{"{name}" = "{text}"}}')
@@ -187,27 +187,27 @@ def test_a_header_that_cannot_be_sent_is_named(header, value, reason):
 
 @pytest.mark.parametrize("name", ["openai", "mine"])
 @pytest.mark.parametrize(
-    ("key", "made_of_it"),
+    ("key", "expected"),
     [("  k1 \n", "k1"), ("\tk1", "k1"), ("", None), (" \n", None), ("k\u00e9", "k\u00e9"), ("k 1", "k 1")],
 )
-def test_white_space_round_a_key_is_none_of_it(name, key, made_of_it):
-    """A key that was read from a file mostly ends with its line."""
+def test_white_space_around_a_key_is_removed(name, key, expected):
+    """A key that was read from a file may end with a line end."""
     text = key.encode("unicode_escape").decode().replace("\\x", "\\u00")
     toml = f'[providers.{name}]\nbase_url = "http://h"\napi_key = "{text}"\nheaders = {{X-A = " x\t"}}'
-    provider = made(name, toml)
-    assert provider.key == made_of_it
+    provider = provider_of(name, toml)
+    assert provider.key == expected
     assert provider.headers == (("X-A", "x"),)
 
 
-def test_a_key_of_the_environment_is_the_first_that_is_there():
-    """White space is no key."""
-    assert made("gemini", environ={"GEMINI_API_KEY": " \n", "GOOGLE_API_KEY": " k\n"}).environment_key == "k"
-    assert made("openai", environ={"OPENAI_API_KEY": "  "}).environment_key is None
+def test_the_first_variable_with_a_key_counts():
+    """A variable with white space only has no key."""
+    assert provider_of("gemini", environ={"GEMINI_API_KEY": " \n", "GOOGLE_API_KEY": " k\n"}).environment_key == "k"
+    assert provider_of("openai", environ={"OPENAI_API_KEY": "  "}).environment_key is None
 
 
 @pytest.mark.parametrize("key", [f"{SECRET}\u20ac", f"{SECRET}\nx", f"\x00{SECRET}"])
-def test_a_key_that_cannot_be_sent_is_named_by_its_place(key):
-    """The setting or the variable, and not the key."""
+def test_a_key_that_cannot_be_sent_is_an_error(key):
+    """The error names the setting or the variable without the key."""
     text = key.encode("unicode_escape").decode().replace("\\x", "\\u00")
     reason = [
         (refusal(f'[providers.openai]\napi_key = "{text}"'), "$.providers.openai.api_key"),
@@ -220,6 +220,6 @@ def test_a_key_that_cannot_be_sent_is_named_by_its_place(key):
 
 
 @pytest.mark.parametrize("name", ["demo", "v1", "v1beta", "api", "model", "models", "chat", "messages", "responses"])
-def test_a_name_that_is_a_path_of_an_api_is_taken(name):
-    """A provider is mounted at its name, where requests to no mount come in."""
+def test_a_name_that_begins_an_apis_path_is_reserved(name):
+    """A provider's path begins with its name, so that the first segment of an API's path is reserved."""
     assert f"$.providers.{name}: " in refusal(f"[providers.{name}]\nbase_url = 'http://h'")
