@@ -445,7 +445,7 @@ def test_exit_codes(tmp_path, receiver):
         ([*to, "--since", "1d", "--until", "2d"], 1, "no time between"),
         ([*to, "--where", "nonsense = 1"], 1, "--where"),
         (["--otlp", to[1], "--data", str(tmp_path / "none")], 1, "there is no data folder"),
-        ([], 2, "--otlp [URL], --jsonl FILE or --parquet FILE"),
+        ([], 2, "give one of --otlp [URL], --jsonl FILE and --parquet FILE"),
         ([*to, "--jsonl", "x"], 2, "one of them"),
         ([*to, "--vocabulary", "x"], 2, "openinference"),
     ):

@@ -1,5 +1,6 @@
 """Runtime overrides: stored whole, checked before they are written, and safe against concurrent writers."""
 
+import errno
 import fcntl
 import json
 import os
@@ -265,3 +266,52 @@ def _act(
     else:
         with pytest.raises(UnknownEntryError):
             change.delete(table, name)
+
+
+def test_a_change_is_on_disk_before_it_replaces_the_file(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    """Against a power failure: sync of the new content, rename, sync of the directory."""
+    folder.put("api_keys", "a", {"value": "key-of-a"})
+    path = folder.source.overrides
+    unfinished = path.with_name("config.json.tmp")
+    steps: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(fd: int) -> None:
+        fsync(fd)
+        of = os.fstat(fd)
+        if unfinished.exists() and os.path.samestat(of, unfinished.stat()):
+            assert sorted(json.loads(unfinished.read_bytes())["api_keys"]) == ["a", "b"]
+            assert sorted(folder.file["api_keys"]) == ["a"]
+            steps.append("content")
+        elif os.path.samestat(of, path.parent.stat()):
+            steps.append("directory")
+
+    def replaced(self: Path, target: Path) -> Path:
+        assert (self, target) == (unfinished, path)
+        steps.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    folder.put("api_keys", "b", {"value": "key-of-b"})
+    assert steps == ["content", "rename", "directory"]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_change_that_fails_before_the_rename_leaves_the_file(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, failing: str
+):
+    """A full disk, or a folder in the place of the file: the old content stays, and no unfinished file."""
+    folder.put("api_keys", "a", {"value": "key-of-a"})
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os if failing == "fsync" else Path, failing, fail)
+        with pytest.raises(GatewayError, match=r"cannot be written: No space left on device; nothing has changed"):
+            folder.put("api_keys", "b", {"value": "key-of-b"})
+    assert folder.file == {"api_keys": {"a": "key-of-a"}}
+    assert sorted(each.name for each in folder.source.overrides.parent.iterdir()) == ["config.json", "config.lock"]
+    folder.put("api_keys", "b", {"value": "key-of-b"})
+    assert sorted(folder.file["api_keys"]) == ["a", "b"]
