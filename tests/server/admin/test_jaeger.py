@@ -67,7 +67,7 @@ async def get(gateway: InProcess, path: str, *headers: tuple[str, str], host: st
 
 @pytest.mark.integration
 async def test_services_and_operations(store: InProcess):
-    """Names sorted, with their number; a service that nobody has heard of has no operations."""
+    """Names are sorted and counted; an unknown service has no operations."""
     assert await get(store, "services") == (200, EMPTY | {"data": ["gateway", "my/app é"], "total": 2})
     names = {"data": ["POST /v1/x", "chat m"], "total": 2}
     assert await get(store, "services/gateway/operations") == (200, EMPTY | names)
@@ -82,7 +82,7 @@ async def test_services_and_operations(store: InProcess):
 
 @pytest.mark.integration
 async def test_a_trace_by_its_id(store: InProcess):
-    """With all its spans, whether it is sealed or live; a short id stands for one with leading zeros."""
+    """A trace has all its spans, sealed or live; a short id is one with leading zeros."""
     status, said = await get(store, f"traces/{TRACE}")
     assert (status, {**said, "data": None}) == (200, EMPTY | {"data": None})
     (trace,) = said["data"]
@@ -99,7 +99,7 @@ async def test_a_trace_by_its_id(store: InProcess):
 
 @pytest.mark.integration
 async def test_a_search(store: InProcess):
-    """By service, operation, tags, times and durations; the newest trace first; nothing found is no error."""
+    """Traces are found by service, operation, tags, times and durations, the newest first."""
 
     async def found(**query: Any) -> list[str]:
         status, said = await get(store, "traces", **(WINDOW | {"service": "gateway"} | query))
@@ -116,12 +116,12 @@ async def test_a_search(store: InProcess):
 
 
 async def test_a_search_without_times_is_of_the_last_days(store: InProcess):
-    """The store's traces are years old."""
+    """A search without times finds none of the store's traces, which are years old."""
     assert await get(store, "traces", service="gateway") == (200, EMPTY | {"data": []})
 
 
 async def test_traces_by_many_ids(store: InProcess):
-    """In the order in which they were asked for; those that are not there are named."""
+    """Traces are listed in the order of the ids; missing ones are named."""
     status, said = await get(store, "traces", traceID=[LOW, "abc", TRACE])
     assert status == 200
     assert [trace["traceID"] for trace in said["data"]] == [LOW[16:], TRACE]
@@ -130,7 +130,7 @@ async def test_traces_by_many_ids(store: InProcess):
 
 @pytest.mark.integration
 async def test_dependencies(store: InProcess):
-    """Who calls whom, within a time in milliseconds."""
+    """Calls between services are counted within a time in milliseconds."""
     end = START_NS // 10**6 + 60_000
     links = [{"parent": "gateway", "child": "gateway", "callCount": 2}]
     assert await get(store, "dependencies", endTs=end, lookback=120_000) == (200, EMPTY | {"data": links})
@@ -141,7 +141,7 @@ async def test_dependencies(store: InProcess):
 
 @pytest.mark.integration
 async def test_the_third_api(store: InProcess):
-    """Services, operations, traces and summaries, under the names that Jaeger's own UI asks for since 2.19."""
+    """The third API has the paths that Jaeger's own UI uses since 2.19."""
     assert await get(store, "v3/services") == (200, {"services": ["gateway", "my/app é"]})
     both = [{"name": "POST /v1/x", "spanKind": "server"}, {"name": "chat m", "spanKind": "client"}]
     assert await get(store, "v3/operations", service="gateway") == (200, {"operations": both})
@@ -178,8 +178,8 @@ REFUSED = {
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("path", "code", "message"), REFUSED.values(), ids=REFUSED.keys())
-async def test_what_is_refused_is_said_in_jaegers_words(store: InProcess, path, code, message):
-    """The shape from which its UI takes the message."""
+async def test_errors_have_jaegers_form(store: InProcess, path, code, message):
+    """Errors have the form from which Jaeger's UI reads the message."""
     status, said = await get(store, path)
     (error,) = said.pop("errors")
     assert (status, error["code"], said) == (code, code, {"data": None, "total": 0, "limit": 0, "offset": 0})
@@ -198,15 +198,15 @@ REFUSED_V3 = {
 
 
 @pytest.mark.parametrize(("path", "code", "message"), REFUSED_V3.values(), ids=REFUSED_V3.keys())
-async def test_what_the_third_api_refuses_is_said_in_its_words(store: InProcess, path, code, message):
-    """Another shape than the first one's."""
+async def test_errors_of_the_third_api_have_its_form(store: InProcess, path, code, message):
+    """The third API's errors have a form of their own."""
     status, said = await get(store, path)
     assert (status, said["error"]["httpCode"], list(said)) == (code, code, ["error"])
     assert message in said["error"]["message"]
 
 
-async def test_a_method_that_is_not_taken_is_refused_in_jaegers_words(store: InProcess):
-    """Nothing is archived here."""
+async def test_a_wrong_method_is_an_error_in_jaegers_form(store: InProcess):
+    """A method that no page has, such as that of the archive, is an error in Jaeger's form."""
     sent = request("POST", f"/-/jaeger/api/archive/{TRACE}", [("Content-Type", "application/json")], b"{}")
     answer = await exchange(store.url, sent.replace(b"Host: test", b"Host: localhost"))
     assert answer.status == 404
@@ -214,7 +214,7 @@ async def test_a_method_that_is_not_taken_is_refused_in_jaegers_words(store: InP
 
 
 async def test_a_store_that_is_too_slow_is_504(gateway: InProcess):
-    """The message says what to change."""
+    """The message names the setting to change."""
     async with recording(gateway.data, Sql(timeout=0.01)):
         status, said = await get(gateway, "services")
     assert (status, said["errors"][0]["code"]) == (504, 504)
@@ -229,15 +229,15 @@ def _damaged(filled: Path) -> Path:
 
 
 async def test_a_store_that_cannot_be_read_is_500(damaged: Path, gateway: InProcess):
-    """And the message says why."""
+    """The message has the reason."""
     async with recording(damaged):
         status, said = await get(gateway, "services")
     assert (status, said["data"]) == (500, None)
     assert "w0-1.duckdb" in said["errors"][0]["msg"]
 
 
-async def test_an_empty_store_has_nothing(gateway: InProcess):
-    """No error: a UI says that there is nothing yet."""
+async def test_an_empty_store_is_no_error(gateway: InProcess):
+    """An empty store gives empty lists, which a UI shows as such."""
     async with recording(gateway.data):
         assert await get(gateway, "services") == (200, EMPTY | {"data": []})
         assert await get(gateway, "traces", service="gateway") == (200, EMPTY | {"data": []})
@@ -245,14 +245,14 @@ async def test_an_empty_store_has_nothing(gateway: InProcess):
 
 
 async def test_it_is_served_under_a_loopback_name_only(store: InProcess):
-    """A page of somebody else's may not read the traces by a name of its own."""
+    """A web page cannot read traces under a name of its own."""
     for path in ("services", f"traces/{TRACE}", "v3/services"):
         status, said = await get(store, path, host="evil.example")
         assert (status, list(said)) == (403, ["error"])
 
 
 async def test_with_a_token_it_is_served_under_any_name(upstream: Upstream, filled: Path):
-    """As Grafana sends it, as a bearer; without it nothing is said."""
+    """The token is accepted as a bearer token, as Grafana sends it; without it there is no answer."""
     async with InProcess(filled, to(upstream.url), token=TOKEN) as gateway, recording(filled):
         bearer = ("Authorization", f"Bearer {TOKEN}")
         assert (await get(gateway, "services", bearer, host="gateway.internal"))[1]["total"] == 2

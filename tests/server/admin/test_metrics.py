@@ -67,7 +67,7 @@ async def _demo(tmp_path: Path) -> AsyncIterator[Process]:
 
 
 async def test_the_page_agrees_with_sql(demo):
-    """Exchanges, attempts, retries, tokens and durations are those of the store, whichever worker had them."""
+    """Exchanges, attempts, retries, tokens and durations are those of the store, over all workers."""
     await send(demo.url, 9, lambda _done, _all: None)
     await published(demo)
     said = await metrics(demo)
@@ -96,7 +96,7 @@ async def test_the_page_agrees_with_sql(demo):
 
 @pytest.mark.integration
 async def test_exemplars_lead_to_traces_of_the_store(demo):
-    """OpenMetrics has them, for who asks for it; other readers get the plain format."""
+    """Exemplars are in the OpenMetrics format, on request; other readers get the plain format."""
     await send(demo.url, 1, lambda _done, _all: None)
     await published(demo)
     opened, plain = await page(demo, OPEN), await page(demo)
@@ -113,7 +113,7 @@ async def test_exemplars_lead_to_traces_of_the_store(demo):
 
 @pytest.mark.integration
 async def test_exchanges_in_flight_and_connections_are_shown(tmp_path):
-    """Those of all workers; they go down again when the answers are whole."""
+    """Gauges are sums over all workers, and fall once the responses are complete."""
     gate = asyncio.Event()
     piece = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
     async with (
@@ -131,8 +131,8 @@ async def test_exchanges_in_flight_and_connections_are_shown(tmp_path):
 
 
 @pytest.mark.integration
-async def test_a_killed_worker_takes_no_count_along(tmp_path):
-    """What it had in flight is interrupted, what it had done stays counted, and the next one goes on."""
+async def test_a_killed_worker_loses_no_count(tmp_path):
+    """Exchanges in flight are interrupted, finished ones stay counted, and the successor adds to them."""
     gate = asyncio.Event()
     async with (
         Upstream(lambda _: reply({"choices": []})) as upstream,
@@ -157,8 +157,8 @@ async def test_a_killed_worker_takes_no_count_along(tmp_path):
 
 
 @pytest.mark.integration
-async def test_a_recorder_that_starts_again_counts_from_nothing(tmp_path):
-    """To Prometheus that is a reset; what is still in flight is known, and counted when it ends."""
+async def test_a_restarted_recorder_counts_from_zero(tmp_path):
+    """To Prometheus that is a reset; exchanges in flight are counted when they end."""
     gate = asyncio.Event()
     async with (
         Upstream(lambda _: reply({"choices": []})) as upstream,
@@ -184,7 +184,7 @@ async def test_a_recorder_that_starts_again_counts_from_nothing(tmp_path):
 
 @pytest.mark.integration
 async def test_the_store_and_the_recorder_are_shown(demo):
-    """Files, bytes, and what was sealed; without a collector nothing is said of one."""
+    """The page has files, bytes and sealed journals; without a collector it has no exporter."""
     await send(demo.url, 1, lambda _done, _all: None)
     said = await metrics(demo)
     assert total(said, "gateway_journal_files") == 2
@@ -199,7 +199,7 @@ async def test_the_store_and_the_recorder_are_shown(demo):
 
 
 @pytest.mark.integration
-async def test_the_page_tells_no_secret_and_no_person(tmp_path):
+async def test_no_label_is_secret_or_personal(tmp_path):
     """No key, user, session, path or content is a label."""
     planted = "sk-planted-0123456789abcdef"
     async with (
@@ -224,14 +224,14 @@ async def test_the_page_tells_no_secret_and_no_person(tmp_path):
 
 @pytest.mark.integration
 async def test_with_a_token_the_page_needs_it(tmp_path):
-    """As all of ours do; Prometheus sends it as a bearer token."""
+    """The page needs the token, which Prometheus sends as a bearer token."""
     async with Process(tmp_path, '[auth]\nrequired = true\ntoken = "t"\n') as gateway:
         assert (await page(gateway)).status == 401
         assert (await page(gateway, ("Authorization", "Bearer t"))).status == 200
 
 
 def test_each_worker_writes_its_own_numbers():
-    """Through memory that is there before the fork; what it wrote last is what is read."""
+    """Each worker writes its gauges to shared memory mapped before the fork; the last ones are read."""
     gauges = Gauges(2)
     assert gauges.all() == [WorkerGauges(), WorkerGauges()]
     pid = os.fork()

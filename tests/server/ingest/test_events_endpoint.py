@@ -22,8 +22,8 @@ PLAIN = {"type": "note", "run_id": RUN, "step_id": STEP, "data": {"a": 1}}
 @pytest.mark.parametrize(
     "body", [START, [START, PLAIN], {"events": [START, PLAIN, step("state", STEP, 1, state="s")]}, {"events": []}]
 )
-async def test_one_event_or_many_are_taken_on_every_path(gateway: InProcess, path, body):
-    """An event, a list, and the seed's batch; all are answered 202 with how many there were."""
+async def test_one_event_or_many_are_accepted_on_every_path(gateway: InProcess, path, body):
+    """An event, a list and chronicle's batch are answered 202 with the number of events."""
     answer = await post_events(gateway.url, body, path=path)
     events = body if isinstance(body, list) else body.get("events", [body])
     assert (answer.status, json.loads(answer.body)) == (202, {"accepted": len(events)})
@@ -32,7 +32,7 @@ async def test_one_event_or_many_are_taken_on_every_path(gateway: InProcess, pat
 
 
 async def test_the_whole_of_a_run_is_read_back_by_sql(gateway: InProcess):
-    """What was told of a run, its steps and what happened in them is in `runs`, `steps` and `events`."""
+    """A run, its steps and their events are in `runs`, `steps` and `events`."""
     assert (await post_events(gateway.url, {"events": whole_run()})).status == 202
     ((*run, information, given, output),) = gateway.ask(
         "SELECT run_id, name, status, application, description, tags, duration_ms, started_at < ended_at, info, input, "
@@ -58,8 +58,8 @@ async def test_the_whole_of_a_run_is_read_back_by_sql(gateway: InProcess):
     assert gateway.ask("SELECT count(*), count(DISTINCT type) FROM events") == [(8, 7)]
 
 
-async def test_the_seeds_own_examples_are_taken(gateway: InProcess):
-    """Ids of a trace that are none are kept in what else was said, and not used; fields unknown to us cost nothing."""
+async def test_chronicles_own_examples_are_accepted(gateway: InProcess):
+    """Invalid trace ids are stored with the other data and not used; unknown fields are no error."""
     uuid = "01234567-89ab-cdef-0123-456789abcdef"
     start = {
         "type": "run:start", "id": uuid, "name": "Test Run", "trace_id": "trace-123", "span_id": "span-456",
@@ -80,8 +80,8 @@ async def test_the_seeds_own_examples_are_taken(gateway: InProcess):
     assert gateway.ask("SELECT started_at::VARCHAR FROM runs") == [("2023-06-28 10:00:00",)]
 
 
-async def test_what_the_seeds_client_leaves_out_is_unknown(gateway: InProcess):
-    """An id of zeros is none, a step that returned nothing has no output, and a run without a name has none."""
+async def test_absent_fields_of_chronicles_client_are_null(gateway: InProcess):
+    """A nil id is no id, a step without a result has no output, and a run without a name has none."""
     events = [
         {"type": "run:start", "id": RUN, "name": "", "tags": None, "info": None},
         step("start", STEP, 0, type="task", name="s", parent_step=NIL),
@@ -148,8 +148,8 @@ def _spoiled(event: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
     BAD,
     ids=[f"{event['type']} {field} {'missing' if value is MISSING else value!r:.12}" for event, field, value in BAD],
 )
-async def test_what_does_not_fit_is_named_and_nothing_is_stored(gateway: InProcess, event, field, value):
-    """422 says which event and which field, and the good events beside it are not stored either."""
+async def test_an_invalid_event_is_named_and_nothing_is_stored(gateway: InProcess, event, field, value):
+    """The 422 names event and field, and the valid events of the batch are not stored either."""
     bad = _spoiled(event, field, value)
     answer = await post_events(gateway.url, {"events": [START, PLAIN, bad]})
     error = json.loads(answer.body)["error"]
@@ -161,8 +161,8 @@ async def test_what_does_not_fit_is_named_and_nothing_is_stored(gateway: InProce
     assert gateway.events() == []
 
 
-async def test_the_path_is_that_of_what_was_sent(gateway: InProcess):
-    """An event alone, and in a list, is named as it stands there."""
+async def test_the_path_of_an_error_is_that_in_the_body(gateway: InProcess):
+    """The path of an error is right for a single event and within a list."""
     bad = _spoiled(_STEP_START, "data.type", 5)
     for body, path in ((bad, "$.data.type"), ([START, bad], "$[1].data.type")):
         error = json.loads((await post_events(gateway.url, body)).body)["error"]
@@ -188,8 +188,8 @@ async def test_the_path_is_that_of_what_was_sent(gateway: InProcess):
         (b"[" + b",".join([b'{"type":"a"}'] * 20_001) + b"]", 413, "send at most 20000"),
     ],
 )
-async def test_what_is_no_event_at_all(gateway: InProcess, body, status, said):
-    """What cannot be read says so, in the one form that errors have here."""
+async def test_an_undecodable_body_is_an_error(gateway: InProcess, body, status, said):
+    """A body that cannot be decoded is an error in chronicle's form."""
     answer = await post_events(gateway.url, body)
     assert answer.status == status
     if status != 202:
@@ -207,8 +207,8 @@ async def test_what_is_no_event_at_all(gateway: InProcess, body, status, said):
         (b'{ "a" :\n\r\n 1 }', {"a": 1}),
     ],
 )
-async def test_odd_values_are_kept_as_far_as_json_goes(gateway: InProcess, sent, kept):
-    """JavaScript writes half a character as an escape that no reader takes; that costs nobody the batch."""
+async def test_lone_surrogates_do_not_refuse_a_batch(gateway: InProcess, sent, kept):
+    """Half a surrogate pair, which JavaScript writes as an escape, does not refuse the batch."""
     answer = await post_events(gateway.url, b'{"events": [{"type": "odd", "data": %b}]}' % sent)
     if kept is None:
         assert answer.status == 422
@@ -219,8 +219,8 @@ async def test_odd_values_are_kept_as_far_as_json_goes(gateway: InProcess, sent,
     assert json.loads(data) == kept
 
 
-async def test_coded_bodies_are_read(gateway: InProcess):
-    """A body may be compressed; one in a coding that is not known is refused."""
+async def test_compressed_bodies_are_read(gateway: InProcess):
+    """A body may be compressed; an unknown coding is refused."""
     body = gzip.compress(json.dumps({"events": whole_run()}).encode())
     assert (await post_events(gateway.url, body, ("Content-Encoding", "gzip"))).status == 202
     for coding, data in (("br", body), ("gzip", b"no gzip")):
@@ -230,7 +230,7 @@ async def test_coded_bodies_are_read(gateway: InProcess):
 
 
 async def test_a_body_that_is_too_large_is_refused(upstream: Upstream, tmp_path: Path):
-    """The limit of bodies holds, whether or not the length is said before, and after they are decoded."""
+    """The limit of bodies applies with and without a Content-Length, and after decoding."""
     big = json.dumps({"type": "a", "data": "x" * 3000}).encode()
     async with InProcess(tmp_path, to(upstream.url, "[limits]\nbody_bytes = 2000\n")) as gateway:
         for body, headers in ((big, []), (gzip.compress(big), [("Content-Encoding", "gzip")])):
@@ -241,7 +241,7 @@ async def test_a_body_that_is_too_large_is_refused(upstream: Upstream, tmp_path:
 
 
 async def test_a_body_without_end_is_not_read_to_its_end(upstream: Upstream, tmp_path: Path):
-    """Once it is too large, the answer is there, whatever more there is to come."""
+    """A body is answered once it exceeds the limit, while it is still being sent."""
     toml = to(upstream.url, "[limits]\nbody_bytes = 2000\n")
     async with InProcess(tmp_path, toml) as gateway, connected(gateway.url) as connection:
         await connection.send(b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -249,8 +249,8 @@ async def test_a_body_without_end_is_not_read_to_its_end(upstream: Upstream, tmp
         assert (await connection.answer("POST")).status == 413
 
 
-async def test_a_body_that_stops_coming_is_not_waited_for(upstream: Upstream, tmp_path: Path):
-    """The limit of silence holds."""
+async def test_a_body_that_stops_arriving_is_refused(upstream: Upstream, tmp_path: Path):
+    """The idle timeout applies to events, too."""
     async with (
         InProcess(tmp_path, to(upstream.url, "[timeouts]\nidle = 0.05\n")) as gateway,
         connected(gateway.url) as connection,
@@ -264,8 +264,8 @@ async def test_a_body_that_stops_coming_is_not_waited_for(upstream: Upstream, tm
 # who may, and what is kept of it
 
 
-async def test_the_token_is_needed_where_it_is_needed(upstream: Upstream, tmp_path: Path):
-    """As for requests: in its own header, or as a bearer token; and it is in no row, even where a client repeats it."""
+async def test_a_required_token_is_checked(upstream: Upstream, tmp_path: Path):
+    """The token is accepted in its header or as a bearer token, and redacted from every row."""
     token = "our-own-token-0123456789"
     async with InProcess(tmp_path, to(upstream.url), token=token) as gateway:
         refused = await post_events(gateway.url, START)
@@ -276,8 +276,8 @@ async def test_the_token_is_needed_where_it_is_needed(upstream: Upstream, tmp_pa
         assert [line["data"] for line in gateway.events()] == [{"token": "[redacted]", "auth": "Bearer [redacted]"}] * 2
 
 
-async def test_a_key_that_came_along_is_in_no_row(gateway: InProcess):
-    """What a request is let in with elsewhere, in whatever header or metadata, is taken out of what it tells."""
+async def test_credentials_of_the_request_are_redacted(gateway: InProcess):
+    """Credentials in any header or in metadata are redacted from the request's events."""
     key = 'sk-planted-0123456789"abcdef'
     event = {"type": "run:start", "id": RUN, "name": key, "input": {"key": key}}
     headers = [("x-api-key", key), ("x-gateway-environment", key), ("x-gateway-extra-meta", json.dumps({"k": key}))]
@@ -297,8 +297,8 @@ async def test_a_key_that_came_along_is_in_no_row(gateway: InProcess):
         (None, 202),
     ],
 )
-async def test_a_page_of_another_site_tells_nothing(upstream: Upstream, tmp_path: Path, origin, status):
-    """What a page could send without being asked is refused by its origin, as where it would cost money."""
+async def test_a_page_of_another_origin_is_refused(upstream: Upstream, tmp_path: Path, origin, status):
+    """A request that needs no preflight is refused by its origin, as a proxied one is."""
     toml = to(upstream.url, '[auth]\norigins = ["https://mine.example"]\n')
     async with InProcess(tmp_path, toml) as gateway:
         headers = [] if origin is None else [("Origin", origin)]
@@ -307,8 +307,8 @@ async def test_a_page_of_another_site_tells_nothing(upstream: Upstream, tmp_path
         assert len(gateway.events()) == (status == 202)
 
 
-async def test_headers_say_what_a_run_belongs_to(gateway: InProcess):
-    """By the seed's names and ours; what the event itself says of its application stays."""
+async def test_headers_set_the_metadata_of_a_run(gateway: InProcess):
+    """Metadata headers may have chronicle's names or the gateway's; the event's own application wins."""
     headers = [
         ("x-chronicle-application", "theirs"), ("x-chronicle-environment", "prod"), ("x-gateway-organization-id", "o"),
         ("x-chronicle-project-id", "p"), ("x-gateway-user-id", "u"), ("x-chronicle-workflow-id", "w"),
@@ -328,7 +328,7 @@ async def test_headers_say_what_a_run_belongs_to(gateway: InProcess):
 
 @pytest.mark.parametrize(("header", "value"), [("x-chronicle-step-index", "three"), ("x-gateway-extra-meta", "[1]")])
 async def test_a_header_that_cannot_be_read_is_named(gateway: InProcess, header, value):
-    """As for requests: 422 with the header's name, and nothing is stored."""
+    """The 422 names the header, and nothing is stored."""
     answer = await post_events(gateway.url, START, (header, value))
     assert answer.status == 422
     assert header in json.loads(answer.body)["error"]["message"]
@@ -341,8 +341,8 @@ CONTENT = "SELECT count(input), count(output), count(error), count(data) FROM ev
 
 
 @pytest.mark.parametrize(("store", "kept"), [("full", (2, 2, 2, 1)), ("metadata", (0,) * 4), ("off", (0,) * 4)])
-async def test_the_setting_for_content_holds_for_events(upstream: Upstream, tmp_path: Path, store, kept):
-    """Without content there is still the tree, with names, times and statuses; `info` goes where all goes."""
+async def test_the_capture_setting_applies_to_events(upstream: Upstream, tmp_path: Path, store, kept):
+    """Without content the tree has names, times and statuses, and `info` unless capture is off."""
     async with InProcess(tmp_path, to(upstream.url, f'[capture]\nstore = "{store}"\n')) as gateway:
         await post_events(gateway.url, whole_run())
         assert gateway.ask(CONTENT) == [kept]
@@ -358,7 +358,7 @@ async def test_the_setting_for_content_holds_for_events(upstream: Upstream, tmp_
     "value", [{"text": "x" * 5000}, ["x" * 5000], "x" * 5000, {str(key): key for key in range(900)}, [7] * 3000]
 )
 async def test_content_that_is_too_long_is_cut(upstream: Upstream, tmp_path: Path, value):
-    """Whatever its form, it is JSON in about as many bytes as are wanted."""
+    """Content of any form is cut to valid JSON of about the configured size."""
     async with InProcess(tmp_path, to(upstream.url, '[capture]\nstore = "truncated"\notlp_bytes = 300\n')) as gateway:
         assert (await post_events(gateway.url, step("end", STEP, 0, output=value))).status == 202
         ((output,),) = gateway.ask("SELECT output FROM steps")
@@ -366,8 +366,8 @@ async def test_content_that_is_too_long_is_cut(upstream: Upstream, tmp_path: Pat
         assert json.loads(output)
 
 
-async def test_what_would_hold_up_everybody_is_kept_as_the_beginning_of_a_text(gateway: InProcess):
-    """A value of a hundred thousand strings is not read on the loop; the event, and what else it says, is there."""
+async def test_a_value_of_many_items_is_stored_as_cut_text(gateway: InProcess):
+    """A value of 100,000 strings is not parsed on the event loop; the rest of the event is stored."""
     many = ["word"] * 200_000
     huge = step("end", STEP, 40, output=many, info={"k": many})
     assert (await post_events(gateway.url, [huge, {"type": "x", "data": many}])).status == 202
@@ -381,8 +381,8 @@ async def test_what_would_hold_up_everybody_is_kept_as_the_beginning_of_a_text(g
 # when it cannot be kept
 
 
-async def test_a_full_disk_is_told_and_counted(gateway: InProcess):
-    """503, by which a client knows to send again; the loss is in /-/health at once, in the ledger once it can be."""
+async def test_a_full_disk_is_503_and_counted(gateway: InProcess):
+    """Clients retry after a 503; the loss is in /-/health at once, and later in the ledger."""
     with no_file_may_grow():
         answer = await post_events(gateway.url, [START, PLAIN])
     assert answer.status == 503
@@ -393,15 +393,15 @@ async def test_a_full_disk_is_told_and_counted(gateway: InProcess):
     assert gateway.ask("SELECT events, events_dropped, accepted FROM ledger") == [(1, 2, 0)]
 
 
-async def test_another_method_or_path_is_no_business_of_ours(gateway: InProcess, upstream: Upstream):
-    """`GET /events` and what is below it go where they went before."""
+async def test_other_methods_and_paths_are_proxied(gateway: InProcess, upstream: Upstream):
+    """`GET /events` and paths below it are forwarded."""
     for method, path in (("GET", "/v1/events"), ("POST", "/v1/events/x")):
         await exchange(gateway.url, request(method, path))
     assert [asked.target for asked in upstream.asked] == ["/v1/events", "/v1/events/x"]
 
 
 def test_a_repeated_event_has_the_same_id_and_another_one_has_not():
-    """By its run, step, type, time and content; or by the id that the client gives it."""
+    """An event's id is the client's, or derived from run, step, type, time and content."""
     event = step("state", STEP, 5, state="a")
     others = [
         step("state", INNER, 5, state="a"),

@@ -36,8 +36,8 @@ def kind_of(answer) -> str:
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-async def test_spans_are_taken_in_protobuf(gateway: InProcess, zipped):
-    """The answer is empty where all is taken, and has the request's type."""
+async def test_spans_are_accepted_in_protobuf(gateway: InProcess, zipped):
+    """The response is empty if all spans are accepted, and has the request's media type."""
     answer = await send(gateway.url, wrapped([span(1), span(2)]), zipped=zipped)
     assert (answer.status, answer.body, kind_of(answer)) == (200, b"", PROTOBUF[1])
     assert [line["name"] for line in gateway.received()] == ["work 1", "work 2"]
@@ -45,16 +45,16 @@ async def test_spans_are_taken_in_protobuf(gateway: InProcess, zipped):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-async def test_spans_are_taken_in_json(gateway: InProcess, zipped):
-    """Likewise in JSON, where the answer is an empty object."""
+async def test_spans_are_accepted_in_json(gateway: InProcess, zipped):
+    """The response is an empty object if all spans are accepted."""
     body = json.dumps(as_json(wrapped([span(1), span(2)]))).encode()
     answer = await send(gateway.url, body, JSON, zipped=zipped)
     assert (answer.status, json.loads(answer.body), kind_of(answer)) == (200, {}, JSON[1])
     assert [line["name"] for line in gateway.received()] == ["work 1", "work 2"]
 
 
-async def test_what_is_malformed_is_told_and_counted(gateway: InProcess):
-    """By partial success; what is right is stored, and the ledger has both."""
+async def test_malformed_spans_are_rejected_and_counted(gateway: InProcess):
+    """Malformed spans are rejected by partial success; valid ones are stored, and the ledger counts both."""
     body = wrapped([span(1), span(2, trace_id=b"x"), span(3, span_id=bytes(8))])
     answer = ExportTraceServiceResponse.FromString((await send(gateway.url, body)).body).partial_success
     assert answer.rejected_spans == 2
@@ -67,7 +67,7 @@ async def test_what_is_malformed_is_told_and_counted(gateway: InProcess):
 
 
 async def test_one_tree_from_the_application_to_the_attempt(upstream: Upstream, gateway: InProcess):
-    """The application's span is above the exchange, in `spans` and in `otel_traces`, and each says whose it is."""
+    """The application's span is the exchange's parent, in `spans` and in `otel_traces`."""
     upstream.answers(reply(ANSWER))
     app = span(
         1, span_id=APP_SPAN, name="handle", kind=Span.SPAN_KIND_SERVER, attributes=otlp_attributes({"http.route": "/a"})
@@ -93,8 +93,8 @@ async def test_one_tree_from_the_application_to_the_attempt(upstream: Upstream, 
     assert json.loads(resources) == {"service.name": "shop", "host.name": "h1"}
 
 
-async def test_they_are_no_exchanges_and_no_attempts(gateway: InProcess):
-    """Whatever kind they are and whatever they say of models: only the views of all spans have them."""
+async def test_received_spans_are_no_exchanges_and_no_attempts(gateway: InProcess):
+    """Received spans of any kind are in the views of all spans only."""
     spoken = otlp_attributes({"gen_ai.operation.name": "chat", "gen_ai.input.messages": "[]", "gateway.outcome": "ok"})
     kinds = (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_INTERNAL, 0)
     many = [span(number, kind=kind, attributes=spoken) for number, kind in enumerate(kinds, 1)]
@@ -108,16 +108,16 @@ async def test_they_are_no_exchanges_and_no_attempts(gateway: InProcess):
     assert gateway.ask("SELECT sum(input_tokens), count(outcome), count(operation) FROM spans") == [(None, 0, 0)]
 
 
-async def test_a_span_that_comes_again_is_there_once(gateway: InProcess):
-    """OTLP is at least once: whoever does not hear the answer sends the same again."""
+async def test_a_span_sent_twice_is_stored_once(gateway: InProcess):
+    """OTLP delivers at least once: a client without a response sends the same spans again."""
     for _ in range(3):
         assert (await send(gateway.url, wrapped([span(1), span(2)]))).status == 200
     assert gateway.ask("SELECT count(*), count(DISTINCT span_id) FROM spans") == [(2, 2)]
     assert gateway.ask("SELECT count(*) FROM received_spans") == [(6,)]
 
 
-async def test_a_span_that_is_twice_in_a_request_is_taken_once(gateway: InProcess):
-    """The other is told of, as what is malformed is."""
+async def test_a_duplicate_within_a_request_is_rejected(gateway: InProcess):
+    """The second of two equal spans in a request is rejected, like a malformed one."""
     said = ExportTraceServiceResponse.FromString((await send(gateway.url, wrapped([span(1), span(1)]))).body)
     assert (said.partial_success.rejected_spans, said.partial_success.error_message) == (
         1,
@@ -135,15 +135,15 @@ async def test_one_span_id_in_two_traces_is_two_spans(gateway: InProcess):
     assert len({line["span_id"] for line in gateway.received()}) == 1
 
 
-async def test_what_came_first_stays(gateway: InProcess):
-    """A span that is sent again says what it said at first, sealed or not."""
+async def test_the_first_version_of_a_span_stays(gateway: InProcess):
+    """A span that is sent again keeps its first values, sealed or not."""
     for name in ("first", "second", "third"):
         assert (await send(gateway.url, wrapped([span(1, name=name), span(2)]))).status == 200
     assert gateway.ask("SELECT name FROM received ORDER BY span_id") == [("first",), ("work 2",)]
 
 
 async def test_nothing_of_a_span_is_lost_in_sql(gateway: InProcess):
-    """Events, links, status and state are where the Collector's ClickHouse exporter would have them."""
+    """Events, links, status and state are in the columns of the Collector's ClickHouse exporter."""
     full = span(
         1,
         trace_state="a=1",
@@ -179,8 +179,8 @@ async def test_nothing_of_a_span_is_lost_in_sql(gateway: InProcess):
         (gzip.compress(wrapped([span(1)]).SerializeToString()) * 2, (PROTOBUF, GZIP), 415, "does not end with"),
     ],
 )
-async def test_a_request_that_is_none_is_refused(gateway: InProcess, body, headers, status, why):
-    """In the request's own encoding, as google.rpc has it, and nothing is stored."""
+async def test_an_undecodable_request_is_refused(gateway: InProcess, body, headers, status, why):
+    """The error is a google.rpc.Status in the request's encoding, and nothing is stored."""
     answer = await send(gateway.url, body, *headers)
     assert answer.status == status
     said = error_of(answer).message if PROTOBUF in headers else json.loads(answer.body)["message"]
@@ -189,7 +189,7 @@ async def test_a_request_that_is_none_is_refused(gateway: InProcess, body, heade
 
 
 async def test_a_body_that_is_too_large_is_refused(upstream: Upstream, tmp_path: Path):
-    """The limit of bodies holds, before it is decoded and after."""
+    """The limit of bodies applies before decoding and after."""
     many = wrapped([span(number) for number in range(1, 100)])
     async with InProcess(tmp_path, to(upstream.url, "[limits]\nbody_bytes = 2000\n")) as gateway:
         answer = await send(gateway.url, many)
@@ -198,16 +198,16 @@ async def test_a_body_that_is_too_large_is_refused(upstream: Upstream, tmp_path:
         assert (await send(gateway.url, wrapped([span(1)]))).status == 200
 
 
-async def test_a_span_that_is_too_long_is_the_only_one_that_is_not_taken(gateway: InProcess):
-    """Zero bytes take six times as much in a line; the spans beside it are stored."""
+async def test_a_span_that_is_too_long_is_rejected_alone(gateway: InProcess):
+    """Zero bytes take six bytes each in a journal line; the other spans are stored."""
     body = wrapped([span(1), span(2, name="\0" * (11 * 1024 * 1024)), span(3)])
     answer = ExportTraceServiceResponse.FromString((await send(gateway.url, body)).body).partial_success
     assert (answer.rejected_spans, "more than 67108864" in answer.error_message) == (1, True)
     assert gateway.health()["spans_received"] == {"stored": 2, "dropped": {"too_long": 1}}
 
 
-async def test_what_cannot_be_stored_is_to_come_again(gateway: InProcess):
-    """503 with Retry-After, which OTLP's clients keep; it is counted, and taken once there is room."""
+async def test_a_full_disk_is_503_with_retry_after(gateway: InProcess):
+    """Clients of OTLP retry after a 503; the loss is counted, and spans are accepted once there is space."""
     with no_file_may_grow():
         answer = await send(gateway.url, wrapped([span(1)]))
     assert (answer.status, dict(answer.headers)[b"Retry-After"].decode()) == (503, "10")
@@ -216,8 +216,8 @@ async def test_what_cannot_be_stored_is_to_come_again(gateway: InProcess):
     assert gateway.ask("SELECT received, received_dropped FROM ledger") == [(1, 1)]
 
 
-async def test_the_token_is_needed_where_it_is_needed(upstream: Upstream, tmp_path: Path):
-    """As OTEL_EXPORTER_OTLP_HEADERS sends it; and no row has it, even where a span repeats it."""
+async def test_a_required_token_is_checked(upstream: Upstream, tmp_path: Path):
+    """The token is accepted as OTEL_EXPORTER_OTLP_HEADERS sends it, and redacted from every row."""
     token = "our-own-token-0123456789"
     async with InProcess(tmp_path, to(upstream.url), token=token) as gateway:
         assert (await send(gateway.url, wrapped([span(1)]))).status == 401
@@ -227,21 +227,21 @@ async def test_the_token_is_needed_where_it_is_needed(upstream: Upstream, tmp_pa
         assert line["attributes"] == {"env": "TOKEN=[redacted]"}
 
 
-async def test_a_page_of_another_site_sends_nothing(gateway: InProcess):
-    """As for events."""
+async def test_a_page_of_another_origin_is_refused(gateway: InProcess):
+    """A request from a web page of another origin is refused, as for events."""
     assert (await send(gateway.url, wrapped([span(1)]), ("Origin", "https://evil.example"))).status == 403
     assert gateway.received() == []
 
 
-async def test_only_that_path_and_method_are_ours(upstream: Upstream, gateway: InProcess):
-    """All else goes upstream, OpenAI's own `/v1/traces/ingest` as well."""
+async def test_other_paths_and_methods_are_proxied(upstream: Upstream, gateway: InProcess):
+    """Other paths and methods are forwarded, also OpenAI's own `/v1/traces/ingest`."""
     for method, path in (("GET", "/v1/traces"), ("POST", "/v1/traces/ingest")):
         await exchange(gateway.url, request(method, path, [JSON], b"{}" if method == "POST" else b""))
     assert [asked.target for asked in upstream.asked] == ["/v1/traces", "/v1/traces/ingest"]
 
 
-async def test_the_gateways_own_spans_do_not_come_back(gateway: InProcess):
-    """A collector that sends them on to where they are from is told so; another gateway's are taken."""
+async def test_the_gateways_own_spans_are_rejected(gateway: InProcess):
+    """Spans that a collector sends back are rejected; those of another gateway are accepted."""
     own = (await asyncio.to_thread(resource, {}, gateway.data)).attributes[INSTANCE]
     ours = InstrumentationScope(name=SCOPE)
     for instance, rejected in ((own, 1), ("another", 0)):
@@ -252,8 +252,8 @@ async def test_the_gateways_own_spans_do_not_come_back(gateway: InProcess):
     assert gateway.health()["spans_received"] == {"stored": 1, "dropped": {"own": 1}}
 
 
-async def test_the_setting_for_content_holds(upstream: Upstream, tmp_path: Path):
-    """What `[capture] store` keeps out of our spans is kept out of the application's."""
+async def test_the_capture_setting_applies(upstream: Upstream, tmp_path: Path):
+    """`[capture] store` applies to received spans as to the gateway's own."""
     spoken = span(1, attributes=otlp_attributes({"gen_ai.input.messages": "[]", "input.value": "hello", "kept": "yes"}))
     async with InProcess(tmp_path, to(upstream.url, '[capture]\nstore = "metadata"\n')) as gateway:
         assert (await send(gateway.url, wrapped([spoken]))).status == 200
@@ -283,8 +283,8 @@ def as_json_bytes(body) -> bytes:
     ],
     ids=["many", "many in json", "wide", "wide in json", "nothing", "nothing in json"],
 )
-async def test_a_large_batch_does_not_hold_the_loop(gateway: InProcess, body, encoding, spans):
-    """Others have their turns while it is read: many spans, one with very many attributes, or thousands of nothing."""
+async def test_a_large_batch_does_not_block_the_event_loop(gateway: InProcess, body, encoding, spans):
+    """Other requests are answered while many spans, or one with many attributes, are parsed."""
     turns = 0
 
     async def serve_others() -> None:
@@ -306,8 +306,8 @@ async def test_a_large_batch_does_not_hold_the_loop(gateway: InProcess, body, en
 
 
 @pytest.mark.integration
-async def test_they_survive_kill_9(upstream: Upstream, tmp_path: Path):
-    """Whoever got the answer is in the store, by whichever worker; sealed with the next start."""
+async def test_accepted_spans_survive_kill_9(upstream: Upstream, tmp_path: Path):
+    """Every accepted span is in the store, of any worker, and sealed by the next start."""
     async with Process(tmp_path, to(upstream.url), workers=2) as gateway:
         for number in range(1, 41):
             assert (await send(gateway.url, wrapped([span(number)]))).status == 200
