@@ -1,4 +1,4 @@
-"""The rule by which runs and steps have ids in a trace: the same in every process, and valid whatever they are."""
+"""Trace and span ids of runs and steps: the same in every process, and valid for any id."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Redaction finds keys, addresses, cards, phone numbers and matches of a user's patterns, and nothing else."""
+"""Redaction of keys, addresses, cards, phone numbers and matches of a user's patterns, and of nothing else."""
 
 import json
 

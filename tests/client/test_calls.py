@@ -1,4 +1,4 @@
-"""Requests to the gateway say in which run and step they were made, whichever library sends them, and others do not."""
+"""Headers and hooks: requests to the gateway have the current run and step, and no others do."""
 
 import asyncio
 import urllib.request

@@ -1,4 +1,4 @@
-"""What an application says by runs, steps and events reaches the gateway as the seed's clients say it."""
+"""Runs, steps and events of an application, and the requests in which they reach the gateway."""
 
 import asyncio
 import contextvars

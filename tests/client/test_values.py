@@ -1,4 +1,4 @@
-"""JSON of values and exceptions: whatever an application hands over, bounded and without raising."""
+"""JSON of values and exceptions: bounded, and without raising for any value."""
 
 import json
 from collections.abc import Mapping

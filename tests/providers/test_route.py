@@ -1,4 +1,4 @@
-"""Routes: which dialects are spoken on both sides of the gateway, and the operation's name."""
+"""Routes: the dialects on both sides of the gateway, and the operation's name."""
 
 import pytest
 from msgspec import structs

@@ -1,4 +1,4 @@
-"""The table of providers: what the environment and the configuration make of the catalog, and what they cannot."""
+"""The table of providers, built from catalog, environment and configuration, and the errors of invalid ones."""
 
 import pytest
 

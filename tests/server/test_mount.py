@@ -1,4 +1,4 @@
-"""A request that reached us through another application: its path, its body and its response are as they would be."""
+"""Mounted requests: path, body and response are those of a gateway that listens itself."""
 
 import gzip
 import zlib

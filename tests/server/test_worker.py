@@ -1,4 +1,4 @@
-"""One worker: its counts, the heads it accepts, its demo provider, and configurations applied while it runs."""
+"""One worker: its counts, its header limits, its demo provider, and configurations applied while it runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`/-/config`: what is in force, and how it is changed while running by who may; no secret is ever read back."""
+"""`/-/config`: the active configuration, and authorized changes while it runs; no secret is ever in a response."""
 
 import asyncio
 import fcntl

@@ -1,4 +1,4 @@
-"""Jaeger's query API below /-/jaeger, as its UI calls it: over HTTP, through a worker, out of a real store."""
+"""Jaeger's query API below /-/jaeger, over HTTP through a worker, from a real store."""
 
 import json
 from collections.abc import AsyncIterator

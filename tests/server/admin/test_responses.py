@@ -1,4 +1,4 @@
-"""Responses of admin pages: the status of each error, and JSON whatever goes wrong."""
+"""Responses of admin pages: the status of each error, always in JSON."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""`POST /events`: what is taken, what is refused and why, and that nothing is half taken."""
+"""`POST /events`: accepted events, the reasons of refusals, and batches that are stored whole or not at all."""
 
 import gzip
 import json

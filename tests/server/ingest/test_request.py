@@ -1,4 +1,4 @@
-"""Ingest requests: who may send them, how their bodies are read, and what of them is secret."""
+"""Ingest requests: authorization, decoding of bodies, and the secrets to redact."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""`POST /v1/traces`: an application's own spans are stored before the answer, once, and never counted as ours."""
+"""`POST /v1/traces`: received spans are stored once, before the response, and never counted as exchanges."""
 
 import asyncio
 import gzip

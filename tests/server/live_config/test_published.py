@@ -1,4 +1,4 @@
-"""Published configurations: what is put is what every child gets, whatever the encoding of its texts."""
+"""Published configurations: every child reads the configuration that was put, in any encoding of its texts."""
 
 import os
 from pathlib import Path

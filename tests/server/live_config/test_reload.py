@@ -1,4 +1,4 @@
-"""The configuration is loaded again while the gateway runs: by SIGHUP or where a file changes, whole or not at all."""
+"""Reloads while the gateway runs, on SIGHUP or a changed file: applied as a whole, or not at all."""
 
 import asyncio
 import fcntl
