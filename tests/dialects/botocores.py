@@ -1,4 +1,4 @@
-"""What botocore knows of Bedrock's Converse: a check of requests by its service model, and its parsers for answers."""
+"""Botocore's model of Bedrock's Converse: a check of requests, and parsers of responses and streams."""
 
 import re
 from base64 import b64decode

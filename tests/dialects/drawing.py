@@ -1,4 +1,4 @@
-"""What several dialects' strategies draw."""
+"""Hypothesis strategies that several dialects share."""
 
 from base64 import b64encode
 from collections.abc import Iterator

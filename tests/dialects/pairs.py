@@ -75,7 +75,7 @@ def pieces_of(name: str) -> list[bytes]:
 
 
 class Gist(NamedTuple):
-    """What every dialect can say of a response's first choice: without white space, which may keep parts apart."""
+    """The content of a first choice that every dialect has, without white space, which may keep parts apart."""
 
     text: str
     reasoning: str
@@ -105,7 +105,7 @@ def bare(text: str) -> str:
 
 
 def flat(asked: ChatRequest) -> list[tuple[Any, ...]]:
-    """Return what a conversation says, one thing after the other, whatever turns it is told in."""
+    """Return a conversation's content in order, without its division into turns."""
     system = [p.content for p in asked.system_instructions if isinstance(p, Text)]
     turns: list[tuple[Any, ...]] = []
     calls: dict[str | None, int] = {}

@@ -1,4 +1,4 @@
-"""What Bedrock's Converse can say, drawn by hypothesis; and a stream's events folded again."""
+"""Hypothesis strategies for Bedrock's Converse, and a stream's events folded into messages."""
 
 from base64 import b64encode
 from typing import Any
@@ -163,7 +163,7 @@ ASSISTANTS = PLAIN | CITED | PROVEN | HIDDEN | CALLS | RAN | GAVE
 
 @st.composite
 def turns(draw: st.DrawFn) -> list[Message]:
-    """Draw turns of users and assistants; tools' results stand before or after what the user says with them."""
+    """Draw turns of users and assistants; tools' results come before or after the user's parts with them."""
     messages: list[Message] = []
     for number in range(draw(st.integers(0, 4))):
         if number % 2:

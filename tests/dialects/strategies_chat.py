@@ -1,4 +1,4 @@
-"""What chat completions can say, drawn by hypothesis."""
+"""Hypothesis strategies for chat completions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -58,7 +58,7 @@ SIGNED = d.maybe(NAME, extra_content=st.just({"google": {"thought_signature": "c
 
 
 def turns_of_model(draw: st.DrawFn, ids: Iterator[int], texts: st.SearchStrategy[Text]) -> list[Part]:
-    """Draw what an assistant's message says, in the order in which it is read."""
+    """Draw the parts of an assistant's message, in the order in which they are read."""
     parts: list[Part] = []
     if draw(st.booleans()):
         parts.append(draw(THOUGHTS))

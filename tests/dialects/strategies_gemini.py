@@ -1,4 +1,4 @@
-"""What Gemini's API can say, drawn by hypothesis; and a stream's events made and folded again."""
+"""Hypothesis strategies for Gemini's API, and a stream's events made and folded again."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
@@ -84,7 +84,7 @@ def media(draw: st.DrawFn) -> Part:
 
 
 def texts(extra: st.SearchStrategy[Extra]) -> st.SearchStrategy[Part]:
-    """Draw what the model says or thinks."""
+    """Draw a text or a thought of the model."""
     return st.builds(Text, content=WORDS, extra=extra) | st.builds(Reasoning, content=WORDS, extra=extra)
 
 
@@ -299,7 +299,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
 
 
 def stream_events(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
-    """Give the events of a stream that says this, its texts cut into pieces of this size."""
+    """Yield the events of a stream with this response, its texts cut into pieces of this size."""
     for event in synthesize(answer):
         if isinstance(event, events.PartGrown):
             for at in range(0, len(event.text), piece):
@@ -309,7 +309,7 @@ def stream_events(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event
 
 
 def folded(emitted: Iterable[events.Event]) -> list[Message]:
-    """Return the messages that events tell, having checked what every reader promises of them."""
+    """Fold events into messages, and check the guarantees of every reader."""
     emitted = list(emitted)
     parts: dict[int, dict[int, Part]] = {}
     grown: dict[tuple[int, int], str] = {}

@@ -1,4 +1,4 @@
-"""What Anthropic's messages can say, drawn by hypothesis."""
+"""Hypothesis strategies for Anthropic's messages."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -102,7 +102,7 @@ def results(draw: st.DrawFn) -> ToolCallResponse:
 
 @st.composite
 def messages(draw: st.DrawFn) -> list[Message]:
-    """Draw a conversation; a turn that has both is told as the tool's and the user's."""
+    """Draw a conversation; a turn with both is written as the tool's and the user's."""
     ids = iter(range(1000))
     turns: list[Message] = []
     of_role: dict[str, st.SearchStrategy[Part]] = {
@@ -118,7 +118,7 @@ def messages(draw: st.DrawFn) -> list[Message]:
 
 
 def compactions() -> st.SearchStrategy[Compaction]:
-    """Draw what stands for earlier turns."""
+    """Draw a compaction, which replaces earlier turns."""
     return st.builds(Compaction, content=d.WORDS, extra=d.maybe(NAME, encrypted_content=d.BASE64))
 
 
@@ -149,7 +149,7 @@ _UNTHOUGHT: dict[str, Any] = {"level": None, "budget": None, "shown": None}
 
 @st.composite
 def thinking(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw how a model is told to think: older ones by a budget, others by an effort."""
+    """Draw a model's thinking settings: a budget for older ones, an effort for others."""
     if draw(st.booleans()):
         level = draw(st.sampled_from([None, "disabled", "enabled"]))
         budget = draw(st.integers(1024, 9999)) if level == "enabled" else None

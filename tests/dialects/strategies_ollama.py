@@ -1,4 +1,4 @@
-"""What Ollama's API can say, drawn by hypothesis; and a stream's events made and folded again."""
+"""Hypothesis strategies for Ollama's API, and a stream's events made and folded again."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -188,7 +188,7 @@ _TEXTS = st.builds(Text, content=WORDS, logprobs=st.lists(_LIKELY, max_size=2))
 
 @st.composite
 def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
-    """Draw a response: what one message says; in a stream, in any order."""
+    """Draw a response of one message; in a stream, its parts in any order."""
     ids = iter(range(1000))
     if not streamed:
         parts = [p for p in draw(parts_of_turn(ids, _TEXTS)) if not isinstance(p, Blob)]
@@ -216,7 +216,7 @@ def answered(draw: st.DrawFn, *, streamed: bool = False) -> ChatResponse:
 
 
 def stream_events(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
-    """Give the events of a stream that says this, its texts cut into pieces of this size."""
+    """Yield the events of a stream with this response, its texts cut into pieces of this size."""
     yield events.Begun(model=answer.model, created=answer.created)
     message = answer.output_messages[0]
     for index, part in enumerate(message.parts):
@@ -236,7 +236,7 @@ def stream_events(answer: ChatResponse, piece: int = 3) -> Iterator[events.Event
 
 
 def folded(emitted: list[events.Event]) -> list[Message]:
-    """Return the messages that events tell, having checked what every reader promises of them."""
+    """Fold events into messages, and check the guarantees of every reader."""
     parts: list[Part | None] = []
     grown: list[str] = []
     done: list[Part] = []

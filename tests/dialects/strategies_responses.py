@@ -1,4 +1,4 @@
-"""What OpenAI's Responses can say, drawn by hypothesis."""
+"""Hypothesis strategies for OpenAI's Responses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -66,7 +66,7 @@ def proofs(numbers: Iterator[int]) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def thoughts(draw: st.DrawFn, numbers: Iterator[int], *, most: int = 3) -> list[Part]:
-    """Draw one item of reasoning: hidden, or told in some parts, of which the last proves it."""
+    """Draw one item of reasoning: hidden, or in some parts, of which the last has the proof."""
     *texts, last = draw(st.lists(d.WORDS, max_size=most)) or [""]
     return [*(Reasoning(content=text) for text in texts), Reasoning(content=last, extra=draw(proofs(numbers)))]
 
@@ -92,7 +92,7 @@ def served(draw: st.DrawFn, numbers: Iterator[int]) -> list[Part]:
 
 @st.composite
 def messages_of_model(draw: st.DrawFn, texts: st.SearchStrategy[Text]) -> list[Part]:
-    """Draw what one message of the model's says; its phase is told with its first text."""
+    """Draw the texts of one message of the model's; its phase comes with its first text."""
     parts: list[Part] = draw(st.lists(texts | st.builds(Refusal, content=d.WORDS), min_size=1, max_size=3))
     first = parts[0]
     return [replace(first, extra=draw(PHASED)), *parts[1:]] if isinstance(first, Text) else parts

@@ -1,4 +1,4 @@
-"""Streams told by events: made from a response, and folded into one again."""
+"""Streams as events: made from a response, and folded into one again."""
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -13,7 +13,7 @@ from gateway.dialects.wire.json import json_value
 
 
 def stream_events(response: ChatResponse, piece: int = 3) -> Iterator[events.Event]:
-    """Give the events of a stream that says this, its texts cut into pieces of this size."""
+    """Yield the events of a stream with this response, its texts cut into pieces of this size."""
     for event in synthesize(response):
         if isinstance(event, events.PartGrown):
             for at in range(0, len(event.text), piece):
@@ -31,7 +31,7 @@ def written(
 
 
 def read(dialect: Dialect, data: bytes, cuts: Iterable[int] = ()) -> tuple[StreamReader, list[events.Event]]:
-    """Read a stream that is cut at these places; return its reader, and what it told."""
+    """Read a stream that is cut at these places; return its reader and its events."""
     reader = dialect.stream_reader()
     reader.events = []
     emitted: list[events.Event] = []
@@ -43,7 +43,7 @@ def read(dialect: Dialect, data: bytes, cuts: Iterable[int] = ()) -> tuple[Strea
 
 
 def folded(emitted: Iterable[events.Event]) -> list[Message]:
-    """Return the messages that events tell, having checked what every reader promises of them."""
+    """Fold events into messages, and check the guarantees of every reader."""
     emitted = list(emitted)
     parts: dict[int, dict[int, Part | None]] = {}
     grown: dict[tuple[int, int], str] = {}

@@ -31,7 +31,7 @@ def test_every_kind_has_a_body_in_every_familys_words(endpoint, kind):
     ],
 )  # fmt: skip
 def test_a_kind_is_what_each_family_calls_it(kind, status, openai, anthropic, gemini, bedrock):
-    """The word by which an SDK, or its user, tells what to do; Bedrock's stands in the head as well."""
+    """The word by which an SDK, or its user, recognizes the error; Bedrock's is in the head as well."""
     error = ExchangeError(kind, "x", status=status)
     errors = {each.name: error_in(each.name, each.error_body(error, "0123")) for each in BUILT_IN}
     assert (errors["openai-chat"]["type"], errors["azure-openai"]["type"]) == (openai, openai)

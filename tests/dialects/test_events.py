@@ -56,7 +56,7 @@ def test_a_replayed_response_is_the_response(parts: list[Part]) -> None:
 
 
 def test_what_is_known_of_a_response_is_told_first_and_its_counts_last() -> None:
-    """Id, model, date and what is its dialect's own begin the stream; the usage is told before its end."""
+    """Id, model, date and what is its dialect's own begin the stream; the usage comes before its end."""
     usage = Usage(input_tokens=1, output_tokens=2)
     assert list(synthesize(ChatResponse(id="r", model="m", created=7, usage=usage, extra=OWN))) == [
         events.Begun(id="r", model="m", created=7, usage=usage, extra=OWN),
@@ -66,7 +66,7 @@ def test_what_is_known_of_a_response_is_told_first_and_its_counts_last() -> None
 
 
 def test_an_error_breaks_the_stream() -> None:
-    """A response that tells of an error has no end."""
+    """A response with an error has no end."""
     message = Message(role="assistant", parts=[Text(content="Half")])
     emitted = list(synthesize(ChatResponse(id="r", output_messages=[message], error_type="t", error_message="No.")))
     assert emitted == [events.Begun(id="r"), events.Broken(type="t", message="No.")]

@@ -1,4 +1,4 @@
-"""What every dialect's reader promises, whatever it is fed."""
+"""Guarantees of every dialect's reader for any bytes."""
 
 import json
 from itertools import pairwise
@@ -63,7 +63,7 @@ def test_a_stream_byte_by_byte_is_the_same(name: str) -> None:
 
 @given(name=st.sampled_from(list(STREAMS)), end=st.integers(0, 20_000))
 def test_a_stream_that_breaks_anywhere_has_a_record(name: str, end: int) -> None:
-    """At every moment what was read can be told and stored."""
+    """At every moment the record so far can be written and stored."""
     data = STREAMS[name]
     assert_storable(read(spoken_in(name), [data[: end % (len(data) + 1)]]))
 

@@ -42,7 +42,7 @@ from gateway.dialects.wire.edit import Peek
     ],
 )
 def test_a_path_names_its_dialect(path: str, name: str) -> None:
-    """Whatever stands before the operation's own words, its dialect is known."""
+    """Whatever precedes the operation's own words, its dialect is known."""
     assert DIALECTS[name] is classify("POST", path)
 
 
@@ -63,7 +63,7 @@ def test_a_path_names_its_dialect(path: str, name: str) -> None:
     ],
 )
 def test_other_paths_have_none(path: str) -> None:
-    """What is no operation that is read is relayed only."""
+    """An operation without a reader is relayed only."""
     assert classify("POST", path) is None
 
 
@@ -157,7 +157,7 @@ def test_a_colon_in_anothers_path_names_none(path: str) -> None:
     ],
 )
 def test_a_body_is_known_by_its_fields(dialect: str, fields: set[str], shape: str) -> None:
-    """One that could be the path's own is; another's is told by what only that has."""
+    """One that could be the path's own is; another's is recognized by a part that only it has."""
     assert by_shape(DIALECTS[dialect], Peek(fields=frozenset(fields))) is DIALECTS[shape]
 
 

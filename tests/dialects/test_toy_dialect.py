@@ -155,7 +155,7 @@ def error_line(_kind: Kind, _status: int, message: str, _word: str | None, _requ
 
 
 def read_conversation(body: bytes, path: str) -> ChatRequest:
-    """Read the turns, and what the path says."""
+    """Read the turns, and the values in the path."""
     operation = read_path("POST", path)
     assert operation is not None
     asked = read_request(body)
@@ -309,7 +309,7 @@ async def test_errors_are_the_toys(upstream: Upstream, gateway: InProcess):
 
 
 async def test_a_broken_stream_ends_in_the_toys_error(upstream: Upstream, gateway: InProcess):
-    """After the provider's last line stands one of the gateway's, and the connection ends in no good order."""
+    """The provider's last line is followed by one of the gateway's, and the connection is aborted."""
     upstream.answers(toys(SUNG[:1], end=CLOSE))
     answer = await post(gateway, "/toys/m/sing", TURNS)
     assert answer.body.startswith(SUNG[0] + b"!")

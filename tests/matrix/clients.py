@@ -1,4 +1,4 @@
-"""SDKs as clients: each asks a case in its own words, and says what it got in words of no dialect."""
+"""SDKs as clients: each sends a case in its own form, and returns the response in a form of no dialect."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +20,7 @@ Tokens = tuple[int | None, int | None, int | None, int | None]
 
 
 class Got(NamedTuple):
-    """What an SDK gave back: `finish` in its own words.
+    """A response as an SDK returned it: `finish` in its own words.
 
     `usage`: the input, with what was cached; the output, with what was thought; what was cached; what was thought.
     """
@@ -40,7 +40,7 @@ It gives the pieces of a stream as they come, then what was got; of a whole resp
 
 
 class FailedError(Exception):
-    """What an SDK hands to its user as an event, not as an exception."""
+    """An error that an SDK hands to its user as an event, not as an exception."""
 
 
 async def got(answers: AsyncIterator[Delta | Got]) -> Got:

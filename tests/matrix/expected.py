@@ -1,4 +1,4 @@
-"""What each cell of the matrix must show: what is said everywhere, and by name what a dialect or an SDK cannot say."""
+"""Expected results of each cell of the matrix, and by name the content that a dialect or an SDK cannot express."""
 
 import re
 from typing import Any
@@ -143,7 +143,7 @@ def tokens(upstream: str, case: Case) -> Tokens:
 
 
 def _usage(client: str, upstream: str, case: Case) -> Tokens:
-    """Return the tokens that a client is told of, where 0 stands for unknown in what must be there."""
+    """Return the tokens that a client gets, with 0 for unknown counts in required fields."""
     asked, answered, cached, thinking = tokens(upstream, case)
     if client == "ollama":
         return asked, answered, None, None
@@ -159,7 +159,7 @@ WHY = {
     "tool_choice": "Ollama calls tools as it sees fit",
     "show_reasoning": "chat completions have no word for whether thoughts are shown",
     "reasoning_budget": "a number of tokens becomes one of a few levels",
-    "tools.get_weather.eager_input_streaming": "only Anthropic's dialect says that arguments are to stream unchecked",
+    "tools.get_weather.eager_input_streaming": "only Anthropic's dialect can ask for arguments that stream unchecked",
     "thoughtSignature": "Gemini's signature of a call has no place in the dialect",
     "signature": "Ollama's thoughts are not signed",
     "id": "Ollama's thoughts have no id",
@@ -171,7 +171,7 @@ WHY = {
     "total_duration": "only Ollama tells how long it took",
     "eval_duration": "only Ollama tells how long it took",
 }
-"""Why what is named as lost cannot be said."""
+"""The reason of each loss, by its name."""
 
 
 def lost(client: str, upstream: str, case: Case, *, stream: bool) -> set[str]:

@@ -1,4 +1,4 @@
-"""The npm packages as clients: one Node process that asks what it is told to, and prints what it saw as it comes."""
+"""The npm packages as clients: one Node process that sends the given requests, and prints the events it receives."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.support.sdks import KEY
 
 
 class NodeError(Exception):
-    """What a package threw."""
+    """An error that a package threw."""
 
     def __init__(self, name: str, message: str, status: int | None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What clients ask and models answer in the matrix, in words of no dialect."""
+"""Requests and completions of the matrix, in a form of no dialect."""
 
 import json
 from typing import Any, NamedTuple
@@ -44,12 +44,12 @@ class Call(NamedTuple):
 
     @property
     def arguments(self) -> Any:
-        """What the pieces say."""
+        """The pieces' JSON, decoded."""
         return json.loads("".join(self.pieces))
 
 
 class Completion(NamedTuple):
-    """What a model answers, in the pieces in which it streams."""
+    """A model's output, in the pieces in which it streams."""
 
     thought: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Completion(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What a provider is asked, as it understands it.
+    """A request as a provider understands it.
 
     `effort` is a level, or a number of tokens; `shows`: thoughts are to be shown; `choice`: auto, any, none or a name.
     """
@@ -67,7 +67,7 @@ class Heard(NamedTuple):
     stream: bool
     turns: list[Turn]
     system: str | None = None
-    tools: list[Tool] = []  # noqa: RUF012  nobody changes them
+    tools: list[Tool] = []  # noqa: RUF012  never changed
     choice: str | None = None
     schema: Any = None
     effort: str | int | None = None
@@ -84,7 +84,7 @@ class Case(NamedTuple):
     completion: Completion
     turns: list[Turn] = [("user", [("text", "Hello")])]  # noqa: RUF012
     system: str | None = "Be brief."
-    tools: list[Tool] = []  # noqa: RUF012  nobody changes them
+    tools: list[Tool] = []  # noqa: RUF012  never changed
     choice: str | None = None
     schema: Any = None
     thinks: bool = False
@@ -94,7 +94,7 @@ class Case(NamedTuple):
 
 
 EFFORT, BUDGET = "high", 24576
-"""How much is to be thought where something is, in each of two ways to say it."""
+"""The amount of thinking in cases that think, as an effort and as a budget in tokens."""
 
 GET_WEATHER = Tool("get_weather", "Tell the weather", WEATHER)
 PARIS = Call("call_a1", "get_weather", ('{"city":', ' "Paris"}'))

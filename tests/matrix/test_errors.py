@@ -177,7 +177,7 @@ _RAISED: dict[str, type[Exception]] = {
 async def test_a_broken_stream_never_looks_complete(
     client: str, provider: str, how: str, ask: Ask, upstream: Upstream, once: InProcess
 ):
-    """What came before is with the client; then its SDK raises, in the provider's words where it had some."""
+    """The client has the content so far; then its SDK raises, in the provider's words if it had some."""
     speaks = UPSTREAMS[provider]
     pieces: list[bytes] = []
     for piece in speaks.streamed(CASES["text"].completion, speaks.model):
@@ -227,7 +227,7 @@ async def test_a_stream_without_its_end_never_looks_complete(
 
 
 async def test_an_overload_is_tried_again_by_the_gateway_alone(upstream: Upstream, gateway: InProcess):
-    """After its own tries a client of another dialect, with retries of its own, is told to make none."""
+    """After its own tries a client of another dialect, with retries of its own, gets a header to make none."""
     speaks = UPSTREAMS["messages"]
     upstream.answers(speaks.fails(529, "overloaded_error", MESSAGE))
     async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=KEY) as client:

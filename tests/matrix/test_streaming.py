@@ -21,7 +21,7 @@ WHOLE_CALLS = {"google", "ollama"}
 
 
 def same(received: Delta, sent: Delta) -> bool:
-    """Whether a client was told what was sent; of a call in one piece the JSON may be written otherwise."""
+    """Whether a client received what was sent; the JSON of a call in one piece may be formatted otherwise."""
     if received[0] == sent[0] == "call" and sent[1] not in PARIS.pieces:
         return bool(json.loads(received[1]) == json.loads(sent[1]))
     return received == sent

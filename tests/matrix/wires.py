@@ -1,4 +1,4 @@
-"""What the scripted providers share."""
+"""Framing that the scripted providers share."""
 
 import json
 from typing import Any, NamedTuple

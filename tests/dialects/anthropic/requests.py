@@ -22,7 +22,7 @@ PNG_BLOCK = {"type": "image", "source": {"type": "base64", "media_type": "image/
 
 
 def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
-    """Write a request that the SDK's types take; return its body and what could not be said."""
+    """Write a request that the SDK's types take; return its body and the names of the losses."""
     request = MESSAGES_WRITER.request(asked)
     body = json.loads(request.body)
     sdk_types.check_request("anthropic-messages", body)

@@ -28,14 +28,14 @@ def answer(*parts: Part, **more: Any) -> ChatResponse:
 
 
 def whole(answered: ChatResponse) -> tuple[dict[str, Any], list[str]]:
-    """Write a whole response, that the SDK takes; return it and what could not be said."""
+    """Write a whole response, that the SDK takes; return it and the names of the losses."""
     body, dropped = MESSAGES_WRITER.response(answered, ASKED, NOW)
     AnthropicMessage.model_validate_json(body)
     return json.loads(body), dropped
 
 
 def streamed(emitted: Iterable[events.Event]) -> tuple[list[dict[str, Any]], AnthropicMessage, list[str]]:
-    """Write a stream; return its events, what the SDK makes of them, and what could not be said."""
+    """Write a stream; return its events, the SDK's result, and the names of the losses."""
     stream, writer = written(MESSAGES_WRITER, ASKED, emitted, NOW)
     return list(sdk_types.data_of(stream)), sdk_types.anthropic_message(stream), writer.dropped
 

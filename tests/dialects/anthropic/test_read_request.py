@@ -197,7 +197,7 @@ def test_thinking_and_format_become_parameters(body: dict[str, Any], kept: dict[
     ],
 )
 def test_blocks_of_every_kind_have_a_place(block: dict[str, Any], part: Part) -> None:
-    """Server tools, MCP, compaction and files have words; a block without one is kept as it stands."""
+    """Server tools, MCP, compaction and files have words; a block without one is kept as it is."""
     body = json.dumps({"messages": [{"role": "assistant", "content": [block, 7]}]}).encode()
     assert MESSAGES.read_request(body).input_messages == [Message(role="assistant", parts=[part])]
 
@@ -225,5 +225,5 @@ def test_a_tools_answer_is_its_text_where_it_is_only_that(content: Any, response
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"messages":{},"system":7,"metadata":[]}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves the operation only."""
+    """An unreadable body gives the operation only."""
     assert MESSAGES.read_request(body) == ChatRequest(operation="chat")

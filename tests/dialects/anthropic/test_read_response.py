@@ -41,7 +41,7 @@ def test_an_error_body_is_read(read: Read) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"content":7,"usage":[]}', b"[" * 9999])
 def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves nothing."""
+    """An unreadable body gives an empty response."""
     assert MESSAGES.read_response(body) == ChatResponse()
 
 

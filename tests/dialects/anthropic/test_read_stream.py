@@ -146,7 +146,7 @@ def events_of(stream: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_read_whole(read: Read, name: str) -> None:
-    """Everything a stream says is in the record."""
+    """All content of a stream is in the record."""
     reader = MESSAGES.stream_reader()
     reader.feed(read(name))
     assert reader.response() == STREAMS[name]

@@ -62,7 +62,7 @@ NESTED = {
     ],
 )
 def test_schemas_become_those_that_are_taken(schema: Any, fits: dict[str, Any], dropped: list[str]) -> None:
-    """Objects are closed; what is refused is told to the model in words, and named."""
+    """Objects are closed; refused constraints go into the description, and are named."""
     names = Dropped()
     assert fitted(schema, "s", names) == fits
     assert names.names == dropped

@@ -90,6 +90,6 @@ def test_parts_are_written_or_named(part: Part, block: dict[str, Any] | None, dr
     ],
 )
 def test_arguments_are_an_object(arguments: Any, written: dict[str, Any]) -> None:
-    """What was none, as a broken call's text, is told within one."""
+    """Arguments that are no object, such as a broken call's text, are wrapped in one."""
     body, _ = sent(chat(ASK, model(ToolCall(id="c", name="f", arguments=arguments)), tool_says(id="c")))
     assert body["messages"][1]["content"][0]["input"] == written

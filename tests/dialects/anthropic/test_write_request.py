@@ -21,7 +21,7 @@ from tests.dialects.anthropic.requests import ASK, LOOK, PNG, PNG_BLOCK, chat, m
 
 @given(drawn.asked())
 def test_a_request_comes_back_as_it_was(asked: ChatRequest) -> None:
-    """What a message can be asked is read back from what is written, with nothing dropped."""
+    """Any request for a message is written and read back the same, with nothing dropped."""
     request = MESSAGES_WRITER.request(asked)
     assert (request.path, request.query, request.dropped) == ("/messages", "", [])
     assert MESSAGES.read_conversation is not None
@@ -189,14 +189,14 @@ def test_calls_and_results_without_ids_get_those_that_agree() -> None:
     ],
 )
 def test_settings_are_written_or_named(more: dict[str, Any], written: dict[str, Any], dropped: list[str]) -> None:
-    """Each setting has its field, or its name in the list; without tools nothing is said of how they are called."""
+    """Each setting has its field, or its name in the list; without tools there is no tool choice."""
     body, named = sent(replace(chat(ASK), **more))
     assert {key: body[key] for key in body if key not in {"model", "messages", "tools", "max_tokens"}} == written
     assert named == dropped
 
 
 def test_a_custom_tools_form_is_named() -> None:
-    """A tool that takes any text is a function of one string; the form of that text cannot be told."""
+    """A tool that takes any text is a function of one string; the form of that text is lost."""
     form = {"openai-responses": {"format": {"type": "grammar", "syntax": "lark", "definition": "s"}}}
     _, dropped = sent(chat(ASK, tools=[Tool(name="patch", kind="custom", extra=form)]))
     assert dropped == ["tools.patch.format"]

@@ -26,7 +26,7 @@ from tests.dialects.streams import stream_events, written
 
 @given(st.data())
 def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
-    """What a message can answer is read back from what is written."""
+    """Any response is written and read back the same."""
     answered = data.draw(drawn.answered())
     body, dropped = MESSAGES_WRITER.response(answered, ASKED, NOW)
     assert dropped == []
@@ -64,7 +64,7 @@ def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
     ],
 )
 def test_parts_are_written_or_named(part: Part, block: dict[str, Any] | None, dropped: list[str]) -> None:
-    """Sources found by another's search are told as if by Anthropic's; what has no block is named."""
+    """Sources found by another's search are written as Anthropic's; those without a block are named."""
     body, named = MESSAGES_WRITER.response(answer(part), ASKED, NOW)
     assert json.loads(body)["content"] == ([block] if block else [])
     assert sorted(named) == sorted(dropped)
@@ -106,7 +106,7 @@ def test_other_choices_are_named() -> None:
 
 
 def test_counts_that_are_unknown_are_as_few_as_the_sdk_takes() -> None:
-    """A message wants two counts, and its last event but one of them: the other is not told as zero there."""
+    """A message wants two counts, and its last event but one of them: the other is not zero there."""
     body, _ = whole(answer(Text(content="a")))
     assert body["usage"] == {"input_tokens": 0, "output_tokens": 0}
     stream, _, _ = streamed(stream_events(answer(Text(content="a"))))

@@ -25,7 +25,7 @@ from tests.dialects.streams import folded, read, stream_events, written
 
 @given(st.data())
 def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
-    """What is written of a stream, cut anywhere, is read as what it told."""
+    """A written stream, cut anywhere, is read as the same events."""
     answered = data.draw(drawn.answered())
     stream, writer = written(MESSAGES_WRITER, ASKED, stream_events(answered, data.draw(st.integers(1, 20))))
     assert writer.dropped == []
@@ -176,7 +176,7 @@ def test_a_call_leaves_at_once_when_the_one_before_is_whole() -> None:
 
 
 def test_what_waits_is_told_as_soon_as_it_can_be() -> None:
-    """A call that began while another grew is told up to where it has come, once the other is whole."""
+    """A call that began while another grew is written as far as it has come, once the other is whole."""
     writer = MESSAGES_WRITER.stream(ASKED, NOW)
     steps: list[events.Event] = [BEGUN, call(0), grown(0, "{"), call(1), grown(1, '{"b"')]
     frames = [writer.write(step) for step in steps]

@@ -34,7 +34,7 @@ def assert_storable(answered: ChatResponse) -> None:
 
 
 def read(pieces: list[bytes]) -> ChatResponse:
-    """Read a stream in pieces, and check that what is told makes the same message."""
+    """Read a stream in pieces, and check that its events make the same message."""
     reader = CONVERSE.stream_reader()
     reader.events = []
     for piece in pieces:

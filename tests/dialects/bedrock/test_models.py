@@ -105,7 +105,7 @@ def enabled(tokens: int) -> dict[str, Any]:
 def test_each_family_is_told_to_think_in_its_way(
     model: str, level: str | None, more: dict[str, Any], expected: tuple[dict[str, Any], str | None, list[str]]
 ) -> None:
-    """By an effort, by tokens, or by a field of its own; where it cannot be told, that is named."""
+    """By an effort, by tokens, or by a field of its own; if it cannot be expressed, that is named."""
     assert own(model, level, **more) == expected
 
 
@@ -126,7 +126,7 @@ def test_top_k_has_each_familys_name(model: str, expected: tuple[dict[str, Any],
 
 
 def test_a_claudes_thinking_comes_over_from_its_own_dialect() -> None:
-    """What an Anthropic client said beside an effort is passed on as it is; to other families it is not."""
+    """An Anthropic client's thinking settings beside an effort are passed on as they are, but not to other families."""
     thinking = {"type": "adaptive", "display": "omitted"}
     extra = {"anthropic-messages": {"thinking": thinking}}
     assert own(NEW, "max", extra=extra) == ({"thinking": thinking}, "max", [])

@@ -124,7 +124,7 @@ def test_a_tools_answer_is_its_text_or_its_json(content: Any, response: Any) -> 
     ],
 )
 def test_a_cache_point_without_a_part_to_mark_is_kept(content: list[Any], parts: list[Any]) -> None:
-    """A point is a mark of what stands before it; where that has one, or can have none, it stays a part."""
+    """A point is a mark of the part before it; if that has one, or can have none, it stays a part."""
 
     def block(word: Any) -> dict[str, Any]:
         if word == "text":

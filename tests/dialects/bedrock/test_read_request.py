@@ -136,7 +136,7 @@ def test_a_request_is_read_for_the_trace(read: Read) -> None:
 
 
 def test_a_request_is_read_for_a_translation(read: Read) -> None:
-    """The rest of it is in the conversation too, and what that has no place for stands in `extra`."""
+    """The rest of it is in the conversation too, and fields that it has no place for are in `extra`."""
     body = read("bedrock_request.json")
     asked = full(json.loads(body), PATH + "-stream")
     trace = CONVERSE.read_request(body)
@@ -238,7 +238,7 @@ def test_tool_choices_are_read(choice: Any, read: ToolChoice | None) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"messages":{},"system":7,"toolConfig":[]}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves the operation only; for a translation the path is read all the same."""
+    """An unreadable body gives the operation only; for a translation the path is read all the same."""
     assert CONVERSE.read_request(body) == ChatRequest(operation="chat")
     asked = CONVERSE.read_conversation(body, PATH)
     assert asked == ChatRequest(operation="chat", model=CLAUDE)

@@ -74,7 +74,7 @@ def test_an_error_body_is_read(body: dict[str, Any], error_type: str | None, mes
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"output":7,"usage":[]}', b"[" * 9999])
 def test_a_response_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves nothing."""
+    """An unreadable body gives an empty response."""
     assert CONVERSE.read_response(body) == ChatResponse()
 
 

@@ -139,7 +139,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_read_whole(read: Read, name: str) -> None:
-    """Everything a stream says is in the record."""
+    """All content of a stream is in the record."""
     reader = CONVERSE.stream_reader()
     reader.feed(b"".join(framed(read(name))))
     assert reader.response() == STREAMS[name]
@@ -201,7 +201,7 @@ def test_output_begins_with_content(read: Read, name: str, first: int) -> None:
     ],
 )
 def test_empty_deltas_are_no_output(delta: dict[str, Any], output: bool) -> None:
-    """An empty text says nothing; a thought that is hidden is output all the same."""
+    """An empty text is no part; a thought that is hidden is output all the same."""
     reader = CONVERSE.stream_reader()
     reader.feed(event("contentBlockDelta", json.dumps({"contentBlockIndex": 0, "delta": delta}).encode()))
     assert reader.first_output is output
@@ -218,7 +218,7 @@ def test_what_is_told_is_what_is_kept(read: Read, name: str) -> None:
 
 
 def test_each_event_is_told_when_it_comes(read: Read) -> None:
-    """Nothing waits: the k-th delta is told by the k-th frame."""
+    """Nothing waits: the k-th delta is emitted at the k-th frame."""
     reader = CONVERSE.stream_reader()
     emitted = []
     for each in framed(read("bedrock_thinking_tools.events")):
@@ -265,7 +265,7 @@ def test_each_event_is_told_when_it_comes(read: Read) -> None:
 
 
 def test_an_exception_is_told_as_a_break(read: Read) -> None:
-    """What had begun stays open, and nothing follows."""
+    """A part that had begun stays open, and nothing follows."""
     reader = CONVERSE.stream_reader()
     reader.events = []
     reader.feed(b"".join(framed(read("bedrock_exception.events"))))
@@ -339,7 +339,7 @@ SCRIPTS: dict[str, tuple[Script, list[Part]]] = {
         ],
         [ToolCall(id="1", name="a", arguments=1), ToolCall(id="2", name="b", arguments=2)],
     ),
-    "what nobody knows": (
+    "unknown events": (
         [
             ("novel", {"x": 1}),
             ("initial-response", {}),
@@ -383,7 +383,7 @@ SCRIPTS: dict[str, tuple[Script, list[Part]]] = {
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_events_out_of_order_are_read_as_far_as_they_go(name: str) -> None:
-    """Odd streams are content all the same, and what is told of them keeps its order."""
+    """Odd streams are content all the same, and their events keep their order."""
     script, parts = SCRIPTS[name]
     reader = CONVERSE.stream_reader()
     reader.events = []
@@ -407,7 +407,7 @@ def test_events_that_are_no_json_are_counted() -> None:
 
 
 def test_metadata_without_a_stop_ends_the_choice() -> None:
-    """A stream whose messageStop was lost is told to its end."""
+    """A stream whose messageStop was lost is read to its end."""
     reader = CONVERSE.stream_reader()
     reader.events = []
     reader.feed(event("contentBlockDelta", b'{"delta":{"text":"a"}}') + event("metadata", b"{}"))

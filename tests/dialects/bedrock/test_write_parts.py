@@ -19,7 +19,7 @@ from tests.dialects.bedrock.requests import ASKED, HI, assistant, sent, user
 
 
 def test_arguments_are_objects() -> None:
-    """Arguments that are no object, of a custom tool or of a model that erred, are told in one."""
+    """Arguments that are no object, of a custom tool or of a model that erred, are wrapped in one."""
     body, _ = sent(
         assistant(
             ToolCall(id="1", name="a", arguments="{broken"),
@@ -41,7 +41,7 @@ def test_arguments_are_objects() -> None:
     ],
 )
 def test_a_tools_answer_is_text_json_or_blocks(response: Any, content: Any) -> None:
-    """What a tool gave back is written in the form it has."""
+    """A tool's result is written in its own form."""
     body, dropped = sent(Message(role="tool", parts=[ToolCallResponse(id="1", response=response, is_error=True)]))
     result = body["messages"][0]["content"][0]["toolResult"]
     image = [{"text": "a"}, {"image": {"format": "png", "source": {"bytes": "AA=="}}}]

@@ -42,7 +42,7 @@ NOW = 1_795_162_800.0
 
 @given(drawn.conversations())
 def test_a_request_says_all_that_the_dialect_can_say(asked: ChatRequest) -> None:
-    """What is written is read as what it was, and nothing is lost."""
+    """A written value is read back the same, and nothing is lost."""
     written = CONVERSE_WRITER.request(asked)
     read = CONVERSE.read_conversation(written.body, written.path)
     assert replace(read, tool_definitions=None) == asked
@@ -51,7 +51,7 @@ def test_a_request_says_all_that_the_dialect_can_say(asked: ChatRequest) -> None
 
 @given(drawn.answers())
 def test_a_response_says_all_that_the_dialect_can_say(answered: ChatResponse) -> None:
-    """What is written is read as what it was, and nothing is lost."""
+    """A written value is read back the same, and nothing is lost."""
     body, dropped = CONVERSE_WRITER.response(answered, ASKED, NOW)
     assert CONVERSE.read_response(body) == answered
     assert dropped == []
@@ -86,7 +86,7 @@ def test_a_request_is_one_that_botocore_takes(asked: ChatRequest) -> None:
 
 @given(drawn.answers())
 def test_a_response_is_one_that_botocore_reads(answered: ChatResponse) -> None:
-    """Botocore finds in a response what the service's model says, nothing missing and nothing else."""
+    """Botocore finds in a response the fields of the service's model, nothing missing and nothing else."""
     body, _ = CONVERSE_WRITER.response(answered, ASKED, NOW)
     shape = operation(stream=False).output_shape
     found = parsed(body)
@@ -96,7 +96,7 @@ def test_a_response_is_one_that_botocore_reads(answered: ChatResponse) -> None:
 
 @given(drawn.answers())
 def test_a_stream_is_one_that_botocore_reads(answered: ChatResponse) -> None:
-    """Botocore reads every event of a stream, and each is what the service's model says."""
+    """Botocore reads every event of a stream, and each agrees with the service's model."""
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
     events = streamed(*[writer.write(event) for event in synthesize(answered)])
     kinds = [next(iter(event)) for event in events]
@@ -268,7 +268,7 @@ def test_a_custom_tool_is_a_function_of_one_text() -> None:
 
 
 def test_what_only_some_families_take_is_named_for_the_others() -> None:
-    """A model that caches nothing is told of no cache point, and of no failed tool."""
+    """A model that caches nothing gets no cache point, and no failed tool."""
     failed = ToolCallResponse(id="1", response="r", is_error=True)
     messages = [user(Text(content="a", cache="5m")), *CALLED, Message(role="tool", parts=[failed])]
     more = {"tools": [Tool(name="look", parameters={"type": "object"}, cache="default")]}
@@ -283,7 +283,7 @@ def test_what_only_some_families_take_is_named_for_the_others() -> None:
 
 
 def test_thinking_of_anthropics_dialect_is_passed_on_to_a_claude() -> None:
-    """What an Anthropic client said of thinking beside an effort reaches a Claude, and is not named as lost."""
+    """An Anthropic client's thinking settings beside an effort reach a Claude, and are not named as lost."""
     extra = {"anthropic-messages": {"thinking": {"type": "adaptive"}, "betas": 1}}
     body, dropped = sent(user(HI), extra=extra, parameters={"gen_ai.request.reasoning.level": "max"})
     assert body["additionalModelRequestFields"] == {"thinking": {"type": "adaptive"}}

@@ -96,7 +96,7 @@ def test_cached_input_is_told_apart(usage: Usage, expected: dict[str, int], lost
     ],
 )
 def test_the_reason_is_converses_word(reason: str | None, word: str | None, expected: str) -> None:
-    """A word that Converse has is told as it is, else the one for the common reason."""
+    """A word that Converse has is written as it is, else the one for the common reason."""
     assert whole(finish_reason=reason, finish_word=word)[0]["stopReason"] == expected
 
 
@@ -144,7 +144,7 @@ def test_one_choice_is_told() -> None:
     ],
 )
 def test_parts_are_told_as_far_as_they_can_be(part: Part, block: dict[str, Any] | None, lost: list[str]) -> None:
-    """What Converse has no word for becomes text, or is named; whole and streamed."""
+    """Content that Converse has no form for becomes text, or is named; whole and streamed."""
     body, dropped = whole(part)
     assert body["output"]["message"]["content"] == ([block] if block else [])
     assert dropped == lost

@@ -58,7 +58,7 @@ END = [
 
 
 def test_a_text_is_streamed() -> None:
-    """Each delta leaves at once, in a block without a start; usage stands in the last event."""
+    """Each delta leaves at once, in a block without a start; usage is in the last event."""
     usage = Usage(input_tokens=9, output_tokens=2, total_tokens=11, cache_read_tokens=4)
     frames, dropped = stream(
         BEGUN,
@@ -83,7 +83,7 @@ def test_a_text_is_streamed() -> None:
 
 
 def test_no_delta_waits() -> None:
-    """What an event says leaves with it."""
+    """The content of an event leaves with it."""
     writer = CONVERSE_WRITER.stream(ASKED, NOW)
     sizes = [
         bool(writer.write(event))
@@ -103,7 +103,7 @@ def test_no_delta_waits() -> None:
 
 
 def test_a_text_ends_where_a_call_begins() -> None:
-    """Many clients know one block at a time; the reader that told the end late changes nothing."""
+    """Many clients know one block at a time; a late end changes nothing."""
     frames, _ = stream(
         BEGUN,
         begun(0, Text(content="")),
@@ -119,7 +119,7 @@ def test_a_text_ends_where_a_call_begins() -> None:
 
 
 def test_calls_one_after_the_other_end_one_after_the_other() -> None:
-    """A call whose arguments are whole ends where the next begins, though its end is told later."""
+    """A call whose arguments are whole ends where the next begins, though its end comes later."""
     frames, _ = stream(
         BEGUN,
         begun(0, ToolCall(id="1", name="f")),
@@ -228,7 +228,7 @@ def test_a_part_that_is_told_at_once_is_whole(part: Part, deltas: list[dict[str,
 
 
 def test_parts_that_converse_cannot_stream_are_named() -> None:
-    """A part with a word in whole answers only, and growth of a part that was not told, leave nothing."""
+    """A part with a word in whole answers only, and growth of a part without a beginning, leave nothing."""
     document = Blob(modality="document", mime_type="application/pdf", content="QQ==")
     search = ServerToolCall(name="web_search", server_tool_call={})
     frames, dropped = stream(

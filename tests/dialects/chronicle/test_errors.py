@@ -47,13 +47,13 @@ def test_the_words_for_providers_errors(kind: Kind, word: str):
     ],
 )
 def test_the_words_for_errors_of_ours(error: ExchangeError, word: str):
-    """The text stands where chronicle's client looks for a provider's."""
+    """The text is in the field in which chronicle's client looks for a provider's."""
     body = json.loads(errors.write_error(error.kind, error.status, error.message, error.code, "0123"))["error"]
     assert body == {"kind": word, "message": error.message, "details": {"body": error.message, "details": None}}
 
 
 def test_an_event_has_the_providers_error_or_ours():
-    """The message stands beside it, where the client reads it."""
+    """The message is beside it, in the field that the client reads."""
     head, data = b"event: error\ndata: ", {"error": {"code": 1}, "message": "No."}
     assert errors.event("No.", {"code": 1}) == head + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
     own = errors.write_event(Kind.CLOSED, 502, "No.", None, "0123")

@@ -100,7 +100,7 @@ def test_what_goes_up_is_the_body_without_its_options(others: dict[str, bytes], 
 
 @given(st.binary() | st.builds(lambda raw: b'{"model":"m",' + raw + b"}", st.binary()))
 def test_any_bytes_are_read_or_refused(body: bytes):
-    """No body raises anything but an error that its client is told."""
+    """No body raises anything but an error for its client."""
     try:
         read(body, "/chat")
     except ExchangeError as error:
@@ -148,7 +148,7 @@ def test_headers_that_are_not_for_providers():
 
 @pytest.mark.parametrize(("model", "sent"), [({}, "other"), ({"model": None}, "other"), ({"model": ""}, "other")])
 def test_a_body_without_a_model_gets_one(model: dict[str, Any], sent: str):
-    """It stands where the body had none; a body with one keeps it."""
+    """It is added to a body that had none; a body with one keeps it."""
     chat = read(json.dumps({"messages": []} | model).encode(), "/chat")
     assert not chat.model
     assert json.loads(chat.body("other"))["model"] == sent

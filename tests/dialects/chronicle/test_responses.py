@@ -1,4 +1,4 @@
-"""Chronicle's responses: `meta` in a body or on a stream's first chunk, whole streams marked, broken ones told."""
+"""Chronicle's responses: `meta` in a body or on a stream's first chunk, whole streams marked, broken ones reported."""
 
 import json
 from itertools import pairwise
@@ -62,7 +62,7 @@ def test_streams(stream: list[bytes], expected: list[bytes]):
 
 
 def test_a_stream_that_is_not_whole_does_not_look_so():
-    """It gets no `[DONE]`; what broke it is told as an event, at once readable for a client that waits for more."""
+    """It gets no `[DONE]`; the failure is written as an event, readable at once for a client that waits for more."""
     assert passed([FIRST], whole=False) == CHANGED
     stream = MetaStream(META, lambda: False)
     assert stream.feed(FIRST + NEXT[:20]) == CHANGED

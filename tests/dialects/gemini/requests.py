@@ -19,13 +19,13 @@ SKIP = "skip_thought_signature_validator"
 
 
 def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
-    """Write a request; return its body and what could not be said."""
+    """Write a request; return its body and the names of the losses."""
     written = GEMINI_WRITER.request(asked)
     return json.loads(written.body), written.dropped
 
 
 def contents(*messages: Message, model: str = "gemini-3-flash") -> tuple[list[Any], list[str]]:
-    """Write a conversation; return its turns and what could not be said."""
+    """Write a conversation; return its turns and the names of the losses."""
     body, dropped = sent(replace(ASKED, model=model, input_messages=list(messages)))
     TypeAdapter(list[types.Content]).validate_python(body["contents"])
     return body["contents"], dropped

@@ -24,13 +24,13 @@ def answered(*parts: Part, **more: Any) -> ChatResponse:
 
 
 def whole(answer: ChatResponse) -> tuple[dict[str, Any], list[str]]:
-    """Write a whole response; return it, and what could not be said."""
+    """Write a whole response; return it, and the names of the losses."""
     body, dropped = GEMINI_WRITER.response(answer, ASKED, NOW)
     return json.loads(body), dropped
 
 
 def streamed(sequence: Any) -> tuple[list[Any], list[str]]:
-    """Write a stream; return what each call wrote, as JSON, and what could not be said."""
+    """Write a stream; return what each call wrote, as JSON, and the names of the losses."""
     writer = GEMINI_WRITER.stream(ASKED, NOW)
     assert writer.content_type == "text/event-stream"
     written = [writer.write(event) for event in sequence]

@@ -41,7 +41,7 @@ def respond(body: bytes) -> None:
 
 
 def relay(pieces: list[bytes]) -> None:
-    """Read a stream, and write what is told of it; what is told is what is read."""
+    """Read a stream, and write its events, which are read as the same response."""
     reader = GEMINI.stream_reader()
     reader.events = []
     writer = GEMINI_WRITER.stream(ASKED, 0.0)

@@ -54,7 +54,7 @@ def test_another_dialects_word_is_in_the_details() -> None:
 
 
 def test_an_error_without_words_is_the_servers() -> None:
-    """A stream that broke off says so."""
+    """A stream that broke off ends in an error."""
     assert json.loads(error_body(None, None)) == {
         "error": {"code": 500, "message": "the stream broke off", "status": "INTERNAL"}
     }

@@ -29,7 +29,7 @@ def decoded(data: bytes, cuts: list[int], decoder: Any = None) -> list[Event]:
 def test_objects_come_out_of_an_array_as_they_stand(
     objects: list[dict[str, Any]], indent: int | None, between: str, cuts: list[int]
 ) -> None:
-    """However an array is laid out and cut, its objects are those that went in, and its end is told."""
+    """However an array is laid out and cut, its objects are those that went in, and its end is emitted."""
     texts = [json.dumps(each, indent=indent, ensure_ascii=False).encode() for each in objects]
     data = b"[" + between.encode().join(texts) + b"\r\n]"
     assert decoded(data, cuts) == [*(Event(None, text) for text in texts), CLOSED]
@@ -49,7 +49,7 @@ def test_brackets_and_quotes_in_strings_are_text() -> None:
 
 
 def test_an_object_over_the_limit_is_dropped_and_counted() -> None:
-    """What is too long is never collected; what follows it is read."""
+    """An object that is too long is never collected; the next one is read."""
     decoder = JsonDecoder(limit=20)
     assert decoded(b'[{"a":"%b"},{"b":1}]' % (b"x" * 50), list(range(0, 80, 7)), decoder) == [
         Event(None, b'{"b":1}'),

@@ -42,7 +42,7 @@ NAMES = st.text("abz.:/@-_+ ü%", min_size=1, max_size=12).filter(lambda name: a
     st.sampled_from(["/v1beta", "/v1alpha", "", "/v1"]),
 )
 def test_another_model_in_googles_path_is_that_model(name: str, version: str) -> None:
-    """What is written is read as the same name, with the client's version and action."""
+    """A written path is read as the same name, with the client's version and action."""
     path = paths.with_model(f"{version}/models/gemini/x:countTokens", name)
     assert path.startswith(f"{version}/models/")
     path_read = in_path("POST", path)

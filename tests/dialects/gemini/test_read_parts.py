@@ -79,7 +79,7 @@ from tests.dialects.gemini.parts import OWN, full
     ],
 )
 def test_parts_of_every_kind_have_a_place(part: dict[str, Any], expected: Part | None) -> None:
-    """What has a word in the form is that; what has none is kept as it stands; what is empty is nothing."""
+    """A part that the form knows becomes that; any other is kept as it is; an empty one is nothing."""
     (message,) = full({"contents": [{"role": "model", "parts": [part, 7]}]}).input_messages
     assert message.parts == ([] if expected is None else [expected])
 
@@ -100,7 +100,7 @@ def test_parts_of_every_kind_have_a_place(part: dict[str, Any], expected: Part |
     ],
 )
 def test_what_a_function_gave_back_is_read(response: Any, expected: Any, is_error: bool) -> None:
-    """An object whose only field says what it is gives that; any other is the answer itself."""
+    """An object with `output` or `result` alone gives its value; any other is the result itself."""
     part = {"functionResponse": {"id": "x", "name": "f", "response": response}}
     (message,) = full({"contents": [{"role": "function", "parts": [part]}]}).input_messages
     result = ToolCallResponse(id="x", name="f", response=expected, is_error=is_error)

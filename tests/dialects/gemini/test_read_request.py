@@ -62,12 +62,12 @@ def full(body: Any, path: str = PATH) -> ChatRequest:
     ],
 )
 def test_the_path_names_the_model_and_the_action(path: str, named: tuple[str, str] | None) -> None:
-    """The model stands in the path, with or without what Vertex puts before it; what names none says nothing."""
+    """The model is in the path, with or without Vertex's prefix; a path without one gives None."""
     assert model_in(path) == named
 
 
 def test_a_request_is_read_whole(read: Read) -> None:
-    """Every message, part and parameter has its place; the rest is kept as it stands."""
+    """Every message, part and parameter has its place; the rest is kept as it is."""
     asked = full(read("gemini_request.json"), PATH.replace("generateContent", "streamGenerateContent"))
     assert json.loads(bytes(asked.tool_definitions or b""))[1] == {"googleSearch": {}}
     assert asked == ChatRequest(
@@ -310,7 +310,7 @@ def test_the_form_of_the_answer_is_read(config: Any, form: ResponseFormat | None
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"contents":7,"generationConfig":[],"tools":{}}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves the operation, and what the path says."""
+    """An unreadable body gives the operation, and the values in the path."""
     assert replace(GEMINI.read_request(body), tool_definitions=None) == ChatRequest(operation="generate_content")
     expected = ChatRequest(operation="generate_content", model="gemini-3-flash")
     assert replace(full(body), tool_definitions=None) == expected

@@ -90,7 +90,7 @@ def test_a_whole_response_is_read(read: Read) -> None:
     ],
 )
 def test_a_response_that_says_nothing_is_an_empty_record(body: bytes, expected: ChatResponse) -> None:
-    """What cannot be read leaves nothing."""
+    """An unreadable body gives an empty response."""
     assert GEMINI.read_response(body) == expected
 
 
@@ -137,7 +137,7 @@ def test_finish_reasons_are_the_one_vocabularys(finish: Any, reason: str | None,
     ],
 )
 def test_usage_is_brought_to_the_conventions(reported: dict[str, Any], usage: tuple[int | None, ...]) -> None:
-    """A count of 0 is left out by Google, so that the total says it; what nothing tells is unknown."""
+    """A count of 0 is left out by Google, so it follows from the total; a count without a source is unknown."""
     answered = GEMINI.read_response(json.dumps({"usageMetadata": reported}).encode())
     assert answered.usage == Usage(
         input_tokens=usage[0],

@@ -61,12 +61,12 @@ def sse(*chunks: Any) -> list[bytes]:
 
 
 def chunk(*parts: dict[str, Any], index: int = 0, **candidate: Any) -> dict[str, Any]:
-    """Make what one event says of one candidate."""
+    """Make one event of one candidate."""
     return {"candidates": [{"content": {"role": "model", "parts": list(parts)}, "index": index, **candidate}]}
 
 
 def emitted_by(pieces: list[bytes]) -> tuple[ChatResponse, list[Event], list[int]]:
-    """Read a stream in pieces; return what was read, what was told, and how much of that after each piece."""
+    """Read a stream in pieces; return the response, the events, and their number after each piece."""
     reader = GEMINI.stream_reader()
     emitted: list[Event] = []
     counts = []
@@ -171,7 +171,7 @@ def test_a_stream_is_read_as_what_it_says(read: Read, name: str) -> None:
 
 
 def test_sources_are_told_for_places_in_the_text(read: Read) -> None:
-    """Places are in bytes on the wire, in characters in the form; all that was said of the sources is kept."""
+    """Places are in bytes on the wire, in characters in the form; all fields of the sources are kept."""
     answered, _, _ = emitted_by([read("gemini_grounded.sse")])
     (message,) = answered.output_messages
     assert message.parts == [WEATHER]
@@ -196,14 +196,14 @@ def test_what_is_told_is_what_is_read(read: Read, name: str) -> None:
 
 @given(cuts=st.lists(st.integers(0, 5000), max_size=20), name=st.sampled_from(list(STREAMS)))
 def test_cuts_change_nothing(read: Read, cuts: list[int], name: str) -> None:
-    """However a stream is cut, the record is the same, and so is what is told."""
+    """However a stream is cut, the record is the same, and so are the events."""
     data = read(name)
     bounds = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
     assert emitted_by([data[a:b] for a, b in pairwise(bounds)])[:2] == emitted_by([data])[:2]
 
 
 def test_each_delta_is_told_when_its_event_comes(read: Read) -> None:
-    """Nothing is held back: with each event, what is new in it is told."""
+    """Nothing is held back: with each event, its new content is emitted."""
     _, emitted, counts = emitted_by(events_of(read("gemini_text.sse")))
     news = [emitted[a:b] for a, b in pairwise([0, *counts])]
     assert [[type(e) for e in new] for new in news] == [
@@ -249,7 +249,7 @@ def test_a_call_that_comes_whole_is_told_at_once(read: Read) -> None:
 
 
 def test_an_error_in_the_middle_ends_a_stream(read: Read) -> None:
-    """What came before an error is kept; the error has Google's word."""
+    """Content before an error is kept; the error has Google's word."""
     answered, emitted, _ = emitted_by([read("gemini_error.sse")])
     assert answered.output_messages == [answer(Text(content="Once "), finish_reason=None)]
     assert (answered.error_type, answered.error_message) == ("UNAVAILABLE", "The model is overloaded.")
@@ -289,7 +289,7 @@ def test_a_broken_stream_tells_what_came_and_no_count_of_it(read: Read) -> None:
 
 
 def test_an_array_that_closes_ends_what_did_not_finish() -> None:
-    """An array's end is a stream's end, even where a candidate has not said how it finished."""
+    """An array's end is a stream's end, even if a candidate has no finish reason."""
     answered, emitted, _ = emitted_by([b"[", json.dumps(chunk({"text": "a"})).encode(), b"]"])
     assert answered.output_messages == folded(emitted) == [answer(Text(content="a"), finish_reason=None)]
     assert emitted[-2:] == [ChoiceDone(finish_reason=None), Ended()]
@@ -331,7 +331,7 @@ def test_probabilities_add_up_over_events() -> None:
 
 
 def test_what_follows_a_finish_is_read_for_the_trace_alone() -> None:
-    """Where each event says STOP, as the first versions did, all is read; a listener was told that nothing follows."""
+    """If each event has STOP, as in the first versions, all is read, though the events have ended by then."""
     pieces = sse(chunk({"text": "a"}, finishReason="STOP"), chunk({"text": "b"}, finishReason="STOP"))
     reader = GEMINI.stream_reader()
     for piece in pieces:

@@ -59,7 +59,7 @@ def test_a_schema_that_has_no_end_is_left_as_it_is() -> None:
 
 
 def test_the_package_agrees_on_what_a_schema_means() -> None:
-    """What google-genai makes of its own type says the same, but for how it says null."""
+    """The JSON Schema that google-genai makes of its own type is the same, but for its form of null."""
     schema = types.Schema.model_validate(
         {
             "type": "OBJECT",

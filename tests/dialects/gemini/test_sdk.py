@@ -101,7 +101,7 @@ async def test_the_package_reads_a_whole_response(upstream: Upstream, client: ge
 
 
 async def test_the_package_reads_a_stream(upstream: Upstream, client: genai.Client) -> None:
-    """The pieces come as they were told, calls whole, and the last one has the end and the counts."""
+    """The pieces come as they were written, calls whole, and the last one has the end and the counts."""
     upstream.answers(stream(streamed(stream_events(answer(THOUGHT, TEXT, CALL), 4))))
     chunks = [c async for c in await client.aio.models.generate_content_stream(model="gemini-3-flash", contents="hi")]
     parts = [p for c in chunks for p in (c.candidates or [])[0].content.parts or []]  # type: ignore[union-attr]
@@ -174,7 +174,7 @@ async def test_a_streamed_chat_of_the_package_keeps_its_turn(upstream: Upstream,
 
 
 async def test_a_request_of_the_package_is_read(upstream: Upstream, client: genai.Client) -> None:
-    """What its own types write is understood: its alphabet of base64, its functions, and its enumerations."""
+    """The output of its own types is understood: its alphabet of base64, its functions, and its enumerations."""
 
     def get_weather(city: str, days: int = 1) -> str:
         """Tell the weather."""
@@ -225,7 +225,7 @@ async def test_a_request_of_the_package_is_read(upstream: Upstream, client: gena
 
 
 async def test_a_stream_is_asked_for_by_the_path(upstream: Upstream, client: genai.Client) -> None:
-    """The package's path says that it streams, and the model, with a publisher where there is one."""
+    """The package's path has the verb for streaming, and the model, with a publisher if there is one."""
     upstream.answers(stream(streamed(stream_events(answer(TEXT, finish_reason="stop")))))
     _ = [c async for c in await client.aio.models.generate_content_stream(model="local/big", contents="hi")]
     asked = read(upstream)
@@ -271,14 +271,14 @@ async def test_errors_are_the_packages_own(
 
 
 async def test_an_empty_stream_has_one_event(upstream: Upstream, client: genai.Client) -> None:
-    """Where nothing was said, the package still gets an event with the response's id."""
+    """Without any content, the package still gets an event with the response's id."""
     upstream.answers(stream(streamed([events.Begun(id="r"), events.Ended()])))
     (chunk,) = [c async for c in await client.aio.models.generate_content_stream(model="m", contents="hi")]
     assert (chunk.response_id, chunk.candidates) == ("r", None)
 
 
 async def test_a_blocked_prompt_has_no_candidate(upstream: Upstream, client: genai.Client) -> None:
-    """A prompt that Gemini blocked is told so again."""
+    """A prompt that Gemini blocked is written as blocked again."""
     blocked = ChatResponse(
         output_messages=[
             Message(role="assistant", parts=[], finish_reason="content_filter", finish_word="PROHIBITED_CONTENT")

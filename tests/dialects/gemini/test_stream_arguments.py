@@ -42,7 +42,7 @@ def pieces_of(value: Any, place: str, size: int) -> Iterator[dict[str, Any]]:
 
 @given(value=st.dictionaries(KEYS.filter(bool), VALUES, max_size=4), size=st.integers(1, 5))
 def test_pieces_of_any_object_make_its_text(value: dict[str, Any], size: int) -> None:
-    """Whatever the arguments are, their pieces grow a JSON text that says the same."""
+    """Whatever the arguments are, their pieces grow the same JSON text."""
     arguments = Arguments()
     grown = [arguments.add(piece) for piece in pieces_of(value, "$", size)]
     assert json.loads("".join(grown) + arguments.close()) == value

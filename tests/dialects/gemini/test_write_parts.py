@@ -97,7 +97,7 @@ def test_parts_of_others_are_written_or_named(part: Part, written: Any, dropped:
     ],
 )
 def test_results_are_objects(response: Any, written: Any, dropped: list[str]) -> None:
-    """A result that is none of its own says that it is the output; a result without a call gets a name."""
+    """A result that is none of its own is marked as the output; a result without a call gets a name."""
     (turn,), names = contents(message_of("tool", ToolCallResponse(id="c", response=response)))
     assert turn["parts"] == [{"functionResponse": {"id": "c", "name": "c", "response": written}}]
     assert names == [f"messages[0].parts[0]{name}" for name in dropped]

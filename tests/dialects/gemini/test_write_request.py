@@ -34,7 +34,7 @@ PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
 
 @given(drawn.asked())
 def test_a_request_comes_back_as_it_was(asked: ChatRequest) -> None:
-    """What Gemini can be asked is read back from what is written, with nothing dropped."""
+    """Any request to Gemini is written and read back the same, with nothing dropped."""
     written = GEMINI_WRITER.request(asked)
     assert written.dropped == []
     assert written.query == ("alt=sse" if asked.stream else "")
@@ -45,7 +45,7 @@ def test_a_request_comes_back_as_it_was(asked: ChatRequest) -> None:
 
 @given(drawn.answered())
 def test_a_response_comes_back_as_it_was(answered: ChatResponse) -> None:
-    """What Gemini can answer is read back from what is written, with nothing dropped."""
+    """Any response of Gemini is written and read back the same, with nothing dropped."""
     body, dropped = GEMINI_WRITER.response(answered, ASKED, NOW)
     assert dropped == []
     assert GEMINI.read_response(body) == answered
@@ -54,7 +54,7 @@ def test_a_response_comes_back_as_it_was(answered: ChatResponse) -> None:
 @pytest.mark.parametrize("writer", [GEMINI_WRITER, GEMINI_ARRAY_WRITER])
 @given(data=st.data())
 def test_a_stream_comes_back_as_it_was(writer: Writer, data: st.DataObject) -> None:
-    """What is written of a stream, cut anywhere, is read as what it told, whichever way it is framed."""
+    """A written stream, cut anywhere and in either framing, is read as the same events."""
     answered = data.draw(drawn.answered(streamed=True))
     stream = writer.stream(ASKED, NOW)
     wire = b"".join(stream.write(event) for event in drawn.stream_events(answered, data.draw(st.integers(1, 20))))
@@ -178,7 +178,7 @@ def test_media_of_tools_follow_their_results_for_models_that_cannot_hold_them() 
 
 
 def test_results_that_media_come_between_are_two_turns() -> None:
-    """Results are one turn only where nothing stands between them."""
+    """Results are one turn only if nothing is between them."""
     result = ToolCallResponse(id="a", name="look", response="")
     foreign = ServerToolCall(name="web_search", server_tool_call={"type": "web_search"})
     shown = replace(result, response=[PNG])
@@ -211,7 +211,7 @@ def test_instructions_have_their_place() -> None:
 
 
 def test_what_has_no_word_is_named() -> None:
-    """What another dialect asks for and Gemini cannot be told is in the list, each by its name."""
+    """Settings of another dialect that Gemini lacks are in the list, each by its name."""
     body, dropped = sent(
         replace(
             ASKED,

@@ -25,7 +25,7 @@ SIGNED = {"anthropic-messages": {"signature": "s"}}
 
 
 def test_a_response_of_another_dialect_is_gemini_s() -> None:
-    """The model is the one that was asked for where none is told; what is unknown is left out."""
+    """The model is the requested one if none is reported; unknown fields are left out."""
     body, dropped = whole(answered(Text(content="hi")))
     assert body == {
         "candidates": [{"content": {"parts": [{"text": "hi"}], "role": "model"}, "index": 0, "finishReason": "STOP"}],
@@ -125,14 +125,14 @@ def test_what_a_signature_carries_comes_back() -> None:
 
 
 def test_an_error_that_came_with_status_200_is_an_error() -> None:
-    """A whole response that is an error is told as one, and read as one."""
+    """A whole response that is an error is written as one, and read as one."""
     body, _ = GEMINI_WRITER.response(ChatResponse(error_type="overloaded_error", error_message="Too much."), ASKED, NOW)
     assert json.loads(body) == {"error": {"code": 503, "message": "Too much.", "status": "UNAVAILABLE"}}
     assert GEMINI.read_response(body) == ChatResponse(error_type="UNAVAILABLE", error_message="Too much.")
 
 
 def test_foreign_facts_of_a_response_are_named() -> None:
-    """What another provider tells beside its answer has no place."""
+    """Fields that another provider has beside its response have no place."""
     answer = replace(
         answered(Text(content="hi"), conversation_id="c", extra={"openai-chat": {"system_fingerprint": "f"}}),
         output_messages=[Message(role="assistant", parts=[], extra={"openai-chat": {"annotations": []}})],

@@ -42,7 +42,7 @@ def test_each_piece_leaves_when_it_comes() -> None:
 
 
 def test_the_last_event_has_the_end_and_the_counts() -> None:
-    """Usage that is told late or early is in the event that ends the candidates; each event names the response."""
+    """Late or early usage is in the event that ends the candidates; each event names the response."""
     usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7, reasoning_tokens=1, cache_write_tokens=2)
     answer = answered(Text(content="hi"), id="r", model="m", usage=usage)
     late, dropped = streamed(stream_events(answer, 100))
@@ -124,7 +124,7 @@ def test_probabilities_are_told_once_their_text_is_whole() -> None:
     ],
 )
 def test_an_error_in_the_middle_is_told(word: str | None, code: int, status: str) -> None:
-    """A stream that breaks says so in Google's words; an array is closed as well."""
+    """A stream that breaks ends in Google's form of an error; an array is closed as well."""
     sequence = [events.Begun(), events.Broken(type=word, message="It broke.")]
     chunks, _ = streamed(sequence)
     error = {"code": code, "message": "It broke.", "status": status}

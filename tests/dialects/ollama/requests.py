@@ -19,7 +19,7 @@ PROMPTED = ChatRequest(operation="text_completion", model="qwen3")
 
 
 def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
-    """Write a request; return its body and what could not be said."""
+    """Write a request; return its body and the names of the losses."""
     written = OLLAMA_WRITER.request(asked)
     return json.loads(written.body), written.dropped
 

@@ -73,7 +73,7 @@ def test_every_request_is_one_that_the_sdk_sends(read: Read, name: str) -> None:
 
 @given(name=st.sampled_from(list(LINES)), cuts=st.lists(st.integers(0, 5000), max_size=40))
 def test_cuts_change_nothing(name: str, cuts: list[int]) -> None:
-    """However a stream is cut, the record is the same, and what was told folds to it."""
+    """However a stream is cut, the record is the same, and its events fold to it."""
     data = LINES[name]
     bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     reader = OLLAMA_CHAT.stream_reader()
@@ -86,7 +86,7 @@ def test_cuts_change_nothing(name: str, cuts: list[int]) -> None:
 
 @given(name=st.sampled_from(list(LINES)), end=st.integers(0, 5000))
 def test_a_stream_that_breaks_anywhere_has_a_record(name: str, end: int) -> None:
-    """At every moment what was read can be told and stored."""
+    """At every moment the record so far can be written and stored."""
     reader = OLLAMA_CHAT.stream_reader()
     reader.feed(LINES[name][: end % (len(LINES[name]) + 1)])
     assert_storable(reader.response())

@@ -208,7 +208,7 @@ def test_a_response_is_streamed_unless_it_is_declined(dialect: Any, body: dict[s
     ],
 )
 def test_odd_messages_have_a_place(message: dict[str, Any], read_as: Message) -> None:
-    """Other spellings are read, and what has no word is kept as it stands."""
+    """Other spellings are read, and an unknown field is kept as it is."""
     body = json.dumps({"messages": [message, 7]}).encode()
     assert OLLAMA_CHAT.read_request(body).input_messages == [read_as]
 
@@ -243,6 +243,6 @@ def test_what_is_empty_says_nothing() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"messages":{},"options":7,"think":3,"format":""}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves the operation only."""
+    """An unreadable body gives the operation only."""
     asked = OLLAMA_CHAT.read_conversation(body, "")
     assert replace(asked, stream=False, parameters={}, extra={}) == ChatRequest(operation="chat")

@@ -65,7 +65,7 @@ def test_an_error_body_is_read(read: Read, dialect: Any) -> None:
     ],
 )
 def test_done_reasons_are_the_one_vocabularys(line: dict[str, Any], reason: str, word: str | None) -> None:
-    """Ollama says `stop` of tool calls too; the common word is another, and its own is kept."""
+    """Ollama ends tool calls with `stop` too; the common word is another, and its own is kept."""
     message = whole(done=True, **line).output_messages[0]
     assert (message.finish_reason, message.finish_word) == (reason, word)
 
@@ -102,5 +102,5 @@ def test_a_count_that_is_not_told_is_unknown(line: dict[str, int]) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"message":7,"eval_count":[]}', b"[" * 9999])
 @pytest.mark.parametrize("dialect", ALL)
 def test_a_response_that_says_nothing_is_an_empty_record(dialect: Any, body: bytes) -> None:
-    """What cannot be read leaves nothing."""
+    """An unreadable body gives an empty response."""
     assert dialect.read_response(body) == ChatResponse()

@@ -103,7 +103,7 @@ def lines_of(stream: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_read_whole(read: Read, name: str) -> None:
-    """Everything a stream says is in the record, and the events that are told of it fold to the same."""
+    """All content of a stream is in the record, and its events fold to the same."""
     reader = OLLAMA_CHAT.stream_reader()
     reader.events = []
     reader.feed(read(name))
@@ -126,7 +126,7 @@ def test_a_stream_ends_with_its_last_line_only(read: Read, name: str) -> None:
 
 
 def test_each_delta_is_told_with_its_line(read: Read) -> None:
-    """What a line says is told when it is fed: nothing waits for the next one."""
+    """The content of a line is emitted when it is fed: nothing waits for the next one."""
     reader = OLLAMA_CHAT.stream_reader()
     emitted = []
     for line in lines_of(read("ollama_chat_text.ndjson")):
@@ -177,7 +177,7 @@ def test_a_tool_call_is_told_in_one_piece(read: Read) -> None:
 
 
 def test_a_broken_stream_tells_the_error_and_nothing_after(read: Read) -> None:
-    """An error in the middle is the last that is told, whatever follows."""
+    """An error in the middle is the last event, whatever follows."""
     reader = OLLAMA_CHAT.stream_reader()
     reader.events = []
     reader.feed(read("ollama_chat_error.ndjson") + read("ollama_chat_text.ndjson"))
@@ -197,7 +197,7 @@ def test_a_made_up_id_is_the_same_for_the_same_bytes_and_another_for_others() ->
 
 
 def test_kinds_that_alternate_are_parts_of_their_own() -> None:
-    """Text after a tool call is a new part, so that what came stands in its order."""
+    """Text after a tool call is a new part, so that the parts keep their order."""
     reader = OLLAMA_CHAT.stream_reader()
     reader.events = []
     call = {"id": "c", "function": {"name": "look", "arguments": {}}}

@@ -73,7 +73,7 @@ async def test_the_package_reads_a_whole_chat(upstream: Upstream, client: ollama
 
 @pytest.mark.parametrize("operation", ["chat", "text_completion"])
 async def test_the_package_reads_a_stream(upstream: Upstream, client: ollama.AsyncClient, operation: str) -> None:
-    """The pieces of a stream come as they were told, and its last line has the counts."""
+    """The pieces of a stream come as they were written, and its last line has the counts."""
     writer = OLLAMA_WRITER.stream(ChatRequest(operation=operation), 0.0)
     lines = [line for event in stream_events(ANSWER) if (line := writer.write(event))]
     upstream.answers(stream(lines, content_type=NDJSON))
@@ -91,7 +91,7 @@ async def test_the_package_reads_a_stream(upstream: Upstream, client: ollama.Asy
 
 
 async def test_the_package_raises_an_error_in_a_stream(upstream: Upstream, client: ollama.AsyncClient) -> None:
-    """What broke upstream is raised where the client iterates."""
+    """A failure upstream is raised while the client iterates."""
     writer = OLLAMA_WRITER.stream(ChatRequest(operation="chat"), 0.0)
     response = [
         events.Begun(model="m"),

@@ -30,7 +30,7 @@ from tests.dialects.ollama.requests import NOW, PNG, PROMPTED, chat, sent
 
 @given(drawn.asked())
 def test_a_chat_comes_back_as_it_was(asked: ChatRequest) -> None:
-    """What Ollama can be asked is read back from what is written, with nothing dropped."""
+    """Any request to Ollama is written and read back the same, with nothing dropped."""
     written = OLLAMA_WRITER.request(asked)
     assert (written.path, written.query, written.dropped) == ("/api/chat", "", [])
     read = OLLAMA_CHAT.read_conversation(written.body, written.path)
@@ -200,7 +200,7 @@ def test_only_the_first_prompt_is_completed() -> None:
 
 @given(data=st.data())
 def test_whatever_another_dialect_says_is_written_or_named(data: st.DataObject) -> None:
-    """Any sequence of parts gives JSON that the package takes, whatever stands in them."""
+    """Any sequence of parts gives JSON that the package takes."""
     extra = st.dictionaries(st.sampled_from(["gemini", "ollama"]), drawn.OBJECTS)
     texts = [st.builds(kind, content=st.text(max_size=5), extra=extra) for kind in (Text, Refusal, Reasoning)]
     places = st.builds(Uri, modality=st.text(max_size=5), uri=st.text(max_size=5), extra=extra)

@@ -26,7 +26,7 @@ from tests.dialects.ollama.requests import ASKED, NOW, PNG, PROMPTED
 
 
 def whole(parts: list[Part], asked: ChatRequest = ASKED, **more: Any) -> tuple[dict[str, Any], list[str]]:
-    """Write a whole response; return its body and what could not be said."""
+    """Write a whole response; return its body and the names of the losses."""
     message = Message(role="assistant", parts=parts, finish_reason="stop")
     body, dropped = OLLAMA_WRITER.response(ChatResponse(model="m", output_messages=[message], **more), asked, NOW)
     return json.loads(body), dropped
@@ -35,7 +35,7 @@ def whole(parts: list[Part], asked: ChatRequest = ASKED, **more: Any) -> tuple[d
 @pytest.mark.parametrize("asked", [ASKED, PROMPTED])
 @given(data=st.data())
 def test_a_response_comes_back_as_it_was(asked: ChatRequest, data: st.DataObject) -> None:
-    """What Ollama can answer is read back from what is written, and its package takes it."""
+    """Any response of Ollama is written and read back the same, and its package takes it."""
     answered = data.draw(drawn.answered())
     body, dropped = OLLAMA_WRITER.response(answered, asked, NOW)
     assert dropped == []
@@ -62,7 +62,7 @@ def test_a_whole_response_as_it_is_written() -> None:
 
 
 def test_the_answer_to_a_prompt_has_its_own_shape() -> None:
-    """Who asked to complete a prompt gets `response`, and its package reads it."""
+    """A client that completes a prompt gets `response`, and its package reads it."""
     body, dropped = whole([Reasoning(content="hm"), Text(content="blue"), PNG], PROMPTED)
     assert (body["response"], body["thinking"], "message" in body) == ("blue", "hm", False)
     assert dropped == ["choices[0]: images"]

@@ -26,7 +26,7 @@ from tests.dialects.ollama.requests import ASKED, NOW, PNG, PROMPTED
 @pytest.mark.parametrize("asked", [ASKED, PROMPTED])
 @given(data=st.data())
 def test_a_stream_comes_back_as_it_was(asked: ChatRequest, data: st.DataObject) -> None:
-    """What is written of a stream, cut anywhere, is read as what it told; the package takes each line."""
+    """A written stream, cut anywhere, is read as the same events; the package takes each line."""
     answered = data.draw(drawn.answered(streamed=True))
     writer = OLLAMA_WRITER.stream(asked, NOW)
     stream = b"".join(writer.write(event) for event in drawn.stream_events(answered, data.draw(st.integers(1, 20))))
@@ -44,7 +44,7 @@ def test_a_stream_comes_back_as_it_was(asked: ChatRequest, data: st.DataObject) 
 
 
 def test_each_delta_leaves_at_once() -> None:
-    """A piece of text is a line as soon as it is told; a tool call is one once it is whole."""
+    """A piece of text is a line as soon as it comes; a tool call is one once it is whole."""
     writer = OLLAMA_WRITER.stream(ASKED, NOW)
     call = ToolCall(id="c", name="f", arguments={"a": 1})
     steps: list[tuple[events.Event, dict[str, Any] | None]] = [
@@ -102,7 +102,7 @@ def test_each_delta_leaves_at_once() -> None:
 
 
 def test_a_stream_that_breaks_ends_with_the_error() -> None:
-    """The package raises what stands in an `error` line."""
+    """The package raises the text of an `error` line."""
     for broken, message in (
         (events.Broken(type="overloaded_error", message="busy"), "busy"),
         (events.Broken(type="overloaded_error"), "overloaded_error"),

@@ -16,7 +16,7 @@ from tests.dialects import sdk_types
 
 
 def sent(asked: ChatRequest, writer: Any = CHAT_WRITER) -> tuple[dict[str, Any], list[str]]:
-    """Write a request that the SDK's types take; return its body and what could not be said."""
+    """Write a request that the SDK's types take; return its body and the names of the losses."""
     request = writer.request(asked)
     body = json.loads(request.body)
     sdk_types.check_request("openai-chat", body)

@@ -23,7 +23,7 @@ def answer(*parts: Part, **more: Any) -> ChatResponse:
 
 
 def streamed(answered: ChatResponse, asked: ChatRequest = ASKED) -> tuple[list[dict[str, Any]], list[str]]:
-    """Write a stream; return its chunks and what could not be said."""
+    """Write a stream; return its chunks and the names of the losses."""
     stream, writer = written(CHAT_WRITER, asked, stream_events(answered, 99), NOW)
     assert stream.endswith(b"data: [DONE]\n\n")
     return list(sdk_types.data_of(stream)), writer.dropped

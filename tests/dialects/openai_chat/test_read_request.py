@@ -95,7 +95,7 @@ def test_a_request_is_read_whole(read: Read) -> None:
     ],
 )
 def test_only_parameters_of_the_right_type_are_kept(body: dict[str, Any], kept: dict[str, Any]) -> None:
-    """What a span could not hold is left out; the provider will say what is wrong with it."""
+    """A value that a span could not hold is left out; the provider will report it as wrong."""
     assert kept == CHAT_COMPLETIONS.read_request(json.dumps(body).encode()).parameters
 
 
@@ -119,7 +119,7 @@ def test_only_parameters_of_the_right_type_are_kept(body: dict[str, Any], kept: 
     ],
 )
 def test_parts_of_every_kind_have_a_place(part: dict[str, Any], read_as: Part) -> None:
-    """A part without a word in the schema is kept as it stands."""
+    """A part without a word in the schema is kept as it is."""
     body = json.dumps({"messages": [{"role": "user", "content": [part, "stray"]}]}).encode()
     assert [Message(role="user", parts=[read_as])] == CHAT_COMPLETIONS.read_request(body).input_messages
 
@@ -166,7 +166,7 @@ def test_tool_definitions_stay_as_they_stand(body: bytes, kept: bytes | None) ->
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"messages":7,"model":[]}', b"[" * 9999])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves the operation only."""
+    """An unreadable body gives the operation only."""
     assert ChatRequest(operation="chat") == CHAT_COMPLETIONS.read_request(body)
     assert ChatRequest(operation="embeddings") == EMBEDDINGS.read_request(body)
     assert ChatRequest(operation="text_completion") == COMPLETIONS.read_request(body)

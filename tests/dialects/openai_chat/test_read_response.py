@@ -17,7 +17,7 @@ from tests.dialects.openai_chat.reading import Read, answer, chunk, delta, strea
 
 
 def test_calls_that_end_with_stop_are_calls() -> None:
-    """Who asked for a tool by its name is told `stop`; the one vocabulary's word is what happened."""
+    """A client that asked for a tool by name gets `stop`; the common vocabulary has `tool_calls`."""
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     end = {"index": 0, "delta": {}, "finish_reason": "stop"}
     whole = {"index": 0, "message": {"role": "assistant", "tool_calls": [call]}, "finish_reason": "stop"}
@@ -27,7 +27,7 @@ def test_calls_that_end_with_stop_are_calls() -> None:
 
 
 def test_log_probabilities_stay_with_their_text() -> None:
-    """What a chunk tells of its tokens is of the text that it adds to, and of no other."""
+    """A chunk's token probabilities belong to the text that it adds to, and to no other."""
     entry = {"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -1}]}
     data = chunk(choices=[{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [entry]}}])
     data += delta(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f"}}])
@@ -59,7 +59,7 @@ def test_what_proves_reasoning_is_kept_once() -> None:
 
 @pytest.mark.parametrize(("total", "output"), [(10 + 4 + 6, 10), (10 + 4, 4), (None, 4)])
 def test_output_includes_reasoning(total: int | None, output: int) -> None:
-    """Where a total shows that reasoning was counted beside the output, it is added."""
+    """If a total shows that reasoning was counted beside the output, it is added."""
     details = {"reasoning_tokens": 6}
     usage = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": total, "completion_tokens_details": details}
     read = streamed(chunk(choices=[], usage=usage)).usage
@@ -103,7 +103,7 @@ def test_a_whole_response_is_read(read: Read) -> None:
 
 
 def test_whole_choices_stand_in_order() -> None:
-    """Several choices, of the older completions too, are told by their index."""
+    """Several choices, of the older completions too, are kept apart by their index."""
     choices = [
         {"index": 1, "text": "b", "finish_reason": "length"},
         {"index": 0, "text": "a", "finish_reason": "stop"},

@@ -129,7 +129,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_read_whole(read: Read, name: str) -> None:
-    """Everything a stream says is in the record."""
+    """All content of a stream is in the record."""
     assert STREAMS[name] == streamed(read(name))
 
 
@@ -198,7 +198,7 @@ def test_content_may_come_as_parts() -> None:
 
 
 def test_later_usage_wins_field_by_field() -> None:
-    """Usage told in several chunks is merged; what the later leaves out stays."""
+    """Usage in several chunks is merged; counts that the later leaves out stay."""
     data = chunk(choices=[], usage={"prompt_tokens": 7, "completion_tokens": 1})
     data += chunk(choices=[], usage={"completion_tokens": 5, "total_tokens": 12, "prompt_tokens_details": None})
     assert Usage(input_tokens=7, output_tokens=5, total_tokens=12) == streamed(data).usage
@@ -215,7 +215,7 @@ def test_an_event_that_cannot_be_read_costs_only_itself() -> None:
 
 
 def test_an_endless_event_counts_as_unread() -> None:
-    """What the decoder drops for its length is counted with what cannot be read."""
+    """Events that the decoder drops for their length are counted as unreadable."""
     reader = CHAT_COMPLETIONS.stream_reader()
     for _ in range(17):
         reader.feed(b"x" * 1024 * 1024)

@@ -41,7 +41,7 @@ from tests.dialects.openai_chat.reading import answer, delta, streamed
     ids=["every index 0", "no index", "the id repeated"],
 )
 def test_tool_calls_of_careless_providers_are_told_apart(deltas: list[dict[str, Any]], calls: list[ToolCall]) -> None:
-    """A new id starts a new call, whatever the index says."""
+    """A new id starts a new call, whatever the index."""
     answered = streamed(b"".join(delta(tool_calls=[d]) for d in deltas))
     assert [answer(*calls, finish_reason=None)] == answered.output_messages
 
@@ -55,7 +55,7 @@ def test_sources_of_a_streamed_text_are_kept() -> None:
 
 
 def test_places_of_sources_are_in_their_own_text() -> None:
-    """They are told in the whole text of the message, of which a later part is only the end."""
+    """They count in the whole text of the message, of which a later part is only the end."""
     cited = {"url": "https://example.com/a", "title": "A", "start_index": 3, "end_index": 5}
     data = delta(content="So.") + delta(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f"}}])
     data += delta(content="Yes.") + delta(annotations=[{"type": "url_citation", "url_citation": cited}])

@@ -111,7 +111,7 @@ def test_only_the_usage_event_is_withheld(events: list[tuple[bytes, bytes]], tai
 
 @pytest.mark.parametrize("run", [b"\n\n\n", b"\n\r\n\n\n", b"\r\n\n\n"])
 def test_a_run_of_blank_lines_may_be_cut_anywhere(run: bytes) -> None:
-    """What follows a piece that ends in blank lines is read as it would be uncut."""
+    """Bytes after a piece that ends in blank lines are read as if uncut."""
     data = b": c" + run + b"\n" + USAGE + b"\n\n" + b"data: b\n\n"
     for cut in range(len(data)):
         relay = UsageFilter()

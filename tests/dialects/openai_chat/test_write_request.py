@@ -50,7 +50,7 @@ def tool_says(**fields: Any) -> Message:
 
 @given(drawn.asked())
 def test_a_request_comes_back_as_it_was(asked: ChatRequest) -> None:
-    """What a chat can be asked is read back from what is written, with nothing dropped."""
+    """Any request for a chat is written and read back the same, with nothing dropped."""
     sent = MARKING_CHAT_WRITER.request(asked)
     assert (sent.path, sent.query, sent.dropped) == ("/chat/completions", "", [])
     assert CHAT_COMPLETIONS.read_conversation is not None
@@ -69,7 +69,7 @@ def test_what_is_not_openais_own_is_left_out_and_named(asked: ChatRequest) -> No
 
 @given(st.data())
 def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
-    """What a chat can answer is read back from what is written, and the SDK takes it."""
+    """Any response is written and read back the same, and the SDK takes it."""
     answered = data.draw(drawn.answered())
     body, dropped = CHAT_WRITER.response(answered, ASKED, NOW)
     assert dropped == []
@@ -79,7 +79,7 @@ def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
-    """What is written of a stream, cut anywhere, is read as what it told."""
+    """A written stream, cut anywhere, is read as the same events."""
     answered = data.draw(drawn.answered(streamed=True))
     emitted = stream_events(answered, data.draw(st.integers(1, 20)))
     stream, writer = written(CHAT_WRITER, ASKED, emitted)
@@ -320,7 +320,7 @@ def test_a_prompt_becomes_a_chat() -> None:
 
 
 def test_turns_of_which_nothing_is_left_are_left_out() -> None:
-    """A turn of thinking that only its provider can read, or of its tools, says nothing here."""
+    """A turn of thinking that only its provider can read, or of its tools, has no form here."""
     hidden = Reasoning(content="", extra={"anthropic-messages": {"data": "EmwK"}})
     web = ServerToolCall(name="web", server_tool_call={})
     body, dropped = sent(chat(user(Text(content="a")), model(hidden, web), model(), user(Text(content="b"))))

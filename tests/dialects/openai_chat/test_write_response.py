@@ -33,7 +33,7 @@ WEB = ServerToolCall(name="web_search", server_tool_call={"type": "web_search", 
 
 
 def whole(answered: ChatResponse, asked: ChatRequest = ASKED) -> tuple[dict[str, Any], list[str]]:
-    """Write a whole response, that the SDK takes; return it and what could not be said."""
+    """Write a whole response, that the SDK takes; return it and the names of the losses."""
     body, dropped = CHAT_WRITER.response(answered, asked, NOW)
     (Completion if asked is OLDER else ChatCompletion).model_validate_json(body)
     return json.loads(body), dropped
@@ -137,7 +137,7 @@ def test_a_whole_response_as_it_is_written() -> None:
     ],
 )
 def test_texts_are_one_and_what_stood_between_is_named(parts: list[Part], text: str, dropped: list[str]) -> None:
-    """What has no word keeps two texts apart, whole and streamed."""
+    """A part without a form keeps two texts apart, whole and streamed."""
     body, named = whole(answer(*parts))
     assert (body["choices"][0]["message"]["content"], named) == (text, dropped)
     chunks, named = streamed(answer(*parts))
@@ -235,7 +235,7 @@ def test_speech_is_written_whole() -> None:
 
 
 def test_the_older_completions_have_their_own_shape() -> None:
-    """Who asked to complete a prompt gets `text`, and what is no text is named."""
+    """A client that completes a prompt gets `text`, and parts that are no text are named."""
     usage = Usage(input_tokens=1, output_tokens=2, total_tokens=3)
     response = answer(Text(content="is "), Refusal(content="no"), Text(content="blue"), usage=usage)
     body, dropped = whole(response, OLDER)

@@ -36,7 +36,7 @@ def test_a_stream_as_it_is_written() -> None:
 
 
 def test_a_stream_that_breaks_off_says_so() -> None:
-    """What came is told, then the error as its clients raise it; nothing of an end."""
+    """The content so far is written, then the error as its clients raise it, and no end."""
     sequence = [
         events.Begun(id="r-1", model="m"),
         events.PartBegun(index=0, part=Text(content="")),

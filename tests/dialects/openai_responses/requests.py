@@ -18,7 +18,7 @@ PNG = Blob(modality="image", mime_type="image/png", content="iVBORw0KGgo=")
 
 
 def sent(asked: ChatRequest) -> tuple[dict[str, Any], list[str]]:
-    """Write a request that the SDK's types take; return its body and what could not be said."""
+    """Write a request that the SDK's types take; return its body and the names of the losses."""
     request = RESPONSES_WRITER.request(asked)
     body = json.loads(request.body)
     sdk_types.check_request("openai-responses", body)

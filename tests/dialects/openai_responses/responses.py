@@ -37,13 +37,13 @@ def answer(*parts: Part, **more: Any) -> ChatResponse:
 
 
 def whole(answered: ChatResponse) -> tuple[dict[str, Any], list[str]]:
-    """Write a whole response, that the SDK takes; return it and what could not be said."""
+    """Write a whole response, that the SDK takes; return it and the names of the losses."""
     body, dropped = RESPONSES_WRITER.response(answered, ASKED, NOW)
     Response.model_validate_json(body)
     return json.loads(body), dropped
 
 
 def streamed(emitted: Iterable[events.Event]) -> tuple[list[dict[str, Any]], Response, list[str]]:
-    """Write a stream; return its events, what the SDK makes of them, and what could not be said."""
+    """Write a stream; return its events, the SDK's result, and the names of the losses."""
     stream, writer = written(RESPONSES_WRITER, ASKED, emitted, NOW)
     return list(sdk_types.data_of(stream)), sdk_types.response(stream), writer.dropped

@@ -32,7 +32,7 @@ def own(**fields: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_a_request_is_read_whole(read: Read) -> None:
-    """Every item and parameter is in the record; what one turn said in several items is one message."""
+    """Every item and parameter is in the record; a turn of several items is one message."""
     asked = RESPONSES.read_request(read("responses_request.json"))
     tools = json.loads(bytes(asked.tool_definitions or b""))
     assert [tool["type"] for tool in tools] == ["function", "web_search"]
@@ -208,12 +208,12 @@ def test_a_request_may_be_one_text() -> None:
     ],
 )
 def test_items_of_every_kind_have_a_place(item: dict[str, Any], message: Message) -> None:
-    """The client's tools and the provider's are told apart, and what has no word is kept as it stands."""
+    """The client's tools and the provider's are distinguished, and an unknown item is kept as it is."""
     body = json.dumps({"input": [item, 7]}).encode()
     assert RESPONSES.read_request(body).input_messages == [message]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"input":{},"instructions":[],"text":7}'])
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
-    """What cannot be read leaves the operation only."""
+    """An unreadable body gives the operation only."""
     assert RESPONSES.read_request(body) == ChatRequest(operation="chat")

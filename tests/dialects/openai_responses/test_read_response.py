@@ -83,7 +83,7 @@ def test_how_a_response_ended_is_the_one_vocabularys(response: dict[str, Any], w
 
 @pytest.mark.parametrize("status", ["queued", "in_progress", None])
 def test_a_response_in_the_background_has_no_finish_reason(status: str | None) -> None:
-    """What has not ended says so by saying nothing."""
+    """A response that has not ended has no finish reason."""
     body = json.dumps({"id": "resp_1", "status": status, "output": []}).encode()
     assert RESPONSES.read_response(body) == ChatResponse(id="resp_1")
 

@@ -13,7 +13,7 @@ from tests.dialects.openai_responses.streams import STREAMS, events_of
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_read_whole(read: Read, name: str) -> None:
-    """Everything a stream says is in the record."""
+    """All content of a stream is in the record."""
     reader = RESPONSES.stream_reader()
     reader.feed(read(name))
     assert reader.response() == STREAMS[name]

@@ -68,7 +68,7 @@ def test_parts_are_written_or_named(part: Part, content: Any, dropped: list[str]
 
 
 def test_the_models_own_turns_are_told_as_its_output() -> None:
-    """Several texts and a refusal are parts of one message; an image is none that it can have said."""
+    """Several texts and a refusal are parts of one message; an image is none of them."""
     body, dropped = (
         RESPONSES_WRITER.request(chat(model(Text(content="a"), Refusal(content="No."), PNG, name="x"))),
         None,

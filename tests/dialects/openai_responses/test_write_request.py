@@ -29,7 +29,7 @@ ASK = user(Text(content="a"))
 
 @given(drawn.asked())
 def test_a_request_comes_back_as_it_was(asked: ChatRequest) -> None:
-    """What a response can be asked for is read back from what is written, with nothing dropped."""
+    """Any request for a response is written and read back the same, with nothing dropped."""
     request = RESPONSES_WRITER.request(asked)
     assert (request.path, request.query, request.dropped) == ("/responses", "", [])
     assert RESPONSES.read_conversation is not None
@@ -138,7 +138,7 @@ def test_an_agents_session_as_it_is_written() -> None:
 
 
 def test_a_session_of_its_own_goes_back_as_it_came() -> None:
-    """Reasoning in several parts is one item; a tool's result stands in its call's; a message keeps its phase."""
+    """Reasoning in several parts is one item; a tool's result is in its call's; a message keeps its phase."""
     items = [
         {
             "type": "reasoning",

@@ -28,7 +28,7 @@ from tests.dialects.streams import stream_events, written
 
 @given(st.data())
 def test_a_response_comes_back_as_it_was(data: st.DataObject) -> None:
-    """What a response can say is read back from what is written."""
+    """Any response is written and read back the same."""
     answered = data.draw(drawn.answered())
     body, dropped = RESPONSES_WRITER.response(answered, ASKED, NOW)
     assert dropped == []

@@ -22,7 +22,7 @@ from tests.dialects.streams import folded, read, stream_events, written
 
 @given(st.data())
 def test_a_stream_comes_back_as_it_was(data: st.DataObject) -> None:
-    """What is written of a stream, cut anywhere, is read as what it told."""
+    """A written stream, cut anywhere, is read as the same events."""
     answered = data.draw(drawn.answered(streamed=True))
     stream, writer = written(RESPONSES_WRITER, ASKED, stream_events(answered, data.draw(st.integers(1, 20))))
     assert writer.dropped == []
@@ -46,7 +46,7 @@ PLAIN = st.one_of(
 
 @given(st.lists(PLAIN, max_size=6), st.none() | drawing.usages(), st.integers(1, 20))
 def test_the_sdk_makes_of_a_stream_what_it_reads_whole(parts: list[Part], usage: Usage | None, piece: int) -> None:
-    """OpenAI's SDK knows each event, and makes of them what the last one tells, and what is told unstreamed."""
+    """OpenAI's SDK knows each event, and makes of them the last one's response, which is that of the unstreamed one."""
     answered = answer(*parts, usage=usage)
     body, _ = whole(answered)
     _, made, _ = streamed(stream_events(answered, piece))

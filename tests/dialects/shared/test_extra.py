@@ -49,7 +49,7 @@ def test_what_a_provider_made_is_left(text: Any) -> None:
 
 
 def test_only_what_is_foreign_is_carried() -> None:
-    """A dialect's own is told in its own way; what is empty is nothing."""
+    """A dialect's own fields are written in its own way; an empty object is nothing."""
     extra: dict[str, dict[str, Any]] = {"gemini": {"a": 1}, "ollama": {}, "openai-chat": {"b": 2}}
     assert foreign(extra, "openai-chat") == {"gemini": {"a": 1}}
 
@@ -92,7 +92,7 @@ PROOFS = {
 @pytest.mark.parametrize("by", PROOFS)
 @pytest.mark.parametrize("client", ["chat", "responses", "messages"])
 def test_a_provider_gets_back_what_proves_its_reasoning(by: str, client: str) -> None:
-    """From its response by way of a client of any dialect, in whose next request it stands before the tool's result."""
+    """From its response by way of a client of any dialect, in whose next request it precedes the tool's result."""
     spoken, to = SPOKEN[by], SPOKEN[client]
     call = ToolCall(id="toolu_1", name="f", arguments={})
     thoughts: list[Part] = [*PROOFS[by]]

@@ -122,7 +122,7 @@ def test_a_media_type_has_a_modality(mime_type: str | None, modality: str) -> No
     ],
 )
 def test_a_data_url_is_inline(url: str, part: Part) -> None:
-    """Its media type decides over the field in which it stands."""
+    """Its media type has precedence over its field."""
     assert located(url, "image") == part
 
 

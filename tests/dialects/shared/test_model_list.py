@@ -35,7 +35,7 @@ ANTHROPICS = {"data": [{"type": "model", "id": "claude-x", "display_name": "X"}]
     ],
 )
 def test_names_are_read_from_any_dialects_list(body: Any, names: list[str] | None) -> None:
-    """And from a bare one; what is no list is told from one that is empty."""
+    """And from a bare one; a body that is no list is distinguished from an empty list."""
     read = read_models(json.dumps(body).encode())
     assert (None if read is None else [model.name for model in read]) == names
 
@@ -46,7 +46,7 @@ VALUES = st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.
 
 @given(st.binary() | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_no_bytes_break_the_reader(body: bytes) -> None:
-    """Whatever a provider says is a list, or none."""
+    """Any response of a provider is a list, or none."""
     for model in read_models(body) or []:
         assert model.name
 
@@ -64,7 +64,7 @@ def test_a_list_is_what_openais_sdk_reads() -> None:
 
 
 def test_a_list_is_what_anthropics_sdk_reads() -> None:
-    """Every entry has what its type wants, and the page says that it is the only one."""
+    """Every entry has what its type wants, and the page is marked as the only one."""
     whole = json.loads(write_model_page([Listed("a", "x"), Listed("b", "y")], 7.5))
     assert [ModelInfo.model_validate(each).id for each in whole.pop("data")] == ["a", "b"]
     assert whole == {"has_more": False, "first_id": "a", "last_id": "b"}

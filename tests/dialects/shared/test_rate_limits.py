@@ -56,6 +56,6 @@ def test_no_duration_of_gos(text):
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59999))
 def test_go_durations_read_back(hours, minutes, milliseconds):
-    """What Go writes for a duration is read as the same seconds."""
+    """A duration in Go's format is read as the same seconds."""
     text = f"{hours}h{minutes}m{milliseconds / 1000:g}s"
     assert go_duration(text) == pytest.approx(hours * 3600 + minutes * 60 + milliseconds / 1000)

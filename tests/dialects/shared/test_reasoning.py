@@ -47,7 +47,7 @@ def test_levels_and_budgets_are_told_as_each_other(
 
 @pytest.mark.parametrize("tokens", [512, 1024, 8192, 24576, 32768, 65536])
 def test_a_budget_comes_back_as_it_was(tokens: int) -> None:
-    """What a level stands for is that level's budget."""
+    """The tokens that represent a level are that level's budget."""
     found = level(asked(None, tokens))
     assert budget(asked(found, None)) == tokens
 

@@ -34,7 +34,7 @@ class Lines(EventReader):
 
 
 def test_an_unreadable_event_is_counted_and_skipped() -> None:
-    """What comes before and after it is read."""
+    """Events before and after it are read."""
     reader = Lines()
     assert repr(reader) == "<Lines reading unread=0>"
     reader.feed(b"data: a\n\ndata: bad\n\ndata: b\n\ndata: end\n\n")

@@ -27,7 +27,7 @@ ANSWER = [Message(role="assistant", parts=[Text(content="y" * 21)])]
 
 
 def test_what_was_not_reported_is_estimated_from_its_length() -> None:
-    """Four bytes are a token, rounded up, and a turn costs a little more; the result says what it is."""
+    """Four bytes are a token, rounded up, and a turn costs a little more; the result names its method."""
     usage = estimate(ChatRequest(operation="chat", input_messages=HELLO), ChatResponse(output_messages=ANSWER))
     assert usage == Usage(input_tokens=14, output_tokens=6, total_tokens=20, source="estimated")
 

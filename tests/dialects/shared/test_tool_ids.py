@@ -107,7 +107,7 @@ def test_ids_that_are_missing_are_made_so_that_call_and_result_agree() -> None:
     ],
 )
 def test_no_two_calls_have_one_id(before: list[ToolCall | ToolCallResponse], after: list[str]) -> None:
-    """Anthropic and Bedrock refuse a request in which an id stands twice; each result stays with its call."""
+    """Anthropic and Bedrock refuse a request in which an id occurs twice; each result stays with its call."""
     assert ids_of(identified(conversation(*before), ANTHROPIC)) == after
 
 

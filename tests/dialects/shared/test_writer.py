@@ -172,7 +172,7 @@ def test_what_is_said_in_two_dialects_is_not_lost():
     ],
 )
 def test_a_part_is_named_by_its_kind(part: Part, word: str) -> None:
-    """With its modality, if it has one, after the path where it stands."""
+    """With its modality, if it has one, after its path."""
     assert part_kind(part) == word
     dropped = Dropped()
     dropped.add_part(part, "messages[0].parts[1]")

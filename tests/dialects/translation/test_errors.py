@@ -81,7 +81,7 @@ async def test_an_error_of_a_provider_is_the_one_that_a_client_knows(
 
 @pytest.mark.parametrize("client", ["chat", "responses", "messages"])
 async def test_an_error_in_a_stream_reaches_the_client(upstream: Upstream, ask: Ask, client: str) -> None:
-    """What came before it is read, and then it is raised, or told as the response that failed."""
+    """Content before it is read; then the SDK raises the error, or returns the failed response."""
     sequence = [
         events.Begun(id="r-1", model="m"),
         events.PartBegun(index=0, part=Text(content="")),

@@ -19,7 +19,7 @@ _JUNK = [b'"', b"{", b"}", b"null", b"\n\n", b"\r", b"\xff", b"1e999", b"\\ud83d
 
 
 def write_in_all(emitted: list[events.Event]) -> None:
-    """Write what was told in every dialect, with all that can be said after it."""
+    """Write the events in every dialect, with each kind of event after them."""
     for spoken in SPOKEN.values():
         writer = spoken.writer.stream(ASKED, NOW)
         for event in [*emitted, events.Broken(message="gone")]:
@@ -89,7 +89,7 @@ def test_values_of_other_types_in_a_request_are_written_as_far_as_they_go(name: 
 
 @pytest.mark.parametrize(("name", "to"), list(product(WHOLE, SPOKEN)))
 def test_values_of_other_types_in_a_response_are_written_as_far_as_they_go(name: str, to: str) -> None:
-    """The same of whole responses, told whole and as a stream."""
+    """The same of whole responses, written whole and as a stream."""
     spoken = SPOKEN[to]
     for document in variants(json.loads((FIXTURES / name).read_bytes())):
         answered = SPOKEN[family(name)].dialect.read_response(json.dumps(document).encode())
@@ -102,6 +102,6 @@ def test_values_of_other_types_in_a_response_are_written_as_far_as_they_go(name:
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"7", b"[" * 9999])
 @pytest.mark.parametrize("by", SPOKEN)
 def test_a_body_that_is_no_request_is_an_empty_one(by: str, body: bytes) -> None:
-    """What cannot be read leaves nothing that is asked."""
+    """An unreadable body gives an empty request."""
     asked = SPOKEN[by].asked(body)
     assert (asked.input_messages, asked.system_instructions, asked.tools) == ([], [], [])

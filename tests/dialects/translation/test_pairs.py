@@ -40,7 +40,7 @@ COUNTING = {"messages", "bedrock"}
 
 
 def compare(sent: ChatResponse, arrived: ChatResponse, dropped: list[str], to: str) -> None:
-    """Check that a response arrived as it was said, or that what did not is named."""
+    """Check that a response arrived as it was sent, or that the losses are named."""
     before, after = gist(sent), gist(arrived)
     assert after.text == before.text
     assert after.calls == before.calls
@@ -70,7 +70,7 @@ def custom_in(response: ChatResponse) -> frozenset[str]:
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_what_a_reader_tells_is_what_it_keeps(stream: str) -> None:
-    """Event by event, as the gateway takes it; a reader that nobody listens to keeps the same."""
+    """Event by event, as the gateway takes it; a reader without a listener keeps the same."""
     dialect = SPOKEN[family(stream)].dialect
     silent = dialect.stream_reader()
     silent.feed(b"".join(pieces_of(stream)))
@@ -165,7 +165,7 @@ PICTURES = st.binary(max_size=9).map(
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Message]:
-    """Draw what every dialect can be told: who speaks in turn, and every call with its result."""
+    """Draw a conversation that every dialect can express: alternating roles, and every call with its result."""
     turns: list[Message] = []
     numbers = iter(range(1000))
     for _ in range(draw(st.integers(1, 3))):
@@ -220,7 +220,7 @@ def requests(draw: st.DrawFn) -> ChatRequest:
 @settings(max_examples=12)
 @given(asked=requests())
 def test_any_plain_request_passes_from_each_to_each(by: str, to: str, asked: ChatRequest) -> None:
-    """What a client of one dialect asks is what a provider of another one is asked, or it is named."""
+    """A client's request reaches a provider of another dialect whole, or the loss is named."""
     sent = SPOKEN[by].writer.request(asked)
     first = SPOKEN[by].asked(sent.body, sent.path)
     again = SPOKEN[to].writer.request(first)

@@ -1,4 +1,4 @@
-"""What readers tell of each event, as it comes. The other dialects' own tests have the same of theirs."""
+"""The events that readers emit for each event on the wire. The other dialects' own tests have the same of theirs."""
 
 from typing import Any
 
@@ -171,7 +171,7 @@ EMITTED: dict[str, list[list[Event]]] = {
 
 @pytest.mark.parametrize("name", EMITTED)
 def test_each_event_is_told_when_it_comes(name: str) -> None:
-    """Nothing waits for the next one, but what only the next one says."""
+    """Nothing waits for the next one, but the content that only the next one completes."""
     reader = SPOKEN[family(name)].dialect.stream_reader()
     emitted = []
     for piece in pieces_of(name):
@@ -225,7 +225,7 @@ def test_a_chat_without_an_end_of_its_choice_ends_with_the_stream() -> None:
 
 
 def test_a_call_begins_when_its_name_is_known() -> None:
-    """What came of it before is told then."""
+    """Content that came before it is emitted then."""
     reader = SPOKEN["chat"].dialect.stream_reader()
     reader.events = []
     for function in (b'{"arguments":"{\\"a\\""}', b'{"name":"f"}', b'{"arguments":":1}"}'):

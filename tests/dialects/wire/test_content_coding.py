@@ -26,7 +26,7 @@ def test_any_pieces_give_the_same_bytes(coding, body, cuts):
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
 def test_a_bomb_is_not_unpacked(coding):
-    """What decodes to more than the limit is given up."""
+    """A body that decodes to more than the limit is given up."""
     assert decode(CODERS[coding](bytes(3_000_000)), coding, limit=1_000_000) is None
 
 

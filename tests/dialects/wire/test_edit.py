@@ -27,7 +27,7 @@ from gateway.dialects.wire.edit import Peek, peek, rename_model
     ],
 )
 def test_a_peek_tells_model_and_stream(body: bytes, seen: Peek) -> None:
-    """What is there with its right type is told, and which fields there are; nothing raises."""
+    """Fields of the right type are returned, and the names of all fields; nothing raises."""
     assert seen == peek(body)
 
 

@@ -120,12 +120,12 @@ def test_headers_of_every_type_are_passed_over() -> None:
     ],
 )
 def test_a_frames_kind_is_in_its_name(headers: dict[str, str], payload: bytes, read: Event) -> None:
-    """Events, exceptions and errors are told apart; an error's message is its data."""
+    """Events, exceptions and errors are distinguished; an error's message is its data."""
     assert decoded([frame(headers.items(), payload)]) == [read]
 
 
 def test_a_message_type_nobody_knows_is_counted() -> None:
-    """What is neither event, exception nor error is dropped, and the next is read."""
+    """A message that is neither event, exception nor error is dropped, and the next is read."""
     decoder = EventStreamDecoder()
     assert decoder.feed(frame([(":message-type", "novel")], b"x") + event("e", b"")) == [Event("e", b"")]
     assert decoder.dropped == 1
@@ -143,7 +143,7 @@ def test_a_damaged_frame_is_dropped_alone(at: int) -> None:
 
 @pytest.mark.parametrize("at", [0, 3, 7, 8, 11])
 def test_a_damaged_prelude_ends_the_reading(at: int) -> None:
-    """Without a length nobody knows where the next frame begins: all of it is passed over, nothing is collected."""
+    """Without a length the next frame cannot be found: all of it is passed over, nothing is collected."""
     damaged = bytearray(event("first", b"{}"))
     damaged[at] ^= 4
     decoder = EventStreamDecoder()

@@ -1,4 +1,4 @@
-"""What every reader leans on."""
+"""Tolerant reading of JSON, on which every reader is built."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def test_tools_fit_on_a_line_of_the_journal(sent: bytes, kept: bytes | None) -> 
 
 
 def test_keys_of_remote_tools_are_not_kept() -> None:
-    """What opens an MCP server is taken out, in whatever field it is sent."""
+    """The credentials of an MCP server are redacted, in any field."""
     tools = [
         {
             "type": "mcp",

@@ -67,7 +67,7 @@ def test_a_line_of_the_limit_is_taken() -> None:
 
 
 def test_a_long_last_line_without_its_end_waits() -> None:
-    """What is long is not looked through for its end: looking costs as much as it is long."""
+    """A long line is not searched for its end: a search costs as much as the line is long."""
     whole = json.dumps({"a": "x" * SHORT}).encode()
     decoder = NdjsonDecoder()
     assert decoder.feed(whole) == []

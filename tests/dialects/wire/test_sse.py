@@ -39,7 +39,7 @@ def decode(data: bytes, *, cuts: list[int] | None = None, limit: int = 100) -> t
     ],
 )
 def test_events_follow_the_standard(data: bytes, events: list[Event]) -> None:
-    """Line ends, BOM, comments, names and several data lines are read as the HTML standard says."""
+    """Line ends, BOM, comments, names and several data lines are read by the HTML standard."""
     assert (events, 0) == decode(data)
 
 
@@ -81,7 +81,7 @@ def test_a_single_event_over_the_limit_is_dropped_too() -> None:
 
 
 def test_an_endless_event_is_not_collected() -> None:
-    """What is held of an event that never ends stays within the limit."""
+    """The buffer of an event that never ends stays within the limit."""
     decoder = SseDecoder(limit=1000)
     for _ in range(100):
         assert decoder.feed(b"data: " + b"x" * 500) == []
