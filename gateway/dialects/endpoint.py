@@ -146,7 +146,7 @@ class Received(Protocol):
     def ended(self) -> bool:
         """Whether the stream's own last event has passed."""
 
-    def answered(self) -> ChatResponse | None:
+    def response(self) -> ChatResponse | None:
         """Return the parsed values; None if the body cannot be parsed."""
 
 

@@ -156,12 +156,12 @@ def token_count(method: str, path: str) -> TokenCount | None:
     return next((each for each in TABLES.token_counts if path.endswith(each.tail)), None)
 
 
-def by_shape(dialect: Dialect, seen: Peek) -> Dialect:
+def by_shape(dialect: Dialect, peeked: Peek) -> Dialect:
     """Return the dialect of a body, if it is not the path's: some clients post one's body to another's path.
 
     Cursor sends bodies of the Responses API to `/chat/completions`, and expects a chat completion.
     """
-    fields = seen.fields
+    fields = peeked.fields
     if dialect in (CHAT_COMPLETIONS, MESSAGES) and "input" in fields and "messages" not in fields:
         return RESPONSES
     if (

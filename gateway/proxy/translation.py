@@ -176,11 +176,11 @@ class StreamReply:
     def flush(self) -> bytes:
         """Return the last events. Raises ExchangeError for a whole response that cannot be read."""
         if self._reader.streamed:
-            rest, answered = self.feed(b""), self._reader.answered()
+            rest, answered = self.feed(b""), self._reader.response()
             # Some providers stop after the reason why, without the event that ends their stream.
             finished = answered is not None and answered.finish_reasons
             return rest + self._writer.write(Ended()) if finished else rest
-        answered = _readable(self._reader.answered(), self._provider)
+        answered = _readable(self._reader.response(), self._provider)
         return b"".join([self._writer.write(event) for event in self._restoring.restore(synthesize(answered))])
 
     def broken(self, message: str) -> bytes:
@@ -210,7 +210,7 @@ class WholeReply:
         """Return the whole response. Raises ExchangeError if the provider's cannot be read."""
         translation, provider = self._translation, self._translation.provider
         if self._reader.streamed:  # though no stream was requested
-            response = self._reader.answered()
+            response = self._reader.response()
         else:
             response = provider.read_response(plain(b"".join(self._pieces), self._coding))
         answered = _readable(response, provider.name)

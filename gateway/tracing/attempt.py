@@ -173,7 +173,7 @@ class Attempt:
 
     def conclude(self) -> Outcome:
         """Set the outcome to that of the response, which has come to its end, and return it."""
-        self._response = self.reader.answered()
+        self._response = self.reader.response()
         self.outcome = outcomes.of_response(
             self.status or 0, self._response, streamed=self.streamed, ended=self.reader.ended
         )
@@ -181,7 +181,7 @@ class Attempt:
 
     def _finish(self, outcome: Outcome, now: float) -> None:
         exchange = self._exchange
-        answered = self.recovered or self._response or (self._reader.answered() if self._reader is not None else None)
+        answered = self.recovered or self._response or (self._reader.response() if self._reader is not None else None)
         error = outcome.message
         attributes = dict(exchange.request_attributes())
         attributes["gateway.outcome"] = outcome.kind

@@ -116,7 +116,7 @@ class ResponseReader:
             self._whole.clear()
             log.warning("a response is relayed without being read any further: %s", error)
 
-    def answered(self) -> ChatResponse | None:
+    def response(self) -> ChatResponse | None:
         """Return the response as read so far, None if it cannot be read."""
         try:
             if self._reader is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.providers.http.response import Response
 from tests.matrix.upstreams import UPSTREAMS
-from tests.support.chat_clients import CLIENTS, QUICK, SAID, alias, answers, ask, chat_request, facts, provider
+from tests.support.chat_clients import CLIENTS, COMPLETION, QUICK, alias, answers, ask, chat_request, facts, provider
 from tests.support.gateways import InProcess
 from tests.support.raw_http import connected
 from tests.support.upstream import CLOSE, RESET, Asked, Step, Upstream, stream
@@ -41,7 +41,7 @@ async def _fleet(how: str, upstream: Upstream, second: Upstream, tmp_path: Path)
 def dies(dialect: str, how: Step, after: asyncio.Event) -> list[Step]:
     """Stream the beginning of an answer, up to its first word, and then die."""
     speaks, begun = UPSTREAMS[dialect], []
-    for piece in speaks.streamed(SAID, "m"):
+    for piece in speaks.streamed(COMPLETION, "m"):
         begun.append(piece.data)
         if piece.tells is not None:
             break
@@ -110,7 +110,7 @@ async def test_nothing_is_written_into_a_frame(upstream: Upstream, fleet: InProc
     """A provider that dies within one of AWS's frames leaves the client with half of it, and no more."""
     gate = asyncio.Event()
     speaks = UPSTREAMS["converse"]
-    whole, half = [piece.data for piece in speaks.streamed(SAID, "m")][:2]
+    whole, half = [piece.data for piece in speaks.streamed(COMPLETION, "m")][:2]
     half = half[:-1] + b"\n"  # which ends an event elsewhere
     upstream.answers(stream([whole, half[:40], half[-1:], gate], content_type=speaks.content_type, end=CLOSE))
     async with connected(fleet.url) as connection:

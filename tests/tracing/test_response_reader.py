@@ -45,7 +45,7 @@ def test_a_whole_body_is_read_in_its_coding(coding, read):
     assert not reader.ended
     reader.feed(data[100:])
     assert not reader.streamed
-    assert reader.answered() == CHAT.read_response(read("chat_whole.json"))
+    assert reader.response() == CHAT.read_response(read("chat_whole.json"))
     assert reader.times_ms == []
 
 
@@ -59,7 +59,7 @@ def test_a_stream_is_read_in_its_coding(content_type, coding, read):
     assert reader.streamed
     assert reader.ended
     assert reader.first_output_at is not None
-    answered = reader.answered()
+    answered = reader.response()
     assert answered is not None
     assert answered.finish_reasons == ["stop"]
 
@@ -79,7 +79,7 @@ def test_an_undecodable_response_is_not_read(name, content_type):
     reader = reader_of(content_type, coding)
     for _ in range(3):
         reader.feed(data)
-    assert reader.answered() is None
+    assert reader.response() is None
     assert not reader.ended
 
 
@@ -88,11 +88,11 @@ def test_a_body_beyond_the_limit_is_not_held():
     reader = reader_of("application/json")
     for _ in range(KEPT_MAX // 2**20):
         reader.feed(b"a" * 2**20)
-    assert reader.answered() is not None
+    assert reader.response() is not None
     reader.feed(b"a")
-    assert reader.answered() is None
+    assert reader.response() is None
     reader.feed(b"a" * 100)
-    assert reader.answered() is None
+    assert reader.response() is None
     assert reader._whole == []
 
 
@@ -100,7 +100,7 @@ def test_a_compression_bomb_is_not_decoded():
     """The limit holds for the decoded size."""
     reader = reader_of("application/json", "gzip")
     reader.feed(gzip.compress(bytes(2 * KEPT_MAX)))
-    assert reader.answered() is None
+    assert reader.response() is None
 
 
 class _Raising:
@@ -131,7 +131,7 @@ def test_a_reader_with_a_bug_breaks_nothing(content_type):
     reader = reader_of(content_type, dialect=BROKEN)
     reader.feed(b"{}")
     reader.feed(b"{}")
-    assert reader.answered() is None
+    assert reader.response() is None
     assert not reader.ended
 
 
@@ -140,7 +140,7 @@ def test_a_stream_without_a_dialect_has_a_timeline_only():
     reader = reader_of("text/event-stream", "gzip", None)
     reader.feed(b"garbage")
     assert reader.chunks == len(reader.times_ms) == 1
-    assert reader.answered() is None
+    assert reader.response() is None
 
 
 @given(st.integers(1, 3 * TIMELINE_MAX))

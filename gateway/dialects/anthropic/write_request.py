@@ -99,11 +99,11 @@ def _add_parameters(body: Json, request: ChatRequest, dropped: Dropped) -> None:
         dropped.add("temperature: above 1")
     if "stop_sequences" in body:
         # one that is white space alone is refused
-        kept = [each for each in body["stop_sequences"] if each.strip()]
-        if kept != body["stop_sequences"]:
+        sequences = [each for each in body["stop_sequences"] if each.strip()]
+        if sequences != body["stop_sequences"]:
             dropped.add("stop_sequences: white space")
-        body["stop_sequences"] = kept
-        if not kept:
+        body["stop_sequences"] = sequences
+        if not sequences:
             del body["stop_sequences"]
 
 

@@ -27,7 +27,7 @@ class Turn(msgspec.Struct):
 def turns(request: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[Turn]]:
     """Return the system's parts and the turns; messages of one side that follow each other are one turn."""
     system: list[Placed] = [(part, f"system[{i}]") for i, part in enumerate(request.system_instructions)]
-    made: list[Turn] = []
+    merged_turns: list[Turn] = []
     for number, message in enumerate(identified(request.input_messages, ID_FORM)):
         path = f"messages[{number}]"
         parts = _named(message, path, dropped)
@@ -37,11 +37,11 @@ def turns(request: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[Tu
             system += parts
             continue
         role = role if role in {"assistant", "system"} else "user"
-        if not made or made[-1].role != role:
-            made.append(Turn(role=role, parts=[], extra={}))
-        made[-1].parts += parts
-        made[-1].extra |= message.extra.get(NAME, {})
-    return system, made
+        if not merged_turns or merged_turns[-1].role != role:
+            merged_turns.append(Turn(role=role, parts=[], extra={}))
+        merged_turns[-1].parts += parts
+        merged_turns[-1].extra |= message.extra.get(NAME, {})
+    return system, merged_turns
 
 
 def _stays(message: Message) -> bool:

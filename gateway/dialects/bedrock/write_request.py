@@ -42,8 +42,8 @@ def write_request(request: ChatRequest) -> Written:
     dropped = Dropped()
     blocks = Blocks(request.model, dropped)
     own = request.extra.get(NAME, {})
-    system, made = turns(request, dropped)
-    written = [{"role": turn.role, "content": blocks.content(turn.parts), **turn.extra} for turn in made]
+    system, merged_turns = turns(request, dropped)
+    written = [{"role": turn.role, "content": blocks.content(turn.parts), **turn.extra} for turn in merged_turns]
     messages = [turn for turn in written if turn["content"]]
     body: Json = {"messages": messages}
     if instructions := _system(blocks, system):
@@ -102,8 +102,8 @@ def _inference(parameters: name.Parameters, dropped: Dropped) -> Json:
             dropped.add(f"{word}: over 1")
             written["temperature"] = 1.0
         elif attribute == name.STOP_SEQUENCES and isinstance(value, list):
-            if kept := [each for each in value if each]:
-                written["stopSequences"] = kept
+            if sequences := [each for each in value if each]:
+                written["stopSequences"] = sequences
         elif attribute in _INFERENCE:
             written[_INFERENCE[attribute]] = value
         elif attribute == name.OUTPUT_TYPE and value not in {"text", "json"}:

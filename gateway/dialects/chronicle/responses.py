@@ -124,8 +124,8 @@ class MetaStream:
             passed.append(self._last(rest))
             rest = b""
         self._passing = self._passing or len(rest) > _LONGEST
-        kept = len(rest) if not self._passing else len(rest) - len(rest.rstrip(b"\r\n"))
-        self._held = rest[len(rest) - kept :] if not last else b""
+        held_back = len(rest) if not self._passing else len(rest) - len(rest.rstrip(b"\r\n"))
+        self._held = rest[len(rest) - held_back :] if not last else b""
         passed.append(rest[: len(rest) - len(self._held)])
         return b"".join(passed)
 
@@ -220,7 +220,7 @@ class _Turned:
         return b""
 
     def flush(self) -> bytes:
-        answered = self._received.answered()
+        answered = self._received.response()
         if answered is None:
             raise ExchangeError(Kind.PARSING, "The provider's response cannot be read.")
         if self._received.streamed and not (self._received.ended or answered.finish_reasons):
@@ -273,7 +273,7 @@ def rewrite(rewriting: Rewriting) -> ResponseRewriter | None:
         source = _Turned(rewriting)
 
     def whole() -> bool:
-        answered = received.answered()
+        answered = received.response()
         return received.ended or (answered is not None and bool(answered.finish_reasons))
 
     meta = meta_of(rewriting.facts)

@@ -43,8 +43,8 @@ def message_parts(message: dict[str, Any]) -> list[Part]:
     if transcript := text(audio.get("transcript")):
         parts.append(Text(content=transcript))
     if audio:
-        kept = text(audio.get("id")) if "data" not in audio else None  # a response that is sent back has its id only
-        parts.append(File(modality="audio", file_id=kept) if kept else sound(audio))
+        file_id = text(audio.get("id")) if "data" not in audio else None  # a response that is sent back has its id only
+        parts.append(File(modality="audio", file_id=file_id) if file_id else sound(audio))
     parts += [tool_call(call) for call in objects(message.get("tool_calls"))]
     if call := fields(message.get("function_call")):
         parts.append(tool_call({"function": call}))
@@ -131,13 +131,13 @@ def without_text(detail: dict[str, Any]) -> dict[str, Any]:
 def proof_of(details: list[dict[str, Any]]) -> Extra:
     """Return the signatures in details of reasoning: their own fields, and carried state."""
     extra: Extra = {}
-    kept = []
+    own_details = []
     for each in details:
         if (found := decode_state(each.get("data"))) is not None:
             extra |= {dialect: own for dialect, own in found.items() if dialect != NAME}
         elif each.keys() - {"type", "format", "index"}:
-            kept.append(each)
-    return extra | ({NAME: {"reasoning_details": kept}} if kept else {})
+            own_details.append(each)
+    return extra | ({NAME: {"reasoning_details": own_details}} if own_details else {})
 
 
 def read_citations(annotations: Any, before: int = 0) -> list[Citation]:

@@ -93,7 +93,7 @@ def _chat_request(request: _Request, operation: str, messages: list[Message]) ->
 
 
 def _parameters(request: _Request) -> name.Parameters:
-    spoken = isinstance(request.modalities, list) and "audio" in request.modalities
+    speech = isinstance(request.modalities, list) and "audio" in request.modalities
     return parameters(
         {
             name.MAX_TOKENS: request.max_tokens
@@ -109,7 +109,7 @@ def _parameters(request: _Request) -> name.Parameters:
             name.CHOICE_COUNT: request.n,
             name.STREAM: request.stream,
             name.REASONING_LEVEL: request.reasoning_effort or fields(request.reasoning).get("effort"),
-            name.OUTPUT_TYPE: "speech" if spoken else output_type(fields(request.response_format).get("type")),
+            name.OUTPUT_TYPE: "speech" if speech else output_type(fields(request.response_format).get("type")),
             name.ENCODING_FORMATS: request.encoding_format,
             name.DIMENSION_COUNT: request.dimensions,
         }

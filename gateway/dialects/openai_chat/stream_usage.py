@@ -92,8 +92,8 @@ class UsageFilter:
             start = end.end()
         rest = data[start:]
         self._passing = self._passing or len(rest) > _LONGEST
-        kept = len(rest) if not self._passing else len(rest) - len(rest.rstrip(b"\r\n"))
-        keep_from = len(data) if last else len(data) - kept
+        held_back = len(rest) if not self._passing else len(rest) - len(rest.rstrip(b"\r\n"))
+        keep_from = len(data) if last else len(data) - held_back
         passed.append(data[start:keep_from])
         self._held = data[keep_from:]
         return b"".join(passed)

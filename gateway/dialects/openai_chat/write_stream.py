@@ -77,8 +77,8 @@ class ChatStreamWriter(StreamWriter):
         if isinstance(part, ToolCall) and not self._older:
             number = self._calls[at] = sum(choice == event.choice for choice, _ in self._calls)
             self._silent.add(at)
-            made = self._ids.id_of(part, event.index, event.choice)
-            call = write_call(msgspec.structs.replace(part, id=made))
+            call_id = self._ids.id_of(part, event.index, event.choice)
+            call = write_call(msgspec.structs.replace(part, id=call_id))
             call[call["type"]]["input" if part.custom else "arguments"] = ""
             return self._chunk(event.choice, {"tool_calls": [{"index": number, **call}]})
         before = self._kinds.get((event.choice, event.index - 1))

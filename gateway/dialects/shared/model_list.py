@@ -45,8 +45,8 @@ def write_models(listed: Iterable[Listed], now: float) -> bytes:
 
 
 def _model(listed: Listed, now: float) -> dict[str, Any]:
-    made = {"id": listed.name, "object": "model", "created": int(now), "owned_by": listed.provider}
-    return made | (listed.entry | {"id": listed.name} if "object" in listed.entry else {})
+    entry = {"id": listed.name, "object": "model", "created": int(now), "owned_by": listed.provider}
+    return entry | (listed.entry | {"id": listed.name} if "object" in listed.entry else {})
 
 
 def write_model_page(listed: Iterable[Listed], now: float) -> bytes:  # noqa: ARG001  the list has no time of its own
@@ -57,11 +57,11 @@ def write_model_page(listed: Iterable[Listed], now: float) -> bytes:  # noqa: AR
 
 
 def _page_entry(listed: Listed) -> dict[str, Any]:
-    made = {
+    entry = {
         "type": "model",
         "id": listed.name,
         "display_name": listed.name,
         "created_at": "1970-01-01T00:00:00Z",  # other APIs' lists have no such field
         "lifecycle": "active",
     }
-    return made | (listed.entry | {"id": listed.name} if listed.entry.get("type") == "model" else {})
+    return entry | (listed.entry | {"id": listed.name} if listed.entry.get("type") == "model" else {})

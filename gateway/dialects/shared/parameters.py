@@ -30,13 +30,13 @@ _FRACTIONAL = {TEMPERATURE, TOP_P, FREQUENCY_PENALTY, PRESENCE_PENALTY}
 _LISTS = {STOP_SEQUENCES, ENCODING_FORMATS}
 
 
-def parameters(asked: dict[str, Any]) -> Parameters:
+def parameters(request: dict[str, Any]) -> Parameters:
     """Return the values that are there and have their attribute's type; the provider refuses others."""
-    kept: Parameters = {}
-    for name, value in asked.items():
+    known: Parameters = {}
+    for name, value in request.items():
         if value is not None and (typed := _typed(name, value)) is not None:
-            kept[name] = typed
-    return kept
+            known[name] = typed
+    return known
 
 
 def _typed(name: str, value: Any) -> str | int | float | bool | list[str] | None:

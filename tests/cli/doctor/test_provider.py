@@ -52,7 +52,7 @@ async def test_a_stream_ends_or_breaks(dialect, script):
     reader.feed(response.body)
     assert reader.ended is (script == "answer")
     assert reader.first_output
-    assert request.texts[0].split(" ")[0] in str(reader.answered().output_messages)
+    assert request.texts[0].split(" ")[0] in str(reader.response().output_messages)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
