@@ -41,10 +41,7 @@ cli/litellm/files.py
 cli/options.py
 """.split()
 
-QUESTIONS: dict[str, int] = {
-    "proxy": 1,
-    "tracing": 3,
-}
+QUESTIONS: dict[str, int] = {}
 """Docstrings of a package that open with a question word."""
 
 

@@ -1,6 +1,6 @@
-"""An answer to the client: everything but its last bytes may have been sent, and those leave once the spans have ended.
+"""An answer to the client, whose last bytes are sent once the spans have ended.
 
-So whoever has a whole response finds its spans in the store.
+So a client with a whole response finds its spans in the store.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The attempts of an exchange, one after another until one is relayed or the retry policy stops. One span per attempt.
 
-Attempts only do: the schedule decides which candidate is next, and when. If an attempt's first byte is late another one
+The schedule decides which candidate is next, and when. If an attempt's first byte is late another one
 may be made beside it (`hedging`): the first to be answered is relayed, the other one is cancelled.
 """
 
@@ -30,7 +30,7 @@ from gateway.proxy.routing.schedule import AttemptSchedule, ScheduledAttempt
 from gateway.proxy.translation import plain, rewritten
 from gateway.proxy.upstream import Body, Signer, open_response
 from gateway.proxy.upstream_request import Plan, plan
-from gateway.tracing import attributes as seen
+from gateway.tracing import attributes as span_attributes
 from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
 from gateway.tracing.secrets import provider_secrets
@@ -121,7 +121,7 @@ class Attempts:
         except ExchangeError as error:
             if len(self._schedule.candidates) == 1:
                 raise
-            # The request is known of this attempt too, though nothing is sent.
+            # The span has the request, though nothing is sent.
             exchange.set_route(route, self._recorded, provider_secrets(step.provider))
             self._schedule.left(step)
             with exchange.attempt(step.reason, step.wait) as attempt:
@@ -180,7 +180,7 @@ class Attempts:
             return opened
         reader.feed(error_body)
         text = plain(error_body, coding)
-        attempt.span.set_attributes(seen.of_error_body(text, exchange.secrets, exchange.capture_policy))
+        attempt.span.set_attributes(span_attributes.of_error_body(text, exchange.secrets, exchange.capture_policy))
         if plan.route.provider.recovers and (response := recovered(text)) is not None:
             return structs.replace(opened, recovered=response)
         return _missed(step, plan, attempt, Failed(kind=kind, response=upstream, body=error_body))

@@ -1,7 +1,7 @@
 """Authorization of a request: by our token, if one is required, and of no web page of another site. Pure.
 
 Where no token is needed, a page in a browser on this machine could spend the keys that we add: by a form, or under a
-name of its own that leads here (DNS rebinding). Browsers say where such a request is from, in `Origin`.
+name of its own that leads here (DNS rebinding). Browsers name the page of such a request in `Origin`.
 """
 
 import hmac
@@ -48,7 +48,7 @@ def authorize(headers: Headers, parsed: ParsedPath | None, token: Token | None) 
     """
     if token is None:
         return Authorized(headers, parsed.query if parsed is not None else "", token_valid=False)
-    kept = tuple(
+    remaining = tuple(
         (name, value)
         for name, value in headers
         if name.lower() not in KEY_HEADERS or not _is(without_scheme(value), token)
@@ -58,12 +58,12 @@ def authorize(headers: Headers, parsed: ParsedPath | None, token: Token | None) 
     if any(_is(key.encode(), token) for key in urls.keys_in(query, names)):
         query = urls.without_keys(query, names)
     given = any(_is(value, token) for name, value in headers if name.lower() == b"x-gateway-token")
-    token_valid = given or len(kept) < len(headers) or query != shown
+    token_valid = given or len(remaining) < len(headers) or query != shown
     if token.required and not token_valid:
         raise ExchangeError(
             Kind.AUTH, "This gateway needs its token, as x-gateway-token or as the API key (setting: $.auth.token)."
         )
-    return Authorized(kept, query, token_valid)
+    return Authorized(remaining, query, token_valid)
 
 
 def _is(given: bytes, token: Token) -> bool:

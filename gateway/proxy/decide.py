@@ -29,10 +29,10 @@ class Listing(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """The answer to where a request goes.
+    """The candidates of a request, and the rules by which they are tried.
 
     Attributes:
-        candidates: As configured or asked for; each has its route, and a refusal if it cannot be sent the request.
+        candidates: As configured or requested; each has its route, and a refusal if it cannot be sent the request.
         order: The rule by which they are tried.
         policy: When to retry: the configuration's rules, and the request's own.
         estimates: The token count that is estimated here, because the provider has no such operation.
@@ -46,7 +46,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 def decide(context: RequestContext) -> Decision | Listing:
-    """Decide where a request goes. Raises ExchangeError if there is no candidate for it."""
+    """Return the candidates of a request, or the providers of a model list. Raises ExchangeError if there is none."""
     if providers := _listed(context):
         return Listing(providers)
     selected = select(context)

@@ -1,4 +1,4 @@
-"""Answers to an exchange for which nothing could be relayed: the last failure, or the response inside an error."""
+"""Answers in place of a relayed response: the last failure, or the response inside a provider's error."""
 
 from time import time
 
@@ -71,7 +71,7 @@ def recovered_answer(
 def failure_answer(failure: Failed, plan: Plan | None, endpoint: Endpoint, exchange: Exchange) -> Answer:
     """Answer with the last failure: the provider's own bytes if it answered, else an error of ours.
 
-    After several attempts the client's SDK is told not to retry, so that its retries do not multiply ours.
+    After several attempts `x-should-retry: false` stops the client's SDK, so that its retries do not multiply ours.
     """
     extra = extra_headers(exchange, streamed=False)
     if plan is not None and plan.translation is not None:

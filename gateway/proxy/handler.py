@@ -1,4 +1,4 @@
-"""Accept an exchange: read it, route it, have it answered, and see that it ends exactly once whatever happens."""
+"""The path of an exchange: read it, decide on it, answer it, and end it exactly once."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ _WHOLE_URL = re.compile(r"https?://[^/?#]*(?:/([^?]*))?(.*)", re.IGNORECASE | re
 
 
 class Proxy:
-    """One worker's request path. `stopping` is set when the worker drains: what is cancelled then was not left."""
+    """One worker's request path. `stopping`: the worker drains, so that no client left a cancelled exchange."""
 
     def __init__(
         self,
@@ -238,9 +238,9 @@ def _no_websocket(endpoint: Endpoint, exchange: Exchange) -> Answer:
 
 
 def _decoded(request: web.Request, body: bytes, path: ParsedPath) -> bytes | None:
-    """Return a JSON body without its content coding, None where it is none, cannot be read or says nothing to us.
+    """Return a JSON body without its content coding, None if it is none, cannot be read or is only relayed.
 
-    The body of an operation is JSON whatever its type says: many examples send curl's default.
+    The body of an operation is JSON whatever its Content-Type: many examples send curl's default.
     """
     reads = names_a_model(path)
     if not body or not (reads or path.provider is None):

@@ -63,24 +63,24 @@ def forwarded(raw_headers: Headers, route: Route, *, decoded: bool, identity: bo
         dropped.add(b"content-encoding")
     if identity:
         dropped.add(b"accept-encoding")
-    kept = [(name, value) for name, value in raw_headers if name.lower() not in dropped]
+    remaining = [(name, value) for name, value in raw_headers if name.lower() not in dropped]
     if identity:
-        kept.append((b"Accept-Encoding", b"identity"))
-    return _with_key(kept, route, in_place=True)
+        remaining.append((b"Accept-Encoding", b"identity"))
+    return _with_key(remaining, route, in_place=True)
 
 
 def translated(raw_headers: Headers, route: Route) -> Headers:
     """Return the headers of a translated request: the client's, without those of its dialect, with the right key."""
     dropped = hop_by_hop(raw_headers) | _REWRITTEN | _OF_THE_BODY
-    kept = [
+    remaining = [
         (name, value)
         for name, value in raw_headers
         if (lowered := name.lower()) not in dropped and not lowered.startswith(TABLES.header_prefixes)
     ]
-    kept += [(b"Content-Type", b"application/json"), (b"Accept-Encoding", b"identity")]
+    remaining += [(b"Content-Type", b"application/json"), (b"Accept-Encoding", b"identity")]
     if route.translated_to is not None:
-        kept += ENDPOINTS[route.translated_to.spoken].headers
-    return _with_key(kept, route, in_place=False)
+        remaining += ENDPOINTS[route.translated_to.spoken].headers
+    return _with_key(remaining, route, in_place=False)
 
 
 def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: bool) -> Headers:
@@ -92,16 +92,16 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
         dropped = configured | _CREDENTIALS
     else:
         key = None
-    kept = [
+    remaining = [
         (name, value)
         for name, value in headers
         if (lowered := name.lower()) not in dropped and not lowered.startswith(TABLES.option_prefixes)
     ]
-    kept += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
+    remaining += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
     if key is not None:
         shown = _KEY[provider.shown(route.upstream_dialect)](key.encode("latin-1"))
-        kept += [shown] if shown[0] not in configured else []
-    return tuple(kept)
+        remaining += [shown] if shown[0] not in configured else []
+    return tuple(remaining)
 
 
 def payer(headers: Iterable[tuple[bytes, bytes]], route: Route) -> tuple[str | None, bool]:

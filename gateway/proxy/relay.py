@@ -102,7 +102,7 @@ def _report_dropped(reply: ResponseRewriter, response: Relayed, attempt: Attempt
 def _ends_anywhere(upstream: Response, reply: ResponseRewriter | None) -> bool:
     """Whether the end of a body does not show that it is whole: such a one ends wherever its connection does.
 
-    A translation that saw no last event has written none either.
+    A translation without the provider's last event has written none either.
     """
     return reply is not None or ends_with_the_connection(upstream.headers)
 

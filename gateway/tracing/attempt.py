@@ -17,7 +17,7 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
 from gateway.dialects.registry import DIALECTS, TABLES
 from gateway.dialects.shared.token_estimate import estimate
 from gateway.providers.route import Route
-from gateway.tracing import attributes as seen
+from gateway.tracing import attributes as span_attributes
 from gateway.tracing import outcome as outcomes
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.outcome import HEDGE_LOST, OK, Outcome
@@ -42,7 +42,7 @@ class Owner(Protocol):
 
     @property
     def request(self) -> ChatRequest | None:
-        """The request, read."""
+        """The parsed request."""
 
     @property
     def stopping(self) -> bool:
@@ -55,7 +55,7 @@ class Owner(Protocol):
         """Return the attributes of the request."""
 
     def scrub(self, text: str) -> str:
-        """Take the exchange's keys out of a text."""
+        """Redact the exchange's keys in a text."""
 
     def account(self, usage: Mapping[str, Any]) -> None:
         """Add an attempt's tokens to the exchange's."""
@@ -65,7 +65,7 @@ class Attempt:
     """One request sent upstream: a CLIENT span, child of the exchange's, over the `with` block that makes the attempt.
 
     Attributes:
-        outcome: How the attempt ended, set by who makes it; an exception that leaves the block counts if none is set.
+        outcome: Set by the code that makes it; if none is set, an exception that leaves the block decides.
         first_byte: Seconds until the response's head came; None if none has.
         apart: Seconds this attempt waited by itself, if several are made at once.
 
@@ -91,7 +91,7 @@ class Attempt:
         self.apart: float | None = None  # seconds that it waited by itself, if several are made at once
         model = route.rename or route.model
         name = f"{route.operation} {model}" if model else route.operation
-        attributes = seen.of_attempt(route, exchange.method, index, reason, backoff)
+        attributes = span_attributes.of_attempt(route, exchange.method, index, reason, backoff)
         self.span = exchange.start_attempt_span(name, attributes, self._started_ns)
 
     def __enter__(self) -> Self:
@@ -133,16 +133,16 @@ class Attempt:
         # A translation, or an endpoint that rewrites responses, needs the reader even if no content is captured.
         translated = self._route.translated_to is not None
         read = translated or self._route.endpoint.rewrite is not None or self._exchange.capture_policy.reads
-        heard = self._route.upstream_reader
-        if heard is None and status >= 400:
-            heard = _ERRORS
+        dialect = self._route.upstream_reader
+        if dialect is None and status >= 400:
+            dialect = _ERRORS
         self._reader = ResponseReader(
-            heard if read else None,
+            dialect if read else None,
             content_type=content_type,
             coding=coding,
             started=self.started,
             collects_events=translated,
-            streams=self._route.stream and status < 400 and heard is not None and heard.json_streams,
+            streams=self._route.stream and status < 400 and dialect is not None and dialect.json_streams,
         )
         return self._reader
 
@@ -227,10 +227,10 @@ class Attempt:
         self.span.set_attributes(attributes)
 
     def _response_attributes(self, answered: ChatResponse, outcome: str) -> dict[str, Any]:
-        exchange = self._exchange
+        exchange, policy = self._exchange, self._exchange.capture_policy
         if outcome != OK:
-            answered = seen.interrupted(answered)
-        attributes = seen.of_response(answered, exchange.capture_policy) if exchange.capture_policy.reads else {}
+            answered = span_attributes.interrupted(answered)
+        attributes = span_attributes.of_response(answered, policy) if policy.reads else {}
         self.response_model = answered.model
         usage = answered.usage
         partly = usage is None or usage.input_tokens is None or usage.output_tokens is None
@@ -245,6 +245,6 @@ class Attempt:
         if (usage.input_tokens, usage.output_tokens) == (None, None):
             return {}
         self.usage_source = usage.source
-        spent = seen.of_usage(usage)
+        spent = span_attributes.of_usage(usage)
         self._exchange.account(spent)
         return spent

@@ -21,7 +21,7 @@ from gateway.dialects.conversation import ChatRequest
 from gateway.ids import run_span_id, step_span_id, trace_id
 from gateway.providers.route import Route
 from gateway.semconv import CAPTURE_OTLP
-from gateway.tracing import attributes as seen
+from gateway.tracing import attributes as span_attributes
 from gateway.tracing import outcome as outcomes
 from gateway.tracing.attempt import Attempt
 from gateway.tracing.capture import CapturePolicy
@@ -69,7 +69,7 @@ class Exchange:
     """One client request: the root span, over the `with` block that answers it, up to the response's last bytes.
 
     Attributes:
-        outcome: Set by who answers; if none is set, an exception that leaves the block decides.
+        outcome: Set by the code that answers; if none is set, an exception that leaves the block decides.
         chat_id: The id by which the client's API knows the exchange; empty if it has none.
         waited: Seconds spent waiting: for the client's bytes, the provider, a backoff. They are no overhead.
         within: Seconds of overhead that lie within attempts.
@@ -91,7 +91,7 @@ class Exchange:
         self._stopping = stopping
         self.outcome: Outcome | None = None
         self._tracer = tracer
-        self.capture_policy, said_of_otlp = _restricted(capture_policy, options)
+        self.capture_policy, otlp_mode = _restricted(capture_policy, options)
         self.method = method
         self.started = perf_counter()
         self.started_ns = time_ns()
@@ -109,10 +109,10 @@ class Exchange:
         self._request_attributes: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
         self.secrets = ExchangeSecrets(headers, target)
-        attributes = seen.of_client(method, target, headers, options)
-        self.marks: dict[str, Any] = {} if said_of_otlp is None else {CAPTURE_OTLP: said_of_otlp}
+        attributes = span_attributes.of_client(method, target, headers, options)
+        self.marks: dict[str, Any] = {} if otlp_mode is None else {CAPTURE_OTLP: otlp_mode}
         attributes |= self.marks
-        self._says_user = "user.id" in attributes
+        self._has_user = "user.id" in attributes
         parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
         self._continues = trace.get_current_span(parent).get_span_context().is_valid
         run = _of_run(attributes) if not self._continues else None
@@ -182,8 +182,8 @@ class Exchange:
 
     def add_metadata(self, metadata: Metadata) -> None:
         """Add the metadata of the body to the span; a run in it becomes the span's parent."""
-        attributes = seen.of_metadata(metadata)
-        self._says_user = self._says_user or "user.id" in attributes
+        attributes = span_attributes.of_metadata(metadata)
+        self._has_user = self._has_user or "user.id" in attributes
         self.span.set_attributes(attributes)
         run = _of_run(attributes) if not self._continues else None
         if run is not None:
@@ -212,12 +212,12 @@ class Exchange:
         if self._accepting is None:
             self._accepting = self._last.started - self.started - self.waited
         self.attempts += 1
-        self._retries += seen.is_retry(reason)
+        self._retries += span_attributes.is_retry(reason)
         return self._last
 
     @property
     def retries(self) -> int:
-        """How many attempts were made because another one had failed."""
+        """The number of attempts made because another one had failed."""
         return self._retries
 
     def set_winner(self, attempt: Attempt, route: Route) -> None:
@@ -233,7 +233,9 @@ class Exchange:
         """Return the attributes of the request, which are the same for each attempt."""
         if self._request_attributes is None:
             request = self.request
-            self._request_attributes = {} if request is None else seen.of_request(request, self.capture_policy)
+            self._request_attributes = (
+                {} if request is None else span_attributes.of_request(request, self.capture_policy)
+            )
         return self._request_attributes
 
     async def waiting(self, awaitable: Awaitable[T]) -> T:
@@ -280,14 +282,14 @@ class Exchange:
         if outcome.is_error:
             attributes["error.type"] = str(status) if status and status >= 400 else outcome.kind
         if route is not None:
-            attributes |= seen.of_route(route)
+            attributes |= span_attributes.of_route(route)
         if last is not None:
             attributes["gateway.stream"] = last.streamed
             if last.response_model:
                 attributes["gateway.response.model"] = last.response_model
             if last.usage_source:
                 attributes["gateway.usage.source"] = last.usage_source
-        if self._chat_request is not None and self._chat_request.user and not self._says_user:
+        if self._chat_request is not None and self._chat_request.user and not self._has_user:
             attributes["user.id"] = self.scrub(self._chat_request.user)
         attributes.update(self._tokens)
         return attributes

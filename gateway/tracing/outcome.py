@@ -1,4 +1,4 @@
-"""Outcome of an attempt or an exchange: a value that whoever answers returns, and that a span ends with."""
+"""The outcome of an attempt or an exchange: a value that its answer carries, and that its span ends with."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ _NO_ERRORS = frozenset({OK, CLIENT_ABORT, HEDGE_LOST})
 
 
 class Outcome(Struct, frozen=True):
-    """How an attempt or an exchange ended.
+    """The end of an attempt or an exchange.
 
     Attributes:
         kind: "ok", the value of an error's `Kind`, or one of the constants above.
@@ -43,7 +43,7 @@ def of_error(error: ExchangeError) -> Outcome:
 
 
 def of_exception(error: BaseException | None, *, stopping: bool) -> Outcome:
-    """Return the outcome of what an exception cut short. `stopping`: the worker drains, so no client left."""
+    """Return the outcome that an exception means. `stopping`: the worker drains, so no client left."""
     if isinstance(error, ExchangeError):
         return Outcome(error.kind.value, None, error.message)
     # A client that leaves cancels the handler, or breaks the connection that is read or written.
@@ -57,7 +57,7 @@ def of_exception(error: BaseException | None, *, stopping: bool) -> Outcome:
 def of_response(status: int, response: ChatResponse | None, *, streamed: bool, ended: bool) -> Outcome:
     """Return the outcome of a response that came to its end.
 
-    `response` is what was read of it, None if nothing could be; `ended`: a stream's own last event has passed. A stream
+    `response`: the parsed response, None if it was not read. `ended`: the stream's own last event has passed. A stream
     fails if it has an error, or stops without that event and without a finish reason.
     """
     kind = kind_of_status(status)

@@ -85,7 +85,7 @@ class ResponseReader:
 
     @property
     def times_ms(self) -> list[float]:
-        """When chunks arrived, in milliseconds after the attempt's start; thinned out evenly if there are many."""
+        """The arrival times of chunks, in milliseconds after the attempt's start; thinned out evenly."""
         return self._times
 
     def feed(self, data: bytes) -> None:

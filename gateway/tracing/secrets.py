@@ -41,7 +41,7 @@ OPAQUE = 20
 URL_ATTRIBUTES = frozenset({"url.full", "url.query", "http.url", "http.target"})
 """Attributes with a URL, or a part of one, whose parameters may be secret."""
 
-# Shorter keys cannot be told from words, not even in an error message.
+# Shorter keys are no different from words, not even in an error message.
 _MIN_LENGTH = 6
 _MIN_BASE64_LENGTH = 12
 _ESCAPE = re.compile("%[0-9A-F]{2}")
@@ -184,7 +184,7 @@ class ExchangeSecrets:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All secrets that can be told from a word, the longest first."""
+        """All secrets that are long enough not to be words, the longest first."""
         if self._all is None:
             found = {*self._upstream, *request_secrets(self._headers, self._target)}
             self._all = tuple(sorted((each for each in found if len(each) >= _MIN_LENGTH), key=len, reverse=True))

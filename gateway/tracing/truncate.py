@@ -32,11 +32,11 @@ def truncate_messages(encoded: bytes, limit: int) -> str:
     if not isinstance(items, list):
         return "[]"
     half = limit // 2 + 1  # an item and its comma have at least two bytes: no more can stay at either end
-    kept = _cut(items if len(items) <= 2 * half else items[:half] + items[-half:], _SHORTEST)
-    while kept:
-        middle = len(kept) // 2
-        kept = kept[: middle // 2] + kept[len(kept) - middle // 2 :] if middle > 1 else kept[1:]
-        encoded = msgspec.json.encode(kept)
+    rest = _cut(items if len(items) <= 2 * half else items[:half] + items[-half:], _SHORTEST)
+    while rest:
+        middle = len(rest) // 2
+        rest = rest[: middle // 2] + rest[len(rest) - middle // 2 :] if middle > 1 else rest[1:]
+        encoded = msgspec.json.encode(rest)
         if len(encoded) <= limit:
             return encoded.decode()
     return "[]"

@@ -1,7 +1,7 @@
 """Candidates: a provider with a model and a key, and the aliases that name lists of them. Pure.
 
-An alias's candidate says its provider, or is a model as a request would name it: another alias (whose candidates stand
-in its place, in their listed order), a name with a provider's prefix, or one that a provider claims as its own.
+An alias's candidate names its provider, or is a model as a request would name it: another alias (replaced by its
+candidates, in their listed order), a name with a provider's prefix, or one that a provider claims as its own.
 """
 
 import difflib

@@ -20,7 +20,7 @@ from gateway.errors import Kind
 
 
 class Ended(Struct, frozen=True, kw_only=True):
-    """How an attempt failed.
+    """The failure of an attempt.
 
     Attributes:
         retry_after: Seconds the provider asked to wait.
@@ -66,7 +66,7 @@ def next_step(
 
     `tries`: attempts made so far, at least 1. `position`: of the failed one, if the list of candidates were repeated
     without end. `rests`: for each candidate the seconds for which it asked not to be tried, 0 for none; a server
-    error's are bounded by `max_backoff` already, since it may pass sooner than it says. `jitter`: a random number from
+    error's are bounded by `max_backoff` already, since it may pass sooner. `jitter`: a random number from
     0 to 1. `other_key`: the candidate has another key that may do.
     """
     if ended.relayed:

@@ -2,7 +2,7 @@
 
 Every provider is mounted at `/{name}/...`; a bare path belongs to an endpoint, whose default provider a model's prefix
 (`local/big`) overrides. A mounted path names the provider, so its body is not searched for a prefix. Query strings and
-the escapes of a path are kept as they came. A request in a dialect that the provider does not speak is translated.
+the escapes of a path are unchanged. A request in a dialect that the provider does not speak is translated.
 """
 
 from collections.abc import Mapping

@@ -22,7 +22,7 @@ class ScheduledAttempt(Struct, frozen=True, kw_only=True):
     """The next attempt: its candidate (`provider` has the key to send), the seconds to wait before it, and its reason.
 
     `position`: of its candidate, if their list were repeated without end. `probe`: since when its candidate's circuit
-    waits for what comes of it; None where it does not. `late`: after how many further seconds another attempt is to be
+    waits for its result; None if it does not. `late`: after how many further seconds another attempt is to be
     made beside it; None for never.
     """
 
@@ -129,7 +129,7 @@ class AttemptSchedule:
             self.left(step)
 
     def _settled(self, step: ScheduledAttempt) -> bool:
-        """Whether this is the first word on how an attempt ended."""
+        """Return whether an attempt was still under way, and end it."""
         before = len(self._underway)
         self._underway = [each for each in self._underway if each is not step]
         return len(self._underway) < before
