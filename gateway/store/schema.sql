@@ -1,10 +1,11 @@
--- What people query. Published over four relations that list the store's files: `recorded_spans` (gateway/semconv.py has
--- its columns, `started_at` is UTC), `events_raw`, `received_spans` and `ledger` (gateway/views.py). Unknown is NULL, never 0.
+-- The views that people query, over four relations that list the store's files: `recorded_spans` (gateway/semconv.py has
+-- its columns, `started_at` is UTC), `events_raw`, `received_spans` and `ledger` (gateway/store/views.py).
+-- Unknown is NULL, never 0.
 
--- What clients told of their runs (`step_id` is NULL) and of the steps, folded. Events come in any order, repeated, by
--- way of several workers. What happened last by its own time counts; at one moment an end comes after a beginning, and
--- else the event's id decides.
-CREATE MACRO folded() AS TABLE
+-- The state of each run (`step_id` is NULL) and step, merged from its events, which come in any order, repeated, by way
+-- of several workers. The latest event by its own time wins; at one moment an end comes after a start, then the event's id
+-- decides.
+CREATE MACRO run_states() AS TABLE
 SELECT
     run_id,
     step_id,
@@ -35,15 +36,16 @@ SELECT
     make_timestamp(began_ns // 1000) AS started_at,
     make_timestamp(updated_ns // 1000) AS updated_at,
     make_timestamp(ended_ns // 1000) AS ended_at,
-    -- Two machines' clocks may say that it ended before it began.
+    -- With the clocks of two machines, an end may be before the start.
     CASE WHEN ended_ns < began_ns THEN 0 ELSE ended_ns - began_ns END AS took_ns
 FROM (SELECT *, row(time_ns, phase, event_id) AS place FROM events_raw WHERE phase IS NOT NULL)
 WHERE step_id IS NOT NULL OR (run_id IS NOT NULL AND type IN ('run:start', 'run:update'))
 GROUP BY run_id, step_id;
 
--- The same, and of each step what its run and the step above it say. Events are read once for all of it.
-CREATE MACRO told() AS TABLE
-WITH each AS MATERIALIZED (FROM folded())
+-- The same, with the trace, parent span, application and environment that a step inherits from its run and its parent
+-- step. Events are read once.
+CREATE MACRO linked_run_states() AS TABLE
+WITH each AS MATERIALIZED (FROM run_states())
 SELECT
     s.* REPLACE (
         coalesce(r.trace_id, s.trace_id) AS trace_id,
@@ -77,7 +79,7 @@ SELECT
     ended_at,
     took_ns / 1e6 AS duration_ms,
     service_name
-FROM folded()
+FROM run_states()
 WHERE step_id IS NULL;
 
 CREATE VIEW steps AS
@@ -101,10 +103,10 @@ SELECT
     ended_at,
     took_ns / 1e6 AS duration_ms,
     service_name
-FROM told()
+FROM linked_run_states()
 WHERE step_id IS NOT NULL;
 
--- What the requests of each step came to; of a run as a whole where `step_id` is summed over.
+-- Totals of the requests of each step; sum over `step_id` for a run as a whole.
 CREATE VIEW run_usage AS
 SELECT
     run_id,
@@ -118,7 +120,7 @@ FROM recorded_spans
 WHERE kind = 'SERVER' AND run_id IS NOT NULL
 GROUP BY run_id, step_id;
 
--- All that was told, each event once; `data` is what else it said.
+-- All events, each once; `data` has the fields without a column.
 CREATE VIEW events AS
 SELECT
     run_id,
@@ -138,8 +140,8 @@ SELECT
 FROM events_raw
 QUALIFY row_number() OVER (PARTITION BY run_id, step_id, type, event_id ORDER BY received_ns) = 1;
 
--- What applications sent over OTLP, each span once however often it came: as it came first. What came more than once is
--- looked up by its ids alone; to number all rows would sort them whole, for whatever few are asked for.
+-- Spans that applications sent over OTLP, each once, as it came first. Duplicates are found by their ids alone: numbering
+-- all rows would sort them whole for any query.
 CREATE VIEW received AS
 SELECT r.*
 FROM received_spans r
@@ -147,8 +149,8 @@ ANTI JOIN (
     SELECT trace_id, span_id, min(received_ns) AS first_ns FROM received_spans GROUP BY ALL HAVING count(*) > 1
 ) again ON again.trace_id = r.trace_id AND again.span_id = r.span_id AND again.first_ns < r.received_ns;
 
--- All spans: those of exchanges and attempts (`origin` is gateway), those that runs and steps are (events; where the
--- application sent such a span itself, its own stands), and those that applications sent (otlp).
+-- All spans: of exchanges and attempts (`origin` is gateway), of runs and steps (events; unless the application sent the
+-- span itself), and of applications (otlp).
 CREATE VIEW spans AS
 SELECT *, 'gateway' AS origin, NULL::JSON AS links, NULL::JSON AS resource, NULL::JSON AS otlp FROM recorded_spans
 UNION ALL BY NAME
@@ -176,7 +178,7 @@ SELECT
         'output.value', output::VARCHAR
     )) AS attributes,
     'events' AS origin
-FROM (SELECT *, coalesce(began_ns, ended_ns, updated_ns) AS at_ns FROM told())
+FROM (SELECT *, coalesce(began_ns, ended_ns, updated_ns) AS at_ns FROM linked_run_states())
 ANTI JOIN (SELECT trace_id, span_id FROM received_spans) USING (trace_id, span_id)
 UNION ALL BY NAME
 SELECT * EXCLUDE (received_ns), 'otlp' AS origin FROM received;

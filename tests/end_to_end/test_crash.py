@@ -191,15 +191,19 @@ async def _asker(gateway: Gateway, until: float) -> int:
     return asked
 
 
+async def _published(gateway: Gateway) -> bool:
+    """Return whether the view file lists every journal."""
+    begun = {path.stem for path in (gateway.data / "live").glob("*.jsonl")}
+    return begun <= {name for (name,) in await asyncio.to_thread(gateway.ask, "SELECT journal FROM ledger")}
+
+
 async def _settled(gateway: Gateway) -> tuple[int, int, int, int]:
     """Wait until nothing is in flight, and return accepted, stored, interrupted, dropped.
 
     A journal begun a moment ago may not be in the view file yet, which is published twice a second at most.
     """
     for _ in range(1200):
-        begun = {path.stem for path in (gateway.data / "live").glob("*.jsonl")}
-        shown = {name for (name,) in await asyncio.to_thread(gateway.ask, "SELECT journal FROM ledger")}
-        if not begun <= shown:
+        if not await _published(gateway):
             await asyncio.sleep(0.1)
             continue
         ((accepted, stored, interrupted, dropped, in_flight),) = await asyncio.to_thread(
@@ -270,17 +274,26 @@ async def test_everything_killed_at_once_is_whole_after_the_next_start(tmp_path)
     async with Upstream(pause=0.05) as upstream:
         gateway = Gateway(tmp_path, upstream.url, workers=2)
         await gateway.start()
-        load = asyncio.create_task(_load(gateway, 20, time.monotonic() + 1.5, whole))
-        await asyncio.sleep(1.2)
-        await gateway.kill_everything()
-        await load
+        load = asyncio.create_task(_load(gateway, 20, time.monotonic() + 30, whole))
+        try:
+            for _ in range(400):
+                if whole and await _published(gateway):
+                    break
+                await asyncio.sleep(0.05)
+        finally:
+            await gateway.kill_everything()
+            load.cancel()
+            await asyncio.wait({load})
         readable_before = gateway.ask("SELECT count(*) FROM exchanges")[0][0]
         await gateway.start()
-        counts = await _settled(gateway)
-        _check(gateway, whole, counts)
+        try:
+            counts = await _settled(gateway)
+            _check(gateway, whole, counts)
+        finally:
+            code = await gateway.stop()
         assert readable_before == counts[1]
         assert counts[2] >= 1
-        assert await gateway.stop() == 0
+        assert code == 0
 
 
 async def _streams(tmp_path: Path, count: int) -> None:
@@ -289,16 +302,19 @@ async def _streams(tmp_path: Path, count: int) -> None:
         gateway = Gateway(tmp_path, upstream.url, workers=1)
         await gateway.start()
         client = Client()
-        streams = [asyncio.create_task(_one(client, gateway.origin, f"id-{n}", whole)) for n in range(count)]
-        await asyncio.sleep(2.0)
-        os.kill(gateway.children()[0], signal.SIGKILL)
-        await asyncio.gather(*streams)
-        await client.close()
-        counts = await _settled(gateway)
-        _check(gateway, whole, counts)
+        try:
+            streams = [asyncio.create_task(_one(client, gateway.origin, f"id-{n}", whole)) for n in range(count)]
+            await asyncio.sleep(2.0)
+            os.kill(gateway.children()[0], signal.SIGKILL)
+            await asyncio.gather(*streams)
+            counts = await _settled(gateway)
+            _check(gateway, whole, counts)
+        finally:
+            await client.close()
+            code = await gateway.stop()
         assert counts == (count, count, 0, 0)
         assert len(whole) == count
-        assert await gateway.stop() == 0
+        assert code == 0
 
 
 @pytest.mark.timeout(90)
