@@ -55,7 +55,7 @@ async def test_a_page_of_a_recorder_that_is_down_is_503(gateway: InProcess):
     """A page without a recorder is 503, with a message that it may be tried again."""
     status, said = await sql(gateway, "SELECT 1")
     assert status == 503
-    assert "try once more" in said["error"]["message"]
+    assert "it may be restarting); try again" in said["error"]["message"]
 
 
 async def test_a_query_that_is_too_large_is_413_in_json(upstream: Upstream, tmp_path):
