@@ -1,4 +1,4 @@
-"""The retry loop over real sockets: what is tried again, after how long, and what the client gets in the end."""
+"""The retry loop over real sockets: its retries, their waits, and the client's final response."""
 
 import asyncio
 import socket
@@ -393,5 +393,5 @@ async def test_a_stream_that_is_left_at_its_last_event_was_answered(upstream: Up
                 while (piece := await connection.piece()) and b"[DONE]" not in piece:
                     pass
             await gateway.ended(number)
-            (state,) = health._seen.values()
+            (state,) = health._records.values()
             assert state.failures == streak

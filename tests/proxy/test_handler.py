@@ -1,4 +1,4 @@
-"""An exchange from its acceptance on: who may, what is read of it, what is sent in its place, and that it ends once."""
+"""The path of an exchange over real sockets: authorization, its body, the request sent upstream, and its one end."""
 
 import asyncio
 import gzip
@@ -27,7 +27,7 @@ def post(body: bytes = CHAT, *headers: tuple[str, str | bytes], path: str = PATH
     return request("POST", path, [JSON, *headers], body)
 
 
-# Who may.
+# Authorization.
 
 ADMITTED: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
     "beside a key of its own": (
@@ -76,7 +76,7 @@ async def test_without_the_token_nothing_is_sent(name: str, family: str, upstrea
         assert gateway.exchange()["outcome"] == "auth"
 
 
-# What is not HTTP any more.
+# Upgrades.
 
 UPGRADE = [
     ("Connection", "Upgrade"),
@@ -90,7 +90,7 @@ UPGRADE = [
     "path", ["/v1/responses", "/responses", "/openai/v1/responses", "/v1/realtime?model=gpt-realtime"]
 )
 async def test_a_websocket_is_refused_at_once(path: str, upstream: Upstream, gateway: InProcess):
-    """A client that tries WebSocket first is told to go on by HTTP, and may do so on the same connection."""
+    """A client that tries WebSocket first gets 426, and may go on by HTTP on the same connection."""
     async with connected(gateway.url) as connection:
         await connection.send(request("GET", path, UPGRADE))
         answer = await connection.answer()
@@ -115,7 +115,7 @@ async def test_a_client_that_waits_for_leave_to_send(upstream: Upstream, gateway
     assert upstream.asked[0].header("Expect") is None
 
 
-# What is read of a body, and what is sent in its place.
+# The body that is read, and the one that is sent.
 
 LARGE = {
     "bytes": b'{"model": "m", "messages": [{"role": "user", "content": "%b"}]}' % (b"a" * READ_MAX_OF_FEW),
@@ -180,7 +180,7 @@ async def test_usage_is_not_asked_for_where_that_is_turned_off(upstream: Upstrea
     assert upstream.asked[0].body == body
 
 
-# That it ends once.
+# The end of an exchange.
 
 
 async def test_a_stop_ends_what_is_in_flight(upstream: Upstream, tmp_path: Path):
@@ -203,7 +203,7 @@ async def test_a_stop_ends_what_is_in_flight(upstream: Upstream, tmp_path: Path)
 
 
 class _Broken(random.Random):
-    """What has a bug: it is asked for a wait's jitter."""
+    """A random generator that fails when a wait needs its jitter."""
 
     def random(self) -> float:
         raise ZeroDivisionError
@@ -211,7 +211,7 @@ class _Broken(random.Random):
 
 @pytest.mark.parametrize("family", PATHS)
 async def test_a_bug_of_ours_ends_the_exchange(family: str, upstream: Upstream, gateway: InProcess):
-    """Where the gateway itself fails the client is told in its dialect, and the exchange is recorded as failed."""
+    """If the gateway itself fails, the client gets an error in its dialect, and the exchange is recorded as failed."""
     upstream.answers(reply({}, "500 No"))
     gateway._worker._proxy._rng = _Broken()
     answer = await exchange(gateway.url, post(path=PATHS[family]))

@@ -1,4 +1,4 @@
-"""Bytes to the client as they come, and the spans' ends before the last of them."""
+"""A provider's bytes relayed as they arrive, streams that break, and clients that leave. Last bytes: `test_answer`."""
 
 import asyncio
 import gzip
@@ -27,7 +27,7 @@ PATHS = {
 }
 # The fixtures of the dialects that clients may speak to us.
 STREAMS = sorted(path.name for path in FIXTURES.glob("*.sse") if path.stem.partition("_")[0] in PATHS)
-# What differs from one exchange to the next though all went the same way.
+# Fields that differ between two exchanges with the same bytes.
 FLEETING = {
     "trace_id", "span_id", "parent_span_id", "start_ns", "duration_ns", "overhead_us", "ttfb_ms", "ttfc_s",
     "chunk_times_ms",

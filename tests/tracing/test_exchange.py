@@ -1,4 +1,4 @@
-"""What was seen becomes spans: their names, places in the trace, attributes and ends, over real sockets."""
+"""The spans of exchanges over real sockets: their names, places in the trace, attributes and ends."""
 
 import asyncio
 import gzip

@@ -28,7 +28,7 @@ _SAMPLES = 128
 _KNOWN_MAX = 4096
 
 
-class _Seen(Struct):
+class _Record(Struct):
     """Observations of one candidate. `until`: when its open circuit may be probed; None: it is closed."""
 
     first_bytes: deque[float]
@@ -42,49 +42,49 @@ class Health:
     """One worker's observations, which outlive reloads of the configuration."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[Id, _Seen] = OrderedDict()
+        self._records: OrderedDict[Id, _Record] = OrderedDict()
         self._rests: dict[tuple[str, str], float] = {}
         self._turn: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Health of {len(self._seen)} candidates, {len(self._rests)} keys rest>"
+        return f"<Health of {len(self._records)} candidates, {len(self._rests)} keys rest>"
 
     def is_open(self, of: Id, circuit: Circuit, now: float) -> bool:
         """Whether a candidate's circuit is open, or another exchange is just probing it."""
-        seen = self._seen.get(of)
-        if seen is None or seen.until is None or not circuit.failures:
+        record = self._records.get(of)
+        if record is None or record.until is None or not circuit.failures:
             return False
-        probing = seen.probed_at is not None and now - seen.probed_at < circuit.open_seconds
-        return now < seen.until or probing
+        probing = record.probed_at is not None and now - record.probed_at < circuit.open_seconds
+        return now < record.until or probing
 
     def begins(self, of: Id, circuit: Circuit, now: float) -> bool:
         """Note the start of an attempt; return whether it probes an open circuit, which one attempt at a time does."""
-        seen = self._seen.get(of)
-        if seen is None or seen.until is None or not circuit.failures or self.is_open(of, circuit, now):
+        record = self._records.get(of)
+        if record is None or record.until is None or not circuit.failures or self.is_open(of, circuit, now):
             return False
-        seen.probed_at = now
+        record.probed_at = now
         return True
 
     def ended(self, of: Id, kind: Kind | None, circuit: Circuit, now: float) -> None:
         """Note the end of an attempt. `kind`: None if it was answered. Whatever is no failure closes the circuit."""
-        seen = self._of(of)
-        seen.probed_at = None
+        record = self._of(of)
+        record.probed_at = None
         if kind not in FAILURES:
-            seen.failures, seen.until, seen.open_for = 0, None, 0.0
+            record.failures, record.until, record.open_for = 0, None, 0.0
             return
-        seen.failures += 1
-        if seen.until is not None and now >= seen.until:  # the probe failed
-            seen.open_for = min(seen.open_for * 2, circuit.max_open_seconds)
-            seen.until = now + seen.open_for
-        elif seen.until is None and circuit.failures and seen.failures >= circuit.failures:
-            seen.open_for = min(circuit.open_seconds, circuit.max_open_seconds)
-            seen.until = now + seen.open_for
+        record.failures += 1
+        if record.until is not None and now >= record.until:  # the probe failed
+            record.open_for = min(record.open_for * 2, circuit.max_open_seconds)
+            record.until = now + record.open_for
+        elif record.until is None and circuit.failures and record.failures >= circuit.failures:
+            record.open_for = min(circuit.open_seconds, circuit.max_open_seconds)
+            record.until = now + record.open_for
 
     def left(self, of: Id, began: float) -> None:
         """Note a probe without a result: its client left, or another attempt won."""
-        seen = self._seen.get(of)
-        if seen is not None and seen.probed_at == began:  # one that took too long has given way to another
-            seen.probed_at = None
+        record = self._records.get(of)
+        if record is not None and record.probed_at == began:  # one that took too long has given way to another
+            record.probed_at = None
 
     def first_byte(self, of: Id, seconds: float) -> None:
         """Note how long a response's first byte took."""
@@ -92,17 +92,17 @@ class Health:
 
     def latency(self, of: Id) -> float | None:
         """Return the mean seconds to the latest first bytes: inf if none came, None if no attempt was made."""
-        seen = self._seen.get(of)
-        if seen is None:
+        record = self._records.get(of)
+        if record is None:
             return None
-        return sum(seen.first_bytes) / len(seen.first_bytes) if seen.first_bytes else math.inf
+        return sum(record.first_bytes) / len(record.first_bytes) if record.first_bytes else math.inf
 
     def late(self, of: Id, hedge: Hedge) -> float | None:
         """Return after how many seconds a first byte is late; None without hedging or with too few samples."""
-        seen = self._seen.get(of)
-        if hedge.percentile is None or seen is None or len(seen.first_bytes) < hedge.min_samples:
+        record = self._records.get(of)
+        if hedge.percentile is None or record is None or len(record.first_bytes) < hedge.min_samples:
             return None
-        ranked = sorted(seen.first_bytes)
+        ranked = sorted(record.first_bytes)
         return max(ranked[min(int(hedge.percentile * len(ranked)), len(ranked) - 1)], hedge.min_ms / 1000)
 
     def rest(self, provider: Provider, kind: Kind, retry_after: float | None, now: float) -> None:
@@ -142,15 +142,15 @@ class Health:
 
         return tuple(sorted(candidates, key=unwell)) if len(candidates) > 1 else tuple(candidates)
 
-    def _of(self, of: Id) -> _Seen:
-        seen = self._seen.get(of)
-        if seen is None:
-            seen = self._seen[of] = _Seen(deque(maxlen=_SAMPLES))
-            if len(self._seen) > _KNOWN_MAX:
-                self._seen.popitem(last=False)
+    def _of(self, of: Id) -> _Record:
+        record = self._records.get(of)
+        if record is None:
+            record = self._records[of] = _Record(deque(maxlen=_SAMPLES))
+            if len(self._records) > _KNOWN_MAX:
+                self._records.popitem(last=False)
         else:
-            self._seen.move_to_end(of)
-        return seen
+            self._records.move_to_end(of)
+        return record
 
 
 def _key(provider: Provider) -> tuple[str, str]:
