@@ -446,7 +446,7 @@ def test_exit_codes(tmp_path, receiver):
         ([*to, "--where", "nonsense = 1"], 1, "--where"),
         (["--otlp", to[1], "--data", str(tmp_path / "none")], 1, "there is no data folder"),
         ([], 2, "give one of --otlp [URL], --jsonl FILE and --parquet FILE"),
-        ([*to, "--jsonl", "x"], 2, "one of them"),
+        ([*to, "--jsonl", "x"], 2, "give one of --otlp"),
         ([*to, "--vocabulary", "x"], 2, "openinference"),
     ):
         code, _, said = run(*arguments)
