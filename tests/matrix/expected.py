@@ -96,8 +96,7 @@ def _part(client: str, upstream: str, part: Part) -> Part:
         return part
     kind, ident, name, value = part
     if client in {"google", "ollama"}:  # they say no ids; calls and results get ones that belong together
-        first = {"google": 1, "ollama": 0}[client]
-        ident = None if same(client, upstream) else f"call_{first + ['call_a1', 'call_b2'].index(ident)}"
+        ident = None if same(client, upstream) else f"call_{1 + ['call_a1', 'call_b2'].index(ident)}"
     if kind == "result":
         named = upstream in {"gemini", "ollama"} or (upstream == "chat" and client in {"google", "ollama"})
         name = name if named else None
