@@ -43,7 +43,10 @@ def url_option(function: F) -> F:
 
 
 def format_options(function: F) -> F:
-    """Add `--table`, `--json` and `--csv` as the parameter `form`."""
+    """Add `--table`, `--json` and `--csv` as the parameter `form`: the last one given, or None.
+
+    `tables` chooses the form for None: a table on a terminal, CSV into a pipe.
+    """
     function = click.option("--csv", "form", flag_value="csv", help="Print CSV with a header.")(function)
     function = click.option("--json", "form", flag_value="json", help="Print one JSON object per line.")(function)
     return click.option("--table", "form", flag_value="table", help="Print a table (the default on a terminal).")(

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.config.layers import Loaded, Origin
 from gateway.config.model import VARIABLE, Config
+from gateway.dialects.registry import ENDPOINTS
 from gateway.providers.auth.extras import missing_extra
 from gateway.providers.catalog import CATALOG
 from gateway.providers.http.client import Origin as HttpOrigin
@@ -103,7 +104,8 @@ def _entry_settings(loaded: Loaded, path: str, entry: Any, *, secret: bool) -> I
             for key, each in value.items():
                 yield _setting(loaded, f"{below}.{key}", each, secret=field in _SECRET_FIELDS)
         elif below in loaded.origins:
-            yield _setting(loaded, below, value, secret=field in _SECRET_FIELDS)
+            setting = _setting(loaded, below, value, secret=field in _SECRET_FIELDS)
+            yield structs.replace(setting, value=_known(value)) if field == "dialect" else setting
         else:
             continue
         empty = False
@@ -155,6 +157,13 @@ def _without_defaults(written: Any) -> Any:
     if isinstance(written, str):
         return VARIABLE.sub(lambda match: f"${{env:{match[1]}}}", written)
     return NOT_SHOWN
+
+
+def _known(dialects: Any) -> Any:
+    """Return names of dialects; a name that no dialect has may be a secret in the wrong place."""
+    if isinstance(dialects, list | tuple):
+        return [_known(each) for each in dialects]
+    return dialects if dialects is None or dialects in ENDPOINTS else "not shown: no such dialect"
 
 
 def _url(value: Any) -> Any:
