@@ -4,6 +4,7 @@ from base64 import b64encode
 from typing import Any
 
 import msgspec
+from hypothesis import assume
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -161,6 +162,12 @@ USERS = PLAIN | GUARDED | media("image", "document", "video", "audio") | SEARCHE
 ASSISTANTS = PLAIN | CITED | PROVEN | HIDDEN | CALLS | RAN | GAVE
 
 
+def distinct_ids(messages: list[Message]) -> bool:
+    """Whether each call has an id of its own; a writer renames the others."""
+    ids = [part.id for m in messages for part in m.parts if isinstance(part, ToolCall | ServerToolCall)]
+    return len(ids) == len(set(ids))
+
+
 @st.composite
 def turns(draw: st.DrawFn) -> list[Message]:
     """Draw turns of users and assistants; tools' results come before or after the user's parts with them."""
@@ -173,6 +180,7 @@ def turns(draw: st.DrawFn) -> list[Message]:
         for role in roles:
             parts = draw(st.lists(USERS if role == "user" else RESULTS, min_size=1, max_size=3))
             messages.append(Message(role=role, parts=parts))
+    assume(distinct_ids(messages))
     documents = iter(range(1000))
     return [replace(m, parts=[named(draw(marked(p)), documents) for p in m.parts]) for m in messages]
 
@@ -320,6 +328,7 @@ def answers(draw: st.DrawFn) -> ChatResponse:
     message = Message(
         role="assistant", parts=draw(st.lists(RESPONSE_PARTS, max_size=4)), finish_reason=reason, finish_word=word
     )
+    assume(distinct_ids([message]))
     return ChatResponse(
         finish_reasons=[reason],
         output_messages=[message],
