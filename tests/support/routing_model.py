@@ -29,7 +29,7 @@ def provider(number: int, keys: int) -> Provider:
 
 
 def backoff(policy: RetryPolicy, number: int, jitter: float) -> float:
-    """Return the seconds of the n-th wait, in milliseconds the seed's way."""
+    """Return the seconds of the n-th wait, in milliseconds chronicle's way."""
     wait = policy.initial_backoff
     for _ in range(number - 1):
         if isinstance(policy.increase, Exponential):

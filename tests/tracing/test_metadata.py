@@ -41,7 +41,7 @@ async def post(gateway: InProcess, headers: list[tuple[str, str]]):
 
 @pytest.mark.parametrize("prefix", ["x-gateway-", "X-Chronicle-"])
 async def test_all_of_it_becomes_columns(gateway: InProcess, upstream: Upstream, prefix):
-    """By our names and by the seed's; nothing of it goes to the provider."""
+    """By our names and by chronicle's; nothing of it goes to the provider."""
     answer = await post(gateway, [(prefix + name, value) for name, value in SAID.items()])
     assert answer.status == 200
     [row] = gateway.ask(

@@ -1,1 +1,1 @@
-"""TODO gateway/proxy/routing."""
+"""The pure parts of a decision: paths, options, aliases, candidates, the retry policy, and the health of candidates."""

@@ -1,6 +1,6 @@
 """The retry policy as pure functions: whether to try again, on which candidate, and when. Times are seconds.
 
-The rules and defaults are those of chronicle, the Rust LLM proxy whose API the gateway supports.
+The rules and defaults are those of the Rust LLM proxy whose API the gateway supports (`dialects/`).
 
 With several candidates any failure moves on to the next at once; when the list has come round to where it started, and
 with one candidate, only retryable kinds are tried again, after a backoff.

@@ -130,7 +130,7 @@ def test_half_a_surrogate_pair_is_read():
     ],
 )
 def test_a_system_of_its_own_is_the_first_message(fields: bytes, messages: bytes):
-    """As the seed has it; the messages' bytes stay."""
+    """As chronicle has it; the messages' bytes stay."""
     chat = read(b'{"model":"m",%b}' % fields, "/chat")
     assert chat.body("m") == b'{"model":"m","messages":%b}' % messages
 

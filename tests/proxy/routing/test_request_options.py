@@ -116,7 +116,7 @@ def test_an_option_of_the_wrong_type_is_refused_by_its_header(name, value, prefi
 
 @pytest.mark.parametrize("name", ["run-id", "step-id"])
 def test_the_seeds_ids_are_uuids_and_ours_any_text(name):
-    """A value that is none is refused under the seed's name alone."""
+    """A value that is none is refused under chronicle's name alone."""
     assert from_headers(option_headers([(f"x-gateway-{name}".encode(), b"nightly-7")])).metadata != Metadata()
     with pytest.raises(ExchangeError, match=f"^x-chronicle-{name}: expected a UUID$"):
         from_headers(option_headers([(f"x-chronicle-{name}".encode(), b"nightly-7")]))

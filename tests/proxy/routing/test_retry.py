@@ -1,4 +1,4 @@
-"""The retry policy: the seed's rules, checked as properties of pure functions."""
+"""The retry policy: chronicle's rules, checked as properties of pure functions."""
 
 import math
 import time

@@ -1,7 +1,7 @@
 """The course of exchanges against a simulated fleet on a clock of its own, and against a model of the rules.
 
 Hypothesis lets several exchanges run at once: their attempts fail in every way, answer, race, are left, die after the
-first byte, and time passes. The model says in its own words what the seed's rules and the circuits allow.
+first byte, and time passes. The model says in its own words what chronicle's rules and the circuits allow.
 """
 
 import random

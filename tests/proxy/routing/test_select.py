@@ -84,7 +84,7 @@ def test_below_a_mount_the_provider_is_said():
     ],
 )
 def test_options_say_whom(options, expected):
-    """A model instead of the body's; an alias goes before a named provider, as in the seed."""
+    """A model instead of the body's; an alias goes before a named provider, as in chronicle."""
     assert names(chosen(setup(ALIAS), "gpt-4", options)) == expected
 
 

@@ -157,7 +157,7 @@ async def test_an_invalid_event_is_named_and_nothing_is_stored(gateway: InProces
     assert error["message"].startswith(f"$.events[2].{field}: ")
     assert error["details"]["path"] == f"$.events[2].{field}"
     assert error["details"]["index"] == 2
-    assert error["details"]["body"] == error["message"]  # what the seed's client prints
+    assert error["details"]["body"] == error["message"]  # what chronicle's client prints
     assert gateway.events() == []
 
 

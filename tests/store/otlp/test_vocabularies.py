@@ -246,7 +246,7 @@ def test_the_seeds_names_are_on_attempts_and_exchanges():
 
 
 def test_one_message_alone_is_the_prompt():
-    """As the seed had it: with one message there is no role before the text."""
+    """As chronicle had it: with one message there is no role before the text."""
     asked = {"gen_ai.input.messages": json.dumps(ASKED[:1])}
     assert attributes_in("llm", asked, ATTEMPT)["llm.prompts"] == "What is the weather in Rome?"
 
