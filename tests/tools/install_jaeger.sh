@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the real Jaeger that tests/test_jaeger_real.py compares the gateway with, once per version, and prints where it
+# Builds the real Jaeger that tests/end_to_end/test_jaeger_real.py compares the gateway with, once per version, and prints where it
 # is. Progress goes to stderr. Exit code 3: it cannot be had here, and why. The UI in a Go build is a placeholder.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Phoenix that tests/test_phoenix.py shows spans to (850 MB), once per version, and prints where its Python is.
+# Installs the Phoenix that tests/end_to_end/test_phoenix.py shows spans to (850 MB), once per version, and prints where its Python is.
 # Progress goes to stderr. Exit code 3: it cannot be had here, and why.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
