@@ -65,7 +65,7 @@ class History:
             case "tell":
                 number = next(self._numbers)
                 told = [{"event_id": f"{number}-{each}", "type": "x", "time_ns": number} for each in range(3)]
-                if self.journal.events(told) is None:
+                if self.journal.append_events(told) is None:
                     self.told += 3
                 else:
                     self.refused += 3
