@@ -7,11 +7,12 @@ secret.
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from gateway.config.retry import RetryPolicy, policy_problem
+from gateway.config.bounds import PIB, Bound, Bytes, Grace, Seconds, out_of_bounds
+from gateway.config.retry import RetryPolicy
 from gateway.config.validation import convert
 from gateway.errors import ConfigError
 from gateway.redaction import Builtin, PatternError, compiled
@@ -25,6 +26,8 @@ Order = Literal["listed", "random", "weighted", "fastest"]
 
 MIB = 1024 * 1024
 
+_KEEP = "leave it out to keep everything"
+
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One table of the file; unknown keys are errors."""
@@ -33,9 +36,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Timeouts(Table, frozen=True):
     """`[timeouts]`, in seconds. Without `first_byte` only `default_timeout` bounds the wait for a first byte."""
 
-    connect: float = 10.0
-    first_byte: float | None = None
-    idle: float = 300.0
+    connect: Seconds = 10.0
+    first_byte: Seconds | None = None
+    idle: Seconds = 300.0
 
 
 class Provider(Table, frozen=True):
@@ -60,7 +63,7 @@ class Provider(Table, frozen=True):
     api_keys: list[str] = []
     prefix: str | None = None
     headers: dict[str, str] = {}
-    timeout: float | None = None
+    timeout: Seconds | None = None
     stream_usage: bool | None = None
 
     def __repr__(self) -> str:
@@ -82,7 +85,7 @@ class Candidate(Table, frozen=True):
     model: str
     provider: str | None = None
     api_key_name: str | None = None
-    weight: float = 1.0
+    weight: Annotated[float, Bound(above=0, most=1e9)] = 1.0
 
 
 class Alias(Table, frozen=True):
@@ -108,9 +111,9 @@ class Circuit(Table, frozen=True):
 
     """
 
-    failures: int = 5
-    open_seconds: float = 30.0
-    max_open_seconds: float = 600.0
+    failures: Annotated[int, Bound(least=0, most=1_000_000, remedy="0 turns circuits off")] = 5
+    open_seconds: Seconds = 30.0
+    max_open_seconds: Seconds = 600.0
 
 
 class Hedge(Table, frozen=True):
@@ -124,9 +127,9 @@ class Hedge(Table, frozen=True):
 
     """
 
-    percentile: float | None = None
-    min_ms: float = 100.0
-    min_samples: int = 20
+    percentile: Annotated[float, Bound(above=0, below=1, remedy="without it nothing is hedged")] | None = None
+    min_ms: Annotated[float, Bound(least=0, most=3_600_000)] = 100.0
+    min_samples: Annotated[int, Bound(least=1, most=1_000_000)] = 20
 
 
 class Requests(Table, frozen=True):
@@ -147,8 +150,8 @@ class Capture(Table, frozen=True):
 
     store: CaptureMode = "full"
     otlp: CaptureMode = "truncated"
-    store_bytes: int = 8 * MIB
-    otlp_bytes: int = 2000
+    store_bytes: Annotated[int, Bound(least=0, most=PIB)] = 8 * MIB
+    otlp_bytes: Annotated[int, Bound(least=0, most=PIB)] = 2000
 
 
 class Redacted(Table, frozen=True):
@@ -167,26 +170,26 @@ class Otlp(Table, frozen=True):
 class Store(Table, frozen=True):
     """`[store]`: limits at which a journal is sealed, and the retention of segments."""
 
-    rotate_bytes: int = 32 * MIB
-    rotate_seconds: float = 600.0
-    grace_seconds: float = 60.0
-    max_age_days: float | None = None
-    max_bytes: int | None = None
+    rotate_bytes: Bytes = 32 * MIB
+    rotate_seconds: Seconds = 600.0
+    grace_seconds: Grace = 60.0
+    max_age_days: Annotated[float, Bound(above=0, most=36_600, remedy=_KEEP)] | None = None
+    max_bytes: Annotated[int, Bound(least=1, most=PIB, remedy=_KEEP)] | None = None
 
 
 class Limits(Table, frozen=True):
     """`[limits]`: the largest request body, and the time that streams in flight have to end on a stop."""
 
-    body_bytes: int = 256 * MIB
-    drain_seconds: float = 5.0
+    body_bytes: Bytes = 256 * MIB
+    drain_seconds: Grace = 5.0
 
 
 class Sql(Table, frozen=True):
     """`[sql]`: limits of one query in the sandbox; `timeout` in seconds."""
 
-    timeout: float = 30.0
-    memory_mb: int = 1024
-    max_rows: int = 10_000
+    timeout: Seconds = 30.0
+    memory_mb: Annotated[int, Bound(least=16, most=1024 * 1024)] = 1024
+    max_rows: Annotated[int, Bound(least=1, most=1_000_000_000)] = 10_000
 
 
 class Auth(Table, frozen=True):
@@ -216,9 +219,9 @@ class Config(Table, frozen=True):
 
     """
 
-    default_timeout: float = 600.0
+    default_timeout: Seconds = 600.0
     host: str = "127.0.0.1"
-    port: int = 4000
+    port: Annotated[int, Bound(least=0, most=65_535)] = 4000
     dotenv: bool = True
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
@@ -287,33 +290,8 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
 
 def problem(config: Config) -> str | None:
     """Return the first value out of bounds as a message that begins with its path; None if all are valid."""
-    positive = {
-        "$.default_timeout": config.default_timeout,
-        "$.circuit.open_seconds": config.circuit.open_seconds,
-        "$.circuit.max_open_seconds": config.circuit.max_open_seconds,
-        "$.hedge.min_samples": config.hedge.min_samples,
-        "$.timeouts.connect": config.timeouts.connect,
-        "$.timeouts.idle": config.timeouts.idle,
-        "$.limits.body_bytes": config.limits.body_bytes,
-        "$.store.rotate_bytes": config.store.rotate_bytes,
-        "$.store.rotate_seconds": config.store.rotate_seconds,
-    }
-    for path, value in positive.items():
-        if not value > 0:
-            return f"{path} must be more than 0, not {value}"
-    if not 0 <= config.port <= 65535:
-        return f"$.port must be from 0 to 65535, not {config.port}"
-    if config.circuit.failures < 0:
-        return f"$.circuit.failures must be 0 (off) or more, not {config.circuit.failures}"
-    percentile = config.hedge.percentile
-    if percentile is not None and not 0 < percentile < 1:
-        return f"$.hedge.percentile must be between 0 and 1, not {percentile}"
-    for name, alias in config.aliases.items():
-        for index, each in enumerate(alias.candidates):
-            if isinstance(each, Candidate) and not each.weight > 0:
-                return f"$.aliases.{name}.candidates[{index}].weight must be more than 0, not {each.weight}"
-    if wrong := policy_problem(config.retry):
-        return f"$.retry.{wrong}"
+    if wrong := out_of_bounds(config):
+        return wrong
     for name, pattern in config.redaction.patterns.items():
         if not _NAME.fullmatch(name):
             return f"$.redaction.patterns.{name}: a name is lower-case letters, digits, - and _"

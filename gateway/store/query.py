@@ -15,7 +15,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.config.bounds import YEAR, Bound
 from gateway.errors import GatewayError
+
+_SECONDS = Bound(above=0, most=YEAR)
 
 
 class QueryError(GatewayError):
@@ -116,6 +119,8 @@ def _environment() -> dict[str, str]:
 
 
 def _encoded(data: Path, sql: str, limit: int, timeout: float, memory_mb: int) -> bytes:
+    if not _SECONDS.admits(timeout):
+        raise QueryError(f"the time limit must be {_SECONDS.wanted(timeout)} seconds, not {timeout:g}")
     if not data.is_dir():
         raise QueryError(f"there is no data folder {data}; start the gateway, or name its folder with --data")
     request = QueryRequest(data=str(data.absolute()), sql=sql, limit=limit, timeout=timeout, memory_mb=memory_mb)

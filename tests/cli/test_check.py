@@ -132,6 +132,10 @@ async def test_variables_of_a_dotenv_file_count(tmp_path):
 
 
 CANNOT = {
+    "a retention of nothing": (
+        "[store]\nmax_bytes = 0",
+        "$.store.max_bytes must be from 1 to 1125899906842624, not 0; leave it out to keep everything",
+    ),
     "an alias to nothing": (
         "[aliases.a]\ncandidates = []",
         "$.aliases.a.candidates: the alias has no models; name one",

@@ -258,6 +258,13 @@ LIMITS = {
 }
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_time_limit_that_is_none_is_refused(data, seconds):
+    """A query without an end, or without a beginning, is not started."""
+    with pytest.raises(QueryError, match="the time limit must be"):
+        run_sql(data, "SELECT 1", timeout_s=seconds)
+
+
 async def test_a_sandbox_has_limits_that_hold_without_its_parent(data):
     """The parent kills it at the deadline; if the parent died, the kernel ends it by its CPU time."""
     running = asyncio.create_task(run_sql_async(data, ENDLESS, timeout_s=30, memory_mb=1024))

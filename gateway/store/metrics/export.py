@@ -35,6 +35,7 @@ log = logging.getLogger("gateway.metrics")
 
 _INTERVAL_MS = 60_000
 _SHORTEST_MS = 100
+_LONGEST_MS = 86_400_000
 # Data points in one request, about 1 MiB. gRPC servers take 4 MiB by default.
 _POINTS_MAX = 2000
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
@@ -71,7 +72,8 @@ class MetricsExporter:
         if not wanted(environ, METRICS):
             return None
         try:
-            interval = max(_SHORTEST_MS, float(environ.get("OTEL_METRIC_EXPORT_INTERVAL") or _INTERVAL_MS)) / 1000
+            interval = float(environ.get("OTEL_METRIC_EXPORT_INTERVAL") or _INTERVAL_MS)
+            interval = min(max(_SHORTEST_MS, interval), _LONGEST_MS) / 1000
             return cls(meter, _sender(protocol(environ, signal=METRICS)), interval)
         except Exception as error:
             log.error("OTLP of metrics is off, for OTEL_* variables that cannot be used: %s", error)  # noqa: TRY400

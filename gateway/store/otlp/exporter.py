@@ -21,6 +21,8 @@ from gateway.store.otlp.request import Sender
 
 log = logging.getLogger("gateway.otlp")
 
+_LONGEST_DELAY = 3600.0
+
 TRACES, METRICS = "TRACES", "METRICS"
 """Signals, as the names of `OTEL_*` variables spell them."""
 
@@ -80,7 +82,8 @@ class Exporter:
         try:
             sender = sender_by(protocol(environ))
             batch_spans = int(environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") or 512)
-            delay = max(SHORTEST_DELAY, float(environ.get("OTEL_BSP_SCHEDULE_DELAY") or 1000) / 1000)
+            delay = float(environ.get("OTEL_BSP_SCHEDULE_DELAY") or 1000) / 1000
+            delay = min(max(SHORTEST_DELAY, delay), _LONGEST_DELAY)  # NaN is the shortest
         except Exception as error:
             log.error("OTLP is off, for OTEL_* variables that cannot be used: %s", error)  # noqa: TRY400
             return None

@@ -152,6 +152,10 @@ BAD = {
     "a wrong type": ("default_timeout = 'x'", r"gateway\.toml: \$\.default_timeout: Expected `float`"),
     "an unknown key": ("defualt_timeout = 1", r"gateway\.toml: .*did you mean `default_timeout`"),
     "an alias to nothing": ("[aliases.a]\ncandidates = []", r"gateway\.toml: \$\.aliases\.a\.candidates: .*name one"),
+    "a retention of nothing": (
+        "[store]\nmax_age_days = -1",
+        r"gateway\.toml: \$\.store\.max_age_days must be more than 0",
+    ),
     "a key beside what is wrong": (f"[api_keys]\na = '{SECRET}'\nb = 1", r"gateway\.toml: \$\.api_keys\.b"),
 }
 
