@@ -1,6 +1,7 @@
 """The real Jaeger and the gateway say the same of the same traffic, span by span, in both of its APIs."""
 
 import asyncio
+import statistics
 import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from tests.support.otlp_spans import send as send_spans
 
 # The store has neither the version of a scope nor anything of a resource but its name.
 NOT_STORED = "otel.scope.version"
+# In a search: the median duration of Jaeger's traces, so that there are shorter and longer ones on any machine.
+MEDIAN = "MEDIAN"
 # A request that continues a trace of 64 bits, whose other spans are nowhere.
 LOW = "a448eb211c80319c"
 CONTINUED = {
@@ -32,8 +35,8 @@ SEARCHES = {
     "a model": {"tags": '{"gen_ai.request.model":"flaky"}'},
     "two tags": {"tags": '{"gateway.retries":"1","gateway.outcome":"ok"}'},
     "an attribute without a column": {"tags": '{"gen_ai.system":"demo"}'},
-    "a short time": {"maxDuration": "1ms", "operation": "POST /v1/embeddings"},
-    "a long time": {"minDuration": "300ms"},
+    "a short time": {"maxDuration": MEDIAN},
+    "a long time": {"minDuration": MEDIAN},
     "nothing": {"tags": '{"a":"b"}'},
 }
 PAGES = {
@@ -64,8 +67,8 @@ class Said(NamedTuple):
     found: dict[str, set[str]]
 
 
-def said(api: str) -> Said:
-    """Ask for everything."""
+def said(api: str, median: str) -> Said:
+    """Ask for everything; `median` is what MEDIAN stands for."""
     traces = traces_of(api)
     by_size = sorted(traces, key=lambda trace_id: (len(traces[trace_id]["spans"]), trace_id))
     some = [LOW, *by_size[-5:]]
@@ -75,7 +78,10 @@ def said(api: str) -> Said:
         single={trace_id: get(f"{api}/traces/{trace_id}") for trace_id in some},
         otlp={trace_id: get(f"{api}/v3/traces/{trace_id}") for trace_id in some},
         errors=found(api, {"tags": '{"error":"true"}'}),
-        found={name: found(api, search) for name, search in SEARCHES.items()},
+        found={
+            name: found(api, {key: value.replace(MEDIAN, median) for key, value in search.items()})
+            for name, search in SEARCHES.items()
+        },
     )
 
 
@@ -84,6 +90,12 @@ def traces_of(api: str) -> dict[str, Any]:
     times = "start=0&end=4102444800000000"
     pages = [get(f"{api}/traces?service={service}&limit=500&{times}") for service in ("gateway", "shop")]
     return {trace["traceID"]: trace for page in pages for trace in page["data"] or ()}
+
+
+def median_duration(api: str) -> str:
+    """Return the median duration of the spans of the gateway's traces, as a search gives it."""
+    traces = [trace for trace in traces_of(api).values() if "gateway" in str(trace["processes"])]
+    return f"{int(statistics.median(span['duration'] for trace in traces for span in trace['spans']))}us"
 
 
 def found(api: str, search: dict[str, str]) -> set[str]:
@@ -112,8 +124,9 @@ async def ask_both(folder: Path) -> tuple[Said, Said]:
                 if sum(len(trace["spans"]) for trace in traces_of(jaeger.api).values()) == spans:
                     break
                 await asyncio.sleep(0.05)
-            theirs = await asyncio.to_thread(said, jaeger.api)
-            return theirs, await asyncio.to_thread(said, f"{gateway.url}/-/jaeger/api")
+            median = await asyncio.to_thread(median_duration, jaeger.api)
+            theirs = await asyncio.to_thread(said, jaeger.api, median)
+            return theirs, await asyncio.to_thread(said, f"{gateway.url}/-/jaeger/api", median)
 
 
 @pytest.fixture(name="both", scope="module")
