@@ -16,6 +16,7 @@ from gateway.server.admin.configuration import ConfigPages
 from gateway.server.admin.jaeger import JaegerPages, errors_as_jaeger
 from gateway.server.admin.responses import errors_as_json
 from gateway.server.admin.sql import QueryPool, SqlPage
+from gateway.server.ingest.otlp_endpoint import no_such_signal, wrong_method
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,16 +24,28 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ADMIN_BODY_MAX = 16 * 1024 * 1024
 
 
-def worker_routes(*, events: Handler, traces: Handler, alive: Handler, admin: Handler, proxy: Handler) -> "Router":
+# Signals in development, and OTLP's service names, which gRPC clients call.
+_NO_SIGNALS = ("/v1development/*", "//v1development/*", "/v1/v1development/*", "/opentelemetry.proto.*")
+# Of paths of OTLP: clients append `v1/logs` to an endpoint that may end in `/` or in `/v1`.
+_LEADS, _TAILS = ("/v1/", "//v1/", "/v1/v1/"), ("", "/")
+
+
+def worker_routes(
+    *, events: Handler, traces: Handler, logs: Handler, metrics: Handler, alive: Handler, admin: Handler, proxy: Handler
+) -> "Router":
     """Return the table of a worker."""
+    signals = {"traces": traces, "logs": logs, "metrics": metrics}
+    telemetry = {f"{lead}{name}{tail}": signals[name] for name in signals for lead in _LEADS for tail in _TAILS}
     return Router(
         # Run events, under the paths of chronicle's API.
         Route("POST", "/event", events),
         Route("POST", "/events", events),
         Route("POST", "/v1/event", events),
         Route("POST", "/v1/events", events),
-        # Spans of applications, over OTLP/HTTP.
-        Route("POST", "/v1/traces", traces),
+        # Telemetry of applications, over OTLP/HTTP. None of it is ever forwarded to a provider.
+        *(Route("POST", path, handler) for path, handler in telemetry.items()),
+        *(Route("*", path, wrong_method) for path in telemetry),
+        *(Route("*", path, no_such_signal) for path in _NO_SIGNALS),
         # Liveness: `/` and `/healthz` of chronicle's API.
         *(Route(method, path, alive) for path in sorted(TABLES.health_paths) for method in ("GET", "HEAD")),
         # Admin pages.
@@ -103,7 +116,8 @@ class Router:
 
     def handler(self, method: str, raw_path: str) -> Handler:
         """Return the handler of a method and a raw path, whose query is ignored. Raises LookupError if none matches."""
-        exact = self._exact.get((method, raw_path.partition("?")[0]))
+        path = raw_path.partition("?")[0]
+        exact = self._exact.get((method, path)) or self._exact.get(("*", path))
         if exact is not None:
             return exact
         for prefix, handler in self._prefixes:

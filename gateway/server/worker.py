@@ -21,13 +21,14 @@ from gateway.proxy.signing import CloudSigner
 from gateway.server.admin.forward import AdminForwarder
 from gateway.server.data_dir import socket_path
 from gateway.server.ingest.events_endpoint import EventsEndpoint
+from gateway.server.ingest.otlp_endpoint import OtlpEndpoint
 from gateway.server.ingest.request import IngestReader
-from gateway.server.ingest.traces_endpoint import TracesEndpoint
 from gateway.server.log_filters import HTTP_LOG, redact_logs
 from gateway.server.routes import worker_routes
 from gateway.store.metrics.instruments import WorkerGauges
 from gateway.store.recorder import LIVE
 from gateway.tracing import tracer
+from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS, TRACES
 from gateway.tracing.journal import Journal
 
 # aiohttp's 8 KiB are too few for the beta headers and cookies of real clients.
@@ -93,7 +94,9 @@ class Worker:
         self._admin = AdminForwarder(socket_path(data), token if required else None, self.health)
         self._router = worker_routes(
             events=EventsEndpoint(self._ingest, self.journal, service_name).handle,
-            traces=TracesEndpoint(self._ingest, self.journal, instance).handle,
+            traces=OtlpEndpoint(TRACES, self._ingest, self.journal, instance).handle,
+            logs=OtlpEndpoint(LOGS, self._ingest, self.journal, instance).handle,
+            metrics=OtlpEndpoint(METRICS, self._ingest, self.journal, instance).handle,
             alive=_alive,
             admin=self._admin.handle,
             proxy=self._proxy.handle,

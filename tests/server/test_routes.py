@@ -6,6 +6,7 @@ import pytest
 from aiohttp import web
 
 from gateway.config.model import Sql
+from gateway.server.ingest.otlp_endpoint import no_such_signal, wrong_method
 from gateway.server.routes import Route, Router, recorder_app, worker_routes
 from tests.support.gateways import InProcess
 from tests.support.raw_http import exchange, request
@@ -19,9 +20,10 @@ def _named(name: str):
     return handler
 
 
-NAMES = ("events", "traces", "alive", "admin", "proxy")
-HANDLERS = {name: _named(name) for name in NAMES}
-ROUTER = worker_routes(**HANDLERS)
+NAMES = ("events", "traces", "logs", "metrics", "alive", "admin", "proxy")
+GIVEN = {name: _named(name) for name in NAMES}
+ROUTER = worker_routes(**GIVEN)
+HANDLERS = GIVEN | {"wrong_method": wrong_method, "no_such_signal": no_such_signal}
 
 MATCHES = [
     ("POST", "/event", "events"),
@@ -33,9 +35,20 @@ MATCHES = [
     ("POST", "/events/", "proxy"),
     ("POST", "//events", "proxy"),
     ("POST", "/%65vents", "proxy"),
-    ("POST", "/v1/traces", "traces"),
-    ("POST", "/v1/traces?x", "traces"),
-    ("GET", "/v1/traces", "proxy"),
+    *(
+        (method, f"{lead}{signal}{tail}", signal if method == "POST" else "wrong_method")
+        for signal in ("traces", "logs", "metrics")
+        for lead in ("/v1/", "//v1/", "/v1/v1/")
+        for tail in ("", "/", "?x")
+        for method in ("POST", "GET", "PUT")
+    ),
+    ("POST", "/v1/logs/ingest", "proxy"),
+    ("POST", "/openai/v1/logs", "proxy"),
+    ("POST", "/v1development/profiles", "no_such_signal"),
+    ("GET", "/v1development/", "no_such_signal"),
+    ("POST", "//v1development/profiles", "no_such_signal"),
+    ("POST", "/v1/v1development/profiles", "no_such_signal"),
+    ("POST", "/opentelemetry.proto.collector.logs.v1.LogsService/Export", "no_such_signal"),
     ("GET", "/", "alive"),
     ("GET", "/?x=1", "alive"),
     ("HEAD", "/", "alive"),
@@ -65,7 +78,8 @@ def test_each_request_has_its_handler(method: str, raw_path: str, name: str):
 def test_every_route_is_tested():
     """Each line of the table is the one that answers a case above."""
     covered = {(method, path.partition("?")[0]) for method, path, _ in MATCHES}
-    assert {(each.method, each.path) for each in ROUTER.routes if "*" not in each.path} <= covered
+    exact = {(each.method, each.path) for each in ROUTER.routes if "*" not in each.path and each.method != "*"}
+    assert exact <= covered
     assert {each.handler for each in ROUTER.routes} == set(HANDLERS.values())
 
 

@@ -4,6 +4,7 @@ import gzip
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.message import Message
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import (
@@ -199,12 +200,16 @@ def _hex(made: dict[str, Any], message: Any) -> None:
 
 
 async def send(
-    url: str, body: bytes | ExportTraceServiceRequest, *headers: tuple[str, str], zipped: bool = False
+    url: str,
+    body: bytes | Message,
+    *headers: tuple[str, str],
+    zipped: bool = False,
+    path: str = "/v1/traces",
 ) -> Answer:
-    """Send a request to /v1/traces, in protobuf where its type is not said, and return the answer."""
+    """Send a request of OTLP, in protobuf by default, and return the answer."""
     data = body if isinstance(body, bytes) else body.SerializeToString()
     if zipped:
         data, headers = gzip.compress(data), (*headers, ("Content-Encoding", "gzip"))
     if not any(name == "Content-Type" for name, _ in headers):
         headers = (*headers, PROTOBUF)
-    return await exchange(url, request("POST", "/v1/traces", headers, data))
+    return await exchange(url, request("POST", path, headers, data))

@@ -1,9 +1,11 @@
-"""OTLP's trace export: requests are split into spans, each with its resource and scope, and responses are encoded.
+"""OTLP's export of traces, logs and metrics: requests are split into items, and responses are encoded.
 
-A batch may have thousands of spans. Only the outer messages are walked here, and spans are decoded one at a time, so
-that an invalid span costs no other one, and that protobuf never holds the interpreter's lock for long.
+An item is a span, a log record or a metric, with its resource and scope. A batch may have thousands of them. Only the
+outer messages are walked here, which have the same fields for every signal, and items are decoded one at a time, so
+that an invalid one costs no other one, and that protobuf never holds the interpreter's lock for long.
 """
 
+import base64
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -12,11 +14,12 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from msgspec import Raw, Struct
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTracePartialSuccess,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -37,11 +40,63 @@ class UnreadableError(GatewayError):
 
 
 class TooManyError(GatewayError):
-    """The request has more spans than are accepted at once."""
+    """The request has more items than are accepted at once."""
+
+
+class Signal(NamedTuple):
+    """A kind of telemetry, with its names and messages in OTLP.
+
+    Attributes:
+        name: The last segment of the path.
+        noun: The plural of its items, for messages.
+        item: The message of an item.
+        fields: The names of the request's, the resource's and the scope's lists.
+        response: The message of a response.
+        rejected: The field of a partial success.
+
+    """
+
+    name: str
+    noun: str
+    item: type[Message]
+    fields: tuple[str, str, str]
+    response: type[Message]
+    rejected: str
+
+    @property
+    def path(self) -> str:
+        """The path of its requests."""
+        return f"/v1/{self.name}"
+
+
+TRACES = Signal(
+    "traces",
+    "spans",
+    Span,
+    ("resource_spans", "scope_spans", "spans"),
+    ExportTraceServiceResponse,
+    "rejectedSpans",
+)
+LOGS = Signal(
+    "logs",
+    "log records",
+    LogRecord,
+    ("resource_logs", "scope_logs", "log_records"),
+    ExportLogsServiceResponse,
+    "rejectedLogRecords",
+)
+METRICS = Signal(
+    "metrics",
+    "metrics",
+    Metric,
+    ("resource_metrics", "scope_metrics", "metrics"),
+    ExportMetricsServiceResponse,
+    "rejectedDataPoints",
+)
 
 
 class Source(NamedTuple):
-    """The resource and the scope of the spans that follow."""
+    """The resource and the scope of the items that follow."""
 
     resource: Resource
     scope: InstrumentationScope
@@ -50,12 +105,13 @@ class Source(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """A span that cannot be stored; `reason` is for its sender."""
+    """An item that cannot be stored; `reason` is for its sender."""
 
     reason: str
 
 
-SourcedSpan = tuple[Source, Span | Malformed]
+SourcedItem = tuple[Source, Any]
+"""A source, and an item of the signal or Malformed."""
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
@@ -63,21 +119,25 @@ _FIXED = {_FIXED64: 8, _FIXED32: 4}
 _PARTS_MAX = 100_000
 
 
-def spans_in_protobuf(body: bytes) -> Iterator[SourcedSpan]:
-    """Yield the spans of a request in protobuf. Raises UnreadableError and TooManyError, after the spans before it."""
-    for number, resource_spans in _fields(memoryview(body)):
+def items_in(body: bytes, signal: Signal, encoding: Encoding) -> Iterator[SourcedItem]:
+    """Yield the items of a request. Raises UnreadableError and TooManyError, perhaps after some items."""
+    return _items_in_json(body, signal) if encoding == "json" else _items_in_protobuf(body, signal)
+
+
+def _items_in_protobuf(body: bytes, signal: Signal) -> Iterator[SourcedItem]:
+    for number, of_resource in _fields(memoryview(body)):
         if number != 1:
             continue
-        resource, parts, resource_url = _outer(resource_spans, Resource())
+        resource, parts, resource_url = _outer(of_resource, Resource(), signal)
         for part in parts:
-            scope, spans, scope_url = _outer(part, InstrumentationScope())
+            scope, items, scope_url = _outer(part, InstrumentationScope(), signal)
             source = Source(resource, scope, resource_url, scope_url)
-            for span in spans:
-                yield source, _decoded(span)
+            for item in items:
+                yield source, _decoded(item, signal)
 
 
-def _outer(message: memoryview, owner: Any) -> tuple[Any, list[memoryview], str]:
-    """Split a ResourceSpans or a ScopeSpans into its owner (resource or scope), its parts and its schema URL."""
+def _outer(message: memoryview, owner: Any, signal: Signal) -> tuple[Any, list[memoryview], str]:
+    """Split a message of a resource or a scope into its owner, its parts and its schema URL."""
     parts: list[memoryview] = []
     url = ""
     for number, value in _fields(message):
@@ -87,7 +147,9 @@ def _outer(message: memoryview, owner: Any) -> tuple[Any, list[memoryview], str]
                     owner.MergeFromString(bytes(value))
                 case 2:
                     if len(parts) == _PARTS_MAX:
-                        raise TooManyError(f"there are more than {_PARTS_MAX} spans of one scope; send fewer at once")
+                        raise TooManyError(
+                            f"there are more than {_PARTS_MAX} {signal.noun} of one scope; send fewer at once"
+                        )
                     parts.append(value)
                 case 3:
                     url = bytes(value).decode()
@@ -96,9 +158,9 @@ def _outer(message: memoryview, owner: Any) -> tuple[Any, list[memoryview], str]
     return owner, parts, url
 
 
-def _decoded(span: memoryview) -> Span | Malformed:
+def _decoded(item: memoryview, signal: Signal) -> Message | Malformed:
     try:
-        decoded: Span = Span.FromString(bytes(span))
+        decoded: Message = signal.item.FromString(bytes(item))
     except DecodeError as error:
         return Malformed(f"it cannot be read ({error})")
     return decoded
@@ -141,28 +203,33 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
     raise UnreadableError("the body is no protobuf: a number does not end")
 
 
-class _ScopeSpans(Struct, rename="camel"):
+class _OfScope(Struct, rename="camel"):
     scope: dict[str, Any] | None = None
     spans: list[Raw] | None = None
+    log_records: list[Raw] | None = None
+    metrics: list[Raw] | None = None
     schema_url: str | None = None
 
 
-class _ResourceSpans(Struct, rename="camel"):
+class _OfResource(Struct, rename="camel"):
     resource: dict[str, Any] | None = None
-    scope_spans: list[_ScopeSpans] | None = None
+    scope_spans: list[_OfScope] | None = None
+    scope_logs: list[_OfScope] | None = None
+    scope_metrics: list[_OfScope] | None = None
     schema_url: str | None = None
 
 
 class _Request(Struct, rename="camel"):
-    resource_spans: list[_ResourceSpans] | None = None
+    resource_spans: list[_OfResource] | None = None
+    resource_logs: list[_OfResource] | None = None
+    resource_metrics: list[_OfResource] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Request)
-_ID_BYTES = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
 
 
-def spans_in_json(body: bytes) -> Iterator[SourcedSpan]:
-    """Yield the spans of a request in OTLP's JSON, which has hexadecimal ids. Raises UnreadableError."""
+def _items_in_json(body: bytes, signal: Signal) -> Iterator[SourcedItem]:
+    """Yield the items of a request in OTLP's JSON, which has hexadecimal ids."""
     try:
         try:
             request = _decoder.decode(body)
@@ -172,13 +239,14 @@ def spans_in_json(body: bytes) -> Iterator[SourcedSpan]:
             request = _decoder.decode(mended(body))
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"the body is no JSON of OTLP: {error}") from None
-    for resource_spans in request.resource_spans or ():
-        resource = _parsed(resource_spans.resource or {}, Resource())
-        for part in resource_spans.scope_spans or ():
+    resources, scopes, items = signal.fields
+    for of_resource in getattr(request, resources) or ():
+        resource = _parsed(of_resource.resource or {}, Resource())
+        for part in getattr(of_resource, scopes) or ():
             scope = _parsed(part.scope or {}, InstrumentationScope())
-            source = Source(resource, scope, resource_spans.schema_url or "", part.schema_url or "")
-            for raw in part.spans or ():
-                yield source, _span(raw)
+            source = Source(resource, scope, of_resource.schema_url or "", part.schema_url or "")
+            for raw in getattr(part, items) or ():
+                yield source, _item(raw, signal)
 
 
 def _parsed(value: dict[str, Any], into: Message) -> Any:
@@ -188,23 +256,37 @@ def _parsed(value: dict[str, Any], into: Message) -> Any:
         raise UnreadableError(f"a {type(into).__name__} cannot be read: {error}") from None
 
 
-def _span(raw: Raw) -> Span | Malformed:
+def _item(raw: Raw, signal: Signal) -> Message | Malformed:
     try:
         value = msgspec.json.decode(raw, type=dict[str, Any])
-        ids = _pop_ids(value)
-        links = [_pop_ids(link) for link in value.get("links") or ()]
-        span: Span = json_format.ParseDict(value, Span(), ignore_unknown_fields=True)
-        for message, own in ((span, ids), *zip(span.links, links, strict=True)):
-            message.trace_id, message.span_id = own.get("traceId", b""), own.get("spanId", b"")
-        span.parent_span_id = ids.get("parentSpanId", b"")
+        for each in _with_ids(value, signal):
+            _encode_ids(each)
+        item: Message = json_format.ParseDict(value, signal.item(), ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
         return Malformed(f"it cannot be read ({str(error)[:200]})")
-    return span
+    return item
 
 
-def _pop_ids(value: dict[str, Any]) -> dict[str, bytes]:
-    """Remove the ids of a span or a link, and return them as bytes."""
-    return {name: bytes.fromhex(value.pop(name)) for name in _ID_BYTES if value.get(name)}
+_IDS = ("traceId", "spanId", "parentSpanId")
+_POINTS = ("gauge", "sum", "histogram", "exponentialHistogram")
+
+
+def _with_ids(item: dict[str, Any], signal: Signal) -> Iterator[dict[str, Any]]:
+    """Yield the objects of an item that may have ids: itself and a span's links, or a metric's exemplars."""
+    if signal is not METRICS:
+        yield item
+        yield from item.get("links") or ()
+        return
+    for data in _POINTS:
+        for point in (item.get(data) or {}).get("dataPoints") or ():
+            yield from point.get("exemplars") or ()
+
+
+def _encode_ids(value: dict[str, Any]) -> None:
+    """Replace hexadecimal ids by base64, the form of bytes in the JSON of protobuf. Raises ValueError."""
+    for name in _IDS:
+        if value.get(name):
+            value[name] = base64.b64encode(bytes.fromhex(value[name])).decode()
 
 
 def encoding_of(content_type: str) -> Encoding | None:
@@ -216,15 +298,12 @@ def encoding_of(content_type: str) -> Encoding | None:
     return None
 
 
-def success_response(encoding: Encoding, rejected: int = 0, reason: str = "") -> bytes:
-    """Return the body of a response to a request that was stored, except for `rejected` spans (partial success)."""
+def success_response(signal: Signal, encoding: Encoding, rejected: int = 0, reason: str = "") -> bytes:
+    """Return the body of a response to a request that was taken, except for `rejected` items (partial success)."""
+    partial = {"partialSuccess": {signal.rejected: str(rejected), "errorMessage": reason}} if rejected else {}
     if encoding == "json":
-        partial = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": reason}} if rejected else {}
         return msgspec.json.encode(partial)
-    response = ExportTraceServiceResponse()
-    if rejected:
-        response.partial_success.CopyFrom(ExportTracePartialSuccess(rejected_spans=rejected, error_message=reason))
-    encoded: bytes = response.SerializeToString()
+    encoded: bytes = json_format.ParseDict(partial, signal.response()).SerializeToString()
     return encoded
 
 

@@ -18,13 +18,13 @@ from gateway.store.otlp.request import request_of, weight
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp.lines import encode, source_fields, span_line
 from gateway.tracing.ingest.otlp.protocol import (
+    TRACES,
     Malformed,
     TooManyError,
     UnreadableError,
     encoding_of,
     error_response,
-    spans_in_json,
-    spans_in_protobuf,
+    items_in,
     success_response,
 )
 from tests.support.otlp_receiver import attributes_of
@@ -34,10 +34,10 @@ FULL = Capture(otlp="full")
 KEPT = CapturePolicy(FULL)
 
 
-def lines_of(body, read=spans_in_protobuf, capture_policy=KEPT):
+def lines_of(body, encoding="protobuf", capture_policy=KEPT):
     """Return the lines of a request's spans, and the errors of malformed ones."""
     made = []
-    for source, each in read(body):
+    for source, each in items_in(body, TRACES, encoding):
         line = (
             each
             if isinstance(each, Malformed)
@@ -75,7 +75,7 @@ def test_spans_are_grouped_by_resource_and_scope():
 @given(requests())
 def test_json_gives_the_same_lines_as_protobuf(body):
     """A request has the same lines in both encodings."""
-    assert lines_of(json.dumps(as_json(body)).encode(), spans_in_json) == lines_of(body.SerializeToString())
+    assert lines_of(json.dumps(as_json(body)).encode(), "json") == lines_of(body.SerializeToString())
 
 
 @given(requests(), st.data())
@@ -90,9 +90,9 @@ def test_a_truncated_request_is_refused_or_lacks_its_end(body, data):
 @given(st.binary(max_size=60))
 def test_junk_is_refused(junk):
     """Random bytes raise nothing but UnreadableError."""
-    for read in (spans_in_protobuf, spans_in_json):
+    for encoding in ("protobuf", "json"):
         with suppress(UnreadableError):
-            lines_of(junk, read)
+            lines_of(junk, encoding)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_malformed_span_in_json_is_reported():
     part["spans"][0]["traceId"] = "zz"
     part["spans"][1]["attributes"] = 7
     part["spans"][2]["startTimeUnixNano"] = "soon"
-    *wrong, right = lines_of(json.dumps(body).encode(), spans_in_json)
+    *wrong, right = lines_of(json.dumps(body).encode(), "json")
     assert all(isinstance(each, Malformed) and each.reason.startswith("it cannot be read (") for each in wrong)
     assert right["name"] == "work 4"
 
@@ -145,15 +145,15 @@ def test_json_may_have_unknown_fields_and_other_forms():
         "parentSpanId": "",
     }
     body["more"] = []
-    (line,) = lines_of(json.dumps(body).encode(), spans_in_json)
+    (line,) = lines_of(json.dumps(body).encode(), "json")
     assert (line["start_ns"], "links" in line, "parent_span_id" in line) == (1_764_000_000_000_000_001, False, False)
-    assert lines_of(b'{"resourceSpans": null}', spans_in_json) == []
+    assert lines_of(b'{"resourceSpans": null}', "json") == []
 
 
 def test_half_a_surrogate_pair_costs_no_span():
     """JavaScript may cut a text within a character; nothing but that character is lost."""
     body = json.dumps(as_json(wrapped([span(1, name="cut HERE"), span(2)]))).replace("HERE", "\\ud83d")
-    first, second = lines_of(body.encode(), spans_in_json)
+    first, second = lines_of(body.encode(), "json")
     assert (first["name"], second["name"]) == ("cut ?", "work 2")
 
 
@@ -186,12 +186,12 @@ def test_encodings_are_known_by_content_type():
 def test_a_success_has_the_requests_encoding():
     """Nothing is in it unless spans were rejected; then it has their number and the reason."""
     for rejected, reason in ((0, ""), (3, "3 of them: its trace_id is 0")):
-        response = ExportTraceServiceResponse.FromString(success_response("protobuf", rejected, reason))
+        response = ExportTraceServiceResponse.FromString(success_response(TRACES, "protobuf", rejected, reason))
         partial = response.partial_success
         assert (partial.rejected_spans, partial.error_message) == (rejected, reason)
-    assert success_response("protobuf") == b""
-    assert success_response("json") == b"{}"
-    assert json.loads(success_response("json", 3, "no")) == {
+    assert success_response(TRACES, "protobuf") == b""
+    assert success_response(TRACES, "json") == b"{}"
+    assert json.loads(success_response(TRACES, "json", 3, "no")) == {
         "partialSuccess": {"rejectedSpans": "3", "errorMessage": "no"}
     }
 

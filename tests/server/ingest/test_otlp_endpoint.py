@@ -1,4 +1,4 @@
-"""`POST /v1/traces`: received spans are stored once, before the response, and never counted as exchanges."""
+"""Telemetry over OTLP: it is stored once, before the response, never counted as exchanges, and never relayed."""
 
 import asyncio
 import gzip
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -233,11 +235,32 @@ async def test_a_page_of_another_origin_is_refused(gateway: InProcess):
     assert gateway.received() == []
 
 
-async def test_other_paths_and_methods_are_proxied(upstream: Upstream, gateway: InProcess):
-    """Other paths and methods are forwarded, also OpenAI's own `/v1/traces/ingest`."""
-    for method, path in (("GET", "/v1/traces"), ("POST", "/v1/traces/ingest")):
-        await exchange(gateway.url, request(method, path, [JSON], b"{}" if method == "POST" else b""))
-    assert [asked.target for asked in upstream.asked] == ["/v1/traces", "/v1/traces/ingest"]
+async def test_no_telemetry_reaches_a_provider(upstream: Upstream, gateway: InProcess):
+    """Telemetry of each signal is taken in both encodings, and other methods and signals are refused here."""
+    bodies = {
+        "traces": wrapped([span(1)]),
+        "logs": ExportLogsServiceRequest(),
+        "metrics": ExportMetricsServiceRequest(),
+    }
+    for signal, body in bodies.items():
+        for lead in ("/v1/", "//v1/", "/v1/v1/"):
+            path = f"{lead}{signal}"
+            answer = await send(gateway.url, body.SerializeToString(), path=path)
+            assert (answer.status, answer.body, kind_of(answer)) == (200, b"", PROTOBUF[1]), path
+            answer = await send(gateway.url, b"{}", JSON, path=path)
+            assert (answer.status, answer.body, kind_of(answer)) == (200, b"{}", JSON[1]), path
+        answer = await exchange(gateway.url, request("GET", f"/v1/{signal}", []))
+        assert (answer.status, dict(answer.headers)[b"Allow"]) == (405, b"POST")
+    for path in ("/v1development/profiles", "/opentelemetry.proto.collector.logs.v1.LogsService/Export"):
+        answer = await send(gateway.url, b"", path=path)
+        assert (answer.status, "/v1/logs" in error_of(answer).message) == (404, True)
+    assert (upstream.asked, gateway.rows()) == ([], [])
+
+
+async def test_other_paths_are_proxied(upstream: Upstream, gateway: InProcess):
+    """OpenAI's own `/v1/traces/ingest` is no path of OTLP."""
+    await exchange(gateway.url, request("POST", "/v1/traces/ingest", [JSON], b"{}"))
+    assert [asked.target for asked in upstream.asked] == ["/v1/traces/ingest"]
 
 
 async def test_the_gateways_own_spans_are_rejected(gateway: InProcess):

@@ -1,9 +1,12 @@
-"""`POST /v1/traces`: an application's own spans, as OTLP in protobuf or JSON, answered once they are in the journal.
+"""`POST /v1/traces`, `/v1/logs` and `/v1/metrics`: an application's own telemetry, as OTLP in protobuf or JSON.
 
-Malformed spans are rejected by OTLP's partial success; of all others, every one is stored, or none.
+It is answered once it is in the journal. Malformed items are rejected by OTLP's partial success; of all others, every
+one is stored, or none. No request to a path of OTLP is ever forwarded to a provider, whatever its method.
 """
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from aiohttp import web
@@ -13,51 +16,55 @@ from gateway.server.ingest.request import IngestReader, IngestRequest, offload
 from gateway.tracing.ingest.otlp.lines import Line, encode, source_fields, span_line
 from gateway.tracing.ingest.otlp.protocol import (
     CONTENT_TYPES,
+    LOGS,
+    METRICS,
+    TRACES,
     Encoding,
     Malformed,
+    Signal,
     Source,
     TooManyError,
     UnreadableError,
     encoding_of,
     error_response,
-    spans_in_json,
-    spans_in_protobuf,
+    items_in,
     success_response,
 )
 from gateway.tracing.journal import LINE_BYTES, Journal
 from gateway.tracing.secrets import scrub_json
 from gateway.tracing.tracer import INSTANCE, SCOPE
 
-PATH = "/v1/traces"
+PATHS = (TRACES.path, LOGS.path, METRICS.path)
 
 # Seconds after which a client should send again if the disk is full, or cannot be written to.
 _RETRY_AFTER_SECONDS = 10
-# The number of distinct reasons for rejected spans that a response names.
+# The number of distinct reasons for rejected items that a response names.
 _REASONS_MAX = 3
 
 
-class TracesEndpoint:
-    """Writes a request's spans to one worker's journal.
+class OtlpEndpoint:
+    """Writes the items of one signal to one worker's journal.
 
-    `instance`: this gateway's `service.instance.id`, which identifies spans that a collector sends back to it.
+    `instance`: this gateway's `service.instance.id`, which identifies telemetry that a collector sends back to it.
     """
 
-    def __init__(self, reader: IngestReader, journal: Journal, instance: str) -> None:
+    def __init__(self, signal: Signal, reader: IngestReader, journal: Journal, instance: str) -> None:
+        self._signal = signal
         self._reader = reader
         self._journal = journal
         self._instance = instance
 
     def __repr__(self) -> str:
-        return f"<TracesEndpoint {self._journal!r}>"
+        return f"<OtlpEndpoint {self._signal.path} {self._journal!r}>"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer 200 once all valid spans are stored, or 503 if the client should send them again, as OTLP defines."""
-        encoding = encoding_of(request.headers.get("Content-Type", ""))
+        """Answer 200 once all valid items are stored, or 503 if the client should send them again, as OTLP defines."""
+        encoding, noun = encoding_of(request.headers.get("Content-Type", "")), self._signal.noun
         try:
             if encoding is None:
                 raise ExchangeError(
                     Kind.BAD_INPUT,
-                    f"{PATH} takes OTLP as {' or '.join(CONTENT_TYPES.values())} (header: Content-Type).",
+                    f"{self._signal.path} takes OTLP as {' or '.join(CONTENT_TYPES.values())} (header: Content-Type).",
                     status=415,
                 )
             rejected = await self._ingest(request, encoding)
@@ -66,49 +73,68 @@ class TracesEndpoint:
         except TooManyError as error:
             return _refusal(encoding, 413, f"{error}.")
         except UnreadableError as error:
-            return _refusal(encoding, 400, f"{error}; no span of this request was stored.")
+            return _refusal(encoding, 400, f"{error}; none of the {noun} of this request were stored.")
         except web.RequestPayloadError:
-            return _refusal(encoding, 400, "The request's body broke off; no span of it was stored.")
-        body = success_response(encoding, rejected.total(), _reasons(rejected))
+            return _refusal(encoding, 400, f"The request's body broke off; none of its {noun} were stored.")
+        body = success_response(self._signal, encoding, rejected.total(), _reasons(rejected))
         return web.Response(body=body, content_type=CONTENT_TYPES[encoding])
 
     async def _ingest(self, request: web.Request, encoding: Encoding) -> Counter[str]:
-        """Write a request's spans to the journal; count those rejected by reason. Raises the errors of `handle`."""
-        ingest = await self._reader.read(request, "spans")
-        parsed = await offload(len(ingest.body), lambda: _parse(ingest, encoding, self._instance))
+        """Write a request's items to the journal; count those rejected by reason. Raises the errors of `handle`."""
+        ingest = await self._reader.read(request, self._signal.noun)
+        if self._signal is not TRACES:
+            return await offload(len(ingest.body), lambda: _malformed(ingest, encoding, self._signal))
+        parsed = await offload(len(ingest.body), lambda: _parse(ingest, encoding, self._signal, self._instance))
         for why, count in parsed.dropped.items():
             self._journal.received.drop(count, why)
         reason = self._journal.append_spans(parsed.lines) if parsed.lines else None
         if reason is not None:
             raise ExchangeError(
                 Kind.SERVER,
-                f"No span of this request was stored ({reason}); see the gateway's log, and send them again.",
+                f"None of the {self._signal.noun} of this request were stored ({reason}); see the gateway's log, and "
+                "send them again.",
                 status=503,
             )
         return parsed.rejected
 
 
+def _malformed(ingest: IngestRequest, encoding: Encoding, signal: Signal) -> Counter[str]:
+    """Return the reasons of a request's malformed items. Raises UnreadableError, TooManyError."""
+    return Counter(item.reason for _, item in items_in(ingest.body, signal, encoding) if isinstance(item, Malformed))
+
+
+async def wrong_method(_request: web.Request) -> web.StreamResponse:
+    """Refuse any method but POST on a path of OTLP."""
+    return _refusal(None, 405, "Only POST is defined for this path of OTLP.", {"Allow": "POST"})
+
+
+async def no_such_signal(request: web.Request) -> web.StreamResponse:
+    """Refuse a path of OTLP that is not taken here: telemetry is never forwarded to a provider."""
+    message = f"The gateway takes no such telemetry; it takes OTLP over HTTP at {', '.join(PATHS)}."
+    return _refusal(encoding_of(request.headers.get("Content-Type", "")), 404, message)
+
+
 class _Parsed(NamedTuple):
-    """Journal lines, and the spans without one: counted by reason for the client (`rejected`), and for metrics."""
+    """Journal lines, and the items without one: counted by reason for the client (`rejected`), and for metrics."""
 
     lines: list[bytes]
     rejected: Counter[str]
     dropped: Counter[str]
 
 
-def _parse(ingest: IngestRequest, encoding: Encoding, instance: str) -> _Parsed:
-    """Return a request's spans as journal lines. Pure, may run in a thread. Raises UnreadableError, TooManyError."""
+def _parse(ingest: IngestRequest, encoding: Encoding, signal: Signal, instance: str) -> _Parsed:
+    """Return a request's items as journal lines. Pure, may run in a thread. Raises UnreadableError, TooManyError."""
     parsed = _Parsed([], Counter(), Counter())
     last: Source | None = None
     resource: Line = {}
     is_own = False
     ids: set[tuple[str, str]] = set()
     policy = ingest.capture_policy
-    for source, span in (spans_in_json if encoding == "json" else spans_in_protobuf)(ingest.body):
+    for source, item in items_in(ingest.body, signal, encoding):
         if source is not last:
             last, resource = source, source_fields(source, policy)
             is_own = _is_own(source, instance)
-        line = span if isinstance(span, Malformed) else span_line(span, resource, policy, ingest.received_ns)
+        line = item if isinstance(item, Malformed) else span_line(item, resource, policy, ingest.received_ns)
         reason = "malformed"
         if not isinstance(line, Malformed):
             span_id, data = (line["trace_id"], line["span_id"]), scrub_json(encode(line), ingest.secrets)
@@ -133,17 +159,19 @@ def _is_own(source: Source, instance: str) -> bool:
 
 
 def _reasons(rejected: Counter[str]) -> str:
-    """Return the most common reasons of rejected spans, each with its count."""
+    """Return the most common reasons of rejected items, each with its count."""
     common = rejected.most_common(_REASONS_MAX)
     return "; ".join(f"{count} of them: {why}" for why, count in common)
 
 
-def _refusal(encoding: Encoding | None, status: int, why: str) -> web.Response:
+def _refusal(
+    encoding: Encoding | None, status: int, why: str, more: Mapping[str, str] = MappingProxyType({})
+) -> web.Response:
     encoding = encoding or "json"
     headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if status == 503 else {}
     return web.Response(
         body=error_response(encoding, status, why),
         status=status,
-        headers=headers,
+        headers={**headers, **more},
         content_type=CONTENT_TYPES[encoding],
     )
