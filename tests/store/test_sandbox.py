@@ -1,5 +1,6 @@
 """The sandbox: whatever a query does there, only the store is read, and nothing is written."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.store.query import QueryError, QueryReply, QueryRequest, QueryTimeout, _environment, run_sql
+from gateway.store.query import _COMMAND, QueryError, QueryReply, QueryRequest, QueryTimeout, _environment, run_sql
 from tests.support.store import small
 
 OUTSIDE = "/tmp/gateway-test-sandbox.parquet"  # noqa: S108  where nothing may be written
@@ -238,3 +239,13 @@ def test_what_scalar_functions_take_is_bounded_too(place):
     """DuckDB does not count it, so the process as a whole has a bound."""
     with pytest.raises(QueryError, match=r"\(limit: \$\.sql\.memory_mb\)"):
         run_sql(place["data"], "SELECT length(repeat(repeat('x', 100000000), 40))", memory_mb=256)
+
+
+def test_a_query_whose_parent_died_ends_by_itself(place):
+    """Nothing kills it at its deadline then, so the CPU time of the process has a limit too."""
+    endless = "SELECT count(*) FROM range(1000000000000)"
+    request = QueryRequest(data=str(place["data"]), sql=endless, limit=1, timeout=0.5, memory_mb=256)
+    orphan = subprocess.run(
+        _COMMAND, input=msgspec.json.encode(request), env=_environment(), capture_output=True, timeout=60, check=False
+    )
+    assert orphan.returncode in {-signal.SIGXCPU, -signal.SIGKILL}

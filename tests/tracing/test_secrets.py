@@ -48,6 +48,26 @@ def test_every_secret_parameter_is_redacted(name, prefix):
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization", "x-auth-token",
+        "x-gateway-token", "x-amz-security-token", "ocp-apim-subscription-key",
+    ],
+)  # fmt: skip
+def test_the_makers_own_headers_are_among_the_secret_ones(name):
+    """A list of its own, since a name that the module forgets would be missing from its list too."""
+    assert KEY in ExchangeSecrets({name: KEY}, "/").all
+
+
+@pytest.mark.parametrize(
+    "name", ["api_key", "access_token", "client_secret", "X-Amz-Signature", "sig", "password", "code"]
+)
+def test_the_makers_own_parameters_are_among_the_secret_ones(name):
+    """Likewise: Google's key, OAuth's token and secret, a signature of AWS, of Azure, a password, OAuth's code."""
+    assert KEY in request_secrets({}, f"/v1/models?{name}={KEY}")
+
+
+@pytest.mark.parametrize(
     ("headers", "target", "found"),
     [
         ({"authorization": f"Bearer {KEY}"}, "/", {f"Bearer {KEY}", KEY}),
