@@ -12,9 +12,11 @@ from gateway.dialects.endpoint import StreamFilter
 from gateway.dialects.registry import ENDPOINTS
 from gateway.dialects.wire.edit import rename_model
 from gateway.errors import ExchangeError, Kind
+from gateway.providers.http.origin import climbs
 from gateway.providers.route import Route
 from gateway.proxy.headers import forwarded, target, translated
 from gateway.proxy.routing.context import RequestContext
+from gateway.proxy.routing.routes import leaves_prefix
 from gateway.proxy.translation import Translation, translate
 from gateway.proxy.upstream import Deadlines, Request
 
@@ -34,8 +36,13 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def plan(context: RequestContext, route: Route) -> Plan:
     """Return what is sent on a route. Raises ExchangeError if the provider cannot be sent what the client asks for."""
-    if route.translated_to is not None:
-        return _translated(context, route)
+    made = _relayed(context, route) if route.translated_to is None else _translated(context, route)
+    if climbs(made.request.target.partition(b"?")[0].decode("latin-1")):  # by a model's name
+        raise leaves_prefix("The provider's path for this model")
+    return made
+
+
+def _relayed(context: RequestContext, route: Route) -> Plan:
     config, headers, decoded = context.runtime.config, context.headers, context.decoded
     sent, changed = context.body, False
     if decoded is not None and route.rename is not None and not _names_model(route):

@@ -219,6 +219,24 @@ async def test_an_unknown_path_is_said_to_be_one(family: str, upstream: Upstream
     assert "/openai/" in gateway_error(answer, family)["message"]
 
 
+CLIMBING = (
+    "/v1/../admin",
+    "/openai/%2e%2E/admin",
+    "/v1/..%2fadmin",
+    "/openai/..\\admin",
+    "/v1beta/models/..%252f..%252fx:a",
+)
+
+
+async def test_a_path_with_a_parent_segment(upstream: Upstream, gateway: InProcess):
+    """A path that a server could resolve to one above the base URL is refused, and nothing is sent."""
+    for path in CLIMBING:
+        answer = await exchange(gateway.url, request("POST", path, [JSON], GOOD))
+        assert (answer.status, gateway_error(answer, "openai")["code"]) == (400, "bad_path")
+    assert upstream.asked == []
+    await still_serves(gateway, upstream, before=len(CLIMBING))
+
+
 @pytest.mark.parametrize("family", PATHS)
 async def test_a_model_that_is_only_a_prefix(family: str, upstream: Upstream, gateway: InProcess):
     """A prefix without a name behind it is refused, since no provider could know what is meant."""

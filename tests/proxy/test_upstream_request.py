@@ -52,6 +52,23 @@ def test_a_prefix_changes_the_models_name_alone() -> None:
     assert (made.request.body, made.request.headers) == (b'{ "model" : "m", "x":1.50 }', ())
 
 
+@pytest.mark.parametrize(
+    ("target", "body", "model"),
+    [
+        ("/v1/chat/completions", {"messages": MESSAGES}, "aws-bedrock/.."),
+        ("/v1/messages", {"messages": MESSAGES, "max_tokens": 1}, "aws-bedrock/../../admin"),
+        ("/v1/chat/completions", {"messages": MESSAGES}, "g/../../admin"),
+        ("/v1/chat/completions", {"messages": MESSAGES}, "g/%2e%2e/admin"),
+    ],
+)
+def test_a_models_name_leaves_no_base_url(target: str, body: dict[str, Any], model: str) -> None:
+    """A name that would be a parent segment of the provider's path is refused; dots within a name are not."""
+    google = "[providers.g]\nbase_url = 'http://127.0.0.1:9/v1beta'\ndialect = 'gemini'\n"
+    error = refusal(target, json.dumps({"model": model, **body}).encode(), google)
+    assert (error.status, error.code) == (400, "bad_path")
+    assert planned(target, json.dumps({"model": "aws-bedrock/a..b", **body}).encode()).request.target
+
+
 def test_usage_is_asked_for_of_chat_streams() -> None:
     """Where nothing was said of it and the provider is known to tell it; not of other dialects, nor where it is off."""
     assert planned("/v1/chat/completions", CHAT).withhold_usage

@@ -16,11 +16,10 @@ import errno
 import socket
 import ssl
 import time
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, Literal
 
 from gateway.providers.http.connection import Connection
+from gateway.providers.http.origin import Origin, authority
 from gateway.providers.http.response import (
     BadResponse,
     ConnectFailed,
@@ -51,39 +50,8 @@ __all__ = [
 STALE_SECONDS: Final = 1.0
 """Seconds after a request within which the end of a reused connection means that it was closed before it."""
 
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _FRAMING_LENGTHS: Final = frozenset(map(len, ("host", "content-length", "transfer-encoding")))
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-class Origin(NamedTuple):
-    """The scheme, host and port of an upstream: idle connections are pooled by it."""
-
-    scheme: Literal["http", "https"]
-    host: str
-    port: int
-
-    @classmethod
-    def from_url(cls, url: str) -> tuple[Self, str]:
-        """Split a base URL into its origin and its path, which has no slash at the end ("" for the root).
-
-        Raises ValueError, whose text has its scheme and host only: the URL may have a password.
-        """
-        try:
-            parts = urlsplit(url)
-            name, port = parts.hostname, parts.port
-            host = "" if not name else name if name.isascii() else name.encode("idna").decode()
-        except ValueError:  # its text may repeat the password
-            raise ValueError("not a URL: its host or its port is invalid") from None
-        if parts.scheme not in ("http", "https") or not host:
-            raise ValueError("not an http:// or https:// URL" + (f": {parts.scheme}://{host}" if host else ""))
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError(f"a base URL has no user, query or fragment: {parts.scheme}://{host}")
-        scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
-        return cls(scheme, host, port or _DEFAULT_PORTS[scheme]), parts.path.rstrip("/")
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Client:
@@ -227,7 +195,7 @@ def request_head(
             raise ValueError("transfer-encoding on a body that is sent whole")
     lines = [method + b" " + target + b" HTTP/1.1"]
     if host is None:
-        lines.append(b"Host: " + _authority(origin))
+        lines.append(b"Host: " + authority(origin))
     lines += [b": ".join(header) for header in headers]
     if declared is None and (length or method in (b"POST", b"PUT", b"PATCH")):
         lines.append(b"Content-Length: %d" % length)
@@ -241,12 +209,6 @@ def request_head(
     if not all(names) or b"".join(names).translate(None, _TOKEN):
         raise ValueError("a header name that is not a token")
     return head
-
-
-@lru_cache(maxsize=1024)
-def _authority(origin: Origin) -> bytes:
-    text = str(origin)
-    return text.removesuffix(f":{_DEFAULT_PORTS[origin.scheme]}").encode("ascii")
 
 
 def _connect_reason(error: OSError | UnicodeError) -> Literal["dns", "refused", "tls", "network"]:

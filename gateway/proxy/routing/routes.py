@@ -25,6 +25,7 @@ from gateway.dialects.registry import (
 from gateway.dialects.wire.edit import Peek
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.catalog import CATALOG
+from gateway.providers.http.origin import climbs
 from gateway.providers.route import Route
 from gateway.providers.table import Provider
 from gateway.proxy.routing import urls
@@ -65,6 +66,8 @@ class ParsedPath(Struct, frozen=True, kw_only=True):
 def parse_path(method: str, raw_target: str, headers: Headers, providers: Mapping[str, Provider]) -> ParsedPath:
     """Read a path. Raises ExchangeError for one that belongs to no endpoint."""
     path, mark, query = raw_target.partition("?")
+    if climbs(path):
+        raise leaves_prefix("The path")
     for each in TABLES.claiming:
         if each.claims is not None and (sent := each.claims(method, path, headers)) is not None:
             return ParsedPath(
@@ -115,6 +118,16 @@ def parse_path(method: str, raw_target: str, headers: Headers, providers: Mappin
         named=named,
         prefix=prefix,
         counts=token_count(method, path) if dialect is None else None,
+    )
+
+
+def leaves_prefix(subject: str) -> ExchangeError:
+    """Return the error for a path that could be resolved to one above the provider's base URL."""
+    return ExchangeError(
+        Kind.BAD_INPUT,
+        f"{subject} has a segment .., by which it could leave the provider's base URL; write the path without it.",
+        status=400,
+        code="bad_path",
     )
 
 
