@@ -1,11 +1,11 @@
 """Wire formats: one folder per dialect, and one `Endpoint` for all that a client API is to the rest. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
-from gateway.dialects.conversation import ChatRequest, ChatResponse
+from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
 from gateway.dialects.events import Event
 from gateway.semconv import CHAT
 
@@ -47,10 +47,12 @@ class Dialect(Struct, frozen=True, kw_only=True):
     Attributes:
         name: As in `registry.DIALECTS`.
         part_of: The name of the dialect that the operation is part of, if that is another one.
+        traced_as: The dialect's name in traces, if it is not that of `part_of`.
         operation: The conventions' word for it (`gen_ai.operation.name`).
         json_streams: Whether a streamed response may come as one JSON array.
         read_request: Reads a request body.
         read_response: Reads a whole response body, an error body too.
+        read_usage_headers: Reads token counts in the headers of a whole response, whose body may report none.
         stream_reader: Makes a new reader for one streamed response.
         read_conversation: Reads all that a translation needs of a request's body and its path (without the query), in
             which some dialects name the model; None if the dialect is not translated.
@@ -59,10 +61,12 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     name: str
     part_of: str | None = None
+    traced_as: str | None = None
     operation: str = CHAT
     json_streams: bool = False
     read_request: Callable[[bytes], ChatRequest]
     read_response: Callable[[bytes], ChatResponse]
+    read_usage_headers: Callable[[Mapping[str, str]], Usage | None] | None = None
     stream_reader: Callable[[], StreamReader]
     read_conversation: Callable[[bytes, str], ChatRequest] | None = None
 
@@ -70,3 +74,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     def spoken(self) -> str:
         """The dialect's name in configurations."""
         return self.part_of or self.name
+
+    @property
+    def traced(self) -> str:
+        """The dialect's name in traces."""
+        return self.traced_as or self.spoken

@@ -171,7 +171,9 @@ class Attempts:
         exchange = self._exchange
         headers = lower(upstream.headers)
         coding = headers.get("content-encoding", "")
-        reader = attempt.head(upstream.status, content_type=headers.get("content-type", ""), coding=coding)
+        reader = attempt.head(
+            upstream.status, content_type=headers.get("content-type", ""), coding=coding, headers=headers
+        )
         body = Body(upstream, plan.route.provider, plan.deadlines, attempt)
         opened = Opened(step=step, plan=plan, attempt=attempt, response=upstream, body=body, coding=coding)
         kind = kind_of_status(upstream.status)

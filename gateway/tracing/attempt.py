@@ -29,6 +29,8 @@ log = logging.getLogger("gateway.recording")
 # Errors look much alike in all dialects: this one reads those of requests that are only relayed.
 _ERRORS = DIALECTS[TABLES.default.dialect]
 
+_NO_HEADERS: Mapping[str, str] = {}
+
 
 class Owner(Protocol):
     """The part of an exchange that its attempts use."""
@@ -122,8 +124,10 @@ class Attempt:
             raise RuntimeError("no response head has come yet")
         return self._reader
 
-    def head(self, status: int, *, content_type: str, coding: str) -> ResponseReader:
-        """Note the response's head, and return the reader of its body."""
+    def head(
+        self, status: int, *, content_type: str, coding: str, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> ResponseReader:
+        """Note the response's head, and return the reader of its body. `headers`: by lower-case name."""
         self._head_at = perf_counter()
         if self.apart is None:  # while several wait at once, the time is not one attempt's
             self._sending = self._head_at - self.started - (self._exchange.waited - self._waited_before)
@@ -136,8 +140,10 @@ class Attempt:
         dialect = self._route.upstream_reader
         if dialect is None and status >= 400:
             dialect = _ERRORS
+        in_headers = dialect.read_usage_headers if read and dialect is not None else None
         self._reader = ResponseReader(
             dialect if read else None,
+            usage=in_headers(headers) if in_headers is not None else None,
             content_type=content_type,
             coding=coding,
             started=self.started,

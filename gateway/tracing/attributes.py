@@ -133,10 +133,10 @@ def of_attempt(route: Route, method: str, index: int, reason: str, backoff: floa
     if is_retry(reason):
         attributes["http.request.resend_count"] = index
         attributes["gateway.attempt.backoff_ms"] = round(backoff * 1000, 3)
-    if route.dialect is not None:
+    if (reader := route.upstream_reader) is not None:
         attributes["gen_ai.operation.name"] = route.operation
         attributes["gen_ai.provider.name"] = provider.genai_name
-        attributes["gateway.dialect"] = route.upstream_dialect
+        attributes["gateway.dialect"] = reader.traced
         if route.model:
             attributes["gen_ai.request.model"] = route.rename or route.model
     return attributes
@@ -206,8 +206,8 @@ def of_usage(usage: Usage) -> Attributes:
 def of_route(route: Route) -> Attributes:
     """Return the attributes of the last attempt's route that the root span repeats, under names of our own."""
     attributes: Attributes = {"gateway.provider": route.provider.name}
-    if route.client_dialect is not None:
-        attributes["gateway.dialect"] = route.client_dialect
+    if route.dialect is not None:
+        attributes["gateway.dialect"] = route.dialect.traced
     if route.model:
         attributes["gateway.request.model"] = route.model
     return attributes

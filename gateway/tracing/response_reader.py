@@ -3,11 +3,14 @@
 import logging
 from time import perf_counter
 
+from msgspec import structs
+
 from gateway.dialects import Dialect, StreamReader
-from gateway.dialects.conversation import ChatResponse
+from gateway.dialects.conversation import ChatResponse, Usage
 from gateway.dialects.endpoint import SERVER_SENT
 from gateway.dialects.events import Event
 from gateway.dialects.registry import TABLES
+from gateway.dialects.shared.usage import merged_usage
 from gateway.dialects.wire.content_coding import MAX_DECODED, decoder
 
 log = logging.getLogger("gateway.tracing")
@@ -28,7 +31,7 @@ class ResponseReader:
     """Feeds one response to the reader of its dialect, and records when its chunks arrived.
 
     `collects_events`: events are collected for `drain_events`. `streams`: the request asked for a stream, which may
-    arrive as JSON.
+    arrive as JSON. `usage`: token counts in the response's head, for those that its body lacks.
 
     Attributes:
         streamed: Whether the response is a stream.
@@ -46,6 +49,7 @@ class ResponseReader:
         started: float,
         collects_events: bool = False,
         streams: bool = False,
+        usage: Usage | None = None,
     ) -> None:
         kind = content_type.lower()
         self.streamed = kind.startswith(TABLES.stream_types) or (streams and kind.startswith("application/json"))
@@ -54,6 +58,7 @@ class ResponseReader:
         self.chunks = 0
         self.first_output_at: float | None = None
         self._dialect = dialect
+        self._usage = usage
         self._decoder = decoder(coding, STREAM_MAX if self.streamed else KEPT_MAX) if dialect is not None else None
         self._reader: StreamReader | None = None
         self._whole: list[bytes] = []
@@ -118,6 +123,13 @@ class ResponseReader:
 
     def response(self) -> ChatResponse | None:
         """Return the response as read so far, None if it cannot be read."""
+        read = self._read()
+        if self._usage is None:
+            return read
+        read = ChatResponse() if read is None else read
+        return structs.replace(read, usage=merged_usage(self._usage, read.usage))
+
+    def _read(self) -> ChatResponse | None:
         try:
             if self._reader is not None:
                 return self._reader.response()

@@ -78,11 +78,14 @@ def test_dialects_are_found_by_their_own_names() -> None:
     assert {name: name for name in DIALECTS} == {name: d.name for name, d in DIALECTS.items()}
 
 
+UNTRANSLATED = {"openai-embeddings", "ollama-embed", "bedrock-invoke", "bedrock-invoke-embeddings"}
+
+
 def test_every_dialect_is_written_by_somebody() -> None:
     """An operation that is part of a dialect has that one's writer, and a translation is possible either way."""
     for name, dialect in DIALECTS.items():
         assert dialect.spoken in WRITERS
-        assert (dialect.read_conversation is None) == (name in {"openai-embeddings", "ollama-embed"})
+        assert (dialect.read_conversation is None) == (name in UNTRANSLATED)
     assert {name: name for name in WRITERS} == {name: writer.name for name, writer in WRITERS.items()}
 
 
@@ -100,6 +103,15 @@ def test_every_dialect_is_written_by_somebody() -> None:
         ("/v1beta/models/g:batchEmbedContents", "gemini", None, "g", False),
         ("/model/us.nova%3A0/converse", "bedrock-converse", "bedrock-converse", "us.nova:0", False),
         ("/model/us.nova:0/converse-stream", "bedrock-converse", "bedrock-converse", "us.nova:0", True),
+        ("/model/us.nova:0/invoke", "bedrock-converse", "bedrock-invoke", "us.nova:0", False),
+        ("/model/a/invoke-with-response-stream", "bedrock-converse", "bedrock-invoke", "a", True),
+        (
+            "/model/cohere.embed-v4:0/invoke",
+            "bedrock-converse",
+            "bedrock-invoke-embeddings",
+            "cohere.embed-v4:0",
+            False,
+        ),
     ],
 )
 def test_some_paths_name_their_model(path: str, spoken: str, dialect: str | None, model: str, stream: bool) -> None:
@@ -121,7 +133,7 @@ def test_some_paths_name_their_model(path: str, spoken: str, dialect: str | None
         "/v1/chat/completions",
         "/v1beta/models",
         "/v1beta/files/x:y",
-        "/model/x/invoke",
+        "/model/x/async-invoke",
         "/v1/conversations/conv:1",
         ":generateContent",
         "",

@@ -56,7 +56,7 @@ DOORS = [
     Door("/api/pull", b'{"model":"m"}', "ollama", None, None),
     Door("/model/us.nova%3A0/converse", TURNS, "aws-bedrock", "bedrock-converse", "chat", "us.nova:0"),
     Door("/model/us.nova:0/converse", TURNS, "aws-bedrock", "bedrock-converse", "chat", "us.nova:0"),
-    Door("/model/x/invoke", TURNS, "aws-bedrock", None, None, None),
+    Door("/model/x/invoke", TURNS, "aws-bedrock", "bedrock-invoke", "chat", "x"),
     Door("/openai/deployments/d/chat/completions?api-version=1", CHAT, "azure-openai", "openai-chat", "chat", "d"),
     Door("/groq/openai/v1/chat/completions", CHAT, "groq", "openai-chat", "chat", sent="/openai/v1/chat/completions"),
     Door("/v1/moderations", INPUT, "openai", None, None),

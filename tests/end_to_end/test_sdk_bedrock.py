@@ -1,10 +1,13 @@
 """Botocore as a client: what is written for it reaches its user over real sockets, errors as the classes it has."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import anthropic
 import botocore.session
 import pytest
 from botocore.client import BaseClient
@@ -21,7 +24,9 @@ from gateway.providers.auth.aws import AwsCredentials, authorized
 from gateway.providers.auth.sigv4 import Credentials, sign
 from gateway.providers.http.client import Client, Origin
 from tests.support.aws import seconds, signed_by
-from tests.support.upstream import Upstream, reply, stream
+from tests.support.gateways import InProcess
+from tests.support.sdks import HELLO, MESSAGE
+from tests.support.upstream import CLOSE, Upstream, reply, stream
 
 MODEL = "us.anthropic.claude-opus-5-20260701-v1:0"
 NOW = 1_795_162_800.0
@@ -184,3 +189,58 @@ async def test_what_we_send_is_what_botocore_sends(upstream: Upstream, client: B
     ours = upstream.asked[1]
     assert (ours.target, ours.json) == (theirs.target, theirs.json)
     assert signed_by(ours, "bedrock", KEY.access_key, KEY.secret_key)
+
+
+def to_bedrock(upstream: Upstream) -> str:
+    """Return a configuration that sends Bedrock's requests to `upstream`."""
+    aliases = '[aliases.smart]\ncandidates = ["bedrock/anthropic.claude-sonnet-5"]\n'
+    return f'[providers.aws-bedrock]\nbase_url = "{upstream.url}"\napi_key = "k"\n[retry]\nmax_tries = 1\n{aliases}'
+
+
+def chunks(read: Callable[[str], bytes]) -> list[bytes]:
+    """Frame the events of Anthropic's own stream as Bedrock does."""
+    lines = [line.removeprefix(b"data: ") for line in read("messages_text.sse").splitlines() if line[:6] == b"data: "]
+    return [eventstream.event("chunk", b'{"bytes":"%b"}' % b64encode(line)) for line in lines if b'"ping"' not in line]
+
+
+async def test_anthropics_bedrock_client(upstream: Upstream, read: Callable[[str], bytes], tmp_path: Path) -> None:
+    """InvokeModel is relayed as it came, whole and streamed, by an alias too; the rows have Claude's messages."""
+    counted = [("x-amzn-bedrock-input-token-count", "9"), ("x-amzn-bedrock-output-token-count", "7")]
+    upstream.answers(
+        reply({key: value for key, value in MESSAGE.items() if key != "usage"}, headers=counted),
+        stream(chunks(read), content_type=eventstream.CONTENT_TYPE),
+    )
+    async with InProcess(tmp_path / "data", to_bedrock(upstream)) as gateway:
+        async with anthropic.AsyncAnthropicBedrock(base_url=gateway.url, api_key="k", aws_region="eu-west-1") as client:
+            whole = await client.messages.create(model="anthropic.claude-opus-5", max_tokens=9, messages=HELLO)
+            assert whole.content[0].to_dict() == MESSAGE["content"][0]
+            asked: Any = {"model": "smart", "max_tokens": 9, "messages": HELLO, "stream": True}
+            told = [each async for each in await client.messages.create(**asked)]
+        assert told[-1].type == "message_stop"
+        assert [each.target for each in upstream.asked] == [
+            "/model/anthropic.claude-opus-5/invoke",
+            "/model/anthropic.claude-sonnet-5/invoke-with-response-stream",
+        ]
+        first, second = gateway.rows("CLIENT")
+        assert (first["dialect"], first["operation"], first["outcome"]) == ("bedrock-invoke", "chat", "ok")
+        assert (first["request_model"], first["input_tokens"], first["output_tokens"]) == (
+            "anthropic.claude-opus-5", 9, 7,
+        )  # fmt: skip
+        assert "Hello" in str(first["input_messages"])
+        assert (second["request_model"], second["stream"], second["outcome"]) == (
+            "anthropic.claude-sonnet-5", True, "ok",
+        )  # fmt: skip
+        assert (second["finish_reasons"], second["input_tokens"] is not None) == (["stop"], True)
+        assert "Good day." in str(first["output_messages"])
+
+
+async def test_a_break_of_invoke_is_raised(upstream: Upstream, read: Callable[[str], bytes], tmp_path: Path) -> None:
+    """The client gets an error in the stream, not an end, if the provider's connection breaks between two events."""
+    upstream.answers(stream(chunks(read)[:3], content_type=eventstream.CONTENT_TYPE, end=CLOSE))
+    async with InProcess(tmp_path / "data", to_bedrock(upstream)) as gateway:
+        async with anthropic.AsyncAnthropicBedrock(base_url=gateway.url, api_key="k", aws_region="eu-west-1") as client:
+            asked: Any = {"model": "anthropic.claude", "max_tokens": 9, "messages": HELLO, "stream": True}
+            told = await client.messages.create(**asked)
+            with pytest.raises(anthropic.APIError, match="aws-bedrock"):
+                [each async for each in told]
+        assert gateway.attempt()["outcome"] == "upstream_abort"

@@ -128,7 +128,7 @@ async def test_a_translated_request_is_signed(upstream: Upstream, tmp_path: Path
         assert "sk-client" not in str(upstream.asked)
 
 
-@pytest.mark.parametrize("path", ["/model/a%2Fb/invoke", "/aws-bedrock/model/x/invoke?b=%20&a=1&a"])
+@pytest.mark.parametrize("path", ["/model/a%2Fb/invoke", "/aws-bedrock/model/x/async-invoke?b=%20&a=1&a"])
 async def test_what_is_only_relayed_is_signed(upstream: Upstream, tmp_path: Path, path):
     """With every escape and the query as they are sent."""
     upstream.answer = verifying(reply({"ok": True}))

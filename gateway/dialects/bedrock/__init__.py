@@ -1,9 +1,13 @@
-"""Bedrock's Converse and ConverseStream: content as typed blocks, streamed block by block in AWS's binary events."""
+"""Bedrock's Converse and ConverseStream: content as typed blocks, streamed block by block in AWS's binary events.
+
+InvokeModel, whose bodies are each model maker's own, is read for the trace (`invoke`).
+"""
 
 import re
 from urllib.parse import quote
 
 from gateway.dialects import Dialect
+from gateway.dialects.bedrock.invoke import INVOKE, INVOKE_EMBEDDINGS
 from gateway.dialects.bedrock.read_parts import NAME
 from gateway.dialects.bedrock.read_request import model_in, read_conversation, read_request
 from gateway.dialects.bedrock.read_response import read_response
@@ -40,10 +44,11 @@ CONVERSE_WRITER = Writer(
 
 
 def _operation(method: str, path: str) -> PathOperation | None:
-    if "/converse" not in path or (called := model_in(path)) is None:
+    if "/model/" not in path or (called := model_in(path)) is None:
         return None
-    model, stream = called
-    return PathOperation(NAME, CONVERSE if method == "POST" else None, model, stream)
+    model, operation = called
+    dialect = CONVERSE if operation.startswith("converse") else INVOKE_EMBEDDINGS if "embed" in model else INVOKE
+    return PathOperation(NAME, dialect if method == "POST" else None, model, operation.endswith("stream"))
 
 
 def _with_model(path: str, model: str) -> str:
@@ -65,7 +70,7 @@ ENDPOINT = Endpoint(
     dialect=NAME,
     writer=CONVERSE_WRITER,
     provider="aws-bedrock",
-    path_operations=(CONVERSE,),
+    path_operations=(CONVERSE, INVOKE, INVOKE_EMBEDDINGS),
     read_path=_operation,
     write_path=_with_model,
     paths=re.compile(r"^/+model/"),

@@ -20,17 +20,17 @@ from gateway.dialects.shared.writer import Dropped
 from gateway.dialects.wire.json import count, decode, definitions, fields, json_value, objects, text, without
 from gateway.semconv import CHAT
 
-_PATH = re.compile(r"/model/(.+)/converse(-stream)?/?$")
+_PATH = re.compile(r"/model/(.+)/(converse(?:-stream)?|invoke(?:-with-response-stream)?)/?$")
 
 
-def model_in(path: str) -> tuple[str, bool] | None:
-    """Return the model that a path names, and whether the response streams; None for a path of another API.
+def model_in(path: str) -> tuple[str, str] | None:
+    """Return the model and the operation that a path names; None for a path of another API.
 
     >>> model_in("/bedrock/model/us.amazon.nova-pro-v1%3A0/converse-stream")
-    ('us.amazon.nova-pro-v1:0', True)
+    ('us.amazon.nova-pro-v1:0', 'converse-stream')
     """
     found = _PATH.search(path)
-    return (unquote(found.group(1)), found.group(2) is not None) if found else None
+    return (unquote(found[1]), found[2]) if found else None
 
 
 class _Request(Struct, gc=False, rename="camel"):
@@ -121,7 +121,8 @@ _INFERENCE = frozenset("maxTokens temperature topP stopSequences".split())
 def read_conversation(body: bytes, path: str) -> ChatRequest:
     """Read a whole request, for a translation."""
     request = decode(body, _OBJECT) or {}
-    model, stream = model_in(path) or (None, False)
+    model, operation = model_in(path) or (None, "")
+    stream = operation.endswith("stream")
     read = read_request(body)
     more, output = fields(request.get("additionalModelRequestFields")), fields(request.get("outputConfig"))
     config, thinking = fields(request.get("toolConfig")), _thinking(more)

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from gateway.dialects import events
+from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.wire.eventstream import EventStreamDecoder
 from gateway.dialects.wire.sse import Decoder, Event, SseDecoder
 
@@ -46,8 +47,12 @@ class EventReader(ABC):
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
         for event in self._decoder.feed(data):
-            if not self._take(event):
-                self._unread += 1
+            self.take(event)
+
+    def take(self, event: Event) -> None:
+        """Take one event that another framing had around it."""
+        if not self._take(event):
+            self._unread += 1
 
     def drain_events(self) -> list[events.Event]:
         """Return the events since the last call; none are collected while `events` is None."""
@@ -59,6 +64,10 @@ class EventReader(ABC):
     @abstractmethod
     def _take(self, event: Event) -> bool:
         """Take one event; return whether it could be read."""
+
+    @abstractmethod
+    def response(self) -> ChatResponse:
+        """Return the response as read so far."""
 
     def _keep(self, pieces: list[str], piece: Any) -> None:
         """Keep a piece of content; a value that is no text, or empty, is ignored."""

@@ -32,24 +32,29 @@ CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 @pytest.mark.parametrize(
     ("path", "found"),
     [
-        ("/model/amazon.nova-pro-v1%3A0/converse", ("amazon.nova-pro-v1:0", False)),
-        ("/model/amazon.nova-pro-v1:0/converse-stream", ("amazon.nova-pro-v1:0", True)),
+        ("/model/amazon.nova-pro-v1%3A0/converse", ("amazon.nova-pro-v1:0", "converse")),
+        ("/model/amazon.nova-pro-v1:0/converse-stream", ("amazon.nova-pro-v1:0", "converse-stream")),
         (
             "/bedrock/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.a.b/converse-stream",
-            ("arn:aws:bedrock:us-east-1:1:inference-profile/us.a.b", True),
+            ("arn:aws:bedrock:us-east-1:1:inference-profile/us.a.b", "converse-stream"),
         ),
-        ("/model/arn:aws:bedrock:us-east-1:1:prompt/AB/converse/", ("arn:aws:bedrock:us-east-1:1:prompt/AB", False)),
-        ("/model/converse/converse", ("converse", False)),
-        ("/model/%E4%B8%96/converse", ("世", False)),
-        ("/model/a/invoke", None),
+        (
+            "/model/arn:aws:bedrock:us-east-1:1:prompt/AB/converse/",
+            ("arn:aws:bedrock:us-east-1:1:prompt/AB", "converse"),
+        ),
+        ("/model/converse/converse", ("converse", "converse")),
+        ("/model/%E4%B8%96/converse", ("世", "converse")),
+        ("/model/a/invoke", ("a", "invoke")),
+        ("/aws-bedrock/model/a%2Fb/invoke-with-response-stream", ("a/b", "invoke-with-response-stream")),
+        ("/model/a/async-invoke", None),
         ("/model//converse", None),
         ("/model/converse", None),
         ("/v1/chat/completions", None),
         ("", None),
     ],
 )
-def test_the_model_stands_in_the_path(path: str, found: tuple[str, bool] | None) -> None:
-    """The path names the model, with its escapes or without, and whether the answer is streamed."""
+def test_the_model_stands_in_the_path(path: str, found: tuple[str, str] | None) -> None:
+    """The path names the model, with its escapes or without, and the operation."""
     assert model_in(path) == found
 
 

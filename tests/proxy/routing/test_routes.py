@@ -468,7 +468,8 @@ def test_a_path_belongs_to_an_endpoint(providers, endpoint, target):
         ("/api/generate", "ollama", "text_completion"),
         ("/api/embed", "ollama", "embeddings"),
         ("/model/x/converse", "bedrock-converse", "chat"),
-        ("/model/x/invoke", None, "relay"),
+        ("/model/x/invoke", "bedrock-converse", "chat"),
+        ("/model/amazon.titan-embed-text-v2:0/invoke", "bedrock-converse", "embeddings"),
         ("/v1/models", None, "relay"),
     ],
 )
