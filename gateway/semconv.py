@@ -104,6 +104,14 @@ ATTEMPT_COLUMNS = (
     Column("reasoning_tokens", "BIGINT", "gen_ai.usage.reasoning.output_tokens"),
     Column("total_tokens", "BIGINT", "gen_ai.usage.total_tokens"),
     Column("usage_source", "VARCHAR", "gateway.usage.source"),
+    Column("audio_input_tokens", "BIGINT", "gen_ai.usage.audio.input_tokens"),
+    Column("audio_output_tokens", "BIGINT", "gen_ai.usage.audio.output_tokens"),
+    Column("cache_write_5m_tokens", "BIGINT", "gateway.usage.cache_write_5m.input_tokens"),
+    Column("cache_write_1h_tokens", "BIGINT", "gateway.usage.cache_write_1h.input_tokens"),
+    Column("web_search_requests", "BIGINT", "gateway.usage.web_search_requests"),
+    Column("server_tool_requests", "BIGINT", "gateway.usage.server_tool_requests"),
+    Column("service_tier", "VARCHAR", "gateway.response.service_tier"),
+    Column("provider_cost_usd", "DOUBLE", "gen_ai.usage.cost"),
     Column("system_instructions", "JSON", "gen_ai.system_instructions"),
     Column("input_messages", "JSON", "gen_ai.input.messages"),
     Column("output_messages", "JSON", "gen_ai.output.messages"),
@@ -124,6 +132,9 @@ COLUMNS = tuple(
 
 # The body of a provider's error, as text. It has no column; it may repeat content, and is captured like content.
 ERROR_BODY = "gateway.error.body"
+
+# A provider's usage object as it was reported, as JSON text. It has no column.
+USAGE_OBJECT = "gateway.usage.reported"
 
 # The capture mode that a request sets for the collector: no more content is exported.
 CAPTURE_OTLP = "gateway.capture.otlp"

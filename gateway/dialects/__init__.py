@@ -1,7 +1,7 @@
 """Wire formats: one folder per dialect, and one `Endpoint` for all that a client API is to the rest. Pure."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -39,6 +39,9 @@ class StreamReader(Protocol):
 
     def response(self) -> ChatResponse:
         """Return the response as read so far."""
+
+    def reported(self) -> dict[str, Any]:
+        """Return the members of the response that `shared.billing` reads, as far as they came."""
 
 
 class Dialect(Struct, frozen=True, kw_only=True):

@@ -238,6 +238,8 @@ class Attempt:
             answered = span_attributes.interrupted(answered)
         attributes = span_attributes.of_response(answered, policy) if policy.reads else {}
         self.response_model = answered.model
+        if self._reader is not None and (billing := self._reader.billing()) is not None:
+            attributes |= span_attributes.of_billing(billing)
         usage = answered.usage
         partly = usage is None or usage.input_tokens is None or usage.output_tokens is None
         if partly and self.streamed and exchange.request is not None and self.status == 200:
@@ -248,7 +250,7 @@ class Attempt:
 
     def _spent(self, usage: Usage) -> dict[str, Any]:
         """Account for the tokens of this attempt, as far as they are known."""
-        if (usage.input_tokens, usage.output_tokens) == (None, None):
+        if (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (None, None, None):
             return {}
         self.usage_source = usage.source
         spent = span_attributes.of_usage(usage)

@@ -7,14 +7,15 @@ import msgspec
 from msgspec import structs
 
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
+from gateway.dialects.shared.billing import Billing
 from gateway.ids import known
 from gateway.providers.route import Route
 from gateway.redaction import bare_url
-from gateway.semconv import ERROR_BODY
+from gateway.semconv import ERROR_BODY, USAGE_OBJECT
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.metadata import FIELDS, INTEGERS, Metadata, whole_number
 from gateway.tracing.secrets import ExchangeSecrets
-from gateway.tracing.truncate import as_utf8, truncate_messages
+from gateway.tracing.truncate import as_utf8, truncate_json, truncate_messages
 
 # Attributes by the field of `Metadata`.
 _FIELDS = {
@@ -52,6 +53,8 @@ _CLIENT_HEADERS = (
 
 ERROR_BODY_MAX = 4096
 """Characters of a provider's error body that are recorded."""
+USAGE_MAX = 8192
+"""Bytes of a provider's usage object that are recorded."""
 
 _NO_OPTIONS: Mapping[str, tuple[str, str]] = {}
 
@@ -201,6 +204,22 @@ def of_usage(usage: Usage) -> Attributes:
     }
     counts = {f"gen_ai.usage.{name}": count for name, count in tokens.items() if count is not None}
     return {"gateway.usage.source": usage.source, **counts}
+
+
+def of_billing(billing: Billing) -> Attributes:
+    """Return the facts of the bill that are known, and the usage object as JSON text, in about `USAGE_MAX` bytes."""
+    facts = {
+        "gen_ai.usage.audio.input_tokens": billing.audio_input_tokens,
+        "gen_ai.usage.audio.output_tokens": billing.audio_output_tokens,
+        "gen_ai.usage.cost": billing.cost_usd,
+        "gateway.usage.cache_write_5m.input_tokens": billing.cache_write_5m_tokens,
+        "gateway.usage.cache_write_1h.input_tokens": billing.cache_write_1h_tokens,
+        "gateway.usage.web_search_requests": billing.web_search_requests,
+        "gateway.usage.server_tool_requests": billing.server_tool_requests,
+        "gateway.response.service_tier": billing.service_tier,
+    }
+    reported = truncate_json(_encoder.encode(billing.reported), USAGE_MAX).decode()
+    return {USAGE_OBJECT: reported} | {name: value for name, value in facts.items() if value is not None}
 
 
 def of_route(route: Route) -> Attributes:

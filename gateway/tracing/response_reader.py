@@ -10,6 +10,7 @@ from gateway.dialects.conversation import ChatResponse, Usage
 from gateway.dialects.endpoint import SERVER_SENT
 from gateway.dialects.events import Event
 from gateway.dialects.registry import TABLES
+from gateway.dialects.shared.billing import Billing, billing, members_of
 from gateway.dialects.shared.usage import merged_usage
 from gateway.dialects.wire.content_coding import MAX_DECODED, decoder
 
@@ -137,4 +138,15 @@ class ResponseReader:
                 return self._dialect.read_response(b"".join(self._whole))
         except Exception:
             log.exception("a response could not be read")
+        return None
+
+    def billing(self) -> Billing | None:
+        """Return the billing facts of the response as read so far, None if it reports no usage."""
+        try:
+            if self._reader is not None:
+                return billing(self._reader.reported())
+            if self._dialect is not None and self._whole:
+                return billing(members_of(b"".join(self._whole)))
+        except Exception:
+            log.exception("the billing facts of a response could not be read")
         return None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.config.model import Capture, CaptureMode, Config
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Text, Usage
 from gateway.dialects.registry import DIALECTS, ENDPOINTS
+from gateway.dialects.shared.billing import Billing
 from gateway.providers.route import Route
 from gateway.providers.table import build
 from gateway.redaction import REDACTED
@@ -112,6 +113,21 @@ def test_content_is_captured_as_configured(mode: CaptureMode, content):
     assert (said["gen_ai.request.temperature"], said["gen_ai.conversation.id"]) == (0.5, "conv-1")
     for name in said.keys() & names:
         assert isinstance(json.loads(said[name]), list)
+
+
+def test_billing_facts_are_attributes_with_the_usage_object():
+    """Known facts by their own names, and the object as JSON text; a long one is cut and stays JSON."""
+    facts = Billing(reported={"cost": 0.00371, "x": {"y": 1}}, cost_usd=0.00371, audio_input_tokens=0, service_tier="f")
+    assert seen.of_billing(facts) == {
+        "gateway.usage.reported": '{"cost":0.00371,"x":{"y":1}}',
+        "gen_ai.usage.cost": 0.00371,
+        "gen_ai.usage.audio.input_tokens": 0,
+        "gateway.response.service_tier": "f",
+    }
+    for long in ({"a": "x" * 20_000}, {str(n): n for n in range(5_000)}):
+        (text,) = seen.of_billing(Billing(reported=long)).values()
+        assert len(text) <= seen.USAGE_MAX
+        assert json.loads(text)
 
 
 def test_unknown_values_have_no_attributes():

@@ -9,7 +9,7 @@ from gateway.dialects.anthropic.read_parts import NAME, read_blocks
 from gateway.dialects.conversation import ChatResponse, Message, Part, Usage
 from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.usage import CountNames, usage_beside_cache
-from gateway.dialects.wire.json import count, decode, error_of, fields, text
+from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
 
 
 class _Message(Struct, gc=False):
@@ -54,9 +54,33 @@ _COUNTS = CountNames(
 )
 
 
+# Counts of an iteration that the usage has as well.
+_ITERATED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
 def _usage(reported: dict[str, Any]) -> Usage | None:
     details = fields(reported.get("output_tokens_details"))
+    reported = _with_compactions(reported)
+    if count(reported.get("cache_creation_input_tokens")) is None and (
+        written := [n for each in fields(reported.get("cache_creation")).values() if (n := count(each)) is not None]
+    ):
+        reported = {**reported, "cache_creation_input_tokens": sum(written)}
     return usage_beside_cache(reported, _COUNTS, count(details.get("thinking_tokens")))
+
+
+def _with_compactions(reported: dict[str, Any]) -> dict[str, Any]:
+    """Add the tokens of compactions to the counts, which leave them out and of which the same model made them.
+
+    The tokens of an advisor, which is another model, stay out. Source: the docstring of `iterations` in Anthropic's
+    SDK.
+    """
+    compactions = [each for each in objects(reported.get("iterations")) if each.get("type") == "compaction"]
+    whole = dict(reported) if compactions else reported
+    for each in compactions:
+        for name in _ITERATED:
+            if (more := count(each.get(name))) is not None:
+                whole[name] = (count(whole.get(name)) or 0) + more
+    return whole
 
 
 def read_response(body: bytes) -> ChatResponse:

@@ -208,3 +208,7 @@ class MessagesStreamReader(EventReader):
         """Return the response as read so far."""
         parts = [read_block(block.whole()) for _, block in sorted(self._blocks.items())]
         return chat_response(self._message, parts, self._usage, self._error)
+
+    def reported(self) -> dict[str, Any]:
+        """Return the members of a message that its billing is read from."""
+        return {"usage": self._usage}

@@ -196,3 +196,7 @@ class ConverseStreamReader(EventReader):
         """Return the response as read so far."""
         parts = [block.part() for block in self._blocks]
         return chat_response(parts, self._word, self._usage, self._beside, self._error)
+
+    def reported(self) -> dict[str, Any]:
+        """Return the members of a response that its billing is read from."""
+        return {"usage": self._usage, "bedrock_tier": self._beside.service_tier}

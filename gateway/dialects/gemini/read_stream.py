@@ -217,3 +217,7 @@ class GeminiStreamReader(EventReader):
             created=read_created(first.get("createTime")),
             extra=answer_extra(dict(self._own), own_usage(self._reported)),
         )
+
+    def reported(self) -> dict[str, Any]:
+        """Return the members of a response that its billing is read from."""
+        return {"gemini_usage": self._reported}

@@ -8,6 +8,7 @@ from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse, Part, Reasoning, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.ollama.read_parts import NAME, arguments_text, images, logprobs, tool_call
 from gateway.dialects.ollama.read_response import _LINE, _created, _Line, _rest, _usage, chat_response, read_finish
+from gateway.dialects.shared.billing import members_of
 from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.tool_ids import made_id
@@ -45,6 +46,7 @@ class OllamaStreamReader(EventReader):
         self._calls = 0
         self._finish: tuple[str | None, str | None] = (None, None)
         self._usage: Usage | None = None
+        self._last = b""
         self._error: tuple[str | None, str | None] = (None, None)
         self._likely: list[dict[str, Any]] = []  # tokens that are in no text
         self._rest: dict[str, Any] = {}
@@ -135,6 +137,7 @@ class OllamaStreamReader(EventReader):
         self.ended = True
         self._finish = read_finish(line, self._calls > 0)
         self._usage = _usage(line)
+        self._last = data
         if self._has_room(len(data)):
             self._rest = _rest(data)
         if self._likely:
@@ -151,3 +154,7 @@ class OllamaStreamReader(EventReader):
         parts = [part.part() if isinstance(part, _Growing) else part for part in self._parts]
         first = self._first or _Line()
         return chat_response(first, parts, self._finish, usage=self._usage, error=self._error, rest=self._rest)
+
+    def reported(self) -> dict[str, Any]:
+        """Return the members of the last line that its billing is read from."""
+        return members_of(self._last)

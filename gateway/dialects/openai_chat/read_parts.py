@@ -39,14 +39,14 @@ def message_parts(message: dict[str, Any]) -> list[Part]:
     parts += content
     if refusal := text(message.get("refusal")):
         parts.append(Refusal(content=refusal))
-    audio = fields(message.get("audio"))
+    audio = filled(message.get("audio"))
     if transcript := text(audio.get("transcript")):
         parts.append(Text(content=transcript))
     if audio:
         file_id = text(audio.get("id")) if "data" not in audio else None  # a response that is sent back has its id only
         parts.append(File(modality="audio", file_id=file_id) if file_id else sound(audio))
     parts += [tool_call(call) for call in objects(message.get("tool_calls"))]
-    if call := fields(message.get("function_call")):
+    if call := filled(message.get("function_call")):
         parts.append(tool_call({"function": call}))
     return parts
 
@@ -90,8 +90,8 @@ def _bare_part(part: dict[str, Any]) -> Part:
 
 def tool_call(call: dict[str, Any]) -> ToolCall:
     """Read one call of a function, or of a custom tool."""
-    custom = fields(call.get("custom"))
-    function = fields(call.get("function")) or custom
+    custom = filled(call.get("custom"))
+    function = filled(call.get("function")) or custom
     arguments = function.get("arguments", function.get("input"))
     return ToolCall(
         id=text(call.get("id")),
@@ -101,6 +101,12 @@ def tool_call(call: dict[str, Any]) -> ToolCall:
         cache=cache_mark(call),
         extra=own(NAME, call, "extra_content"),
     )
+
+
+def filled(value: Any) -> dict[str, Any]:
+    """Return an object that has a value; some providers (Snowflake) write all members of their structs, empty."""
+    found = fields(value)
+    return found if any(found.values()) else {}
 
 
 def _thoughts(thought: str, details: list[dict[str, Any]]) -> list[Part]:

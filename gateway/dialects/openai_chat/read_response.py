@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.dialects.conversation import ChatResponse, Message, Part, Text, TokenLogprob, ToolCall, Usage
+from gateway.dialects.conversation import ChatResponse, Message, Part, Text, TokenLogprob, ToolCall
 from gateway.dialects.openai_chat.read_parts import message_parts
-from gateway.dialects.shared.usage import usage_of
+from gateway.dialects.shared.usage import chat_usage, usage_of
 from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
 
 
@@ -17,6 +17,7 @@ class _Whole(Struct, gc=False):
     created: Any = None
     choices: Any = None
     usage: Any = None
+    x_groq: Any = None
     error: Any = None
     type: Any = None
     code: Any = None
@@ -25,16 +26,6 @@ class _Whole(Struct, gc=False):
 
 
 _WHOLE = msgspec.json.Decoder(_Whole)
-
-
-def _usage(reported: Any) -> Usage | None:
-    return usage_of(
-        reported,
-        input_name="prompt_tokens",
-        output_name="completion_tokens",
-        input_details="prompt_tokens_details",
-        output_details="completion_tokens_details",
-    )
 
 
 def read_finish(reason: Any, *, called: bool) -> tuple[str | None, str | None]:
@@ -66,6 +57,7 @@ def read_response(body: bytes) -> ChatResponse:
         # vLLM and others put an error's fields at the top
         error_message = text(whole.message) or text(whole.detail)
         error_type = (text(whole.type) or text(whole.code)) if error_message else None
+    reported = chat_usage(whole.usage, whole.x_groq, (each.get("usage") for each in objects(whole.choices)))
     messages = []
     for choice in sorted(objects(whole.choices), key=lambda c: count(c.get("index")) or 0):
         parts: list[Part] = message_parts(fields(choice.get("message")))
@@ -81,7 +73,7 @@ def read_response(body: bytes) -> ChatResponse:
         model=text(whole.model),
         finish_reasons=[m.finish_reason for m in messages if m.finish_reason],
         output_messages=messages,
-        usage=_usage(whole.usage),
+        usage=usage_of(reported),
         error_type=error_type,
         error_message=error_message,
         created=count(whole.created),

@@ -7,11 +7,11 @@ from msgspec import Struct
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse, Reasoning, Text, Usage
-from gateway.dialects.openai_chat.read_parts import message_parts, read_citations, without_text
-from gateway.dialects.openai_chat.read_response import _usage, read_finish, read_logprobs
+from gateway.dialects.openai_chat.read_parts import filled, message_parts, read_citations, without_text
+from gateway.dialects.openai_chat.read_response import read_finish, read_logprobs
 from gateway.dialects.openai_chat.stream_choice import Choice
 from gateway.dialects.shared.stream_reader import EventReader
-from gateway.dialects.shared.usage import merged_usage
+from gateway.dialects.shared.usage import chat_usage, merged_usage, usage_of
 from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
 from gateway.dialects.wire.sse import Event
 
@@ -34,6 +34,7 @@ class _Choice(Struct, gc=False):
     text: Any = None  # completions
     logprobs: Any = None
     finish_reason: Any = None
+    usage: Any = None  # Moonshot
 
 
 class _Chunk(Struct, gc=False):
@@ -42,6 +43,8 @@ class _Chunk(Struct, gc=False):
     created: Any = None
     choices: list[_Choice] | None = None
     usage: Any = None
+    x_groq: Any = None
+    service_tier: Any = None
     error: Any = None
     message: Any = None  # of an `event: error` without an error object
 
@@ -60,6 +63,8 @@ class ChatStreamReader(EventReader):
         self._begun = False
         self._choices: dict[int, Choice] = {}
         self._usage: Usage | None = None
+        self._reported: dict[str, Any] = {}
+        self._service_tier: Any = None
         self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
@@ -84,8 +89,11 @@ class ChatStreamReader(EventReader):
                 self.events.append(events.Begun(id=self._id, model=self._model, created=self._created))
         for choice in chunk.choices or ():
             self._take_choice(choice)
-        if chunk.usage is not None:
-            self._usage = merged_usage(self._usage, _usage(chunk.usage))
+        if chunk.service_tier is not None:
+            self._service_tier = chunk.service_tier
+        if reported := chat_usage(chunk.usage, chunk.x_groq, (each.usage for each in chunk.choices or ())):
+            self._reported |= {name: value for name, value in reported.items() if value is not None}
+            self._usage = merged_usage(self._usage, usage_of(reported))
             if self.events is not None and self._usage is not None:
                 self.events.append(events.UsageUpdated(usage=self._usage))
         if chunk.error or event.name == "error":
@@ -120,8 +128,8 @@ class ChatStreamReader(EventReader):
             if delta.tool_calls:
                 for call in objects(delta.tool_calls):
                     self._take_call(choice, call)
-            if delta.function_call:
-                self._take_call(choice, {"index": -1, "function": delta.function_call})
+            if call := filled(delta.function_call):
+                self._take_call(choice, {"index": -1, "function": call})
             if delta.audio:
                 self._grow(choice, "text", fields(delta.audio).get("transcript"))
             if delta.annotations:
@@ -175,8 +183,8 @@ class ChatStreamReader(EventReader):
                 known.update(rest)
 
     def _take_call(self, choice: Choice, delta: dict[str, Any]) -> None:
-        custom = fields(delta.get("custom"))
-        function = fields(delta.get("function")) or custom
+        custom = filled(delta.get("custom"))
+        function = filled(delta.get("function")) or custom
         call_id = text(delta.get("id"))
         if not self._has_room(0):
             return
@@ -204,3 +212,7 @@ class ChatStreamReader(EventReader):
             error_message=error_message,
             created=self._created,
         )
+
+    def reported(self) -> dict[str, Any]:
+        """Return the members of a response that its billing is read from."""
+        return {"usage": self._reported, "service_tier": self._service_tier}

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.dialects.conversation import ChatResponse, Message, Part, ToolCall, Usage
+from gateway.dialects.conversation import ChatResponse, Message, Part, ToolCall
 from gateway.dialects.openai_responses.read_parts import read_item
 from gateway.dialects.openai_responses.read_request import conversation_id
 from gateway.dialects.shared.usage import usage_of
@@ -20,6 +20,8 @@ class _Response(Struct, gc=False):
     incomplete_details: Any = None
     output: Any = None
     usage: Any = None
+    tool_usage: Any = None
+    service_tier: Any = None
     error: Any = None
     conversation: Any = None
     message: Any = None  # of an error body that has its fields at the top
@@ -70,19 +72,9 @@ def chat_response(
         model=text(response.model),
         finish_reasons=[reason] if reason else [],
         output_messages=[message] if answers else [],
-        usage=_usage(response),
+        usage=usage_of(response.usage),
         error_type=error[0],
         error_message=error[1],
         conversation_id=conversation_id(response.conversation),
         created=count(response.created_at),
-    )
-
-
-def _usage(response: _Response) -> Usage | None:
-    return usage_of(
-        response.usage,
-        input_name="input_tokens",
-        output_name="output_tokens",
-        input_details="input_tokens_details",
-        output_details="output_tokens_details",
     )

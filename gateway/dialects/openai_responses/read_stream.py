@@ -150,3 +150,8 @@ class ResponsesStreamReader(EventReader):
         if not items:
             items = [item.whole() for _, item in sorted(self._items.items())]
         return chat_response(self._response, items, self._error)
+
+    def reported(self) -> dict[str, Any]:
+        """Return the members of the response that its billing is read from."""
+        response = self._response
+        return {"usage": response.usage, "tool_usage": response.tool_usage, "service_tier": response.service_tier}

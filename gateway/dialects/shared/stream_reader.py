@@ -61,6 +61,10 @@ class EventReader(ABC):
             self.events = []
         return drained
 
+    def reported(self) -> dict[str, Any]:
+        """Return the members of the response that its billing is read from; none unless a reader keeps them."""
+        return {}
+
     @abstractmethod
     def _take(self, event: Event) -> bool:
         """Take one event; return whether it could be read."""

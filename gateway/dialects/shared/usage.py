@@ -1,11 +1,15 @@
 """Token counts brought to the conventions' meaning: input includes cached tokens, output includes reasoning."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
 
 from gateway.dialects.conversation import Usage
 from gateway.dialects.wire.json import count, fields
+
+_CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 class CountNames(Struct, frozen=True, kw_only=True):
@@ -18,35 +22,118 @@ class CountNames(Struct, frozen=True, kw_only=True):
     total_tokens: str = ""
 
 
-def usage_of(
-    reported: Any, *, input_name: str, output_name: str, input_details: str, output_details: str
-) -> Usage | None:
-    """Read OpenAI's usage object, whose names differ between its APIs."""
-    usage = fields(reported)
+# The names of one count in OpenAI's form, by providers that speak it: most in snake case, some in camel case as well.
+_INPUT = ("prompt_tokens", "input_tokens")
+_OUTPUT = ("completion_tokens", "output_tokens")
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "prompt_token_details", "input_token_details")
+_OUTPUT_DETAILS = (
+    "completion_tokens_details",
+    "output_tokens_details",
+    "completion_token_details",
+    "output_token_details",
+)
+# Beside the prompt's details: Mistral; Moonshot and Together; DeepSeek.
+_CACHE_READ = ("num_cached_tokens", "cached_tokens", "prompt_cache_hit_tokens")
+_CACHE_WRITTEN = ("cache_write_tokens", "cache_creation_tokens")
+
+
+def usage_of(reported: Any) -> Usage | None:
+    """Read usage in OpenAI's form, under any of the names that its APIs and compatible providers use."""
+    usage = in_snake_case(fields(reported))
     if not usage:
         return None
-    input_tokens = count(usage.get(input_name))
-    output_tokens = count(usage.get(output_name))
+    usage = _with_cohere_counts(usage)
+    input_tokens = count_of(usage, *_INPUT)
+    output_tokens = count_of(usage, *_OUTPUT)
     total_tokens = count(usage.get("total_tokens"))
-    details = fields(usage.get(input_details))
-    reasoning_tokens = count(fields(usage.get(output_details)).get("reasoning_tokens"))
-    if (
-        input_tokens is not None
-        and output_tokens is not None
-        and reasoning_tokens
-        and total_tokens == input_tokens + output_tokens + reasoning_tokens
-    ):
-        output_tokens += reasoning_tokens  # some compatible providers (xAI) count reasoning beside the output
+    details = input_details(usage)
+    reasoning_tokens, more = _reasoning(usage, input_tokens, output_tokens, total_tokens)
+    if output_tokens is not None and more:
+        if total_tokens == (input_tokens or 0) + output_tokens:
+            total_tokens += more
+        output_tokens += more
     if total_tokens is None and input_tokens is not None:
+        total_tokens = input_tokens + (output_tokens or 0)
+    beside = (count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens")))
+    cached = sum(each or 0 for each in beside)
+    if input_tokens is not None and cached > input_tokens:  # these names are Anthropic's, whose input leaves them out
+        input_tokens += cached
         total_tokens = input_tokens + (output_tokens or 0)
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         total_tokens=total_tokens,
-        cache_read_tokens=count(details.get("cached_tokens")),
-        cache_write_tokens=count(details.get("cache_write_tokens")),
+        cache_read_tokens=first_count(count(details.get("cached_tokens")), count_of(usage, *_CACHE_READ), beside[0]),
+        cache_write_tokens=first_count(count_of(details, *_CACHE_WRITTEN), beside[1]),
         reasoning_tokens=reasoning_tokens,
     )
+
+
+def _reasoning(
+    usage: dict[str, Any], input_tokens: int | None, output_tokens: int | None, total_tokens: int | None
+) -> tuple[int | None, int]:
+    """Return the tokens of reasoning, and as many of them as the output leaves out."""
+    reasoning = count(output_details_of(usage).get("reasoning_tokens"))
+    if reasoning is not None:
+        known = input_tokens is not None and output_tokens is not None
+        # Some compatible providers (xAI) count reasoning beside the output.
+        beside = known and total_tokens == (input_tokens or 0) + (output_tokens or 0) + reasoning
+        return reasoning, reasoning if beside else 0
+    reasoning = count(usage.get("reasoning_tokens"))
+    # Perplexity's deep research reports more reasoning than output, so that one cannot be part of the other.
+    return reasoning, reasoning if reasoning is not None and reasoning > (output_tokens or 0) else 0
+
+
+def chat_usage(usage: Any, x_groq: Any, choices: Iterable[Any]) -> dict[str, Any]:
+    """Return the usage object of a chat response or chunk: its own, Groq's `x_groq`, or that in a choice (Moonshot)."""
+    for found in (usage, fields(x_groq).get("usage"), *choices):
+        if isinstance(found, dict) and found:
+            return found
+    return {}
+
+
+def input_details(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return the details of the input in a usage object of OpenAI's form, in snake case."""
+    return next((found for name in _INPUT_DETAILS if (found := fields(usage.get(name)))), {})
+
+
+def output_details_of(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return the details of the output in a usage object of OpenAI's form, in snake case."""
+    return next((found for name in _OUTPUT_DETAILS if (found := fields(usage.get(name)))), {})
+
+
+def _with_cohere_counts(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return Cohere's usage with its counts at the top: those of `tokens`, or else those of `billed_units`."""
+    for name in ("billed_units", "tokens"):
+        usage = {**usage, **{k: v for k, v in fields(usage.get(name)).items() if v is not None}}
+    return usage
+
+
+def in_snake_case(value: Any, depth: int = 4) -> Any:
+    """Return JSON with the names of its objects in snake case, down to `depth` levels.
+
+    >>> in_snake_case({"promptTokens": 1, "details": {"cachedTokens": 2}})
+    {'prompt_tokens': 1, 'details': {'cached_tokens': 2}}
+    """
+    if not depth:
+        return value
+    if isinstance(value, dict):
+        return {
+            key if key.islower() else _CAPITAL.sub(r"_\1", key).lower(): in_snake_case(each, depth - 1)
+            for key, each in value.items()
+        }
+    return [in_snake_case(each, depth - 1) for each in value] if isinstance(value, list) else value
+
+
+def count_of(usage: dict[str, Any], *names: str) -> int | None:
+    """Return the count under the first of these names that has one, as `first_count` does."""
+    return first_count(*(count(usage.get(name)) for name in names))
+
+
+def first_count(*counts: int | None) -> int | None:
+    """Return the first count that is not 0: some providers write all names and fill one. 0 if there is no other."""
+    known = [each for each in counts if each is not None]
+    return next((each for each in known if each), 0 if known else None)
 
 
 def merged_usage(earlier: Usage | None, later: Usage | None) -> Usage | None:

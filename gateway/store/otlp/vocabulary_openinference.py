@@ -21,6 +21,8 @@ _NAMES = {
     "gen_ai.usage.cache_read.input_tokens": "llm.token_count.prompt_details.cache_read",
     "gen_ai.usage.cache_write.input_tokens": "llm.token_count.prompt_details.cache_write",
     "gen_ai.usage.reasoning.output_tokens": "llm.token_count.completion_details.reasoning",
+    "gen_ai.usage.audio.input_tokens": "llm.token_count.prompt_details.audio",
+    "gen_ai.usage.audio.output_tokens": "llm.token_count.completion_details.audio",
     "gen_ai.usage.cost": "llm.cost.total",
     # A session has its own attribute; without one, the conversation is the session.
     "gen_ai.conversation.id": "session.id",

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -76,3 +77,46 @@ def test_what_ended_a_message_is_kept() -> None:
     reader = MESSAGES.stream_reader()
     reader.feed(b"data: " + json.dumps({"type": "message_delta", "delta": body}).encode() + b"\n\n")
     assert reader.response().output_messages == [message]
+
+
+COMPACTED = {
+    "input_tokens": 23,
+    "output_tokens": 10,
+    "cache_read_input_tokens": 5,
+    "iterations": [
+        {"type": "compaction", "input_tokens": 180, "output_tokens": 35, "cache_read_input_tokens": 100},
+        {"type": "message", "input_tokens": 23, "output_tokens": 10, "cache_read_input_tokens": 5},
+        {"type": "advisor_message", "model": "m", "input_tokens": 999, "output_tokens": 999},
+    ],
+}
+ITERATED = {
+    "compaction": (
+        COMPACTED,
+        Usage(input_tokens=308, output_tokens=45, total_tokens=353, cache_read_tokens=105),
+    ),
+    "a compaction alone": (
+        {"input_tokens": 0, "output_tokens": 0, "iterations": COMPACTED["iterations"][:1]},
+        Usage(input_tokens=280, output_tokens=35, total_tokens=315, cache_read_tokens=100),
+    ),
+    "cache writes by time alone": (
+        {
+            "input_tokens": 1,
+            "output_tokens": 2,
+            "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
+        },
+        Usage(input_tokens=8, output_tokens=2, total_tokens=10, cache_write_tokens=7),
+    ),
+    "other types": (
+        {"input_tokens": 1, "iterations": [7, {"type": "compaction", "input_tokens": "x"}]},
+        Usage(input_tokens=1),
+    ),
+}
+
+
+@pytest.mark.parametrize(("reported", "usage"), ITERATED.values(), ids=ITERATED)
+def test_usage_includes_compactions(reported: dict[str, Any], usage: Usage) -> None:
+    """A compaction's tokens are in its iteration only; an advisor's are another model's. Streamed or not."""
+    assert MESSAGES.read_response(json.dumps({"content": [], "usage": reported}).encode()).usage == usage
+    reader = MESSAGES.stream_reader()
+    reader.feed(b"data: " + json.dumps({"type": "message_delta", "delta": {}, "usage": reported}).encode() + b"\n\n")
+    assert reader.response().usage == usage

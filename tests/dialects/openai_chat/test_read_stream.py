@@ -1,5 +1,6 @@
 """Streams of chat completions, read."""
 
+import json
 from typing import Any
 
 import pytest
@@ -195,6 +196,47 @@ def test_content_may_come_as_parts() -> None:
     data = delta(content=[thinking]) + delta(content=[{"type": "text", "text": "Yes"}]) + delta(content=".")
     expected = answer(Reasoning(content="Hm."), Text(content="Yes."), finish_reason=None)
     assert [expected] == streamed(data).output_messages
+
+
+TOKENS = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
+PLACES = {
+    "its own": {"choices": [], "usage": TOKENS},
+    "groq": {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "x_groq": {"id": "r", "usage": TOKENS}},
+    "moonshot": {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": TOKENS}]},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_usage_is_read_in_every_place(place: str) -> None:
+    """Of the last chunk and of a whole response, in its own member, in Groq's and in a choice."""
+    first = chunk(choices=[{"delta": {"content": "a"}}], usage=None, x_groq={"id": "r"})
+    read = streamed(first + chunk(**PLACES[place]))
+    usage = Usage(input_tokens=20, output_tokens=9, total_tokens=29)
+    assert read.usage == usage
+    assert CHAT_COMPLETIONS.read_response(json.dumps(PLACES[place]).encode()).usage == usage
+
+
+ZEROS = {"content": "", "refusal": "", "function_call": {"name": "", "arguments": ""}, "audio": {"id": "", "data": ""}}
+FUNCTION, CUSTOM = {"name": "f", "arguments": '{"a":1}'}, {"name": "g", "input": "x"}
+
+
+@pytest.mark.parametrize(
+    ("call", "part"),
+    [
+        ({"function": FUNCTION, "custom": {"name": "", "input": ""}}, {"name": "f", "arguments": {"a": 1}}),
+        (
+            {"function": {"name": "", "arguments": ""}, "custom": CUSTOM},
+            {"name": "g", "arguments": "x", "custom": True},
+        ),
+    ],
+)
+def test_members_that_are_empty_are_no_parts(call: dict[str, Any], part: dict[str, Any]) -> None:
+    """Snowflake writes all members of its structs, streamed or not."""
+    message = {**ZEROS, "tool_calls": [{"index": 0, "id": "t", **call}]}
+    parts = [ToolCall(id="t", **part)]
+    assert streamed(delta(**message) + delta(**ZEROS)).output_messages[0].parts == parts
+    whole = json.dumps({"choices": [{"message": message}]}).encode()
+    assert CHAT_COMPLETIONS.read_response(whole).output_messages[0].parts == parts
 
 
 def test_later_usage_wins_field_by_field() -> None:
