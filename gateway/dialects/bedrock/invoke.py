@@ -255,6 +255,11 @@ class InvokeStreamReader(EventReader):
         self.ended = self.ended or self._inner.ended
         return True
 
+    def reported(self) -> dict[str, Any]:
+        """Return the members that the billing is read from: the maker's own, and AWS's counts among the usage."""
+        members = {} if self._inner is None else self._inner.reported()
+        return members | {"usage": fields(members.get("usage")) | self._metrics}
+
     def response(self) -> ChatResponse:
         """Return the response as read so far."""
         read = self._completion.response() if self._inner is None else self._inner.response()

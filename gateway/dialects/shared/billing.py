@@ -67,17 +67,21 @@ class _Members(Struct, gc=False):
     load_duration: Any = None
     prompt_eval_duration: Any = None
     eval_duration: Any = None
+    prompt_token_count: Any = None
+    generation_token_count: Any = None
 
 
 _MEMBERS = msgspec.json.Decoder(_Members)
-# Ollama has its counts and its times (nanoseconds) at the top.
-_OLLAMA = (
+# Counts at the top of a response: Ollama's, with its times in nanoseconds, and Llama's on Bedrock.
+_AT_TOP = (
     "prompt_eval_count",
     "eval_count",
     "total_duration",
     "load_duration",
     "prompt_eval_duration",
     "eval_duration",
+    "prompt_token_count",
+    "generation_token_count",
 )
 
 
@@ -123,7 +127,7 @@ def _usage_object(members: Mapping[str, Any]) -> dict[str, Any]:
             return found
     meta = fields(members.get("meta"))  # Cohere's first version
     cohere = {name: meta[name] for name in ("billed_units", "tokens", "cached_tokens") if meta.get(name) is not None}
-    return cohere or {name: members[name] for name in _OLLAMA if members.get(name) is not None}
+    return cohere or {name: members[name] for name in _AT_TOP if members.get(name) is not None}
 
 
 def _modal(usage: dict[str, Any], name: str) -> int | None:

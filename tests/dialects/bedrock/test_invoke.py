@@ -311,3 +311,14 @@ def test_tokens_in_headers() -> None:
     assert read_headers(headers) == used(4, 2)
     cached = {"x-amzn-bedrock-cache-read-input-token-count": "30", "x-amzn-bedrock-output-token-count": "-1"}
     assert read_headers(headers | cached) == Usage(input_tokens=34, cache_read_tokens=30)
+
+
+def test_billing_facts_have_the_makers_usage_and_awss_counts() -> None:
+    """Of a stream: the tier that Anthropic reports, and the counts of the last chunk."""
+    reader = INVOKE.stream_reader()
+    started = {"type": "message_start", "message": {"usage": {"input_tokens": 4, "service_tier": "standard"}}}
+    for each in (started, {"type": "message_stop"} | METRICS):
+        inner = b64encode(msgspec.json.encode(each)).decode()
+        reader.feed(event("chunk", msgspec.json.encode({"bytes": inner})))
+    counts = METRICS["amazon-bedrock-invocationMetrics"]
+    assert reader.reported() == {"usage": {"input_tokens": 4, "service_tier": "standard"} | counts}
