@@ -13,12 +13,22 @@ from typing import NamedTuple
 
 
 class Fact(NamedTuple):
-    """Facts of an error kind: `status` for the client, `retryable` by policy, its type in each family of APIs."""
+    """Facts of an error kind.
+
+    Attributes:
+        status: The HTTP status for the client.
+        retryable: Whether the policy tries again by itself.
+        openai: Its type in OpenAI's family of APIs.
+        anthropic: Its type in Anthropic's.
+        final: Whether the same request fails again, however long a client waits; False if that is unknown.
+
+    """
 
     status: int
     retryable: bool
     openai: str
     anthropic: str
+    final: bool = False
 
 
 class Kind(Enum):
@@ -37,6 +47,7 @@ class Kind(Enum):
     GENERIC = "generic"
     NOT_FOUND = "not_found"
     TOO_LARGE = "too_large"
+    UNSUPPORTED = "unsupported"
 
     @property
     def fact(self) -> Fact:
@@ -52,19 +63,20 @@ FACTS = {
     Kind.RATE_LIMIT: Fact(429, True, "rate_limit_error", "rate_limit_error"),
     Kind.TIMEOUT: Fact(504, False, "timeout_error", "timeout_error"),
     Kind.PERMANENT: Fact(500, False, "server_error", "api_error"),
-    Kind.BAD_INPUT: Fact(422, False, "invalid_request_error", "invalid_request_error"),
-    Kind.AUTH: Fact(401, False, "authentication_error", "authentication_error"),
-    Kind.CREDITS: Fact(402, False, "insufficient_quota", "billing_error"),
+    Kind.BAD_INPUT: Fact(422, False, "invalid_request_error", "invalid_request_error", final=True),
+    Kind.AUTH: Fact(401, False, "authentication_error", "authentication_error", final=True),
+    Kind.CREDITS: Fact(402, False, "insufficient_quota", "billing_error", final=True),
     Kind.GENERIC: Fact(500, True, "server_error", "api_error"),
-    Kind.NOT_FOUND: Fact(404, False, "invalid_request_error", "not_found_error"),
-    Kind.TOO_LARGE: Fact(413, False, "invalid_request_error", "request_too_large"),
+    Kind.NOT_FOUND: Fact(404, False, "invalid_request_error", "not_found_error", final=True),
+    Kind.TOO_LARGE: Fact(413, False, "invalid_request_error", "request_too_large", final=True),
+    Kind.UNSUPPORTED: Fact(501, False, "invalid_request_error", "invalid_request_error", final=True),
 }
 
 _BAD_INPUT = frozenset({400, 404, 405, 406, 413, 415, 422, 431})
 
 
 def kind_of_status(status: int) -> Kind | None:
-    """Return the error kind of a provider's HTTP status, None below 400. Source: chronicle's table."""
+    """Return the error kind of a provider's HTTP status, None below 400. Source: chronicle's table, but for 501."""
     if status < 400:
         return None
     if status == 429:
@@ -73,6 +85,8 @@ def kind_of_status(status: int) -> Kind | None:
         return Kind.CREDITS
     if status in {401, 403}:
         return Kind.AUTH
+    if status == 501:
+        return Kind.UNSUPPORTED
     if status in _BAD_INPUT:
         return Kind.BAD_INPUT
     return Kind.SERVER if status >= 500 else Kind.PERMANENT

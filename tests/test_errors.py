@@ -11,7 +11,8 @@ KINDS = {
     402: Kind.CREDITS,
     429: Kind.RATE_LIMIT,
     **dict.fromkeys((407, 408, 409, 410, 418, 425, 499), Kind.PERMANENT),
-    **dict.fromkeys((500, 501, 502, 503, 504, 529), Kind.SERVER),
+    501: Kind.UNSUPPORTED,
+    **dict.fromkeys((500, 502, 503, 504, 529), Kind.SERVER),
 }
 RETRYABLE = {
     Kind.SERVER: 503,
@@ -29,7 +30,9 @@ FINAL = {
     Kind.CREDITS: 402,
     Kind.NOT_FOUND: 404,
     Kind.TOO_LARGE: 413,
+    Kind.UNSUPPORTED: 501,
 }
+MAY_PASS = {*RETRYABLE, Kind.TIMEOUT, Kind.PERMANENT}
 
 
 @pytest.mark.parametrize(("status", "kind"), KINDS.items())
@@ -43,6 +46,7 @@ def test_the_facts_of_a_kind(kind: Kind):
     """Each kind has a status, is retryable or not, and has a name in both families."""
     fact = kind.fact
     assert (fact.retryable, fact.status) == ((True, RETRYABLE[kind]) if kind in RETRYABLE else (False, FINAL[kind]))
+    assert fact.final is (kind not in MAY_PASS)
     assert fact.openai
     assert fact.anthropic
 

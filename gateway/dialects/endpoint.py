@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatRequest, ChatResponse
+from gateway.dialects.shared.failure import FailureReader
 from gateway.dialects.shared.model_list import Listed
 from gateway.dialects.shared.rate_limits import RateLimit
 from gateway.dialects.shared.writer import Writer
@@ -252,6 +253,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
         wrap_error: Writes a provider's error; None: clients get the provider's bytes, or a translation.
         statuses: HTTP statuses that only this API's clients know, and those that others get instead.
         rate_limits: Headers by which a provider reports its limits.
+        read_failure: Reads what an error body has about further attempts: a used up quota, a wait.
         models_path: The list of models, below the dialect's path; None if there is none.
         write_models: Writes the list of all providers' models (Unix time); None if a list is always relayed.
         token_count: The operation that counts tokens.
@@ -305,6 +307,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
     wrap_error: ErrorWrapper | None = None
     statuses: dict[int, int] = {}
     rate_limits: tuple[RateLimit, ...] = ()
+    read_failure: FailureReader | None = None
     models_path: str | None = None
     write_models: Callable[[Iterable[Listed], float], bytes] | None = None
     token_count: TokenCount | None = None

@@ -15,6 +15,7 @@ from gateway.dialects.anthropic import MESSAGES
 from gateway.dialects.endpoint import OPTION_PREFIX, Endpoint, Headers, PathOperation, PathPrefix, TokenCount
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS
 from gateway.dialects.openai_responses import RESPONSES
+from gateway.dialects.shared.failure import Failure, FailureReader, read_failure
 from gateway.dialects.shared.rate_limits import RateLimit
 from gateway.dialects.shared.writer import Writer
 from gateway.dialects.wire.edit import Peek
@@ -64,6 +65,7 @@ class _Tables:
     health_paths: frozenset[str]
     statuses: dict[int, int]
     rate_limits: tuple[RateLimit, ...]
+    failure_readers: tuple[FailureReader, ...]
 
     def build(self) -> None:
         """Join the tables of all endpoints, in the order in which they were registered."""
@@ -91,6 +93,7 @@ class _Tables:
         self.health_paths = frozenset(path for each in every for path in each.health_paths)
         self.statuses = {status: other for each in every for status, other in each.statuses.items()}
         self.rate_limits = tuple(limit for each in every for limit in each.rate_limits)
+        self.failure_readers = tuple(each.read_failure for each in every if each.read_failure is not None)
         DIALECTS.clear()
         for endpoint in every:
             read = (*endpoint.operations.values(), *endpoint.path_operations)
@@ -154,6 +157,11 @@ def token_count(method: str, path: str) -> TokenCount | None:
         return None
     path = path.rstrip("/")
     return next((each for each in TABLES.token_counts if path.endswith(each.tail)), None)
+
+
+def failure_in(body: bytes) -> Failure:
+    """Return the facts in a provider's error body that decide on further attempts."""
+    return read_failure(body, TABLES.failure_readers)
 
 
 def by_shape(dialect: Dialect, peeked: Peek) -> Dialect:

@@ -25,8 +25,8 @@ from gateway.tracing.response_reader import ResponseReader
 
 # aiohttp adds these to every response; a provider's response without them is relayed without them.
 _AIOHTTPS_OWN = ("Server", "Date", "Content-Type")
-# Advice to intermediaries; a provider's own has precedence over ours.
-_ADVICE = frozenset({"X-Accel-Buffering", "Cache-Control"})
+# Headers of ours that a provider's own replace: its word on retries, its trace, its advice to intermediaries.
+_ITS_OWN_FIRST = frozenset({"x-should-retry", "Retry-After", "traceresponse", "X-Accel-Buffering", "Cache-Control"})
 # Headers that describe a body, and are wrong for one that the gateway has written instead.
 _OF_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"etag", b"digest"})
 _DROPPED_MOST = 40
@@ -53,7 +53,7 @@ class Relayed(web.StreamResponse):
             if raw_name.lower() not in dropped:
                 headers.add(raw_name.decode("latin-1"), raw_value.decode("latin-1"))
         for name, value in extra.items():
-            if name not in _ADVICE or name not in headers:
+            if name not in _ITS_OWN_FIRST or name not in headers:
                 headers[name] = value
         absent = [name for name in _AIOHTTPS_OWN if name not in headers]
         status = response.status if status is None else status

@@ -14,6 +14,7 @@ from aiohttp import web
 from msgspec import structs
 
 from gateway.dialects.endpoint import ResponseRewriter
+from gateway.dialects.registry import failure_in
 from gateway.dialects.wire.content_coding import worth_reading
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.providers.groq import recovered
@@ -82,7 +83,8 @@ class Attempts:
                     return result
                 then = schedule.failed(result.step, result.failed.ended(time()), monotonic(), rng.random())
                 if isinstance(then, Stop):
-                    return failure_answer(result.failed, result.plan, self._context.path.endpoint, exchange)
+                    endpoint = self._context.path.endpoint
+                    return failure_answer(result.failed, result.plan, endpoint, exchange, hopeless=schedule.hopeless)
                 step = then
         finally:
             schedule.over()
@@ -185,7 +187,11 @@ class Attempts:
         attempt.span.set_attributes(span_attributes.of_error_body(text, exchange.secrets, exchange.capture_policy))
         if plan.route.provider.recovers and (response := recovered(text)) is not None:
             return structs.replace(opened, recovered=response)
-        return _missed(step, plan, attempt, Failed(kind=kind, response=upstream, body=error_body))
+        in_body = failure_in(text)
+        if in_body.exhausted and upstream.status < 500:
+            kind = Kind.CREDITS
+        failed = Failed(kind=kind, response=upstream, body=error_body, in_body=in_body)
+        return _missed(step, plan, attempt, failed)
 
     async def _relayed(self, opened: Opened) -> Answer:
         """Give the client the response, up to its last bytes."""

@@ -1,5 +1,6 @@
 """Answers in place of a relayed response: the last failure, or the response inside a provider's error."""
 
+from math import ceil
 from time import time
 
 from aiohttp import web
@@ -8,6 +9,7 @@ from msgspec import Struct, structs
 from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.endpoint import Endpoint, ErrorWrapper
 from gateway.dialects.registry import TABLES, WRITERS
+from gateway.dialects.shared.failure import NOTHING, Failure
 from gateway.dialects.shared.writer import write_whole
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Response
@@ -22,14 +24,23 @@ from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
 from gateway.tracing.outcome import OK, Outcome
 
+# Statuses of errors that SDKs send again by themselves (`_should_retry` of openai 3.57 and anthropic 2.14); also 5xx.
+_SENT_AGAIN = frozenset({408, 409, 429})
+# Claude Code gives up if it is to wait for longer than a minute.
+_LONGEST_WAIT = 60
+
 
 class Failed(Struct, frozen=True, kw_only=True):
-    """A failed attempt: our error, or the provider's whole error response."""
+    """A failed attempt: our error, or the provider's whole error response.
+
+    `in_body`: facts in the response's body that decide on further attempts.
+    """
 
     kind: Kind
     error: ExchangeError | None = None
     response: Response | None = None
     body: bytes = b""
+    in_body: Failure = NOTHING
 
     @property
     def outcome(self) -> Outcome:
@@ -43,7 +54,7 @@ class Failed(Struct, frozen=True, kw_only=True):
         headers = lower(self.response.headers)
         should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
         # The rate limits' reset times come with any response; they are the reason to wait only after a rate limit.
-        wait = retry_after(headers, now, resets=self.kind is Kind.RATE_LIMIT)
+        wait = retry_after(headers, now, resets=self.kind is Kind.RATE_LIMIT, in_body=self.in_body.wait)
         return Ended(kind=self.kind, retry_after=wait, should_retry=should_retry)
 
 
@@ -68,22 +79,25 @@ def recovered_answer(
     return Answer(outcome=Outcome(OK, 200), response=head, last=body)
 
 
-def failure_answer(failure: Failed, plan: Plan | None, endpoint: Endpoint, exchange: Exchange) -> Answer:
+def failure_answer(
+    failure: Failed, plan: Plan | None, endpoint: Endpoint, exchange: Exchange, *, hopeless: bool
+) -> Answer:
     """Answer with the last failure: the provider's own bytes if it answered, else an error of ours.
 
-    After several attempts `x-should-retry: false` stops the client's SDK, so that its retries do not multiply ours.
+    `hopeless`: no attempt failed in a way that may pass. Then `x-should-retry: false` stops an SDK that would send the
+    request again. After any other failure the client's own retries, which go on for longer, are of use.
     """
     extra = extra_headers(exchange, streamed=False)
     if plan is not None and plan.translation is not None:
         extra |= dropped_header(plan.translation.dropped)
-    if exchange.attempts > 1:
-        extra["x-should-retry"] = "false"
     upstream = failure.response
     if upstream is None or plan is None:
         return error_answer(
             failure.error or ExchangeError(failure.kind, "The attempt failed."), endpoint, exchange, extra
         )
     status, body = upstream.status, failure.body
+    if hopeless and failure.kind.fact.final and (status in _SENT_AGAIN or status >= 500):
+        extra["x-should-retry"] = "false"
     content_type: str | None = "application/json"
     if (wrap := plan.route.endpoint.wrap_error) is not None:
         body = _wrapped(failure, upstream, plan, wrap, exchange)
@@ -92,6 +106,9 @@ def failure_answer(failure: Failed, plan: Plan | None, endpoint: Endpoint, excha
         extra |= plan.route.endpoint.error_headers(failure.kind, status)
     else:
         content_type = None
+    if content_type is not None and (wait := failure.in_body.wait) is not None and not failure.kind.fact.final:
+        # The body that has the wait is not the client's.
+        extra["Retry-After"] = str(min(ceil(wait), _LONGEST_WAIT))
     response = Relayed(upstream, extra, content_type=content_type, status=status)
     return Answer(outcome=Outcome(failure.kind.value, status), response=response, last=body)
 

@@ -59,28 +59,60 @@ async def test_errors_are_the_sdks_own(
     tries: int,
     streamed: bool,
 ):
-    """An error has the class, body and request id it has without the gateway, which alone makes the retries."""
+    """An error has the class, body and request id it has without the gateway, which adds no word on retries."""
     upstream.answers(failing(status))
     with pytest.raises(raised) as caught:
-        await client.messages.create(**ASK, stream=streamed)
+        await client.with_options(max_retries=0).messages.create(**ASK, stream=streamed)
     error = caught.value
     assert type(error) is raised
     assert len(upstream.asked) == tries
     assert error.response.content == ERROR
     assert (error.request_id, error.type, error.body["request_id"]) == ("req_bad", "some_type", "req_bad")
-    assert error.response.headers.get("x-should-retry") == ("false" if tries > 1 else None)
+    assert "x-should-retry" not in error.response.headers
     assert error.response.headers["x-gateway-trace-id"] == recorded_failure(gateway, int(status[:3]), outcome, tries)
 
 
-async def test_a_provider_that_asks_for_retries_does_not_multiply_them(
-    client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess
+SOON = ("retry-after-ms", "1")
+SPENT = reply(
+    {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": "Your credit balance is too low."},
+    },
+    "429 Too Many Requests",
+)
+
+
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "503 Service Unavailable", "429 Too Many Requests"])
+async def test_an_outage_longer_than_the_gateways_tries_is_survived_by_the_sdks_own(
+    client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess, status: str
 ):
-    """A provider's own `x-should-retry: true` is followed by the gateway, and not again by the SDK."""
-    upstream.answers(failing("529 ", ("x-should-retry", "true")))
-    with pytest.raises(anthropic.OverloadedError):
-        await client.messages.create(**ASK)
-    assert len(upstream.asked) == TRIES
-    assert len(gateway.rows("SERVER")) == 1
+    """Five failures are too many for four tries; the SDK sends the request again, as it would without the gateway."""
+    upstream.answers(*[failing(status, SOON)] * 5, reply(MESSAGE))
+    assert (await client.with_options(max_retries=10).messages.create(**ASK)).to_dict() == MESSAGE
+    assert len(upstream.asked) == 6
+    rows = [recorded(gateway, n)[0] for n in range(2)]
+    assert [facts(row, "http_status", "attempts") for row in rows] == [(int(status[:3]), TRIES), (200, 2)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "tries"),
+    [
+        (SPENT, 1),
+        (failing("501 Not Implemented"), 1),
+        (failing("500 Internal Server Error", ("x-should-retry", "false")), 1),
+        (failing("529 ", ("x-should-retry", "true"), SOON), 2 * TRIES),
+    ],
+    ids=["no credits", "unsupported", "the provider refuses", "the provider asks"],
+)
+async def test_the_sdk_sends_again_what_may_pass(
+    client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess, answer: list[Step], tries: int
+):
+    """Nobody sends again what no wait mends; a provider's own word on retries reaches the SDK as it came."""
+    upstream.answers(answer)
+    with pytest.raises(anthropic.APIStatusError):
+        await client.with_options(max_retries=1).messages.create(**ASK)
+    assert len(upstream.asked) == tries
+    assert len(gateway.rows("SERVER")) == (2 if tries > 1 else 1)
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
@@ -114,7 +146,7 @@ async def test_a_provider_out_of_reach(tmp_path: Path, upstream: Upstream):
         anthropic.AsyncAnthropic(base_url=gateway.url, api_key=KEY) as client,
     ):
         with pytest.raises(anthropic.InternalServerError) as caught:
-            await client.messages.create(**ASK)
+            await client.with_options(max_retries=0).messages.create(**ASK)
         root, attempts = recorded(gateway)
         assert caught.value.status_code == 502
         assert caught.value.body["type"] == "error"

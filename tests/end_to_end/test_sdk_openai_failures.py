@@ -62,28 +62,31 @@ async def test_errors_are_the_sdks_own(
     tries: int,
     streamed: bool,
 ):
-    """An error has the class, body and request id it has without the gateway, which alone makes the retries."""
+    """An error has the class, body and request id it has without the gateway, which adds no word on retries."""
     upstream.answers(failing(status))
     with pytest.raises(raised) as caught:
-        await client.chat.completions.create(**ASK, stream=streamed)
+        await client.with_options(max_retries=0).chat.completions.create(**ASK, stream=streamed)
     error = caught.value
     assert upstream.asked[0].json["model"] == "gpt-5.4-mini"
     assert len(upstream.asked) == tries
     assert error.response.content == ERROR
     assert (error.request_id, error.type, error.param, error.code) == ("req_bad", "some_type", "model", "some_code")
-    assert error.response.headers.get("x-should-retry") == ("false" if tries > 1 else None)
+    assert "x-should-retry" not in error.response.headers
     assert error.response.headers["x-gateway-trace-id"] == recorded_failure(gateway, int(status[:3]), outcome, tries)
 
 
-async def test_a_provider_that_asks_for_retries_does_not_multiply_them(
-    client: openai.AsyncOpenAI, upstream: Upstream, gateway: InProcess
+@pytest.mark.parametrize("code", ["insufficient_quota", "rate_limit_exceeded"])
+async def test_only_a_used_up_quota_is_not_sent_again(
+    client: openai.AsyncOpenAI, upstream: Upstream, gateway: InProcess, code: str
 ):
-    """A provider's own `x-should-retry: true` is followed by the gateway, and not again by the SDK."""
-    upstream.answers(failing("500 Internal Server Error", ("x-should-retry", "true")))
-    with pytest.raises(openai.InternalServerError):
-        await client.chat.completions.create(**ASK)
-    assert len(upstream.asked) == TRIES
-    assert len(gateway.rows("SERVER")) == 1
+    """Of two errors with one status the SDK and the gateway try only the one again that may pass."""
+    error = {"error": {"message": "No.", "type": code, "param": None, "code": code}}
+    upstream.answers(reply(error, "429 Too Many Requests", [("retry-after-ms", "1")]))
+    with pytest.raises(openai.RateLimitError):
+        await client.with_options(max_retries=1).chat.completions.create(**ASK)
+    assert len(upstream.asked) == (1 if code == "insufficient_quota" else 2 * TRIES)
+    kind = "out_of_credits" if code == "insufficient_quota" else "rate_limit"
+    assert {row["outcome"] for row in gateway.rows()} == {kind}
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
@@ -149,7 +152,7 @@ async def test_a_provider_out_of_reach(tmp_path: Path, upstream: Upstream):
         openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=KEY) as client,
     ):
         with pytest.raises(openai.InternalServerError, match=r"'openai' failed.*\.openai\.base_url") as caught:
-            await client.chat.completions.create(**ASK)
+            await client.with_options(max_retries=0).chat.completions.create(**ASK)
         assert (caught.value.status_code, caught.value.type, caught.value.code) == (502, "server_error", "sending")
         root, attempts = recorded(gateway)
         assert facts(root, "outcome", "http_status", "attempts") == ("sending", 502, TRIES)

@@ -4,7 +4,7 @@
 import OpenAI from "openai";
 
 const [thing, baseURL, apiKey] = process.argv.slice(2);
-const client = new OpenAI({ baseURL, apiKey });
+const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 const print = (value) => console.log(JSON.stringify(value));
 
 const messages = [{ role: "user", content: "Hello" }];

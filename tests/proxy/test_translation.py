@@ -178,7 +178,30 @@ async def test_what_cannot_be_read_is_no_answer(upstream: Upstream, gateway: InP
     assert SECRET.encode() not in answer.body
     assert SECRET not in json.dumps(gateway.rows())
     assert [row["outcome"] for row in gateway.rows()] == ["parsing"] * 5
-    assert answer.values(b"x-should-retry") == [b"false"]
+    assert answer.values(b"x-should-retry") == []
+
+
+@pytest.mark.parametrize(
+    ("delay", "headers", "expected"),
+    [
+        ("31.2s", [], [b"32"]),
+        ("3600s", [], [b"60"]),
+        ("31.2s", [("Retry-After", "7.5")], [b"7.5"]),
+        ("soon", [], []),
+    ],
+)
+async def test_a_wait_in_a_translated_body_becomes_a_header(
+    upstream: Upstream, gateway: InProcess, delay: str, headers: list[tuple[str, str]], expected: list[bytes]
+):
+    """It is in whole seconds, a minute at most, unless the provider sends one; Google's own clients read the body."""
+    details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]
+    error = {"error": {"code": 429, "message": "No.", "status": "RESOURCE_EXHAUSTED", "details": details}}
+    upstream.answers(reply(error, "429 Too Many Requests", headers))
+    once = ("x-gateway-retry", '{"max_tries": 1}')
+    answer = await post(gateway, "/v1/messages", chat("gemini/g", max_tokens=9), once)
+    assert (answer.status, answer.values(b"retry-after")) == (429, expected)
+    own = await post(gateway, "/v1beta/models/g:generateContent", {}, once)
+    assert (own.status, own.values(b"retry-after")) == (429, [value.encode() for _, value in headers])
 
 
 async def test_google_streams_as_its_client_asks(upstream: Upstream, gateway: InProcess, read):

@@ -5,7 +5,7 @@ import re
 from gateway.dialects import Dialect
 from gateway.dialects.anthropic.read_parts import NAME
 from gateway.dialects.anthropic.read_request import read_conversation, read_request
-from gateway.dialects.anthropic.read_response import read_response
+from gateway.dialects.anthropic.read_response import read_failure, read_response
 from gateway.dialects.anthropic.read_stream import MessagesStreamReader
 from gateway.dialects.anthropic.write_request import write_request
 from gateway.dialects.anthropic.write_response import write_error, write_response
@@ -56,4 +56,5 @@ ENDPOINT = Endpoint(
     token_count=TokenCount(
         dialect=NAME, tail="/messages/count_tokens", read=MESSAGES.read_request, write=json_tokens("input_tokens")
     ),
+    read_failure=read_failure,
 )

@@ -1,5 +1,7 @@
 """Anthropic's messages: content as typed blocks, streamed block by block."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,6 +10,7 @@ from msgspec import Struct
 from gateway.dialects.anthropic.read_parts import NAME, read_blocks
 from gateway.dialects.conversation import ChatResponse, Message, Part, Usage
 from gateway.dialects.shared.extra import own
+from gateway.dialects.shared.failure import Failure, words
 from gateway.dialects.shared.usage import CountNames, usage_beside_cache
 from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
 
@@ -111,3 +114,13 @@ def chat_response(
 def _output(message: _Message, parts: list[Part], reason: str | None, word: str | None) -> Message:
     stop = {"stop_sequence": text(message.stop_sequence), "stop_details": fields(message.stop_details) or None}
     return Message(role="assistant", parts=parts, finish_reason=reason, finish_word=word, extra=own(NAME, stop, *stop))
+
+
+_EXHAUSTED_MESSAGE = re.compile(
+    r"your credit balance is too low|you have reached your specified API usage limits", re.IGNORECASE
+)
+
+
+def read_failure(error: Mapping[str, Any], message: str) -> Failure:
+    """Read credits that are used up: an error of its own type, or a bad request by its message."""
+    return Failure(exhausted="billing_error" in words(error) or _EXHAUSTED_MESSAGE.match(message) is not None)

@@ -10,7 +10,7 @@ from gateway.dialects import Dialect
 from gateway.dialects.bedrock.invoke import INVOKE, INVOKE_EMBEDDINGS
 from gateway.dialects.bedrock.read_parts import NAME
 from gateway.dialects.bedrock.read_request import model_in, read_conversation, read_request
-from gateway.dialects.bedrock.read_response import read_response
+from gateway.dialects.bedrock.read_response import read_failure, read_response
 from gateway.dialects.bedrock.read_stream import ConverseStreamReader
 from gateway.dialects.bedrock.write_request import write_request
 from gateway.dialects.bedrock.write_response import error_type, write_error, write_response
@@ -80,4 +80,5 @@ ENDPOINT = Endpoint(
     error=write_error,
     error_event=_error_frame,
     error_headers=lambda kind, status: {"x-amzn-ErrorType": error_type(kind, status)},
+    read_failure=read_failure,
 )

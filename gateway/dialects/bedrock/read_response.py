@@ -1,5 +1,7 @@
 """Converse's responses: content, stop reason, usage, and errors."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,6 +10,7 @@ from msgspec import Struct
 from gateway.dialects.bedrock.read_parts import NAME, read_content
 from gateway.dialects.conversation import ChatResponse, Extra, Message, Part, Usage
 from gateway.dialects.shared.extra import own
+from gateway.dialects.shared.failure import Failure
 from gateway.dialects.shared.usage import CountNames, usage_beside_cache
 from gateway.dialects.wire.json import decode, fields, text
 
@@ -118,3 +121,11 @@ def usage_of(reported: dict[str, Any]) -> Usage | None:
 def _error_type(word: Any) -> str | None:
     """Return an error's type without the namespace and the address that some services put round it."""
     return text((text(word) or "").partition(":")[0].rpartition("#")[2])
+
+
+_EXHAUSTED_MESSAGE = re.compile(r"too many (tokens|requests) per day", re.IGNORECASE)
+
+
+def read_failure(error: Mapping[str, Any], message: str) -> Failure:  # noqa: ARG001
+    """Read a daily quota that is used up, which has the type of any throttling."""
+    return Failure(exhausted=_EXHAUSTED_MESSAGE.match(message) is not None)

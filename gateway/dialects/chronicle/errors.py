@@ -22,6 +22,7 @@ _ATTEMPTS = {
     Kind.GENERIC: "generic",
     Kind.NOT_FOUND: "not_found",
     Kind.TOO_LARGE: "provider_rejected_input",
+    Kind.UNSUPPORTED: "unrecoverable_server_error",
 }
 # Those of requests that reached no provider: by the error's code, else by its kind.
 _BEFORE = {

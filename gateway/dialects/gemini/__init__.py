@@ -4,7 +4,7 @@ from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.endpoint import Endpoint, PathOperation, server_sent
 from gateway.dialects.gemini import paths
-from gateway.dialects.gemini.errors import write_error
+from gateway.dialects.gemini.errors import read_failure, write_error
 from gateway.dialects.gemini.read_parts import NAME
 from gateway.dialects.gemini.read_request import GENERATE, STREAM, model_in, read_conversation, read_request
 from gateway.dialects.gemini.read_response import DECODER, read_whole
@@ -84,4 +84,5 @@ ENDPOINT = Endpoint(
     error_event=server_sent(_error),
     models_path="/models?pageSize=1000",
     writer_for=lambda target: GEMINI_WRITER if "alt=sse" in target else GEMINI_ARRAY_WRITER,
+    read_failure=read_failure,
 )

@@ -3,9 +3,14 @@
 Source: google.rpc.Code, whose comments have the HTTP status of each word, and AIP-193.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
+from gateway.dialects.shared.failure import Failure
+from gateway.dialects.wire.json import objects
 
 _WORDS = {
     400: "INVALID_ARGUMENT",
@@ -88,3 +93,24 @@ def error_fields(word: str | None, message: str | None) -> dict[str, Any]:
 def error_body(word: str | None, message: str | None) -> bytes:
     """Write the same as a body."""
     return msgspec.json.encode({"error": error_fields(word, message)})
+
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
+# Quotas by the day: "GenerateRequestsPerDayPerProjectPerModel-FreeTier".
+_DAILY = re.compile(r"per_?(day|month)", re.IGNORECASE)
+
+
+def read_failure(error: Mapping[str, Any], message: str) -> Failure:  # noqa: ARG001
+    """Read the details of an error: its RetryInfo's delay, and a QuotaFailure of a day's quota.
+
+    Source: google.rpc.RetryInfo and QuotaFailure; a duration is JSON as protobuf writes it, such as "1.200s".
+    """
+    exhausted, wait = False, None
+    for detail in objects(error.get("details")):
+        kind = str(detail.get("@type", "")).rpartition("/")[2]
+        if kind == "google.rpc.RetryInfo" and (delay := _DURATION.fullmatch(str(detail.get("retryDelay", "")))):
+            wait = float(delay[1])
+        elif kind == "google.rpc.QuotaFailure":
+            quotas = [str(each.get("quotaId", "")) for each in objects(detail.get("violations"))]
+            exhausted = exhausted or any(_DAILY.search(each) for each in quotas)
+    return Failure(exhausted=exhausted, wait=wait)

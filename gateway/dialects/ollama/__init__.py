@@ -12,7 +12,7 @@ from gateway.dialects.ollama.read_request import (
     read_generate,
     read_generate_conversation,
 )
-from gateway.dialects.ollama.read_response import read_embedded, read_response
+from gateway.dialects.ollama.read_response import read_embedded, read_failure, read_response
 from gateway.dialects.ollama.read_stream import OllamaStreamReader
 from gateway.dialects.ollama.write_request import write_request
 from gateway.dialects.ollama.write_response import write_error, write_response
@@ -78,4 +78,5 @@ ENDPOINT = Endpoint(
     error=write_error,
     error_event=_error_line,
     models_path="/api/tags",
+    read_failure=read_failure,
 )

@@ -1,5 +1,7 @@
 """Ollama's own API: chats, completions of a prompt and embeddings, streamed one JSON object a line."""
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +11,7 @@ from msgspec import Struct
 from gateway.dialects.conversation import ChatResponse, Message, Part, Reasoning, Text, Usage
 from gateway.dialects.ollama.read_parts import NAME, images, logprobs, tool_call
 from gateway.dialects.shared.extra import own
+from gateway.dialects.shared.failure import Failure
 from gateway.dialects.shared.tool_ids import made_id
 from gateway.dialects.wire.json import count, decode, error_of, objects, text
 
@@ -158,3 +161,13 @@ def read_embedded(body: bytes) -> ChatResponse:
         error_type=error_type,
         error_message=error_message,
     )
+
+
+_EXHAUSTED_MESSAGE = re.compile(
+    r"you.{0,60} reached your (session|hourly|daily|weekly|monthly) usage limit", re.IGNORECASE
+)
+
+
+def read_failure(error: Mapping[str, Any], message: str) -> Failure:  # noqa: ARG001
+    """Read a limit of Ollama's cloud that lasts for hours."""
+    return Failure(exhausted=_EXHAUSTED_MESSAGE.match(message) is not None)

@@ -16,7 +16,7 @@ from gateway.dialects.openai_chat.read_request import (
     read_completion_conversation,
     read_embeddings,
 )
-from gateway.dialects.openai_chat.read_response import read_response
+from gateway.dialects.openai_chat.read_response import read_failure, read_response
 from gateway.dialects.openai_chat.read_stream import ChatStreamReader
 from gateway.dialects.openai_chat.stream_usage import UsageFilter, ask_for_usage
 from gateway.dialects.openai_chat.write_request import write_request
@@ -99,4 +99,5 @@ ENDPOINT = Endpoint(
     usage_filter=UsageFilter,
     has_quirks=True,
     cache_writer=MARKING_CHAT_WRITER,
+    read_failure=read_failure,
 )

@@ -1,5 +1,7 @@
 """OpenAI's chat completions, older completions and embeddings: the wire format most providers speak."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -7,6 +9,7 @@ from msgspec import Struct
 
 from gateway.dialects.conversation import ChatResponse, Message, Part, Text, TokenLogprob, ToolCall
 from gateway.dialects.openai_chat.read_parts import message_parts
+from gateway.dialects.shared.failure import Failure, wait_in, words
 from gateway.dialects.shared.usage import chat_usage, usage_of
 from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
 
@@ -78,3 +81,33 @@ def read_response(body: bytes) -> ChatResponse:
         error_message=error_message,
         created=count(whole.created),
     )
+
+
+# Words of OpenAI, Moonshot, DeepSeek, Zhipu (1113), DashScope, the backend of ChatGPT's plans, and LiteLLM.
+_EXHAUSTED = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "exceeded_current_quota_error",
+        "insufficient_balance",
+        "insufficient_credits",
+        "1113",
+        "Arrearage",
+        "usage_limit_reached",
+        "usage_not_included",
+        "budget_exceeded",
+    }
+)
+# Of hosts without a word for it: xAI, OpenRouter's free models, Cohere's trial keys.
+_EXHAUSTED_MESSAGE = re.compile(
+    r"your team .{0,100}(used all available credits|spending limit)|rate limit exceeded: free-models-per-day"
+    r"|you are using a trial key, which is limited to .{0,40}/ month|insufficient (balance|credits)",
+    re.IGNORECASE,
+)
+
+
+def read_failure(error: Mapping[str, Any], message: str) -> Failure:
+    """Read a quota that is used up, and a wait that stands in the message."""
+    exhausted = not _EXHAUSTED.isdisjoint(words(error)) or _EXHAUSTED_MESSAGE.match(message) is not None
+    return Failure(exhausted=exhausted, wait=wait_in(message))

@@ -112,12 +112,14 @@ _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 _ABSURD = 366 * 86400.0
 
 
-def retry_after(headers: Mapping[str, str], now: float, *, resets: bool = True) -> float | None:
+def retry_after(
+    headers: Mapping[str, str], now: float, *, resets: bool = True, in_body: float | None = None
+) -> float | None:
     """Return the seconds a provider asks to wait, from headers by lower-case name; None if they have nothing usable.
 
-    In order: `retry-after-ms`, `retry-after` (seconds or a date), then, with `resets`, the reset times of those rate
-    limits that have nothing left, as the endpoints name their headers. The latest of these counts, since all must have
-    something again. A date that has passed is 0.
+    In order: `retry-after-ms`, `retry-after` (seconds or a date), the wait in the body (`in_body`), then, with
+    `resets`, the reset times of those rate limits that have nothing left, as the endpoints name their headers. The
+    latest of these counts, since all must have something again. A date that has passed is 0.
     """
     milliseconds = headers.get("retry-after-ms", "").strip()
     if _NUMBER.fullmatch(milliseconds):
@@ -127,6 +129,8 @@ def retry_after(headers: Mapping[str, str], now: float, *, resets: bool = True) 
         return _sane(float(text))
     if text and (date := _http_date(text)) is not None:
         return _sane(max(0.0, date - now))
+    if in_body is not None:
+        return _sane(in_body)
     if not resets:
         return None
     known = [time for time in rate_limits.resets(headers, TABLES.rate_limits, now) if _sane(time) is not None]

@@ -61,12 +61,18 @@ class AttemptSchedule:
         self._position = 0
         self._tries = 0
         self._hedged = False
+        self._may_pass = False
         self._keys: dict[int, list[Provider]] = {}
         self._until = [0.0] * len(self.candidates)  # when each may be tried again
         self._underway: list[ScheduledAttempt] = []
 
     def __repr__(self) -> str:
         return f"<AttemptSchedule {self._tries} tries, at {self._position} of {len(self.candidates)} candidates>"
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the same request would fail again everywhere: no attempt's failure was of a kind that may pass."""
+        return not self._may_pass
 
     def begin(self, now: float) -> ScheduledAttempt:
         """Return the first attempt."""
@@ -105,6 +111,7 @@ class AttemptSchedule:
         self._health.ended(step.of, kind, self._config.circuit, now)
         if kind is None:
             return
+        self._may_pass = self._may_pass or not kind.fact.final
         self._health.rest(step.provider, kind, retry_after, now)
         if retry_after is not None:
             longest = self._policy.max_backoff / 1000

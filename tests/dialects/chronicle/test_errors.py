@@ -18,6 +18,7 @@ from gateway.errors import ExchangeError, Kind
         (Kind.RATE_LIMIT, "rate_limit"),
         (Kind.TIMEOUT, "timeout"),
         (Kind.PERMANENT, "unrecoverable_server_error"),
+        (Kind.UNSUPPORTED, "unrecoverable_server_error"),
         (Kind.BAD_INPUT, "provider_rejected_input"),
         (Kind.AUTH, "provider_rejected_token"),
         (Kind.CREDITS, "out_of_credits"),
