@@ -17,6 +17,7 @@ from gateway.proxy.answer import Answer, Relayed, dropped_header, extra_headers
 from gateway.proxy.headers import lower
 from gateway.proxy.routing.retry import Ended, retry_after
 from gateway.proxy.translation import Translation, facts, plain, translate_error
+from gateway.proxy.upstream import STALE_CONNECTION
 from gateway.proxy.upstream_request import Plan
 from gateway.semconv import CHAT
 from gateway.tracing import outcome as outcomes
@@ -50,7 +51,7 @@ class Failed(Struct, frozen=True, kw_only=True):
     def ended(self, now: float) -> Ended:
         """Return the failure as the retry policy needs it. `now`: seconds since the epoch."""
         if self.response is None:
-            return Ended(kind=self.kind)
+            return Ended(kind=self.kind, stale=self.error is not None and self.error.code == STALE_CONNECTION)
         headers = lower(self.response.headers)
         should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
         # The rate limits' reset times come with any response; they are the reason to wait only after a rate limit.

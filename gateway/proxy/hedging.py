@@ -85,7 +85,7 @@ async def _first_opened(
         result = first.task.result()
         if isinstance(result, Opened) or not racers:
             return result
-        schedule.note(result.step, result.failed.kind, monotonic(), result.failed.ended(time()).retry_after)
+        schedule.note_failure(result.step, result.failed.ended(time()), monotonic())
 
 
 async def _cancelled(racer: "_Racer", schedule: AttemptSchedule, exchange: Exchange, *, beaten: bool) -> None:
@@ -99,7 +99,7 @@ async def _cancelled(racer: "_Racer", schedule: AttemptSchedule, exchange: Excha
             lost.attempt.outcome = outcomes.of_exception(asyncio.CancelledError(), stopping=exchange.stopping)
         lost.span.close()
     if isinstance(lost, Missed):
-        schedule.note(lost.step, lost.failed.kind, monotonic())
+        schedule.note_failure(lost.step, lost.failed.ended(time()), monotonic())
     elif beaten and racer.attempt is not None:
         schedule.answered(racer.step, perf_counter() - racer.attempt.started)
     schedule.left(racer.step)

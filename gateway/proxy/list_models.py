@@ -21,8 +21,9 @@ from gateway.proxy.answer import Answer, extra_headers
 from gateway.proxy.auth import refuse_pages
 from gateway.proxy.headers import Headers, forwarded, lower
 from gateway.proxy.routing.context import RequestContext
+from gateway.proxy.routing.retry import STALE
 from gateway.proxy.routing.routes import ParsedPath, found
-from gateway.proxy.upstream import Body, Deadlines, Request, Signer, open_response
+from gateway.proxy.upstream import STALE_CONNECTION, Body, Deadlines, Request, Signer, open_response
 from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
 from gateway.tracing.outcome import OK, Outcome
@@ -109,12 +110,15 @@ class Lister:
         self, route: Route, headers: Headers, exchange: Exchange, longest: float
     ) -> list[model_list.Model] | None:
         """Return a provider's models; None if they did not come in time."""
-        with exchange.attempt("listing", 0.0, route) as attempt:
-            try:
-                return await self._list(route, headers, attempt, longest)
-            except ExchangeError as error:
-                attempt.outcome = Outcome(error.kind.value, None, error.message)
-                return None
+        for reason in ("listing", STALE):
+            with exchange.attempt(reason, 0.0, route) as attempt:
+                try:
+                    return await self._list(route, headers, attempt, longest)
+                except ExchangeError as error:
+                    attempt.outcome = Outcome(error.kind.value, None, error.message)
+                    if error.code != STALE_CONNECTION:
+                        return None
+        return None
 
     async def _list(
         self, route: Route, headers: Headers, attempt: Attempt, longest: float

@@ -16,6 +16,7 @@ from gateway.providers.http.client import (
     FirstByteTimeout,
     IdleTimeout,
     Response,
+    StaleConnection,
     WireError,
 )
 from gateway.providers.route import Route
@@ -29,8 +30,13 @@ _KINDS: dict[type[WireError], Kind] = {
     FirstByteTimeout: Kind.TIMEOUT,
     IdleTimeout: Kind.TIMEOUT,
     ConnectionClosed: Kind.CLOSED,
+    StaleConnection: Kind.CLOSED,
     BadResponse: Kind.PARSING,
 }
+
+
+STALE_CONNECTION = "stale_connection"
+"""The code of the error that a kept connection was closed when it was used again."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -191,4 +197,5 @@ def failed(error: WireError, provider: Provider, deadlines: Deadlines) -> Exchan
         if not isinstance(error, ConnectTimeout):  # whose text has the seconds
             text = f"{text} ({seconds:g} s)"
     kind = _KINDS.get(type(error), Kind.GENERIC)
-    return ExchangeError(kind, f"The provider {provider.name!r} failed: {text} (setting: {setting}).")
+    code = STALE_CONNECTION if isinstance(error, StaleConnection) else None
+    return ExchangeError(kind, f"The provider {provider.name!r} failed: {text} (setting: {setting}).", code=code)

@@ -126,6 +126,30 @@ async def test_the_providers_trace_and_limits_pass_as_they_came(upstream: Upstre
         assert answer.values(b"x-gateway-trace-id") == [gateway.rows("SERVER")[-1]["trace_id"].encode()]
 
 
+async def test_a_stale_connection_costs_an_attempt_of_its_own(upstream: Upstream, gateway: InProcess):
+    """A request whose kept connection ends without a byte is sent again at once, with a span for each time."""
+    upstream.answers(GOOD, [CLOSE], GOOD)
+    assert [(await post(gateway.url)).status for _ in range(2)] == [200, 200]
+    assert [row[:5] for row in outcomes(gateway)] == [
+        (0, "ok", "first", None, None),
+        (0, "upstream_abort", "first", None, None),
+        (1, "ok", "stale connection", 1, 0.0),
+    ]
+    assert len(upstream.asked) == 3
+    assert [row["retries"] for row in gateway.rows("SERVER")] == [0, 1]
+
+
+async def test_one_try_is_one_request_on_a_stale_connection_too(upstream: Upstream, tmp_path):
+    """With max_tries = 1 no request is written twice, whatever the provider may have read of it."""
+    upstream.answers(GOOD, [CLOSE], GOOD)
+    async with InProcess(tmp_path / "data", to(upstream.url, "max_tries = 1\n")) as gateway:
+        first, second = [await post(gateway.url) for _ in range(2)]
+        assert (first.status, second.status, second.values(b"x-should-retry")) == (200, 502, [])
+        assert json.loads(second.body)["error"]["code"] == "stale_connection"
+        assert [row[1] for row in outcomes(gateway)] == ["ok", "upstream_abort"]
+        assert len(upstream.asked) == 2
+
+
 BROKEN: dict[str, tuple[list[Step], str]] = {
     "reset before the head": ([RESET], "upstream_abort"),
     "closed before the head": ([CLOSE], "upstream_abort"),

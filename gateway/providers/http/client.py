@@ -28,6 +28,7 @@ from gateway.providers.http.response import (
     FirstByteTimeout,
     IdleTimeout,
     Response,
+    StaleConnection,
     WireError,
 )
 
@@ -44,11 +45,28 @@ __all__ = [
     "IdleTimeout",
     "Origin",
     "Response",
+    "StaleConnection",
     "WireError",
 ]
 
 STALE_SECONDS: Final = 1.0
 """Seconds after a request within which the end of a reused connection means that it was closed before it."""
+UNANSWERED_SECONDS: Final = 10
+"""Seconds that sent bytes may stay unacknowledged; then the peer is gone, or a firewall drops the packets."""
+
+# A peer that acknowledges nothing is found while nothing is sent, too: seconds until a first probe, and between probes.
+_PROBE_AFTER, _PROBE_EVERY, _PROBES = 10, 5, 2
+# Linux has all of these names, other systems some.
+_KEEP_ALIVE: Final = tuple(
+    (getattr(socket, name), value)
+    for name, value in (
+        ("TCP_KEEPIDLE", _PROBE_AFTER),
+        ("TCP_KEEPINTVL", _PROBE_EVERY),
+        ("TCP_KEEPCNT", _PROBES),
+        ("TCP_USER_TIMEOUT", UNANSWERED_SECONDS * 1000),
+    )
+    if hasattr(socket, name)
+)
 
 _FRAMING_LENGTHS: Final = frozenset(map(len, ("host", "content-length", "transfer-encoding")))
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -85,7 +103,8 @@ class Client:
         """Send one request and return its response as soon as the final head is in.
 
         Host and Content-Length are added if missing. Raises WireError, and ValueError before anything is sent if
-        the parts do not make one well-formed head. A cancelled call drops its connection.
+        the parts do not make one well-formed head. A cancelled call drops its connection. Nothing is sent twice: after
+        StaleConnection the caller decides, and a next call makes a new connection.
         """
         head = request_head(origin, method, target, headers, len(body))
         head_only = method == b"HEAD"
@@ -95,15 +114,15 @@ class Client:
             response = Response(connection, reused=True, connect_seconds=0.0)
             try:
                 await connection.exchange(response, head, body, head_only, first_byte_timeout)
-            except ConnectionClosed:
-                # The upstream closed an idle connection while the request was written, and did not read it: sending
-                # it on a new connection is no retry (browsers and proxies do the same). After a byte of response,
-                # or if the end came too late for that race, the request may have been processed: then the attempt
-                # has failed, and the retry policy decides.
-                if response.first_byte_at or time.monotonic() - began > STALE_SECONDS or self._closed:
+            except ConnectionClosed as error:
+                if response.first_byte_at or self._closed:
                     raise
-            else:
-                return response
+                # The newest one was used, so the others have been idle for longer, and are likely to be closed as well.
+                self._drop_idle(origin)
+                if time.monotonic() - began > STALE_SECONDS:
+                    raise
+                raise StaleConnection(f"{error} on a kept connection") from error
+            return response
         began = time.monotonic()
         connection = await self._connect(origin, connect_timeout)
         response = Response(connection, reused=False, connect_seconds=time.monotonic() - began)
@@ -124,7 +143,16 @@ class Client:
 
     def _take_idle(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
-        return idle.pop() if idle else None
+        while idle:
+            connection = idle.pop()
+            if not connection.hung_up:
+                return connection
+            connection.drop()
+        return None
+
+    def _drop_idle(self, origin: Origin) -> None:
+        for connection in self._idle.pop(origin, []):
+            connection.drop()
 
     def _on_free(self, connection: Connection) -> None:
         idle = self._idle.setdefault(self._connections[connection], [])
@@ -158,6 +186,7 @@ class Client:
         if self._closed:
             connection.drop()
             raise ConnectionClosed(f"{origin}: the client was closed")
+        connection.keep_alive(_KEEP_ALIVE)
         self._connections[connection] = origin
         return connection
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
+import socket
 import time
 from contextlib import suppress
 from math import inf
@@ -28,7 +30,7 @@ from gateway.providers.http.response import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MAX_FRAMING: Final = 64 * 1024
 """The most bytes of a response head, or of trailers and chunk extensions between body bytes."""
@@ -36,6 +38,7 @@ MAX_UNREAD: Final = 256 * 1024
 """Body bytes buffered for a consumer that does not read, before reading from the socket pauses."""
 PIECE: Final = 64 * 1024
 """Head and a body up to this size are written at once; a larger body in slices of this size."""
+_HANG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 _TOO_MUCH_FRAMING: Final = f"more than {MAX_FRAMING} bytes of head, trailers or chunk extensions"
 
 
@@ -79,6 +82,23 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether a request may be written now."""
         return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the peer's end of an idle connection has arrived, though the loop has not read it yet."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return True
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), _HANG_UP)
+        return bool(poll.poll(0))
+
+    def keep_alive(self, options: Iterable[tuple[int, int]]) -> None:
+        """Let the kernel probe the peer: TCP options and their values."""
+        sock = cast("asyncio.Transport", self._transport).get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in options:
+            sock.setsockopt(socket.IPPROTO_TCP, name, value)
 
     # the caller's side
 

@@ -22,6 +22,7 @@ class WireError(Exception):
     ├── FirstByteTimeout    the request was sent, no response head came
     ├── IdleTimeout         no more of the body came
     ├── ConnectionClosed    closed or reset before the end of the response
+    │   └── StaleConnection an idle connection that closed without a byte when it was used again
     └── BadResponse         not HTTP, or with invalid framing
     """
 
@@ -48,6 +49,13 @@ class IdleTimeout(WireError):  # noqa: N818
 
 class ConnectionClosed(WireError):  # noqa: N818
     """The connection ended before the response did."""
+
+
+class StaleConnection(ConnectionClosed):
+    """An idle connection was closed without a byte when a request was written to it.
+
+    Most likely the upstream closed it before, and never read the request; that cannot be known.
+    """
 
 
 class BadResponse(WireError):  # noqa: N818

@@ -18,6 +18,9 @@ from gateway.dialects.registry import TABLES
 from gateway.dialects.shared import rate_limits
 from gateway.errors import Kind
 
+STALE = "stale connection"
+"""The reason of an attempt that follows one on a kept connection which was closed."""
+
 
 class Ended(Struct, frozen=True, kw_only=True):
     """The failure of an attempt.
@@ -26,6 +29,7 @@ class Ended(Struct, frozen=True, kw_only=True):
         retry_after: Seconds the provider asked to wait.
         relayed: Whether the client has had a byte: then nothing can be tried again.
         should_retry: What the provider's `x-should-retry` is, None if it has none.
+        stale: Whether a kept connection was closed as the request was written to it: no failure of the provider's.
 
     """
 
@@ -33,6 +37,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
     relayed: bool = False
     should_retry: bool | None = None
+    stale: bool = False
 
 
 class Stop(Struct, frozen=True):
@@ -44,7 +49,7 @@ class Stop(Struct, frozen=True):
 class Again(Struct, frozen=True, kw_only=True):
     """Try again after `wait` seconds. `reason`: of the attempt, as its span has it.
 
-    `moves`: how many candidates further in the list that is; 0: the same one, with another key.
+    `moves`: how many candidates further in the list that is; 0: the same one, with another key or connection.
     """
 
     moves: int
@@ -73,6 +78,8 @@ def next_step(
         return Stop("the client has had a part of the response")
     if tries >= policy.max_tries:
         return Stop(f"{tries} tries were made")
+    if ended.stale:
+        return Again(moves=0, wait=0.0, reason=STALE)
     why, count = ended.kind.value, len(rests)
     if other_key:
         return Again(moves=0, wait=0.0, reason=f"another key after {why}")

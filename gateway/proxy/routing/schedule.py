@@ -7,7 +7,7 @@ nothing by itself, and reads no clock: who drives it makes the attempts and wait
 import random
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.config.model import Config, Order
 from gateway.config.retry import RetryPolicy
@@ -80,7 +80,9 @@ class AttemptSchedule:
 
     def failed(self, step: ScheduledAttempt, ended: Ended, now: float, jitter: float) -> ScheduledAttempt | Stop:
         """Return the next step after a failed attempt. `jitter`: a random number from 0 to 1."""
-        self.note(step, ended.kind, now, ended.retry_after)
+        self.note_failure(step, ended, now)
+        if ended.stale and step.position != self._position:  # a race has gone on to another candidate meanwhile
+            ended = structs.replace(ended, stale=False)
         then = next_step(
             ended,
             tries=self._tries,
@@ -120,6 +122,15 @@ class AttemptSchedule:
                 others = [each for each in step.candidate.providers if each is not step.provider]
                 until = min([until, *(self._health.rests_until(each) for each in others)])
             self._until[step.position % len(self.candidates)] = until
+
+    def note_failure(self, step: ScheduledAttempt, ended: Ended, now: float) -> None:
+        """Note a failed attempt. A stale connection reveals nothing of its candidate, and leaves its key in turn."""
+        if not ended.stale:
+            self.note(step, ended.kind, now, ended.retry_after)
+            return
+        self._may_pass = True
+        self.left(step)
+        self._keys.get(step.position % len(self.candidates), []).insert(0, step.provider)
 
     def answered(self, step: ScheduledAttempt, seconds: float) -> None:
         """Note how long the first byte of a good response took, or for how long there was none."""

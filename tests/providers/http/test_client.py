@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import ssl
 import subprocess
@@ -22,7 +23,7 @@ from gateway.providers.http import client as wire
 from gateway.providers.http import connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
     from pathlib import Path
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -399,15 +400,61 @@ def closing_on_the_second(last_words: bytes, after: float, requests: list[bytes]
 
 
 @on_both_loops
-async def test_a_stale_connection_is_replaced_once() -> None:
-    """A kept connection that ends without a word on its next request costs a new connection, not an error."""
+async def test_a_request_on_a_stale_connection_is_sent_once() -> None:
+    """A kept connection that ends without a byte on its next request is an error of its own; a new one follows it."""
     requests: list[bytes] = []
     async with serving(closing_on_the_second(b"", 0, requests)) as (client, origin):
-        for body in (b"a", b"b", b"c"):
-            response = await request_of(client, origin, body=body)
-            assert await rest_of(response) == b"ok"
-            assert not response.reused
-        assert requests == [b"a", b"b", b"b", b"c", b"c"]
+        first, second = await asyncio.gather(*(request_of(client, origin, body=b"a") for _ in range(2)))
+        assert (await rest_of(first), await rest_of(second)) == (b"ok", b"ok")
+        assert client.connections == (2, 2)
+        with pytest.raises(wire.StaleConnection, match="before the end of any response on a kept connection"):
+            await request_of(client, origin, body=b"b")
+        assert client.connections == (0, 0)
+        assert not (await request_of(client, origin, body=b"c")).reused
+        assert requests == [b"a", b"a", b"b", b"c"]
+
+
+@on_both_loops
+async def test_a_connection_whose_end_has_arrived_is_not_written_to() -> None:
+    """An end that the loop has not read yet is seen before a request is written."""
+    requests: list[bytes] = []
+    ends: list[asyncio.StreamWriter] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append((await read_request(reader))[1])
+        ends.append(writer)
+        writer.write(OK)
+        await reader.read()
+
+    async with serving(script) as (client, origin):
+        await rest_of(await request_of(client, origin, body=b"a"))
+        sock = ends[0].get_extra_info("socket")
+        with socket.socket(fileno=os.dup(sock.fileno())) as same:
+            same.shutdown(socket.SHUT_WR)  # at once: no loop runs in between
+        assert not (await request_of(client, origin, body=b"b")).reused
+        assert requests == [b"a", b"b"]
+
+
+@on_both_loops
+async def test_the_kernel_probes_the_upstream() -> None:
+    """A peer that is gone without a word is found in seconds, whether bytes are under way or not."""
+    sockets: list[socket.socket] = []
+
+    class Kept(connection.Connection):
+        def keep_alive(self, options: Iterable[tuple[int, int]]) -> None:
+            super().keep_alive(options)
+            sockets.append(self._transport.get_extra_info("socket"))
+
+    async with serving(answering(OK)) as (client, origin):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(wire, "Connection", Kept)
+            await rest_of(await request_of(client, origin))
+        (sock,) = sockets
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        named = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 10_000}
+        for name, value in named.items():
+            if hasattr(socket, name):
+                assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
 
 
 @pytest.mark.parametrize(("last_words", "after"), [(b"H", 0), (b"HTTP/1.1 100 Continue\r\n\r\n", 0), (b"", 0.1)])

@@ -95,6 +95,14 @@ def test_one_candidate_is_tried_again_for_retryable_kinds_only(kind):
     assert isinstance(step, Again) == (kind.value in RETRYABLE)
 
 
+@pytest.mark.parametrize("tries", [1, 3, 4])
+def test_a_stale_connection_is_replaced_at_once_within_the_tries(tries):
+    """The same candidate is asked again without a wait, also if others are left; after the last try it is a failure."""
+    ended = Ended(kind=Kind.CLOSED, stale=True)
+    step = next_step(ended, tries=tries, position=0, rests=[9.0, 0.0], policy=RetryPolicy(), jitter=1.0)
+    assert isinstance(step, Stop) if tries == 4 else step == Again(moves=0, wait=0.0, reason="stale connection")
+
+
 def test_the_seeds_waits():
     """200 ms doubling to 5 s, plus up to 100 ms; constant and additive as they say."""
     assert [backoff(RetryPolicy(), n, 0.0) for n in (1, 2, 3, 6, 2000)] == [0.2, 0.4, 0.8, 5.0, 5.0]

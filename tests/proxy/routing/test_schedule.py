@@ -45,7 +45,7 @@ endings = st.builds(
     kind=st.sampled_from([*Kind, *[Kind.SERVER, Kind.RATE_LIMIT] * 6]),
     retry_after=st.none() | st.sampled_from([0.0, 0.05, 0.5, 2.0, 7.0, 3600.0]),
     should_retry=st.sampled_from([None, None, None, True, False]),
-)
+) | st.just(Ended(kind=Kind.CLOSED, stale=True))
 
 
 class Fleet(RuleBasedStateMachine):
@@ -126,6 +126,17 @@ class Fleet(RuleBasedStateMachine):
             if kind in OF_THE_KEY:  # then another key may be free before
                 until = min([until, *(self.resting.get(each, 0.0) for each in others)])
             running.free_at[step.position % len(running.order)] = until
+
+    def failed(self, running: Running, step: ScheduledAttempt, ended: Ended) -> None:
+        """Take a failure; of a stale connection nothing is learnt, and its key may be used once more."""
+        if not ended.stale:
+            self.ended(running, step, ended.kind.value, ended.retry_after)
+            return
+        running.underway = [each for each in running.underway if each is not step]
+        gate = self.gates[step.of]
+        if gate.probe is not None and gate.probe[0] is step:
+            gate.probe = None
+        running.tried[step.position % len(running.order)].discard(step.provider.key)
 
     def over(self, running: Running) -> None:
         """Let an exchange end: what is still under way came to nothing."""
@@ -244,13 +255,13 @@ class Fleet(RuleBasedStateMachine):
 
     def fail(self, running: Running, step: ScheduledAttempt, ended: Ended, jitter: float) -> None:
         """Let an attempt fail, and see what follows."""
-        kind, retry_after = ended.kind, ended.retry_after
+        kind = ended.kind
         if len(running.underway) > 1:  # the other one is waited for
-            running.course.note(step, kind, self.now, retry_after)
-            self.ended(running, step, kind.value, retry_after)
+            running.course.note_failure(step, ended, self.now)
+            self.failed(running, step, ended)
             return
         then = running.course.failed(step, ended, self.now, jitter)
-        self.ended(running, step, kind.value, retry_after)
+        self.failed(running, step, ended)
         expected = self.follows(running, step, ended)
         if expected is None:
             assert isinstance(then, Stop), then
@@ -258,7 +269,7 @@ class Fleet(RuleBasedStateMachine):
             return
         assert isinstance(then, ScheduledAttempt), (then, expected)
         moves, waits_for, reason = expected
-        assert then.reason == f"{reason} after {kind.value}"
+        assert then.reason == (reason if reason == "stale connection" else f"{reason} after {kind.value}")
         assert then.position == running.at + moves
         if not waits_for:
             assert then.wait == 0.0
@@ -276,6 +287,8 @@ class Fleet(RuleBasedStateMachine):
         kind, policy = ended.kind.value, running.policy
         if running.tries == policy.max_tries:
             return None
+        if ended.stale and step.position == running.at:
+            return 0, False, "stale connection"
         if kind in OF_THE_KEY and step.position == running.at:
             tried = running.tried[running.place]
             if any(each.key not in tried and not self.rests(each, self.now) for each in step.candidate.providers):
