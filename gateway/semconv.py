@@ -13,6 +13,9 @@ CHAT = "chat"
 GENERATE_CONTENT = "generate_content"
 TEXT_COMPLETION = "text_completion"
 EMBEDDINGS = "embeddings"
+# Operations that the conventions have no word for.
+COMPACT = "compact"
+COUNT_TOKENS = "count_tokens"
 
 # The capture switch of the conventions; `[capture]` applies if it is not set.
 CAPTURE_SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"

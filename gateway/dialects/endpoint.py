@@ -50,6 +50,7 @@ class PathOperation(Struct, frozen=True):
     Attributes:
         endpoint: The name of the endpoint.
         dialect: The reader of the operation; None if it is only relayed.
+        model: The model; empty if the body names it.
 
     """
 

@@ -12,6 +12,7 @@ from gateway.dialects import (
     openai_responses,
 )
 from gateway.dialects.anthropic import MESSAGES
+from gateway.dialects.anthropic.vertex import VERTEX
 from gateway.dialects.endpoint import OPTION_PREFIX, Endpoint, Headers, PathOperation, PathPrefix, TokenCount
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS
 from gateway.dialects.openai_responses import RESPONSES
@@ -24,6 +25,7 @@ BUILT_IN = (
     openai_chat.ENDPOINT,  # the first one is the default
     openai_responses.ENDPOINT,
     anthropic.ENDPOINT,
+    VERTEX,  # before Gemini, whose paths its own are among
     gemini.ENDPOINT,
     ollama.ENDPOINT,
     bedrock.ENDPOINT,

@@ -321,4 +321,5 @@ LEFT JOIN prices p
     ON p.provider = a.provider
     AND p.model = coalesce(a.response_model, a.request_model)
     AND a.started_at >= p.valid_from
-    AND (p.valid_to IS NULL OR a.started_at < p.valid_to);
+    AND (p.valid_to IS NULL OR a.started_at < p.valid_to)
+WHERE a.operation IS DISTINCT FROM 'count_tokens';  -- its tokens are counted, not used

@@ -17,6 +17,7 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
 from gateway.dialects.registry import DIALECTS, TABLES
 from gateway.dialects.shared.token_estimate import estimate
 from gateway.providers.route import Route
+from gateway.semconv import COUNT_TOKENS
 from gateway.tracing import attributes as span_attributes
 from gateway.tracing import outcome as outcomes
 from gateway.tracing.capture import CapturePolicy
@@ -254,5 +255,6 @@ class Attempt:
             return {}
         self.usage_source = usage.source
         spent = span_attributes.of_usage(usage)
-        self._exchange.account(spent)
+        if self._route.operation != COUNT_TOKENS:  # which uses none
+            self._exchange.account(spent)
         return spent

@@ -50,7 +50,8 @@ def test_an_event_in_a_stream_is_framed_as_the_family_streams():
     for name in ("openai-chat", "openai-responses", "azure-openai", "gemini"):
         assert events[name].startswith(b"data: {")
         assert error_in(name, events[name].removeprefix(b"data: "))["message"] == "it broke off"
-    assert events["anthropic-messages"].startswith(b"event: error\ndata: {")
+    for name in ("anthropic-messages", "anthropic-vertex"):
+        assert events[name].startswith(b"event: error\ndata: {")
     assert error_in("ollama", events["ollama"])["message"] == "it broke off"
     assert all(event.endswith(b"\n\n") for name, event in events.items() if name not in {"ollama", "bedrock-converse"})
     reader = CONVERSE.stream_reader()

@@ -20,6 +20,7 @@ from gateway.dialects.registry import (
     unregister,
 )
 from gateway.dialects.wire.edit import Peek
+from gateway.semconv import COUNT_TOKENS, EMBEDDINGS
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,11 @@ from gateway.dialects.wire.edit import Peek
         ("/v1/completions", "openai-completions"),
         ("/v1/embeddings", "openai-embeddings"),
         ("/v1/responses", "openai-responses"),
+        ("/v1/responses/compact", "openai-responses-compact"),
+        ("/v1/responses/input_tokens", "openai-responses-input-tokens"),
         ("/anthropic/v1/messages?beta=true", "anthropic-messages"),
         ("messages", "anthropic-messages"),
+        ("/v1/messages/count_tokens?beta=true", "anthropic-count-tokens"),
         ("/api/chat", "ollama"),
         ("/v1/api/generate", "ollama-generate"),
         ("/ollama/api/embed", "ollama-embed"),
@@ -49,10 +53,8 @@ def test_a_path_names_its_dialect(path: str, name: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/messages/count_tokens",
         "/v1/messages/batches",
         "/v1/responses/resp_1/cancel",
-        "/v1/responses/input_tokens",
         "/v1/threads/thread_1/messages",
         "/v1/chat/completions/chatcmpl-1",
         "/v1/models",
@@ -78,15 +80,19 @@ def test_dialects_are_found_by_their_own_names() -> None:
     assert {name: name for name in DIALECTS} == {name: d.name for name, d in DIALECTS.items()}
 
 
-UNTRANSLATED = {"openai-embeddings", "ollama-embed", "bedrock-invoke", "bedrock-invoke-embeddings"}
+UNTRANSLATED = {"anthropic-vertex", "bedrock-invoke", "openai-responses-compact"}
 
 
 def test_every_dialect_is_written_by_somebody() -> None:
     """An operation that is part of a dialect has that one's writer, and a translation is possible either way."""
     for name, dialect in DIALECTS.items():
         assert dialect.spoken in WRITERS
-        assert (dialect.read_conversation is None) == (name in UNTRANSLATED)
+        untranslated = name in UNTRANSLATED or dialect.operation in {EMBEDDINGS, COUNT_TOKENS}
+        assert (dialect.read_conversation is None) == untranslated
     assert {name: name for name in WRITERS} == {name: writer.name for name, writer in WRITERS.items()}
+
+
+CLAUDE = "/v1/projects/p/locations/l/publishers/anthropic/models"
 
 
 @pytest.mark.parametrize(
@@ -99,8 +105,13 @@ def test_every_dialect_is_written_by_somebody() -> None:
         ("/v1/projects/p/locations/l/publishers/google/models/g:generateContent", "gemini", "gemini", "g", False),
         ("/v1/projects/p/locations/l/publishers/meta/models/g:rawPredict", "gemini", None, "meta/g", False),
         ("/v1/projects/p/locations/l/endpoints/7:predict", "gemini", None, "endpoints/7", False),
-        ("/v1beta/models/g:countTokens", "gemini", None, "g", False),
-        ("/v1beta/models/g:batchEmbedContents", "gemini", None, "g", False),
+        ("/v1beta/models/g:countTokens", "gemini", "gemini-count-tokens", "g", False),
+        ("/v1beta/models/g:embedContent", "gemini", "gemini-embed", "g", False),
+        ("/v1beta/models/g:batchEmbedContents", "gemini", "gemini-embed", "g", False),
+        ("/v1beta/models/g:asyncBatchEmbedContent", "gemini", None, "g", False),
+        (f"{CLAUDE}/claude-x%40001:rawPredict", "anthropic-vertex", "anthropic-vertex", "claude-x@001", False),
+        (f"/vertex{CLAUDE}/claude-x:streamRawPredict", "anthropic-vertex", "anthropic-vertex", "claude-x", True),
+        (f"{CLAUDE}/count-tokens:rawPredict", "anthropic-vertex", "anthropic-vertex-count-tokens", "", False),
         ("/model/us.nova%3A0/converse", "bedrock-converse", "bedrock-converse", "us.nova:0", False),
         ("/model/us.nova:0/converse-stream", "bedrock-converse", "bedrock-converse", "us.nova:0", True),
         ("/model/us.nova:0/invoke", "bedrock-converse", "bedrock-invoke", "us.nova:0", False),

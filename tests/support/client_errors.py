@@ -11,7 +11,7 @@ def error_in(endpoint: str, body: bytes) -> dict[str, object]:
             assert set(whole) == {"error"}
             assert set(whole["error"]) == {"message", "type", "param", "code"}
             error = whole["error"]
-        case "anthropic-messages":
+        case "anthropic-messages" | "anthropic-vertex":
             assert (set(whole), whole["type"]) == ({"type", "error", "request_id"}, "error")
             error = whole["error"]
         case "gemini":

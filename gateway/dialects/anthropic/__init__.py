@@ -13,6 +13,7 @@ from gateway.dialects.anthropic.write_stream import MessagesStreamWriter
 from gateway.dialects.endpoint import Endpoint, TokenCount, json_tokens, server_sent
 from gateway.dialects.shared.model_list import write_model_page
 from gateway.dialects.shared.rate_limits import RateLimit, until_rfc3339
+from gateway.dialects.shared.usage import counting
 from gateway.dialects.shared.writer import Writer
 
 MESSAGES = Dialect(
@@ -24,6 +25,9 @@ MESSAGES = Dialect(
 )
 
 
+COUNT_TOKENS = counting(MESSAGES, "anthropic-count-tokens", "input_tokens")
+
+
 MESSAGES_WRITER = Writer(
     name=NAME, request=write_request, response=write_response, stream=MessagesStreamWriter, error=write_error
 )
@@ -33,7 +37,7 @@ ENDPOINT = Endpoint(
     dialect=NAME,
     writer=MESSAGES_WRITER,
     provider="anthropic",
-    operations={("messages",): MESSAGES},
+    operations={("messages",): MESSAGES, ("messages", "count_tokens"): COUNT_TOKENS},
     paths=re.compile(r"^/+messages(/|$)"),
     below_v1=True,
     base_path="/v1",

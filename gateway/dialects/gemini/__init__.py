@@ -1,4 +1,4 @@
-"""Gemini's generateContent and streamGenerateContent, of the Gemini API and of Vertex."""
+"""Gemini's generateContent and streamGenerateContent, embeddings and token counts, of the Gemini API and of Vertex."""
 
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatResponse
@@ -6,18 +6,26 @@ from gateway.dialects.endpoint import Endpoint, PathOperation, server_sent
 from gateway.dialects.gemini import paths
 from gateway.dialects.gemini.errors import read_failure, write_error
 from gateway.dialects.gemini.read_parts import NAME
-from gateway.dialects.gemini.read_request import GENERATE, STREAM, model_in, read_conversation, read_request
-from gateway.dialects.gemini.read_response import DECODER, read_whole
+from gateway.dialects.gemini.read_request import (
+    GENERATE,
+    STREAM,
+    model_in,
+    read_conversation,
+    read_embed,
+    read_request,
+)
+from gateway.dialects.gemini.read_response import DECODER, read_embedded, read_whole
 from gateway.dialects.gemini.read_stream import GeminiStreamReader
 from gateway.dialects.gemini.write_request import write_request
 from gateway.dialects.gemini.write_response import write_response
 from gateway.dialects.gemini.write_stream import array_stream, stream
+from gateway.dialects.shared.usage import counting
 from gateway.dialects.shared.writer import Writer
 from gateway.dialects.wire.json import decode
 from gateway.errors import Kind
-from gateway.semconv import GENERATE_CONTENT
+from gateway.semconv import EMBEDDINGS, GENERATE_CONTENT
 
-__all__ = ["ENDPOINT", "GEMINI", "GEMINI_ARRAY_WRITER", "GEMINI_WRITER", "model_in"]
+__all__ = ["COUNT_TOKENS", "EMBED", "ENDPOINT", "GEMINI", "GEMINI_ARRAY_WRITER", "GEMINI_WRITER", "model_in"]
 
 
 def _read_response(body: bytes) -> ChatResponse:
@@ -46,6 +54,20 @@ GEMINI = Dialect(
 )
 
 
+# For the trace only: nothing is translated.
+EMBED = Dialect(
+    name="gemini-embed",
+    part_of=NAME,
+    operation=EMBEDDINGS,
+    read_request=read_embed,
+    read_response=read_embedded,
+    stream_reader=GeminiStreamReader,
+)
+
+
+COUNT_TOKENS = counting(GEMINI, "gemini-count-tokens", "totalTokens")
+
+
 GEMINI_WRITER = Writer(name=NAME, request=write_request, response=write_response, stream=stream, error=_error)
 
 
@@ -55,12 +77,21 @@ GEMINI_ARRAY_WRITER = Writer(
 """For clients whose target has no `alt=sse`: the stream is one JSON array."""
 
 
+_ACTIONS = {
+    GENERATE: GEMINI,
+    STREAM: GEMINI,
+    "embedContent": EMBED,
+    "batchEmbedContents": EMBED,
+    "countTokens": COUNT_TOKENS,
+}
+
+
 def _operation(method: str, path: str) -> PathOperation | None:
     if ":" not in path or (named := model_in(path)) is None or not paths.ACTIONS.fullmatch(named[1]):
         return None
     model, action = named
-    read = method == "POST" and action in {GENERATE, STREAM}
-    return PathOperation(NAME, GEMINI if read else None, model, action == STREAM)
+    dialect = _ACTIONS.get(action) if method == "POST" else None
+    return PathOperation(NAME, dialect, model, action == STREAM)
 
 
 ENDPOINT = Endpoint(
@@ -68,7 +99,7 @@ ENDPOINT = Endpoint(
     dialect=NAME,
     writer=GEMINI_WRITER,
     provider="gemini",
-    path_operations=(GEMINI,),
+    path_operations=(GEMINI, EMBED, COUNT_TOKENS),
     read_path=_operation,
     write_path=paths.with_model,
     version=paths.VERSION,

@@ -42,9 +42,12 @@ def join(base: str, path: str) -> str:
     '/v1alpha/models/m:generateContent'
     >>> join("/v1/projects/p/locations/l/publishers/google", "/v1beta1/projects/q/locations/l/endpoints/1:predict")
     '/v1beta1/projects/q/locations/l/endpoints/1:predict'
+    >>> join("/v1/projects/p/locations/l/publishers/google", "/projects/q/locations/l/publishers/anthropic/models/c:x")
+    '/v1/projects/q/locations/l/publishers/anthropic/models/c:x'
     """
     if in_project(path) and (project := _PROJECT.search(base)) is not None:
-        return base[: project.start()] + path
+        own = "" if path.lstrip("/").startswith("v1") else project[0].partition("/projects/")[0]
+        return f"{base[: project.start()]}{own}{path}"
     version = VERSION.match(path)
     rest = bare(path) if version is None else path[version.end() :]
     named = version[2] if version is not None else "v1" if rest != path else None

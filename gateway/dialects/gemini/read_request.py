@@ -17,7 +17,7 @@ from gateway.dialects.gemini.schema import json_schema
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import parameters
 from gateway.dialects.wire.json import UNREADABLE, count, decode, definitions, fields, flag, objects, text
-from gateway.semconv import GENERATE_CONTENT
+from gateway.semconv import EMBEDDINGS, GENERATE_CONTENT
 
 GENERATE = "generateContent"
 STREAM = "streamGenerateContent"
@@ -67,6 +67,7 @@ class _Request(Struct, gc=False):
 _REQUEST = msgspec.json.Decoder(_Request)
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _ANY = msgspec.json.Decoder()
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 _KNOWN = frozenset("model contents systemInstruction generationConfig tools toolConfig".split())
 
 
@@ -74,6 +75,18 @@ def read_request(body: bytes) -> ChatRequest:
     """Read a request's body for the trace."""
     request = decode(body, _REQUEST)
     return ChatRequest(operation=GENERATE_CONTENT) if request is None else _chat_request(request, full=False)
+
+
+def read_embed(body: bytes) -> ChatRequest:
+    """Read an embedContent request, or those of a batchEmbedContents."""
+    whole = fields(decode(body, _OBJECT))
+    requests = list(objects(whole.get("requests"))) or [whole]
+    config = fields(pick(requests[0], "embedContentConfig")) or requests[0]
+    return ChatRequest(
+        operation=EMBEDDINGS,
+        input_messages=[m for each in requests for m in read_contents(each.get("content"), full=False)],
+        parameters=parameters({name.DIMENSION_COUNT: pick(config, "outputDimensionality")}),
+    )
 
 
 def read_conversation(body: bytes, path: str) -> ChatRequest:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from gateway.dialects.conversation import ChatResponse, Citation, Message, Part, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.gemini.read_messages import read_parts
 from gateway.dialects.gemini.read_parts import NAME, pick, rest
-from gateway.dialects.wire.json import count, error_of, fields, objects, text
+from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
 
 _FINISH_REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}
 _FINISH_REASONS |= dict.fromkeys(
@@ -243,3 +243,24 @@ def answer_extra(own: dict[str, Any], usage: dict[str, Any]) -> dict[str, dict[s
 
 
 DECODER = msgspec.json.Decoder(dict[str, Any])
+
+
+class _Embedded(msgspec.Struct, gc=False, rename="camel"):
+    """An embeddings response, whose vectors are not recorded."""
+
+    usage_metadata: Any = None
+    error: Any = None
+
+
+_EMBEDDED = msgspec.json.Decoder(_Embedded)
+
+
+def read_embedded(body: bytes) -> ChatResponse:
+    """Read an embeddings response, or an error body."""
+    whole = decode(body, _EMBEDDED)
+    if whole is None:
+        return ChatResponse()
+    error_type, error_message = error_of(whole.error)
+    return ChatResponse(
+        usage=read_usage(whole.usage_metadata, whole=False), error_type=error_type, error_message=error_message
+    )

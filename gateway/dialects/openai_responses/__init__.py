@@ -1,5 +1,7 @@
 """OpenAI's Responses API."""
 
+from msgspec import structs
+
 from gateway.dialects import Dialect
 from gateway.dialects.endpoint import Endpoint, server_sent
 from gateway.dialects.openai_responses.read_parts import NAME
@@ -10,7 +12,9 @@ from gateway.dialects.openai_responses.write_request import write_request
 from gateway.dialects.openai_responses.write_response import write_error, write_response
 from gateway.dialects.openai_responses.write_stream import ResponsesStreamWriter
 from gateway.dialects.shared.model_list import write_models
+from gateway.dialects.shared.usage import counting
 from gateway.dialects.shared.writer import Writer
+from gateway.semconv import COMPACT
 
 RESPONSES = Dialect(
     name=NAME,
@@ -19,6 +23,15 @@ RESPONSES = Dialect(
     stream_reader=ResponsesStreamReader,
     read_conversation=read_conversation,
 )
+
+
+# For the trace only: nothing is translated.
+COMPACTION = structs.replace(
+    RESPONSES, name="openai-responses-compact", part_of=NAME, operation=COMPACT, read_conversation=None
+)
+
+
+INPUT_TOKENS = counting(RESPONSES, "openai-responses-input-tokens", "input_tokens")
 
 
 RESPONSES_WRITER = Writer(
@@ -31,7 +44,11 @@ ENDPOINT = Endpoint(
     dialect=NAME,
     writer=RESPONSES_WRITER,
     provider="openai",
-    operations={("responses",): RESPONSES},
+    operations={
+        ("responses",): RESPONSES,
+        ("responses", "compact"): COMPACTION,
+        ("responses", "input_tokens"): INPUT_TOKENS,
+    },
     below_v1=True,
     base_path="/v1",
     error=write_error,

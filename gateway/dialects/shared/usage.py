@@ -4,10 +4,15 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, structs
 
-from gateway.dialects.conversation import Usage
-from gateway.dialects.wire.json import count, fields
+from gateway.dialects import Dialect
+from gateway.dialects.conversation import ChatResponse, Usage
+from gateway.dialects.wire.json import count, decode, fields
+from gateway.semconv import COUNT_TOKENS
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
@@ -168,4 +173,26 @@ def usage_beside_cache(
         cache_read_tokens=read,
         cache_write_tokens=written,
         reasoning_tokens=reasoning_tokens,
+    )
+
+
+def input_only(input_tokens: int | None) -> Usage | None:
+    """Return the usage of an operation without output; None if its input is unknown."""
+    return None if input_tokens is None else Usage(input_tokens=input_tokens, total_tokens=input_tokens)
+
+
+def counting(dialect: Dialect, name: str, field: str) -> Dialect:
+    """Return the operation that counts the tokens of a dialect's requests. `field`: the count in its response."""
+
+    def read_response(body: bytes) -> ChatResponse:
+        counted = count(fields(decode(body, _OBJECT)).get(field))
+        return structs.replace(dialect.read_response(body), usage=input_only(counted))
+
+    return structs.replace(
+        dialect,
+        name=name,
+        part_of=dialect.spoken,
+        operation=COUNT_TOKENS,
+        read_response=read_response,
+        read_conversation=None,
     )

@@ -97,7 +97,7 @@ def parse_path(method: str, raw_target: str, headers: Headers, providers: Mappin
         path = prefix[0].pattern.sub("", path, 1)
     named = in_path(method, path)
     dialect = classify(method, path) if named is None else named.dialect
-    endpoint = _endpoint(path, dialect, named, mounted, headers)
+    endpoint = _endpoint(path, dialect, named, mounted, headers, whole=prefix is not None and not prefix[0].stripped)
     if endpoint is None:
         mounts = ", ".join(f"/{name}/" for name in providers)
         raise ExchangeError(
@@ -117,7 +117,7 @@ def parse_path(method: str, raw_target: str, headers: Headers, providers: Mappin
         dialect=dialect,
         named=named,
         prefix=prefix,
-        counts=token_count(method, path) if dialect is None else None,
+        counts=token_count(method, path) if named is None else None,
     )
 
 
@@ -138,13 +138,21 @@ def _reserved(method: str, path: str) -> bool:
 
 
 def _endpoint(
-    path: str, dialect: Dialect | None, named: PathOperation | None, mounted: Provider | None, headers: Headers
+    path: str,
+    dialect: Dialect | None,
+    named: PathOperation | None,
+    mounted: Provider | None,
+    headers: Headers,
+    *,
+    whole: bool,
 ) -> Endpoint | None:
     """Return the endpoint that a path belongs to; None if it belongs to none.
 
-    `path` is below the mount and without a stripped prefix, `dialect` reads its operation.
+    `path` is below the mount and without a stripped prefix, `dialect` reads its operation. `whole`: it lies in a place
+    of another API.
     """
-    # 1. An operation that comes before the mounts (Azure's deployments): its endpoint.
+    # 1. An operation that comes before the mounts (Azure's deployments), or is named in a place of another API (Claude
+    #    on Vertex): its endpoint.
     # 2. A version that one API alone has (`/v1beta`): that endpoint.
     # 3. An operation of an API whose paths are not below /v1: that endpoint, if the path is below a mount or begins as
     #    that API's do; else none.
@@ -157,7 +165,7 @@ def _endpoint(
     # 9. No operation: the endpoint whose required header the client sends, else the default one.
     operation = named.endpoint if named is not None else dialect.spoken if dialect is not None else None
     own = ENDPOINTS[operation] if operation is not None else None
-    if own is not None and own.reserved:
+    if own is not None and (own.reserved or (whole and named is not None)):
         return own
     for each in TABLES.versioned:
         if each.version is not None and each.version.match(path):
@@ -219,7 +227,7 @@ def choose(parsed: ParsedPath, peeked: Peek, provider: Provider, rename: str | N
 
 def named_model(parsed: ParsedPath, peeked: Peek) -> str | None:
     """Return the model that a request names in its path or its body."""
-    return peeked.model if parsed.named is None else parsed.named.model
+    return peeked.model if parsed.named is None else parsed.named.model or peeked.model
 
 
 def _target(parsed: ParsedPath, path: str, provider: Provider, dialect: Dialect | None) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.semconv import COUNT_TOKENS
 from gateway.store.ledger import INTERRUPTED
 from gateway.store.metrics import instruments as i
 from gateway.store.metrics.instruments import Instrument
@@ -159,6 +160,8 @@ class Fold:
                 if seconds is not None and row.output_tokens is not None and row.output_tokens > 1:
                     each = max(0.0, seconds - row.ttfc_s) / (row.output_tokens - 1)
                     self._of(i.TIME_PER_OUTPUT_TOKEN).record(labels, each, exemplar)
+        if row.operation == COUNT_TOKENS:  # which uses none
+            return
         source = self._words(row.usage_source)
         usage = self._of(i.TOKEN_USAGE)
         if row.input_tokens is not None:

@@ -24,7 +24,7 @@ from gateway.dialects.conversation import (
     ToolChoice,
     Uri,
 )
-from gateway.dialects.gemini import GEMINI, model_in
+from gateway.dialects.gemini import EMBED, GEMINI, model_in
 from tests.dialects.gemini.reading import OWN, Read
 
 PATH = "/v1beta/models/gemini-3-flash:generateContent"
@@ -314,3 +314,24 @@ def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     assert replace(GEMINI.read_request(body), tool_definitions=None) == ChatRequest(operation="generate_content")
     expected = ChatRequest(operation="generate_content", model="gemini-3-flash")
     assert replace(full(body), tool_definitions=None) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"content": {"parts": [{"text": "hi"}]}, "outputDimensionality": 256},
+        {"requests": [{"model": "models/g", "content": {"parts": [{"text": "hi"}]}, "outputDimensionality": 256}]},
+        {"content": {"parts": [{"text": "hi"}]}, "embedContentConfig": {"outputDimensionality": 256}},
+    ],
+)
+def test_texts_to_embed_are_turns(body: dict[str, Any]) -> None:
+    """One, or those of a batch, with the size of their vectors."""
+    read = EMBED.read_request(json.dumps(body).encode())
+    assert [m.parts for m in read.input_messages] == [[Text(content="hi")]]
+    assert read.parameters == {"gen_ai.embeddings.dimension.count": 256}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"requests":[]}', b'{"requests":3,"content":"x"}', b"\xff"])
+def test_a_request_to_embed_is_read_without_an_error(body: bytes) -> None:
+    """Whatever it is."""
+    assert EMBED.read_request(body).operation == "embeddings"

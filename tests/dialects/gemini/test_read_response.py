@@ -18,7 +18,7 @@ from gateway.dialects.conversation import (
     ToolCall,
     Usage,
 )
-from gateway.dialects.gemini import GEMINI
+from gateway.dialects.gemini import COUNT_TOKENS, EMBED, GEMINI
 from tests.dialects.gemini.reading import OWN, Read
 
 
@@ -146,3 +146,25 @@ def test_usage_is_brought_to_the_conventions(reported: dict[str, Any], usage: tu
         cache_read_tokens=usage[3],
         reasoning_tokens=usage[4],
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        ({"embedding": {"values": [0.1]}}, None),
+        ({"embeddings": [{"values": [0.1]}, {"values": [0.2]}], "usageMetadata": {"promptTokenCount": 5}}, (5, None)),
+        ({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}, None),
+    ],
+)
+def test_embeddings_are_read_without_their_vectors(body: dict[str, Any], usage: tuple[int, int | None] | None) -> None:
+    """The tokens, where the API reports them, and an error."""
+    read = EMBED.read_response(json.dumps(body).encode())
+    assert (None if read.usage is None else (read.usage.input_tokens, read.usage.output_tokens)) == usage
+    assert read.error_message == ("no" if "error" in body else None)
+    assert EMBED.read_response(b"no JSON") == ChatResponse()
+
+
+def test_a_token_count_is_the_total() -> None:
+    """The prompt's tokens, in a response that has no candidates."""
+    read = COUNT_TOKENS.read_response(b'{"totalTokens":31,"promptTokensDetails":[{"modality":"TEXT","tokenCount":31}]}')
+    assert read.usage == Usage(input_tokens=31, total_tokens=31)

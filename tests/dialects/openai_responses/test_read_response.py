@@ -13,7 +13,7 @@ from gateway.dialects.conversation import (
     Text,
     ToolCall,
 )
-from gateway.dialects.openai_responses import RESPONSES
+from gateway.dialects.openai_responses import COMPACTION, INPUT_TOKENS, RESPONSES
 from tests.dialects.openai_responses.reading import CREATED, MODEL, USAGE, Read, answer, own
 
 
@@ -100,3 +100,26 @@ def test_a_response_in_the_background_has_no_finish_reason(status: str | None) -
 def test_error_bodies_are_read(body: bytes, error: tuple[str | None, str | None]) -> None:
     """An error body gives the provider's own type and message, and nothing else."""
     assert RESPONSES.read_response(body) == ChatResponse(error_type=error[0], error_message=error[1])
+
+
+def test_a_compacted_conversation_is_a_response() -> None:
+    """Its items and its usage, under an operation of its own."""
+    body = {
+        "id": "resp_c",
+        "object": "response.compaction",
+        "output": [{"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAAA=="}],
+        "usage": {"input_tokens": 139, "output_tokens": 438, "total_tokens": 577},
+    }
+    read = COMPACTION.read_response(json.dumps(body).encode())
+    assert (COMPACTION.operation, read.id, read.error_message) == ("compact", "resp_c", None)
+    assert [type(part).__name__ for message in read.output_messages for part in message.parts] == ["Compaction"]
+    assert read.usage is not None
+    assert (read.usage.input_tokens, read.usage.output_tokens) == (139, 438)
+
+
+def test_a_token_count_is_of_the_input() -> None:
+    """The response has the number alone."""
+    read = INPUT_TOKENS.read_response(b'{"object":"response.input_tokens","input_tokens":11}')
+    assert read.usage is not None
+    assert (INPUT_TOKENS.operation, read.usage.input_tokens, read.usage.output_tokens) == ("count_tokens", 11, None)
+    assert INPUT_TOKENS.read_response(b'{"error":{"message":"no"}}').error_message == "no"

@@ -61,6 +61,13 @@ def test_what_did_not_go_well_has_an_error_type():
     assert said == {"429": 1, "client_abort": 1, None: 1}
 
 
+def test_tokens_that_were_only_counted_are_not_used():
+    """The operation has a duration and no usage."""
+    page = page_of(folded(line("attempt", operation="count_tokens", input_tokens=10, usage_source="reported")))
+    assert total(page, "gen_ai_client_operation_duration_seconds_count", gen_ai_operation_name="count_tokens") == 1
+    assert not [sample for sample in samples(page) if sample.name.startswith("gen_ai_client_token_usage")]
+
+
 def test_an_attempt_of_a_dialect_that_is_not_read_is_no_operation():
     """It is an attempt and no more."""
     page = page_of(folded(line("attempt", operation=None)))
