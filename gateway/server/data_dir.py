@@ -7,6 +7,8 @@ Other files below it belong to the store (`gateway.store.recorder`) and to the r
 import fcntl
 import os
 import tempfile
+import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +16,10 @@ from gateway.errors import ConfigError
 
 LOCK = "lock"
 SOCKET = "recorder.sock"
+
+# A gateway that is being killed takes a moment to end. Its children hold the lock until they have ended, in a second.
+_ENDING_SECONDS, _LEAVING_SECONDS = 0.2, 3.0
+_POLL_SECONDS = 0.02
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, the terminating NUL included.
 _SOCKET_PATH_MAX = 100
@@ -40,12 +46,37 @@ def try_lock(lock: int) -> bool:
 
 
 def lock_data_dir(data: Path) -> int:
-    """Create and lock the data directory; return the locked file descriptor. Raises ConfigError."""
+    """Create and lock the data directory; return the locked file descriptor. Raises ConfigError.
+
+    The lock of a gateway that has been killed is waited for: its children are about to end.
+    """
     lock = open_lock(data, LOCK)
-    if not try_lock(lock):
-        os.close(lock)
-        raise ConfigError(f"another gateway is using {data}; stop it, or choose another folder with --data")
+    began = time.monotonic()
+    while not try_lock(lock):
+        if time.monotonic() - began > (_ENDING_SECONDS if _owner_runs(lock) else _LEAVING_SECONDS):
+            os.close(lock)
+            raise ConfigError(f"another gateway is using {data}; stop it, or choose another folder with --data")
+        time.sleep(_POLL_SECONDS)
+    with suppress(OSError):  # of a full disk
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
     return lock
+
+
+def _owner_runs(lock: int) -> bool:
+    """Whether the process whose id is in the lock file runs; True if that is unknown."""
+    try:
+        pid = int(os.pread(lock, 32, 0))
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError):
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):  # not Linux
+        return True
+    return state not in {b"Z", b"X"}  # killed, and not yet waited for
 
 
 def socket_path(data: Path) -> Path:

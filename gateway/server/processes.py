@@ -33,6 +33,9 @@ from gateway.tracing.capture import policy_of
 log = logging.getLogger("gateway")
 
 _TICK = 1.0
+# A child without its supervisor ends within a second, so that a restart finds the data directory and the port free:
+# seconds for the requests in flight, and until the kernel ends a child that is not done by then.
+_ORPHAN_DRAIN_SECONDS, _ORPHAN_SECONDS = 0.3, 0.8
 
 
 class Signals(Struct, frozen=True):
@@ -41,11 +44,13 @@ class Signals(Struct, frozen=True):
     Attributes:
         stop: On SIGTERM, and when the parent is gone.
         wake: On SIGHUP, to apply a published configuration at once; and on `stop`.
+        orphaned: When the parent is gone.
 
     """
 
     stop: asyncio.Event
     wake: asyncio.Event
+    orphaned: asyncio.Event
 
 
 def run(
@@ -60,15 +65,21 @@ def run(
         sock.close()
 
     async def until_stopped() -> None:
-        loop, signals = asyncio.get_running_loop(), Signals(asyncio.Event(), asyncio.Event())
+        loop, signals = asyncio.get_running_loop(), Signals(asyncio.Event(), asyncio.Event(), asyncio.Event())
 
         def stop() -> None:
             signals.stop.set()
             signals.wake.set()
 
+        def leave() -> None:
+            loop.remove_reader(lifeline.alive)  # which stays at its end of file
+            signal.setitimer(signal.ITIMER_REAL, _ORPHAN_SECONDS)  # SIGALRM ends the process, whatever it does
+            signals.orphaned.set()
+            stop()
+
         loop.add_signal_handler(signal.SIGTERM, stop)
         loop.add_signal_handler(signal.SIGHUP, signals.wake.set)
-        loop.add_reader(lifeline.alive, stop)
+        loop.add_reader(lifeline.alive, leave)
         await main(lifeline, signals)
         loop.remove_reader(lifeline.alive)
 
@@ -128,7 +139,7 @@ async def worker(
                 continue
             signals.wake.clear()
     finally:
-        await one.stop()
+        await one.stop(signals.orphaned, _ORPHAN_DRAIN_SECONDS)
         published.gauges.note(slot, WorkerGauges())
 
 

@@ -143,11 +143,19 @@ class Worker:
         self.journal.rotate_seconds = config.store.rotate_seconds
         self._config, self._environ = config, environ
 
-    async def stop(self) -> None:
-        """Drain, cancel the requests that remain, and close."""
+    async def stop(self, hurry: asyncio.Event | None = None, hurried_seconds: float = 0.0) -> None:
+        """Drain, cancel the requests that remain, and close.
+
+        Once `hurry` is set, requests have `hurried_seconds` left instead of `limits.drain_seconds`.
+        """
         self.stopping()
         draining = asyncio.ensure_future(self.runner.cleanup())
-        await asyncio.wait({draining}, timeout=self._config.limits.drain_seconds)
+        hurried = asyncio.ensure_future((hurry or asyncio.Event()).wait())
+        first = asyncio.FIRST_COMPLETED
+        await asyncio.wait({draining, hurried}, timeout=self._config.limits.drain_seconds, return_when=first)
+        if hurried.done():
+            await asyncio.wait({draining}, timeout=hurried_seconds)
+        hurried.cancel()
         self.cut_off()
         await draining
         await self.close()

@@ -1,6 +1,9 @@
 """The data directory: created for its owner alone, locked by one process, and short enough for a unix socket."""
 
 import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,35 @@ def test_one_gateway_locks_a_data_directory(tmp_path: Path):
         lock_data_dir(data)
     os.close(lock)
     os.close(lock_data_dir(data))
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from gateway.server.data_dir import lock_data_dir
+lock_data_dir(Path(sys.argv[1]))
+if not os.fork():  # a child, which outlives its parent and has the lock
+    print("locked", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+time.sleep(60)
+"""
+
+
+def test_the_lock_of_a_killed_gateway_is_waited_for(tmp_path: Path):
+    """Its children end soon, and release the lock; while the gateway itself runs, the lock is refused at once."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdin=pipe, stdout=pipe) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        with pytest.raises(ConfigError, match="another gateway is using"):
+            lock_data_dir(tmp_path)
+        holder.kill()  # and not waited for: a zombie, as in a container without an init process
+        child = threading.Timer(0.2, holder.stdin.close)
+        child.start()
+        os.close(lock_data_dir(tmp_path))
+        child.join()
 
 
 def test_a_lock_is_not_inherited(tmp_path: Path):

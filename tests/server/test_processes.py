@@ -20,7 +20,8 @@ from gateway.server.processes import open_recorder
 from gateway.store.metrics.instruments import WorkerGauges
 from tests.support.gateways import to
 from tests.support.raw_http import exchange, request
-from tests.support.upstream import Upstream
+from tests.support.sdks import FOREVER
+from tests.support.upstream import Asked, Step, Upstream
 
 SOURCE = """
 import json, os, signal, sys, time
@@ -189,6 +190,38 @@ async def test_a_child_ends_when_its_parent_is_gone(upstream: Upstream, tmp_path
     with parent(role + ORPHAN, tmp_path, to(upstream.url)) as process:
         assert await printed(process) == {"code": 0}
         assert await stopped(process) == 0
+
+
+async def test_an_orphan_does_not_drain(upstream: Upstream, tmp_path: Path):
+    """A worker whose parent is gone ends within a second, though a request is in flight and may be drained for long."""
+    asked = asyncio.Event()
+
+    def thinking(_: Asked) -> list[Step]:
+        asked.set()
+        return [FOREVER]
+
+    upstream.answer = thinking
+    orphan = "say(port=port)\nsys.stdin.readline()\n" + ORPHAN
+    with parent(WORKER + orphan, tmp_path, to(upstream.url, "[limits]\ndrain_seconds = 3600.0\n")) as process:
+        url = f"http://127.0.0.1:{(await printed(process))['port']}"
+        asking = asyncio.ensure_future(exchange(url, request("GET", "/v1/models")))
+        await asked.wait()
+        go_on(process)
+        assert (await printed(process))["code"] in {0, -signal.SIGALRM}
+        await asyncio.wait({asking})
+
+
+async def test_an_orphan_that_hangs_is_ended(tmp_path: Path):
+    """A child that does not come to its end is ended by the kernel."""
+    hang = """
+async def hang(lifeline, signals):
+    os.write(ready[1], f"{os.getpid()} ".encode())
+    await signals.orphaned.wait()
+    time.sleep(3600)
+pid = fork(hang)
+"""
+    with parent(hang + ORPHAN, tmp_path, "") as process:
+        assert await printed(process) == {"code": -signal.SIGALRM}
 
 
 RELOAD = """
