@@ -1,5 +1,6 @@
 """What every test gets: an environment without keys or endpoints, and a loop on which nothing may block."""
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,9 +27,11 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, lambda *_: None)
 
 # The gateways of tests are configured by the tests alone; set here, so that modules and children have it too.
+_CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+for _name in [name for name in os.environ if name.startswith(_CLEARED)]:
+    del os.environ[_name]
 os.environ["XDG_CONFIG_HOME"] = os.devnull
 
-_CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 # What may block: the journal's appends and what comes with them, a look at the store before it is asked, which the
 # recorder's loop has time for, and a test that itself asks the store.
 _MAY_BLOCK = {
@@ -53,6 +56,17 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("daily")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the garbage collector away from imports and items: no collection visits them, then or in the tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 def pytest_report_header() -> str:
     """Name the DuckDB that the tests run with."""
     return f"duckdb {duckdb.__version__}"
@@ -67,14 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in soaks]
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith(_CLEARED):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _nothing_blocks() -> Iterator[None]:
     """Fail a test in which the package blocks its event loop."""
     with blockbuster_ctx(scanned_modules=["gateway"]) as blockbuster:
