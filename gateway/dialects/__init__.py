@@ -18,6 +18,14 @@ class StreamReader(Protocol):
         """The dialect's own last event has been seen ([DONE], message_stop, response.completed, ...)."""
 
     @property
+    def started(self) -> bool:
+        """An event has been seen."""
+
+    @property
+    def expects_end(self) -> bool:
+        """The events so far are of a stream that ends with an event of its own."""
+
+    @property
     def first_output(self) -> bool:
         """A first piece of content (text, reasoning, tool call) has been seen."""
 

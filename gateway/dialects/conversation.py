@@ -282,6 +282,7 @@ class ChatResponse(Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     error_type: str | None = None  # the provider's own word, from an error body or a mid-stream error event
     error_message: str | None = None
+    error_status: int | None = None  # that the error stands for, if its type alone does not
     conversation_id: str | None = None
     created: int | None = None  # Unix seconds
     extra: Extra = {}

@@ -11,8 +11,9 @@ from gateway.dialects.anthropic.read_parts import NAME, read_blocks
 from gateway.dialects.conversation import ChatResponse, Message, Part, Usage
 from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.failure import Failure, words
+from gateway.dialects.shared.reported_error import ReportedError, error_of, is_failure
 from gateway.dialects.shared.usage import CountNames, usage_beside_cache
-from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
+from gateway.dialects.wire.json import count, decode, fields, objects, text
 
 
 class _Message(Struct, gc=False):
@@ -46,7 +47,9 @@ def read_finish(reason: Any) -> tuple[str | None, str | None]:
     """Return the finish reason in the common vocabulary, and the dialect's own word if it is another."""
     word = text(reason)
     known = FINISH_REASONS.get(word or "")
-    return (word, None) if known is None else (known, word)
+    if known is None:
+        return ("error", word) if is_failure(word) else (word, None)
+    return known, word
 
 
 _COUNTS = CountNames(
@@ -94,9 +97,7 @@ def read_response(body: bytes) -> ChatResponse:
     return chat_response(whole, read_blocks(whole.content), fields(whole.usage), error_of(whole.error))
 
 
-def chat_response(
-    message: _Message, parts: list[Part], usage: dict[str, Any], error: tuple[str | None, str | None]
-) -> ChatResponse:
+def chat_response(message: _Message, parts: list[Part], usage: dict[str, Any], error: ReportedError) -> ChatResponse:
     """Return a response from its fields, read whole or streamed."""
     reason, word = read_finish(message.stop_reason)
     answers = bool(parts) or reason is not None
@@ -106,8 +107,9 @@ def chat_response(
         finish_reasons=[reason] if reason else [],
         output_messages=[_output(message, parts, reason, word)] if answers else [],
         usage=_usage(usage),
-        error_type=error[0],
-        error_message=error[1],
+        error_type=error.type,
+        error_message=error.message,
+        error_status=error.status,
     )
 
 

@@ -9,8 +9,9 @@ from gateway.dialects import events
 from gateway.dialects.anthropic.read_parts import read_block
 from gateway.dialects.anthropic.read_response import _Message, _output, _usage, chat_response, read_finish
 from gateway.dialects.conversation import ChatResponse, ToolCall, Usage
+from gateway.dialects.shared.reported_error import error_of
 from gateway.dialects.shared.stream_reader import EventReader
-from gateway.dialects.wire.json import count, decode, error_of, fields, json_value, objects, text
+from gateway.dialects.wire.json import count, decode, fields, json_value, objects, text
 from gateway.dialects.wire.sse import Event
 
 
@@ -86,7 +87,6 @@ class MessagesStreamReader(EventReader):
         self._message = _Message()
         self._blocks: dict[int, _Block] = {}
         self._usage: dict[str, Any] = {}
-        self._error: tuple[str | None, str | None] = (None, None)
         self._choice_ended = False
 
     def _take(self, event: Event) -> bool:
@@ -105,6 +105,7 @@ class MessagesStreamReader(EventReader):
             case "content_block_stop" if self.events is not None:
                 self._emit_done(self._blocks.get(count(read.index) or 0))
             case "message_start" if read.message is not None:
+                self.expects_end = True
                 self._message = read.message
                 # the first event's output tokens are a placeholder: a stream that breaks has reported none
                 self._take_usage({k: v for k, v in fields(read.message.usage).items() if k != "output_tokens"})
@@ -120,9 +121,9 @@ class MessagesStreamReader(EventReader):
                 self.ended = True
                 self._emit(events.Ended())
             case "error":
-                self._error = error_of(read.error)
-                self.ended = True
-                self._emit(events.Broken(type=self._error[0], message=self._error[1]))
+                self._fail(error_of(read.error))
+            case _ if read.error or event.name == "error":  # of a proxy that speaks another dialect, too
+                self._fail(error_of(read.error or "the provider reported an error"))
         return True
 
     def _begin(self, index: int, start: dict[str, Any]) -> _Block:

@@ -113,11 +113,12 @@ _SAME = {
 
 
 def write_reason(reason: str | None, word: str | None, dropped: Dropped) -> str:
-    """Return the dialect's word: its own if the response has one, else the one of the same meaning."""
+    """Return the dialect's word: its own if it has one, else that of the same meaning, else the provider's."""
     if word in _WORDS or reason in _WORDS:
         return str(word if word in _WORDS else reason)
     if reason is not None and reason not in _REASONS:
         dropped.add(f"finish_reason: {word or reason}")
+        return word or reason
     return _REASONS.get(reason or "stop", "end_turn")
 
 

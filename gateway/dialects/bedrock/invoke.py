@@ -23,6 +23,7 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Te
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import parameters
+from gateway.dialects.shared.reported_error import ReportedError
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.usage import CountNames, merged_usage, usage_beside_cache
 from gateway.dialects.wire.eventstream import EventStreamDecoder
@@ -214,7 +215,6 @@ class InvokeStreamReader(EventReader):
         self._inner: EventReader | None = None
         self._completion = _Completion()
         self._metrics: dict[str, Any] = {}
-        self._error: tuple[str | None, str | None] = (None, None)
 
     @property
     def unread(self) -> int:
@@ -224,8 +224,7 @@ class InvokeStreamReader(EventReader):
     def _take(self, event: Event) -> bool:
         kind, _, word = (event.name or "").partition(" ")
         if kind in {"exception", "error"}:
-            self._error = (text(word), text(fields(decode(event.data, _OBJECT)).get("message")))
-            self.ended = True
+            self._fail(ReportedError(text(word), text(fields(decode(event.data, _OBJECT)).get("message"))))
             return True
         inner = _inner_json(event.data) if kind == "chunk" else None
         chunk = decode(inner, _OBJECT) if inner is not None else None
@@ -253,6 +252,7 @@ class InvokeStreamReader(EventReader):
             self._inner.take(Event(None, inner))
         self.first_output = self._inner.first_output
         self.ended = self.ended or self._inner.ended
+        self.expects_end = self._inner.expects_end
         return True
 
     def reported(self) -> dict[str, Any]:
@@ -264,9 +264,9 @@ class InvokeStreamReader(EventReader):
         """Return the response as read so far."""
         read = self._completion.response() if self._inner is None else self._inner.response()
         usage = merged_usage(usage_beside_cache(self._metrics, _METRIC_NAMES), read.usage)
-        if self._error == (None, None):
+        if not any(self._error):
             return structs.replace(read, usage=usage)
-        return structs.replace(read, usage=usage, error_type=self._error[0], error_message=self._error[1])
+        return structs.replace(read, usage=usage, error_type=self._error.type, error_message=self._error.message)
 
 
 _CONVERSE_EVENTS = frozenset(

@@ -11,6 +11,7 @@ from gateway.dialects.bedrock.read_parts import NAME, read_content
 from gateway.dialects.conversation import ChatResponse, Extra, Message, Part, Usage
 from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.failure import Failure
+from gateway.dialects.shared.reported_error import NO_ERROR, ReportedError, is_failure
 from gateway.dialects.shared.usage import CountNames, usage_beside_cache
 from gateway.dialects.wire.json import decode, fields, text
 
@@ -70,12 +71,12 @@ def read_response(body: bytes) -> ChatResponse:
     whole = decode(body, _WHOLE)
     if whole is None:
         return ChatResponse()
-    error_message = error_type = None
+    error = NO_ERROR
     if whole.output is None:
-        error_message = text(whole.message) or text(whole.capital_message)
-        error_type = _error_type(whole.kind) or _error_type(whole.code)
+        kind = exception_name(whole.kind) or exception_name(whole.code)
+        error = ReportedError(kind, text(whole.message) or text(whole.capital_message))
     parts = read_content(fields(fields(whole.output).get("message")).get("content"))
-    return chat_response(parts, text(whole.stop_reason), fields(whole.usage), whole, (error_type, error_message))
+    return chat_response(parts, text(whole.stop_reason), fields(whole.usage), whole, error)
 
 
 def chat_response(
@@ -83,7 +84,7 @@ def chat_response(
     word: str | None,
     usage: dict[str, Any],
     beside: Beside,
-    error: tuple[str | None, str | None],
+    error: ReportedError,
 ) -> ChatResponse:
     """Return the record of an answer; `word` is why it stopped."""
     reason, own_word = read_finish(word)
@@ -92,15 +93,16 @@ def chat_response(
         finish_reasons=[reason] if reason else [],
         output_messages=[message] if parts or reason else [],
         usage=usage_of(usage),
-        error_type=error[0],
-        error_message=error[1],
+        error_type=error.type,
+        error_message=error.message,
+        error_status=error.status,
         extra=beside.as_extra(usage),
     )
 
 
 def read_finish(word: str | None) -> tuple[str | None, str | None]:
     """Return the finish reason in the common vocabulary, and the provider's own word if it is another."""
-    reason = None if word is None else FINISH_REASONS.get(word, word)
+    reason = None if word is None else FINISH_REASONS.get(word, "error" if is_failure(word) else word)
     return reason, None if reason == word else word
 
 
@@ -118,7 +120,7 @@ def usage_of(reported: dict[str, Any]) -> Usage | None:
     return usage_beside_cache(reported, _COUNTS)
 
 
-def _error_type(word: Any) -> str | None:
+def exception_name(word: Any) -> str | None:
     """Return an error's type without the namespace and the address that some services put round it."""
     return text((text(word) or "").partition(":")[0].rpartition("#")[2])
 

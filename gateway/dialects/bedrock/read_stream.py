@@ -10,6 +10,7 @@ from gateway.dialects.bedrock.read_parts import NAME, joined, read_block, read_c
 from gateway.dialects.bedrock.read_response import Beside, chat_response, read_finish, usage_of
 from gateway.dialects.conversation import Blob, ChatResponse, Part, Text
 from gateway.dialects.shared.extra import own
+from gateway.dialects.shared.reported_error import ReportedError
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.wire.eventstream import EventStreamDecoder
 from gateway.dialects.wire.json import count, decode, fields, json_value, text
@@ -102,7 +103,6 @@ class ConverseStreamReader(EventReader):
         self._done = False
         self._usage: dict[str, Any] = {}
         self._beside = Beside()
-        self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
         read = decode(event.data, _EVENT)
@@ -111,6 +111,7 @@ class ConverseStreamReader(EventReader):
         if self.events is not None and not self._begun:
             self._begun = True
             self.events.append(events.Begun())
+        self.expects_end = True
         match event.name:
             case "contentBlockDelta" | "contentBlockStart" | "contentBlockStop" if self._done:
                 return False
@@ -126,10 +127,8 @@ class ConverseStreamReader(EventReader):
             case "metadata":
                 self._take_metadata(read)
             case str(name) if name.startswith(("exception ", "error ")):
-                self._error = (text(name.partition(" ")[2]), text(read.message))
-                self.ended = True
-                if self.events is not None:
-                    self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
+                kind = text(name.partition(" ")[2])
+                self._fail(ReportedError(kind, text(read.message)))
         return True
 
     def _take_start(self, index: int, start: dict[str, Any], size: int) -> None:

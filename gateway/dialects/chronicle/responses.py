@@ -14,9 +14,9 @@ from gateway.dialects.chronicle import errors
 from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, StreamFilter
 from gateway.dialects.openai_chat import CHAT_WRITER
 from gateway.dialects.openai_chat.stream_usage import EVENT_END
+from gateway.dialects.shared.reported_error import error_of
 from gateway.dialects.shared.writer import write_whole
 from gateway.dialects.wire.content_coding import Decoder, decoder
-from gateway.dialects.wire.json import error_of
 from gateway.dialects.wire.sse import Event, SseDecoder
 from gateway.errors import ExchangeError, Kind
 
@@ -154,7 +154,7 @@ class MetaStream:
         self._over = True
         if read.choices:
             return None
-        _, message = error_of(read.error or {"message": read.message})
+        message = error_of(read.error or {"message": read.message}).message
         return errors.event(message or "the provider sent an error", read.error)
 
     def _last(self, rest: bytes) -> bytes:

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from gateway.dialects.conversation import ChatResponse, Citation, Message, Part, Text, TokenLogprob, ToolCall, Usage
 from gateway.dialects.gemini.read_messages import read_parts
 from gateway.dialects.gemini.read_parts import NAME, pick, rest
-from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
+from gateway.dialects.shared.reported_error import error_of, is_failure
+from gateway.dialects.wire.json import count, decode, fields, objects, text
 
 _FINISH_REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}
 _FINISH_REASONS |= dict.fromkeys(
@@ -40,7 +41,8 @@ def read_finish(word: Any, *, called: bool) -> tuple[str | None, str | None]:
     reported = text(word)
     if reported is None or reported == "FINISH_REASON_UNSPECIFIED":
         return None, None
-    reason = "tool_calls" if reported == "STOP" and called else _FINISH_REASONS.get(reported, reported)
+    known = _FINISH_REASONS.get(reported, "error" if is_failure(reported) else reported)
+    reason = "tool_calls" if reported == "STOP" and called else known
     return reason, None if reported.lower() == reason or reported == reason else reported
 
 
@@ -221,15 +223,16 @@ def read_whole(whole: dict[str, Any]) -> ChatResponse:
     if reason is not None and not messages:
         messages = [Message(role="assistant", parts=[], finish_reason=reason, finish_word=word)]
     reported = pick(whole, "usageMetadata")
-    error_type, error_message = error_of(whole.get("error"))
+    error = error_of(whole.get("error"))
     return ChatResponse(
         id=text(pick(whole, "responseId")),
         model=text(pick(whole, "modelVersion")),
         finish_reasons=[m.finish_reason for m in messages if m.finish_reason],
         output_messages=messages,
         usage=read_usage(reported, whole=True),
-        error_type=error_type,
-        error_message=error_message,
+        error_type=error.type,
+        error_message=error.message,
+        error_status=error.status,
         created=read_created(pick(whole, "createTime")),
         extra=answer_extra(rest(whole, KNOWN), own_usage(reported)),
     )

@@ -25,8 +25,9 @@ from gateway.dialects.gemini.read_response import (
 )
 from gateway.dialects.gemini.stream_arguments import Arguments
 from gateway.dialects.gemini.stream_choice import Choice
+from gateway.dialects.shared.reported_error import error_of
 from gateway.dialects.shared.stream_reader import EventReader
-from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
+from gateway.dialects.wire.json import count, decode, fields, objects, text
 from gateway.dialects.wire.sse import Event
 
 
@@ -40,7 +41,6 @@ class GeminiStreamReader(EventReader):
         self._choices: dict[int, Choice] = {}
         self._reported: dict[str, Any] = {}
         self._emitted_usage: Usage | None = None
-        self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
         for choice in self._choices.values():
@@ -57,11 +57,8 @@ class GeminiStreamReader(EventReader):
             return False
         size = len(event.data)
         self._take_about(chunk, size)
-        if chunk.get("error"):
-            self._error = error_of(chunk["error"])
-            if self.events is not None and not self.ended:
-                self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
-            self.ended = True
+        if chunk.get("error") or event.name == "error":
+            self._fail(error_of(chunk.get("error") or chunk))
             return True
         for candidate in objects(chunk.get("candidates")):
             self._take_candidate(candidate, size)
@@ -212,8 +209,9 @@ class GeminiStreamReader(EventReader):
             finish_reasons=[m.finish_reason for m in messages if m.finish_reason],
             output_messages=messages,
             usage=self._usage(),
-            error_type=self._error[0],
-            error_message=self._error[1],
+            error_type=self._error.type,
+            error_message=self._error.message,
+            error_status=self._error.status,
             created=read_created(first.get("createTime")),
             extra=answer_extra(dict(self._own), own_usage(self._reported)),
         )

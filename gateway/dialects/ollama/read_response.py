@@ -12,8 +12,9 @@ from gateway.dialects.conversation import ChatResponse, Message, Part, Reasoning
 from gateway.dialects.ollama.read_parts import NAME, images, logprobs, tool_call
 from gateway.dialects.shared.extra import own
 from gateway.dialects.shared.failure import Failure
+from gateway.dialects.shared.reported_error import ReportedError, error_of, is_failure
 from gateway.dialects.shared.tool_ids import made_id
-from gateway.dialects.wire.json import count, decode, error_of, objects, text
+from gateway.dialects.wire.json import count, decode, objects, text
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -95,7 +96,7 @@ def read_finish(line: _Line, called: bool) -> tuple[str | None, str | None]:
     word = text(line.done_reason)
     if called and word in {None, "stop"}:
         return "tool_calls", word
-    return word or "stop", None
+    return ("error", word) if is_failure(word) else (word or "stop", None)
 
 
 def _rest(data: bytes) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def chat_response(
     finish: tuple[str | None, str | None],
     *,
     usage: Usage | None,
-    error: tuple[str | None, str | None],
+    error: ReportedError,
     rest: dict[str, Any],
 ) -> ChatResponse:
     """Return a response from its fields, read whole or streamed."""
@@ -141,8 +142,9 @@ def chat_response(
         finish_reasons=[reason] if reason else [],
         output_messages=[answer] if parts or reason else [],
         usage=usage,
-        error_type=error[0],
-        error_message=error[1],
+        error_type=error.type,
+        error_message=error.message,
+        error_status=error.status,
         created=_created(first.created_at),
         extra=own(NAME, rest),
     )
@@ -154,12 +156,13 @@ def read_embedded(body: bytes) -> ChatResponse:
     if line is None:
         return ChatResponse()
     input_tokens = count(line.prompt_eval_count)
-    error_type, error_message = error_of(line.error)
+    error = error_of(line.error)
     return ChatResponse(
         model=text(line.model),
         usage=None if input_tokens is None else Usage(input_tokens=input_tokens, total_tokens=input_tokens),
-        error_type=error_type,
-        error_message=error_message,
+        error_type=error.type,
+        error_message=error.message,
+        error_status=error.status,
     )
 
 

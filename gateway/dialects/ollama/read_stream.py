@@ -10,9 +10,10 @@ from gateway.dialects.ollama.read_parts import NAME, arguments_text, images, log
 from gateway.dialects.ollama.read_response import _LINE, _created, _Line, _rest, _usage, chat_response, read_finish
 from gateway.dialects.shared.billing import members_of
 from gateway.dialects.shared.extra import own
+from gateway.dialects.shared.reported_error import error_of
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.tool_ids import made_id
-from gateway.dialects.wire.json import decode, error_of, objects, text
+from gateway.dialects.wire.json import decode, objects, text
 from gateway.dialects.wire.ndjson import NdjsonDecoder
 from gateway.dialects.wire.sse import Event
 
@@ -47,7 +48,6 @@ class OllamaStreamReader(EventReader):
         self._finish: tuple[str | None, str | None] = (None, None)
         self._usage: Usage | None = None
         self._last = b""
-        self._error: tuple[str | None, str | None] = (None, None)
         self._likely: list[dict[str, Any]] = []  # tokens that are in no text
         self._rest: dict[str, Any] = {}
 
@@ -72,13 +72,14 @@ class OllamaStreamReader(EventReader):
                 self._add(tool_call(call, made_id(text(line.created_at) or "", self._calls)), len(event.data))
                 self._calls += 1
         if line.error:
-            self._break(line.error)
+            self._fail(error_of(line.error))
         elif line.done is True:
             self._end(line, event.data)
         return True
 
     def _begin(self, line: _Line) -> None:
         self._first = line
+        self.expects_end = line.done is False
         if self.events is not None:
             self.events.append(events.Begun(model=text(line.model), created=_created(line.created_at)))
 
@@ -125,12 +126,6 @@ class OllamaStreamReader(EventReader):
             self._open.logprobs += logprobs(values)
         else:
             self._likely += objects(values)
-
-    def _break(self, error: Any) -> None:
-        self._error = error_of(error)
-        self.ended = True
-        if self.events is not None:
-            self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
 
     def _end(self, line: _Line, data: bytes) -> None:
         self._close()

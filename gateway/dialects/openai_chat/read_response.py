@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -10,8 +10,9 @@ from msgspec import Struct
 from gateway.dialects.conversation import ChatResponse, Message, Part, Text, TokenLogprob, ToolCall
 from gateway.dialects.openai_chat.read_parts import message_parts
 from gateway.dialects.shared.failure import Failure, wait_in, words
+from gateway.dialects.shared.reported_error import NO_ERROR, ReportedError, error_of, is_failure
 from gateway.dialects.shared.usage import chat_usage, usage_of
-from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
+from gateway.dialects.wire.json import count, decode, fields, objects, text
 
 
 class _Whole(Struct, gc=False):
@@ -26,6 +27,7 @@ class _Whole(Struct, gc=False):
     code: Any = None
     message: Any = None
     detail: Any = None
+    base_resp: Any = None  # MiniMax
 
 
 _WHOLE = msgspec.json.Decoder(_Whole)
@@ -38,7 +40,8 @@ def read_finish(reason: Any, *, called: bool) -> tuple[str | None, str | None]:
     """
     if reason == "function_call" or (reason == "stop" and called):
         return "tool_calls", str(reason)
-    return text(reason), None
+    word = text(reason)
+    return ("error", word) if is_failure(word) else (word, None)
 
 
 def read_logprobs(logprobs: Any) -> list[TokenLogprob]:
@@ -50,16 +53,53 @@ def read_logprobs(logprobs: Any) -> list[TokenLogprob]:
     ]
 
 
+def read_error(reported: Any, message: Any = None) -> ReportedError:
+    """Read the error of a response or a chunk, in any shape; it is one if `reported` is not empty."""
+    error = error_of(reported or {"message": message})
+    if error.type is None and error.message is None:
+        return error._replace(message=text(message) or "the provider reported an error")
+    return error
+
+
+# MiniMax's codes and the statuses that others send with the same errors. Source: its list of error codes.
+_MINIMAX = {1001: 504, 1002: 429, 1004: 401, 1008: 402, 1039: 429, 2013: 400, 2049: 401, 2056: 429}
+
+
+class _Top(Protocol):
+    """The fields of an error without an object of its own."""
+
+    choices: Any
+    type: Any
+    code: Any
+    message: Any
+    detail: Any
+    base_resp: Any
+
+
+def top_error(whole: _Top) -> ReportedError:
+    """Read an error whose fields are at the top, as vLLM writes them, or MiniMax's, of a body without choices."""
+    result = fields(whole.base_resp)
+    if code := count(result.get("status_code")):
+        return ReportedError(str(code), text(result.get("status_msg")), _MINIMAX.get(code))
+    message = text(whole.message) or text(whole.detail)
+    if isinstance(whole.choices, list) or message is None:
+        return NO_ERROR
+    return error_of({"type": whole.type, "code": whole.code, "message": message})
+
+
+def _error(whole: _Whole) -> ReportedError:
+    reported = whole.error or next((choice["error"] for choice in objects(whole.choices) if choice.get("error")), None)
+    if reported:
+        return read_error(reported, whole.message)
+    return NO_ERROR if whole.choices else top_error(whole)
+
+
 def read_response(body: bytes) -> ChatResponse:
     """Read a whole response, or an error body."""
     whole = decode(body, _WHOLE)
     if whole is None:
         return ChatResponse()
-    error_type, error_message = error_of(whole.error)
-    if not whole.error and not isinstance(whole.choices, list):
-        # vLLM and others put an error's fields at the top
-        error_message = text(whole.message) or text(whole.detail)
-        error_type = (text(whole.type) or text(whole.code)) if error_message else None
+    error = _error(whole)
     reported = chat_usage(whole.usage, whole.x_groq, (each.get("usage") for each in objects(whole.choices)))
     messages = []
     for choice in sorted(objects(whole.choices), key=lambda c: count(c.get("index")) or 0):
@@ -77,8 +117,9 @@ def read_response(body: bytes) -> ChatResponse:
         finish_reasons=[m.finish_reason for m in messages if m.finish_reason],
         output_messages=messages,
         usage=usage_of(reported),
-        error_type=error_type,
-        error_message=error_message,
+        error_type=error.type,
+        error_message=error.message,
+        error_status=error.status,
         created=count(whole.created),
     )
 

@@ -3,16 +3,16 @@
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse, Reasoning, Text, Usage
 from gateway.dialects.openai_chat.read_parts import filled, message_parts, read_citations, without_text
-from gateway.dialects.openai_chat.read_response import read_finish, read_logprobs
+from gateway.dialects.openai_chat.read_response import read_error, read_finish, read_logprobs, top_error
 from gateway.dialects.openai_chat.stream_choice import Choice
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.usage import chat_usage, merged_usage, usage_of
-from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
+from gateway.dialects.wire.json import count, decode, fields, objects, text
 from gateway.dialects.wire.sse import Event
 
 
@@ -33,7 +33,8 @@ class _Choice(Struct, gc=False):
     delta: _Delta | None = None
     text: Any = None  # completions
     logprobs: Any = None
-    finish_reason: Any = None
+    finish_reason: Any = UNSET
+    error: Any = None  # OpenRouter
     usage: Any = None  # Moonshot
 
 
@@ -41,15 +42,23 @@ class _Chunk(Struct, gc=False):
     id: Any = None
     model: Any = None
     created: Any = None
+    object: Any = None
     choices: list[_Choice] | None = None
     usage: Any = None
     x_groq: Any = None
     service_tier: Any = None
     error: Any = None
-    message: Any = None  # of an `event: error` without an error object
+    message: Any = None  # of an error without an error object, and the next ones
+    detail: Any = None
+    type: Any = None
+    code: Any = None
+    base_resp: Any = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
+
+# Of streams as OpenAI has them, with finish reasons; providers without either end their streams as they like.
+_OBJECTS = frozenset({"chat.completion.chunk", "text_completion"})
 
 
 class ChatStreamReader(EventReader):
@@ -65,7 +74,6 @@ class ChatStreamReader(EventReader):
         self._usage: Usage | None = None
         self._reported: dict[str, Any] = {}
         self._service_tier: Any = None
-        self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
         if event.data == b"[DONE]":
@@ -84,6 +92,7 @@ class ChatStreamReader(EventReader):
             self._model = text(chunk.model)
         if not self._begun:
             self._begun = True
+            self.expects_end = text(chunk.object) in _OBJECTS
             self._created = count(chunk.created)
             if self.events is not None:
                 self.events.append(events.Begun(id=self._id, model=self._model, created=self._created))
@@ -96,11 +105,11 @@ class ChatStreamReader(EventReader):
             self._usage = merged_usage(self._usage, usage_of(reported))
             if self.events is not None and self._usage is not None:
                 self.events.append(events.UsageUpdated(usage=self._usage))
-        if chunk.error or event.name == "error":
-            self._error = error_of(chunk.error or {"message": chunk.message})
-            self.ended = True
-            if self.events is not None:
-                self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
+        failed = chunk.error or next((choice.error for choice in chunk.choices or () if choice.error), None)
+        if failed or event.name == "error":
+            self._fail(read_error(failed, chunk.message))
+        elif not chunk.choices and any(error := top_error(chunk)):
+            self._fail(error)
         return True
 
     def _take_choice(self, wire: _Choice) -> None:
@@ -134,6 +143,9 @@ class ChatStreamReader(EventReader):
                 self._grow(choice, "text", fields(delta.audio).get("transcript"))
             if delta.annotations:
                 self._take_citations(choice, delta.annotations)
+        if wire.finish_reason is UNSET:
+            return
+        self.expects_end = True
         if wire.finish_reason is not None:
             choice.finish_reason, choice.finish_word = read_finish(wire.finish_reason, called=choice.called)
             if self.events is not None:
@@ -201,15 +213,15 @@ class ChatStreamReader(EventReader):
     def response(self) -> ChatResponse:
         """Return the response as read so far."""
         messages = [choice.message() for _, choice in sorted(self._choices.items())]
-        error_type, error_message = self._error
         return ChatResponse(
             id=self._id,
             model=self._model,
             finish_reasons=[m.finish_reason for m in messages if m.finish_reason],
             output_messages=messages,
             usage=self._usage,
-            error_type=error_type,
-            error_message=error_message,
+            error_type=self._error.type,
+            error_message=self._error.message,
+            error_status=self._error.status,
             created=self._created,
         )
 

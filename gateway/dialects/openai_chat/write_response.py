@@ -28,7 +28,7 @@ from gateway.semconv import TEXT_COMPLETION
 _WRITTEN_KINDS = frozenset({"text", "reasoning", "refusal", "tool call", "custom tool call"})
 
 
-# The vocabulary is this dialect's own; other words than these are none that its clients know.
+# The vocabulary is this dialect's own; any other word stays the provider's, since each of these would be untrue.
 _REASONS = {"stop", "length", "content_filter", "tool_calls", "function_call"}
 
 
@@ -38,7 +38,7 @@ def _reason(reason: str | None, word: str | None, dropped: Dropped) -> str | Non
     if reason is None or reason in _REASONS:
         return reason
     dropped.add(f"finish_reason: {word or reason}")
-    return "stop"
+    return word or reason
 
 
 def _usage(usage: Usage | None) -> Json | None:

@@ -8,8 +8,9 @@ from msgspec import Struct
 from gateway.dialects.conversation import ChatResponse, Message, Part, ToolCall
 from gateway.dialects.openai_responses.read_parts import read_item
 from gateway.dialects.openai_responses.read_request import conversation_id
+from gateway.dialects.shared.reported_error import ReportedError, error_of, is_failure
 from gateway.dialects.shared.usage import usage_of
-from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
+from gateway.dialects.wire.json import count, decode, fields, objects, text
 
 
 class _Response(Struct, gc=False):
@@ -53,15 +54,15 @@ def read_finish(response: _Response, parts: list[Part]) -> tuple[str | None, str
     if status == "incomplete":
         reason = text(fields(response.incomplete_details).get("reason")) or status
         known = _INCOMPLETE.get(reason)
-        return (reason, None) if known is None else (known, reason)
+        if known is None:
+            return ("error", reason) if is_failure(reason) else (reason, None)
+        return known, reason
     if status == "failed":
         return "error", None
     return (None, None) if status in {"in_progress", "queued"} else (status, None)
 
 
-def chat_response(
-    response: _Response, items: list[dict[str, Any]], error: tuple[str | None, str | None]
-) -> ChatResponse:
+def chat_response(response: _Response, items: list[dict[str, Any]], error: ReportedError) -> ChatResponse:
     """Return a response from its fields, read whole or streamed."""
     parts = [part for item in items for part in read_item(item)]
     reason, word = read_finish(response, parts)
@@ -73,8 +74,9 @@ def chat_response(
         finish_reasons=[reason] if reason else [],
         output_messages=[message] if answers else [],
         usage=usage_of(response.usage),
-        error_type=error[0],
-        error_message=error[1],
+        error_type=error.type,
+        error_message=error.message,
+        error_status=error.status,
         conversation_id=conversation_id(response.conversation),
         created=count(response.created_at),
     )

@@ -9,8 +9,9 @@ from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.openai_responses.read_response import _Response, chat_response
 from gateway.dialects.openai_responses.stream_item import Item
+from gateway.dialects.shared.reported_error import error_of
 from gateway.dialects.shared.stream_reader import EventReader
-from gateway.dialects.wire.json import count, decode, error_of, fields, objects, text
+from gateway.dialects.wire.json import count, decode, fields, objects, text
 from gateway.dialects.wire.sse import Event
 
 
@@ -57,7 +58,6 @@ class ResponsesStreamReader(EventReader):
         self._items: dict[int, Item] = {}
         self._begun = False
         self._parts = 0  # that have begun
-        self._error: tuple[str | None, str | None] = (None, None)
 
     def _take(self, event: Event) -> bool:
         read = decode(event.data, _EVENT)
@@ -73,17 +73,15 @@ class ResponsesStreamReader(EventReader):
             item = self._items.get(count(read.output_index) or 0)
             if item is not None and self.events is not None:
                 item.emit_part_done(self.events, count(read.content_index) or 0, fields(read.part))
-        elif kind == "error":
-            self._error = error_of(read.error or {"code": read.code, "message": read.message})
-            self.ended = True
-            if self.events is not None:
-                self.events.append(events.Broken(type=self._error[0], message=self._error[1]))
+        elif kind == "error" or (read.error and not kind):
+            self._fail(error_of(read.error or {"code": read.code, "message": read.message}))
         elif read.response is not None:  # created, in_progress, ..., and those that end it
             self._take_response(read.response, kind)
         return True
 
     def _take_response(self, response: _Response, kind: str) -> None:
         self._response = response
+        self.expects_end = True
         ends = kind in _ENDS
         self.ended = self.ended or ends
         if response.error:
@@ -107,7 +105,7 @@ class ResponsesStreamReader(EventReader):
         if response.usage is not None:
             sink.append(events.UsageUpdated(usage=response.usage))
         if any(self._error):
-            sink.append(events.Broken(type=self._error[0], message=self._error[1]))
+            sink.append(events.Broken(type=self._error.type, message=self._error.message))
             return
         sink += [
             events.ChoiceDone(finish_reason=message.finish_reason, finish_word=message.finish_word)

@@ -128,6 +128,7 @@ def write_status(reason: str | None, word: str | None, dropped: Dropped) -> tupl
         return "incomplete", {"reason": _INCOMPLETE[reason]}
     if reason not in _COMPLETE:
         dropped.add(f"finish_reason: {word or reason}")
+        return "incomplete", {"reason": word or reason}
     return "completed", None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatResponse
+from gateway.dialects.shared.reported_error import NO_ERROR, ReportedError
 from gateway.dialects.wire.eventstream import EventStreamDecoder
 from gateway.dialects.wire.sse import Decoder, Event, SseDecoder
 
@@ -12,22 +13,29 @@ from gateway.dialects.wire.sse import Decoder, Event, SseDecoder
 # much; an endless stream does, and its usage and its end are read all the same.
 KEPT_MAX = 64 * 1024 * 1024
 _OBJECT = 64
+# Characters of an error event that is no JSON.
+_TEXT_MAX = 1000
 
 
 class EventReader(ABC):
     """Reads a streamed response event by event; an unreadable event is counted and skipped.
 
     Attributes:
+        started: Whether an event has come.
+        expects_end: Whether the events so far are of a stream that ends with a terminal event.
         events: None, or the list to which the conversation form's events are appended, for a translation.
 
     """
 
     def __init__(self, decoder: Decoder | None = None) -> None:
         self.ended = False
+        self.started = False
+        self.expects_end = False
         self.first_output = False
         self.events: list[events.Event] | None = None
         self._decoder: Decoder = SseDecoder() if decoder is None else decoder
         self._unread = 0
+        self._error = NO_ERROR
         self._room = KEPT_MAX
 
     def __repr__(self) -> str:
@@ -51,8 +59,11 @@ class EventReader(ABC):
 
     def take(self, event: Event) -> None:
         """Take one event that another framing had around it."""
+        self.started = True
         if not self._take(event):
             self._unread += 1
+            if event.name == "error":
+                self._fail(ReportedError(None, event.data[:_TEXT_MAX].decode("utf-8", "replace")))
 
     def drain_events(self) -> list[events.Event]:
         """Return the events since the last call; none are collected while `events` is None."""
@@ -64,6 +75,15 @@ class EventReader(ABC):
     def reported(self) -> dict[str, Any]:
         """Return the members of the response that its billing is read from; none unless a reader keeps them."""
         return {}
+
+    def _fail(self, error: ReportedError) -> None:
+        """Take an error event, which ends the stream. After the stream's end it is ignored."""
+        if self.ended:
+            return
+        self._error = error
+        self.ended = True
+        if self.events is not None:
+            self.events.append(events.Broken(type=error.type, message=error.message))
 
     @abstractmethod
     def _take(self, event: Event) -> bool:

@@ -106,17 +106,6 @@ def json_value(source: Any) -> Any:
         return source
 
 
-def error_of(value: Any) -> tuple[str | None, str | None]:
-    """Return the type and the message of an error in any of the shapes that providers give it."""
-    if isinstance(value, str):
-        return None, value or None
-    error = fields(value)
-    kind = text(error.get("type")) or text(error.get("code")) or text(error.get("status"))
-    if kind is None and count(error.get("code")) is not None:
-        kind = str(error["code"])
-    return kind, text(error.get("message")) or text(error.get("detail"))
-
-
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return both objects as one: members that are objects in both are merged, of any other `changes` wins."""
     both = dict(base)

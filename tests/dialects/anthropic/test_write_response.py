@@ -84,11 +84,10 @@ def test_parts_are_written_or_named(part: Part, block: dict[str, Any] | None, dr
         ("stop", "stop_sequence", "stop_sequence", []),
         ("pause_turn", None, "pause_turn", []),
         ("content_filter", "SAFETY", "refusal", []),
-        ("error", "MALFORMED_FUNCTION_CALL", "end_turn", ["finish_reason: MALFORMED_FUNCTION_CALL"]),
     ],
 )
 def test_reasons_are_those_that_clients_know(reason: str, word: str | None, expected: str, dropped: list[str]) -> None:
-    """Another word than the seven would be none to them; what was meant is named."""
+    """Of words with one meaning the client gets its own."""
     message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
     body, named = whole(ChatResponse(output_messages=[message]))
     assert (body["stop_reason"], named) == (expected, dropped)

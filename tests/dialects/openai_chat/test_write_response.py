@@ -150,12 +150,10 @@ def test_texts_are_one_and_what_stood_between_is_named(parts: list[Part], text: 
         ("stop", "end_turn", "stop", []),
         ("content_filter", "refusal", "content_filter", []),
         ("tool_calls", "function_call", "function_call", []),
-        ("error", "MALFORMED_FUNCTION_CALL", "stop", ["finish_reason: MALFORMED_FUNCTION_CALL"]),
-        ("pause_turn", None, "stop", ["finish_reason: pause_turn"]),
     ],
 )
 def test_reasons_are_those_that_clients_know(reason: str, word: str | None, expected: str, dropped: list[str]) -> None:
-    """Another word than the five would be none to them; what was meant is named."""
+    """Of words with one meaning the client gets its own."""
     message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
     response = ChatResponse(output_messages=[message])
     body, named = whole(response)

@@ -144,13 +144,12 @@ def test_what_has_no_word_is_named(parts: list[Part], dropped: list[str]) -> Non
         ("length", "max_tokens", "incomplete", "max_output_tokens", []),
         ("content_filter", "refusal", "incomplete", "content_filter", []),
         ("error", "MALFORMED_FUNCTION_CALL", "failed", None, []),
-        ("pause_turn", None, "completed", None, ["finish_reason: pause_turn"]),
     ],
 )
 def test_how_it_ended_is_its_status(
     reason: str, word: str | None, status: str, details: str | None, dropped: list[str]
 ) -> None:
-    """Another reason than it has words for is named."""
+    """A reason that the dialect lacks makes no completed response, and is named."""
     message = Message(role="assistant", parts=[Text(content="a")], finish_reason=reason, finish_word=word)
     body, named = whole(ChatResponse(output_messages=[message]))
     stream, _, streamed_named = streamed(stream_events(ChatResponse(output_messages=[message])))

@@ -1,6 +1,7 @@
 """Streamed responses, which end once in every dialect."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -196,3 +197,18 @@ def test_a_whole_response_takes_the_form_of_its_request(stream: bool):
         read = reader.read_response(body)
     [message] = read.output_messages
     assert message.parts == [ToolCall(id="c", name="run", arguments="ls", custom=True)]
+
+
+@pytest.mark.parametrize("word", ["pause_turn", "eos", "A_NEW_WORD"])
+@pytest.mark.parametrize("dialect", WRITERS)
+def test_an_unknown_finish_word_is_never_a_good_end(dialect: str, word: str):
+    """A word that a dialect lacks stays the provider's, or becomes its word for other ends; it is no `stop`."""
+    message = Message(role="assistant", parts=[Text(content="a")], finish_reason=word)
+    request = ChatRequest(operation="chat", model="m", stream=True)
+    response = ChatResponse(output_messages=[message], finish_reasons=[word])
+    body, _ = WRITERS[dialect].response(response, request, 0.0)
+    stream = WRITERS[dialect].stream(request, 0.0)
+    streamed = b"".join([stream.write(event) for event in events.synthesize(response)])
+    for data in (body, streamed):
+        assert word.encode() in data or b'"OTHER"' in data
+        assert not re.search(rb'"(stop|end_turn|STOP|response\.completed)"', data)
