@@ -263,7 +263,7 @@ def read_embedded(body: bytes) -> ChatResponse:
     whole = decode(body, _EMBEDDED)
     if whole is None:
         return ChatResponse()
-    error_type, error_message = error_of(whole.error)
+    error = error_of(whole.error)
     return ChatResponse(
-        usage=read_usage(whole.usage_metadata, whole=False), error_type=error_type, error_message=error_message
+        usage=read_usage(whole.usage_metadata, whole=False), error_type=error.type, error_message=error.message
     )
