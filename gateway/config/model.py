@@ -140,9 +140,16 @@ class Requests(Table, frozen=True):
 
 
 class Usage(Table, frozen=True):
-    """`[usage]`: `ask` adds `include_usage` to streamed chat requests that have no `stream_options`."""
+    """`[usage]`: how token counts are learned.
+
+    Attributes:
+        ask: Adds `include_usage` to streamed chat requests that have no `stream_options`.
+        drain_seconds: Time for which a response is read on after its client has left; 0 cancels the request upstream.
+
+    """
 
     ask: bool = True
+    drain_seconds: Annotated[float, Bound(least=0, most=3600)] = 0.0
 
 
 class Capture(Table, frozen=True):

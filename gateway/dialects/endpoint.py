@@ -261,6 +261,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
         ask_for_usage: Returns a streamed request with usage asked for, or None if the client mentions it.
         usage_filter: Makes the filter that withholds the usage that was asked for.
         reports_usage: Whether its streams always report usage.
+        reads_on: Whether a response is read to its end, for the trace, after the client has left.
         has_quirks: Whether providers differ in their reading of the dialect (`providers.quirks`).
         cache_writer: Writes the dialect with cache marks, for providers that take them.
         stores_conversations: Whether a provider stores conversations that a request may continue.
@@ -315,6 +316,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
     ask_for_usage: Callable[[bytes], bytes | None] | None = None
     usage_filter: Callable[[], StreamFilter] | None = None
     reports_usage: bool = False
+    reads_on: bool = False
     has_quirks: bool = False
     cache_writer: Writer | None = None
     stores_conversations: bool = False

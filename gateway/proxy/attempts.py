@@ -118,6 +118,8 @@ class Attempts:
     async def _open(self, step: ScheduledAttempt, begun: Callable[[Attempt], None] | None = None) -> Opened | Missed:
         """Send once and return the response once its head is here; or the failure. `begun` is given the attempt."""
         exchange, route = self._exchange, structs.replace(_route(step), provider=step.provider)
+        if exchange.abandoned:
+            raise ConnectionResetError("the client left, and no other attempt is made without it")
         try:
             plan = self._plan(step, route)
         except ExchangeError as error:

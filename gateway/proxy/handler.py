@@ -20,6 +20,7 @@ from gateway.dialects.wire.content_coding import decode
 from gateway.dialects.wire.edit import peek
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Client
+from gateway.proxy.abandoned import Abandoned
 from gateway.proxy.answer import Answer, extra_headers
 from gateway.proxy.attempts import Attempts
 from gateway.proxy.auth import Authorized, Token, authorize
@@ -64,6 +65,7 @@ class Proxy:
         self._rng = rng
         self._token = token
         self._handling: set[asyncio.Task[Any]] = set()
+        self.abandoned = Abandoned()
         self.stopping = False
 
     def use(self, runtime: RuntimeConfig, token: Token | None, signer: Signer | None = None) -> None:
@@ -186,7 +188,10 @@ class Proxy:
             rng=self._rng,
         )
         attempts = Attempts(request, context, schedule, exchange, self._client, self._signer)
-        return await attempts.answer(self._rng)
+        reads_on, seconds = context.path.endpoint.reads_on, config.usage.drain_seconds
+        if not reads_on and not seconds:
+            return await attempts.answer(self._rng)
+        return await self.abandoned.answer(attempts.answer(self._rng), exchange, None if reads_on else seconds)
 
 
 async def _read(request: web.Request, config: Config, exchange: Exchange) -> bytes:

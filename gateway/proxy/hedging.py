@@ -58,7 +58,7 @@ async def race(
     racers = [_Racer(step, open_attempt)]
     result: Opened | Missed | None = None
     try:
-        result = await _first_opened(racers, late, open_attempt, schedule)
+        result = await _first_opened(racers, late, open_attempt, schedule, exchange)
     finally:
         for racer in racers:
             racer.cancel(beaten=isinstance(result, Opened))
@@ -72,11 +72,12 @@ async def race(
 
 
 async def _first_opened(
-    racers: list["_Racer"], late: float, open_attempt: Open, schedule: AttemptSchedule
+    racers: list["_Racer"], late: float, open_attempt: Open, schedule: AttemptSchedule, exchange: Exchange
 ) -> Opened | Missed:
     """Wait for the first of `racers`, and add a second if it is late; those left in the list have lost."""
     first = racers[0]
-    if not await first.done_within(late) and (beside := schedule.hedge(first.step, monotonic())) is not None:
+    late_and_wanted = not await first.done_within(late) and not exchange.abandoned
+    if late_and_wanted and (beside := schedule.hedge(first.step, monotonic())) is not None:
         racers.append(_Racer(beside, open_attempt))
     while True:
         await asyncio.wait({racer.task for racer in racers}, return_when=asyncio.FIRST_COMPLETED)

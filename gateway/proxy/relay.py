@@ -15,8 +15,11 @@ from gateway.proxy.answer import Answer, Relayed, dropped_header, extra_headers
 from gateway.proxy.upstream import Body
 from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
-from gateway.tracing.outcome import Outcome
+from gateway.tracing.outcome import CLIENT_LEFT, Outcome
 from gateway.tracing.response_reader import ResponseReader
+
+BYTES_MAX = 64 * 1024 * 1024
+"""Bytes of a response that are read without a client: more than any model writes in one."""
 
 _CUT_OFF = "its connection ended before the stream's last event"
 
@@ -41,28 +44,30 @@ async def relay(
     response = _head(upstream, exchange, reader, reply)
     if change is not None:
         response.headers.popall("Content-Length", None)
-    between_events = True
+    between_events, unsent = True, 0
     try:
-        await _send_head(request, response, reader, body)
+        await _send_head(request, response, exchange, reader, body)
         while True:
             data = await body.read()
             last = body.complete
+            if exchange.abandoned:
+                unsent += len(data)
             if data:
                 reader.feed(data)
                 if change is not None:
                     data = change.feed(data)
             if last and change is not None:
                 data += change.flush()
-            if last or reader.ended:
+            if last or reader.ended or unsent > BYTES_MAX:
                 break
             if not data:  # held back for now
-                await _send_head(request, response, reader, body)
+                await _send_head(request, response, exchange, reader, body)
                 continue
-            if not response.prepared:
-                await response.prepare(request)
-            await exchange.waiting(response.write(data))
+            await _send(request, response, exchange, data)
             between_events = reader.between_events(data)
     except ExchangeError as failure:
+        if exchange.abandoned:
+            return _unsent(response, attempt)
         if not response.prepared:
             raise
         attempt.outcome = Outcome(failure.kind.value, None, failure.message)
@@ -73,6 +78,8 @@ async def relay(
             event = route.endpoint.broken_stream(failure, exchange.trace_id)
         outcome = Outcome(failure.kind.value, response.status, failure.message)
         return Answer(outcome=outcome, response=response, last=event, broken=True)
+    if exchange.abandoned:
+        return _unsent(response, attempt)
     if reply is not None:
         _report_dropped(reply, response, attempt)
     kind = attempt.conclude().kind
@@ -114,13 +121,38 @@ def _takes_events(reader: ResponseReader, response: Relayed) -> bool:
     return reader.streamed and not coded and not array and "Content-Length" not in response.headers
 
 
-async def _send_head(request: web.Request, response: Relayed, reader: ResponseReader, body: Body) -> None:
+async def _send_head(
+    request: web.Request, response: Relayed, exchange: Exchange, reader: ResponseReader, body: Body
+) -> None:
     """Send the head alone, if the next bytes are not there yet and a stream's client waits for it.
 
     Any other client waits for the body anyway, and while nothing was relayed another attempt can still be made.
     """
-    if not reader.streamed or response.prepared or not body.waiting:
+    if reader.streamed and not response.prepared and body.waiting:
+        await _send(request, response, exchange, b"")
+
+
+async def _send(request: web.Request, response: Relayed, exchange: Exchange, data: bytes) -> None:
+    """Send the head, if it has not left yet, and bytes of the body; nothing if the attempt is read on without a client.
+
+    Raises ConnectionError if the client has left.
+    """
+    if exchange.abandoned:
         return
-    writer = await response.prepare(request)
-    if writer is not None:
-        writer.send_headers()
+    try:
+        if not response.prepared:
+            writer = await response.prepare(request)
+            if not data and writer is not None:
+                writer.send_headers()
+        if data:
+            await exchange.waiting(response.write(data))
+    except ConnectionError:
+        if not exchange.abandon():
+            raise
+
+
+def _unsent(response: Relayed, attempt: Attempt) -> Answer:
+    """Return the answer to a client that had left, once the response has been read for its usage."""
+    attempt.conclude()
+    attempt.outcome = CLIENT_LEFT
+    return Answer(outcome=CLIENT_LEFT, response=response)

@@ -137,7 +137,8 @@ async def _until_client_leaves(
     try:
         while not (await asyncio.wait({task}, timeout=_POLL_SECONDS))[0]:
             if request.transport is None or request.transport.is_closing():
-                task.cancel()
+                task.cancel()  # once: it may be read on
+                await asyncio.wait({task})
     except asyncio.CancelledError:
         task.cancel()
         await asyncio.wait({task})

@@ -161,8 +161,12 @@ class Worker:
         await self.close()
 
     def stopping(self) -> None:
-        """Announce the shutdown: an exchange cancelled from now on ends as `shutdown`, not as `client_abort`."""
+        """Announce the shutdown: an exchange cancelled from now on ends as `shutdown`, not as `client_abort`.
+
+        Responses that are read on without a client are cancelled at once.
+        """
         self._proxy.stopping = True
+        self._proxy.abandoned.cancel()
 
     def cut_off(self) -> None:
         """Cancel the requests in flight."""
@@ -171,6 +175,8 @@ class Worker:
 
     async def close(self) -> None:
         """Close connections and journal, once nothing is in flight."""
+        self._proxy.abandoned.cancel()
+        await self._proxy.abandoned.ended()
         await self._client.close()
         await self._demo.stop()
         await self._admin.close()
@@ -194,6 +200,7 @@ class Worker:
             "stored": journal.stored,
             "in_flight": journal.in_flight,
             "dropped": journal.dropped,
+            "drains": {"active": self._proxy.abandoned.active, "total": self._proxy.abandoned.total},
             "events": {"stored": journal.events.stored, "dropped": journal.events.dropped},
             "spans_received": {"stored": journal.received.stored, "dropped": journal.received.dropped},
         }

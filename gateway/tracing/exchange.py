@@ -73,6 +73,7 @@ class Exchange:
         chat_id: The id by which the client's API knows the exchange; empty if it has none.
         waited: Seconds spent waiting: for the client's bytes, the provider, a backoff. They are no overhead.
         within: Seconds of overhead that lie within attempts.
+        read_on: Reads the attempt on without the client, and returns whether it does; None if it may not.
 
     """
 
@@ -89,6 +90,8 @@ class Exchange:
     ) -> None:
         """Start the span. `stopping`: whether the worker drains, so that no client left a response cut short."""
         self._stopping = stopping
+        self.read_on: Callable[[], bool] | None = None
+        self._left_at: float | None = None
         self.outcome: Outcome | None = None
         self._tracer = tracer
         self.capture_policy, otlp_mode = _restricted(capture_policy, options)
@@ -150,8 +153,19 @@ class Exchange:
 
     @property
     def stopping(self) -> bool:
-        """Whether the worker drains."""
-        return self._stopping()
+        """Whether the worker drains, so that no client left."""
+        return self._stopping() and not self.abandoned
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the client has left and the attempt is read on."""
+        return self._left_at is not None
+
+    def abandon(self) -> bool:
+        """Note that the client has left; return whether the attempt is read on."""
+        if not self.abandoned and self.read_on is not None and self.read_on():
+            self._left_at = perf_counter()
+        return self.abandoned
 
     @property
     def trace_id(self) -> str:
@@ -271,6 +285,8 @@ class Exchange:
             "gateway.overhead.accept_us": int(accepting * 1e6),
             "gateway.overhead.record_us": int(max(0.0, overhead - accepting - self.within) * 1e6),
         }
+        if self._left_at is not None:
+            attributes["gateway.drained_ms"] = round((now - self._left_at) * 1000, 3)
         status, error = outcome.status, outcome.message
         if status is not None:
             attributes["http.response.status_code"] = status

@@ -37,6 +37,9 @@ class Outcome(Struct, frozen=True):
         return self.kind not in _NO_ERRORS
 
 
+CLIENT_LEFT = Outcome(CLIENT_ABORT, None, "the client left before the response was whole")
+
+
 def of_error(error: ExchangeError) -> Outcome:
     """Return the outcome of an exchange that ends with an error of the gateway's."""
     return Outcome(error.kind.value, error.status, error.message)
@@ -50,7 +53,7 @@ def of_exception(error: BaseException | None, *, stopping: bool) -> Outcome:
     if isinstance(error, (asyncio.CancelledError, ConnectionError)):
         if stopping:
             return Outcome(SHUTDOWN, None, "the gateway stopped before the response was whole")
-        return Outcome(CLIENT_ABORT, None, "the client left before the response was whole")
+        return CLIENT_LEFT
     return Outcome(Kind.GENERIC.value, None, "the gateway failed; see its log")
 
 

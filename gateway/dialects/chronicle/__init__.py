@@ -26,6 +26,7 @@ ENDPOINT = structs.replace(
     models_path=None,
     write_models=None,
     reports_usage=True,
+    reads_on=True,
     read_options=requests.read,
     exchange_id=requests.uuid7,
     rewrite=responses.rewrite,
