@@ -26,6 +26,7 @@ from gateway.server.ingest.request import IngestReader
 from gateway.server.log_filters import HTTP_LOG, redact_logs
 from gateway.server.routes import worker_routes
 from gateway.store.metrics.instruments import WorkerGauges
+from gateway.store.otlp.exporter import wanted
 from gateway.store.recorder import LIVE
 from gateway.tracing import tracer
 from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS, TRACES
@@ -96,7 +97,9 @@ class Worker:
             events=EventsEndpoint(self._ingest, self.journal, service_name).handle,
             traces=OtlpEndpoint(TRACES, self._ingest, self.journal, instance).handle,
             logs=OtlpEndpoint(LOGS, self._ingest, self.journal, instance).handle,
-            metrics=OtlpEndpoint(METRICS, self._ingest, self.journal, instance).handle,
+            metrics=OtlpEndpoint(
+                METRICS, self._ingest, self.journal, instance, stored=wanted(environ, "METRICS")
+            ).handle,
             alive=_alive,
             admin=self._admin.handle,
             proxy=self._proxy.handle,
@@ -203,6 +206,8 @@ class Worker:
             "drains": {"active": self._proxy.abandoned.active, "total": self._proxy.abandoned.total},
             "events": {"stored": journal.events.stored, "dropped": journal.events.dropped},
             "spans_received": {"stored": journal.received.stored, "dropped": journal.received.dropped},
+            "logs_received": {"stored": journal.logs.stored, "dropped": journal.logs.dropped},
+            "metrics_received": {"stored": journal.metrics.stored, "dropped": journal.metrics.dropped},
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -51,12 +51,41 @@ class _ReceivedDropped(_Line, gc=False, tag="received_dropped"):
     count: int
 
 
+class _Log(_Line, gc=False, tag="log"):
+    log_id: str
+    received_ns: int
+
+
+class _LogsDropped(_Line, gc=False, tag="logs_dropped"):
+    count: int
+
+
+class _Metric(_Line, gc=False, tag="metric"):
+    pass
+
+
+class _MetricsDropped(_Line, gc=False, tag="metrics_dropped"):
+    pass
+
+
 class _Closed(_Line, gc=False, tag="closed"):
     pass
 
 
 _line_decoder = msgspec.json.Decoder(
-    _Journal | _Start | _Span | _Dropped | _Event | _EventsDropped | _Received | _ReceivedDropped | _Closed
+    _Journal
+    | _Start
+    | _Span
+    | _Dropped
+    | _Event
+    | _EventsDropped
+    | _Received
+    | _ReceivedDropped
+    | _Log
+    | _LogsDropped
+    | _Metric
+    | _MetricsDropped
+    | _Closed
 )
 
 
@@ -64,7 +93,7 @@ class Ledger(Struct):
     """Counts of a journal: accepted = stored + interrupted + dropped, once no worker writes to it.
 
     `events` are stored events of runs, `events_dropped` those refused, on a full disk for example; `received` and
-    `received_dropped` are the same for spans of applications.
+    `received_dropped` are the same for spans of applications, `logs` and `logs_dropped` for their log records.
     """
 
     journal: str
@@ -81,6 +110,8 @@ class Ledger(Struct):
     events_dropped: int = 0
     received: int = 0
     received_dropped: int = 0
+    logs: int = 0
+    logs_dropped: int = 0
     longest_line: int = 0
 
 
@@ -110,7 +141,11 @@ def read_ledger(journal: Path) -> tuple[Ledger, list[dict[str, Any]]]:
                 ledger.received += 1
             case _ReceivedDropped():
                 ledger.received_dropped += line.count
-            case _Dropped() | _Closed():
+            case _Log():
+                ledger.logs += 1
+            case _LogsDropped():
+                ledger.logs_dropped += line.count
+            case _Dropped() | _Closed() | _Metric() | _MetricsDropped():
                 pass
             case _Span(kind="SERVER"):
                 ended.add(line.span_id)

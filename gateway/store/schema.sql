@@ -1,5 +1,5 @@
 -- The views that people query, over four relations that list the store's files: `recorded_spans` (gateway/semconv.py has
--- its columns, `started_at` is UTC), `events_raw`, `received_spans` and `ledger` (gateway/store/views.py).
+-- its columns, `started_at` is UTC), `events_raw`, `received_spans`, `received_logs` and `ledger` (gateway/store/views.py).
 -- Unknown is NULL, never 0.
 
 -- The state of each run (`step_id` is NULL) and step, merged from its events, which come in any order, repeated, by way
@@ -148,6 +148,33 @@ FROM received_spans r
 ANTI JOIN (
     SELECT trace_id, span_id, min(received_ns) AS first_ns FROM received_spans GROUP BY ALL HAVING count(*) > 1
 ) again ON again.trace_id = r.trace_id AND again.span_id = r.span_id AND again.first_ns < r.received_ns;
+
+-- Log records that applications sent over OTLP, each once. The body is text, or JSON for a structured one; the severity is
+-- the application's word, or the name of its number.
+CREATE VIEW logs AS
+SELECT
+    time,
+    coalesce(
+        severity_text,
+        CASE
+            WHEN severity_number BETWEEN 1 AND 24
+            THEN ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'][(severity_number - 1) // 4 + 1]
+        END
+    ) AS severity,
+    event_name,
+    body ->> '$' AS body,
+    trace_id,
+    span_id,
+    session_id,
+    service_name,
+    attributes,
+    user_id,
+    resource,
+    l.log_id
+FROM received_logs l
+ANTI JOIN (
+    SELECT log_id, min(received_ns) AS first_ns FROM received_logs GROUP BY log_id HAVING count(*) > 1
+) again ON again.log_id = l.log_id AND again.first_ns < l.received_ns;
 
 -- All spans: of exchanges and attempts (`origin` is gateway), of runs and steps (events; unless the application sent the
 -- span itself), and of applications (otlp).

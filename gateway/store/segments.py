@@ -20,7 +20,7 @@ from msgspec import Struct
 from gateway.config.model import MIB
 from gateway.errors import GatewayError
 from gateway.store.ledger import Ledger, interrupted, lines, read_ledger
-from gateway.store.views import LEDGER, events_of, quoted, received_of, rows_of, statements, tables, typed
+from gateway.store.views import LEDGER, events_of, logs_of, quoted, received_of, rows_of, statements, tables, typed
 
 VIEWS = "spans.duckdb"
 # Prefix of a merged segment's name, and suffix of the file beside it that lists the segments it replaces.
@@ -124,6 +124,7 @@ def _write_segment(journal: Path, unfinished: Path) -> Ledger:
         for table, read, count in (
             ("events_raw", events_of, ledger.events),
             ("received_spans", received_of, ledger.received),
+            ("received_logs", logs_of, ledger.logs),
         ):
             # Most journals have none: they need not be read again.
             rows = f"AS {read(sources, longest)}" if count else f"({typed(tables()[table])})"

@@ -22,6 +22,8 @@ LEDGER = {
     "events_dropped": "BIGINT",
     "received": "BIGINT",
     "received_dropped": "BIGINT",
+    "logs": "BIGINT",
+    "logs_dropped": "BIGINT",
 }
 
 # Columns of the relation `events_raw`: one row for each line of an event of a run or a step, repeated or not.
@@ -72,6 +74,28 @@ RECEIVED = {
     "resource": "JSON",  # its attributes
     "otlp": "JSON",  # further fields of OTLP: {scope: {name, version, ...}, ...}
     "received_ns": "BIGINT",
+    "session_id": "VARCHAR",  # of its attributes or its resource's, by several names; likewise
+    "user_id": "VARCHAR",
+}
+
+# Columns of the relation `received_logs`: one row for each log record that an application sent, repeated or not.
+LOGS = {
+    "log_id": "VARCHAR",  # the same for the same record
+    "time_ns": "BIGINT",
+    "observed_ns": "BIGINT",
+    "severity_text": "VARCHAR",
+    "severity_number": "INTEGER",
+    "event_name": "VARCHAR",
+    "body": "JSON",
+    "trace_id": "VARCHAR",
+    "span_id": "VARCHAR",
+    "session_id": "VARCHAR",
+    "user_id": "VARCHAR",
+    "service_name": "VARCHAR",
+    "attributes": "JSON",
+    "resource": "JSON",
+    "otlp": "JSON",
+    "received_ns": "BIGINT",
 }
 
 # Columns of `spans` that only the spans of applications have.
@@ -96,6 +120,7 @@ def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[s
         "spans": rows_of(journals) if journals else "",
         "events_raw": events_of(journals) if journals else "",
         "received_spans": received_of(journals) if journals else "",
+        "received_logs": logs_of(journals) if journals else "",
         "ledger": _live_ledger(journals),
     }
     for table, columns in tables().items():
@@ -107,8 +132,13 @@ def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[s
 
 def tables() -> dict[str, dict[str, str]]:
     """Return the tables of every segment: their columns, in order, with types."""
-    received = {"started_at": "TIMESTAMP"} | RECEIVED
-    return {"spans": columns_of_spans(), "events_raw": EVENTS, "received_spans": received, "ledger": LEDGER}
+    return {
+        "spans": columns_of_spans(),
+        "events_raw": EVENTS,
+        "received_spans": {"started_at": "TIMESTAMP"} | RECEIVED,
+        "received_logs": {"time": "TIMESTAMP"} | LOGS,
+        "ledger": LEDGER,
+    }
 
 
 def typed(columns: Mapping[str, str]) -> str:
@@ -151,6 +181,15 @@ def received_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
     )
 
 
+def logs_of(journals: Sequence[Path], longest: int = LINE_BYTES) -> str:
+    """Return the SELECT that reads log records of applications from journals, as `rows_of` reads spans."""
+    columns = {"t": "VARCHAR"} | LOGS
+    return (
+        "SELECT make_timestamp(coalesce(time_ns, observed_ns, received_ns) // 1000) AS time, * EXCLUDE (t) "
+        f"FROM {_read(journals, columns, longest)} WHERE t = 'log' AND log_id IS NOT NULL AND received_ns IS NOT NULL"
+    )
+
+
 def _read(journals: Sequence[Path], columns: dict[str, str], longest: int = LINE_BYTES, more: str = "") -> str:
     types = ", ".join(f"{name}: {quoted(kind)}" for name, kind in columns.items())
     return (
@@ -169,7 +208,8 @@ def _sealed(table: str, segments: Sequence[Path]) -> str:
 def _live_ledger(journals: Sequence[Path]) -> str:
     if not journals:
         return ""
-    columns = dict.fromkeys(("t", "kind", "span_id", "reason", "worker", "event_id"), "VARCHAR") | {"count": "BIGINT"}
+    columns = dict.fromkeys(("t", "kind", "span_id", "reason", "worker", "event_id", "log_id"), "VARCHAR")
+    columns |= dict.fromkeys(("count", "received_ns"), "BIGINT")
     return f"""
         SELECT *, accepted - stored - dropped AS in_flight, 0::BIGINT AS interrupted, NULL::BIGINT AS damaged_lines
         FROM (
@@ -183,9 +223,13 @@ def _live_ledger(journals: Sequence[Path]) -> str:
                 count(*) FILTER (t = 'event') AS events,
                 coalesce(sum("count") FILTER (t = 'events_dropped'), 0)::BIGINT AS events_dropped,
                 count(*) FILTER (t = 'received') AS received,
-                coalesce(sum("count") FILTER (t = 'received_dropped'), 0)::BIGINT AS received_dropped
+                coalesce(sum("count") FILTER (t = 'received_dropped'), 0)::BIGINT AS received_dropped,
+                count(*) FILTER (t = 'log') AS logs,
+                coalesce(sum("count") FILTER (t = 'logs_dropped'), 0)::BIGINT AS logs_dropped
             FROM {_read(journals, columns, more=", filename = 'journal_file'")}
-            WHERE t IN ('journal', 'events_dropped', 'received_dropped') OR (t = 'event' AND event_id IS NOT NULL)
+            WHERE t IN ('journal', 'events_dropped', 'received_dropped', 'logs_dropped')
+                OR (t = 'event' AND event_id IS NOT NULL)
+                OR (t = 'log' AND log_id IS NOT NULL AND received_ns IS NOT NULL)
                 OR (t IN ('start', 'span', 'dropped', 'received') AND span_id IS NOT NULL AND kind IN {_KINDS})
             GROUP BY journal_file
         )"""

@@ -1,7 +1,7 @@
 """The write-ahead log of the store: one JSON line per finished span, appended before the client has the last byte.
 
-Events of runs (`ingest.event_rows`) and spans of applications (`ingest.otlp`) are lines as well; their senders get an
-answer once the lines are written.
+Events of runs (`ingest.event_rows`) and telemetry of applications (`ingest.otlp`) are lines as well; their senders get
+an answer once the lines are written.
 
 A line is in the kernel once `os.write` returns, so it survives `kill -9` of this process. All lines of one exchange are
 in the file in which it started: a full file takes no new exchange, and is closed when its last exchange has ended. So
@@ -65,6 +65,8 @@ class Journal:
         dropped: Exchanges whose end was not written, by reason.
         events: Counts of the events of runs.
         received: Counts of applications' own spans.
+        logs: Counts of applications' log records.
+        metrics: Counts of applications' metrics.
 
     """
 
@@ -95,11 +97,17 @@ class Journal:
         self.dropped: dict[str, int] = {}
         self.events = IngestCounts("events_dropped")
         self.received = IngestCounts("received_dropped")
+        self.logs = IngestCounts("logs_dropped")
+        self.metrics = IngestCounts("metrics_dropped")
         self._current: JournalFile | None = None
         self.rotate()
 
     def __repr__(self) -> str:
         return f"<Journal {self._current.path.name if self._current else None} in flight: {self.in_flight}>"
+
+    @property
+    def _ingested(self) -> tuple[IngestCounts, ...]:
+        return (self.events, self.received, self.logs, self.metrics)
 
     @property
     def in_flight(self) -> int:
@@ -140,9 +148,12 @@ class Journal:
             return self.events.drop(len(lines), "encoding")
         return self._append_batch(self.events, encoded)
 
-    def append_spans(self, lines: Sequence[bytes]) -> str | None:
-        """Append an application's own spans, encoded and without line ends, as `append_events` does."""
-        return self._append_batch(self.received, lines)
+    def append_received(self, counts: IngestCounts, lines: Sequence[bytes]) -> str | None:
+        """Append an application's own telemetry, encoded and without line ends, as `append_events` does.
+
+        `counts`: `received`, `logs` or `metrics`.
+        """
+        return self._append_batch(counts, lines)
 
     def _append_batch(self, counts: IngestCounts, lines: Sequence[bytes]) -> str | None:
         """Append lines by one write: either all of them are stored or none."""
@@ -167,7 +178,7 @@ class Journal:
             self.rotate()
             return
         age = self._clock() / 1e9 - current.started
-        stored = self.accepted or self.events.stored or self.received.stored
+        stored = self.accepted or any(counts.stored for counts in self._ingested)
         if age >= self.rotate_seconds and stored and current.size > self._rotate_floor:
             self.rotate()
 
@@ -262,13 +273,13 @@ class Journal:
         file.partial = False
         file.unreported.clear()
         self._unreported.clear()
-        self.events.unreported.clear()
-        self.received.unreported.clear()
+        for counts in self._ingested:
+            counts.unreported.clear()
         self._outage = None
         return None
 
     def _dropped_counts(self) -> Iterator[dict[str, Any]]:
-        for counts in (self.events, self.received):
+        for counts in self._ingested:
             for reason, count in counts.unreported.items():
                 yield {"t": counts.tag, "reason": reason, "count": count}
 

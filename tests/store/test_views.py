@@ -57,6 +57,7 @@ RELATIONS = {
     "recorded_spans": "spans",
     "events_raw": "events_raw",
     "received_spans": "received_spans",
+    "received_logs": "received_logs",
     "ledger": "ledger",
 }
 
@@ -187,6 +188,8 @@ LEDGER = {
     "events_dropped": 5,
     "received": 1,
     "received_dropped": 7,
+    "logs": 2,
+    "logs_dropped": 9,
 }
 
 
@@ -202,6 +205,12 @@ def test_the_ledger_of_a_live_journal_is_counted(tmp_path):
         {"t": "events_dropped", "reason": "disk_full", "count": 5},
         lines("received"),
         {"t": "received_dropped", "reason": "disk_full", "count": 7},
+        {"t": "log", "log_id": "a", "received_ns": 1},
+        {"t": "log", "log_id": "b", "received_ns": 2},
+        {"t": "log", "log_id": "without the time of its arrival"},
+        {"t": "logs_dropped", "reason": "disk_full", "count": 9},
+        {"t": "metric", "metric": ""},
+        {"t": "metrics_dropped", "reason": "disk_full", "count": 1},
     ]
     path = journal(tmp_path, [header("w7"), *each], "w7-1")
     names, (values,) = over("FROM ledger", (), [path])

@@ -151,8 +151,13 @@ def test_an_end_without_a_start_is_not_counted_as_stored(tmp_path, clock):
 def test_spans_of_applications_are_appended_as_they_are(tmp_path, clock):
     """A batch of encoded lines is one write, counted apart from exchanges and from events of runs."""
     journal = _journal(tmp_path, clock)
-    assert journal.append_spans([b'{"t":"received","span_id":"01"}', b'{"t":"received","span_id":"02"}']) is None
-    assert journal.append_spans([b"x" * LINE_BYTES]) == "too_long"
+    assert (
+        journal.append_received(
+            journal.received, [b'{"t":"received","span_id":"01"}', b'{"t":"received","span_id":"02"}']
+        )
+        is None
+    )
+    assert journal.append_received(journal.received, [b"x" * LINE_BYTES]) == "too_long"
     journal.close()
     (path,) = tmp_path.glob("*.jsonl")
     assert [line["t"] for line in _lines(path)] == ["journal", "received", "received", "received_dropped", "closed"]

@@ -7,37 +7,33 @@ one is stored, or none. No request to a path of OTLP is ever forwarded to a prov
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from aiohttp import web
 
 from gateway.errors import ExchangeError, Kind
-from gateway.server.ingest.request import IngestReader, IngestRequest, offload
-from gateway.tracing.ingest.otlp.lines import Line, encode, source_fields, span_line
+from gateway.server.ingest.request import IngestReader, offload
+from gateway.tracing.ingest.otlp.batch import Ingest, lines_in
 from gateway.tracing.ingest.otlp.protocol import (
     CONTENT_TYPES,
     LOGS,
     METRICS,
     TRACES,
     Encoding,
-    Malformed,
     Signal,
-    Source,
     TooManyError,
     UnreadableError,
     encoding_of,
     error_response,
-    items_in,
     success_response,
 )
-from gateway.tracing.journal import LINE_BYTES, Journal
-from gateway.tracing.secrets import scrub_json
-from gateway.tracing.tracer import INSTANCE, SCOPE
+from gateway.tracing.journal import IngestCounts, Journal
 
 PATHS = (TRACES.path, LOGS.path, METRICS.path)
 
 # Seconds after which a client should send again if the disk is full, or cannot be written to.
 _RETRY_AFTER_SECONDS = 10
+# The counts of the journal that a signal's items are added to.
+_COUNTS = {"traces": "received", "logs": "logs", "metrics": "metrics"}
 # The number of distinct reasons for rejected items that a response names.
 _REASONS_MAX = 3
 
@@ -46,13 +42,18 @@ class OtlpEndpoint:
     """Writes the items of one signal to one worker's journal.
 
     `instance`: this gateway's `service.instance.id`, which identifies telemetry that a collector sends back to it.
+    `stored`: whether items are written at all; metrics without a collector are accepted and dropped.
     """
 
-    def __init__(self, signal: Signal, reader: IngestReader, journal: Journal, instance: str) -> None:
+    def __init__(
+        self, signal: Signal, reader: IngestReader, journal: Journal, instance: str, *, stored: bool = True
+    ) -> None:
         self._signal = signal
         self._reader = reader
         self._journal = journal
+        self._counts: IngestCounts = getattr(journal, _COUNTS[signal.name])
         self._instance = instance
+        self._stored = stored
 
     def __repr__(self) -> str:
         return f"<OtlpEndpoint {self._signal.path} {self._journal!r}>"
@@ -82,12 +83,12 @@ class OtlpEndpoint:
     async def _ingest(self, request: web.Request, encoding: Encoding) -> Counter[str]:
         """Write a request's items to the journal; count those rejected by reason. Raises the errors of `handle`."""
         ingest = await self._reader.read(request, self._signal.noun)
-        if self._signal is not TRACES:
-            return await offload(len(ingest.body), lambda: _malformed(ingest, encoding, self._signal))
-        parsed = await offload(len(ingest.body), lambda: _parse(ingest, encoding, self._signal, self._instance))
+        own = Ingest(ingest.received_ns, ingest.body, ingest.capture_policy, ingest.secrets, self._instance)
+        parsed = await offload(len(ingest.body), lambda: lines_in(own, self._signal, encoding))
         for why, count in parsed.dropped.items():
-            self._journal.received.drop(count, why)
-        reason = self._journal.append_spans(parsed.lines) if parsed.lines else None
+            self._counts.drop(count, why)
+        lines = parsed.lines if self._stored else []
+        reason = self._journal.append_received(self._counts, lines) if lines else None
         if reason is not None:
             raise ExchangeError(
                 Kind.SERVER,
@@ -96,11 +97,6 @@ class OtlpEndpoint:
                 status=503,
             )
         return parsed.rejected
-
-
-def _malformed(ingest: IngestRequest, encoding: Encoding, signal: Signal) -> Counter[str]:
-    """Return the reasons of a request's malformed items. Raises UnreadableError, TooManyError."""
-    return Counter(item.reason for _, item in items_in(ingest.body, signal, encoding) if isinstance(item, Malformed))
 
 
 async def wrong_method(_request: web.Request) -> web.StreamResponse:
@@ -112,50 +108,6 @@ async def no_such_signal(request: web.Request) -> web.StreamResponse:
     """Refuse a path of OTLP that is not taken here: telemetry is never forwarded to a provider."""
     message = f"The gateway takes no such telemetry; it takes OTLP over HTTP at {', '.join(PATHS)}."
     return _refusal(encoding_of(request.headers.get("Content-Type", "")), 404, message)
-
-
-class _Parsed(NamedTuple):
-    """Journal lines, and the items without one: counted by reason for the client (`rejected`), and for metrics."""
-
-    lines: list[bytes]
-    rejected: Counter[str]
-    dropped: Counter[str]
-
-
-def _parse(ingest: IngestRequest, encoding: Encoding, signal: Signal, instance: str) -> _Parsed:
-    """Return a request's items as journal lines. Pure, may run in a thread. Raises UnreadableError, TooManyError."""
-    parsed = _Parsed([], Counter(), Counter())
-    last: Source | None = None
-    resource: Line = {}
-    is_own = False
-    ids: set[tuple[str, str]] = set()
-    policy = ingest.capture_policy
-    for source, item in items_in(ingest.body, signal, encoding):
-        if source is not last:
-            last, resource = source, source_fields(source, policy)
-            is_own = _is_own(source, instance)
-        line = item if isinstance(item, Malformed) else span_line(item, resource, policy, ingest.received_ns)
-        reason = "malformed"
-        if not isinstance(line, Malformed):
-            span_id, data = (line["trace_id"], line["span_id"]), scrub_json(encode(line), ingest.secrets)
-            if is_own:
-                reason, line = "own", Malformed("it is this gateway's own, which a collector has sent back")
-            elif span_id in ids:
-                reason, line = "twice", Malformed("it is there twice")
-            elif len(data) >= LINE_BYTES:
-                reason, line = "too_long", Malformed(f"it has {len(data)} bytes, more than {LINE_BYTES}")
-            else:
-                ids.add(span_id)
-                parsed.lines.append(data)
-                continue
-        parsed.rejected[line.reason] += 1
-        parsed.dropped[reason] += 1
-    return parsed
-
-
-def _is_own(source: Source, instance: str) -> bool:
-    attributes = {pair.key: pair.value.string_value for pair in source.resource.attributes}
-    return source.scope.name == SCOPE and attributes.get(INSTANCE) == instance
 
 
 def _reasons(rejected: Counter[str]) -> str:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -164,6 +167,93 @@ async def test_nothing_of_a_span_is_lost_in_sql(gateway: InProcess):
     assert rest == [
         TRACE.hex(), "0000000000000001", APP_SPAN.hex(), "a=1", "work 1", "Internal", 5_000_000, "Error", "it broke",
     ]  # fmt: skip
+
+
+# log records
+
+CLAUDE_LOGS = {
+    "resourceLogs": [
+        {
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "claude-code"}}]},
+            "scopeLogs": [
+                {
+                    "scope": {"name": "com.anthropic.claude_code.events", "version": "2.1.197"},
+                    "logRecords": [
+                        {
+                            "timeUnixNano": "1764000000000000000",
+                            "observedTimeUnixNano": "1764000000000000000",
+                            "body": {"stringValue": "claude_code.user_prompt"},
+                            "attributes": [
+                                {"key": "event.name", "value": {"stringValue": "user_prompt"}},
+                                {"key": "session.id", "value": {"stringValue": "s-1"}},
+                                {"key": "prompt", "value": {"stringValue": "mail me@example.com"}},
+                            ],
+                        },
+                        {
+                            "timeUnixNano": "1764000001000000000",
+                            "severityNumber": 9,
+                            "traceId": TRACE.hex(),
+                            "spanId": APP_SPAN.hex(),
+                            "body": {"kvlistValue": {"values": [{"key": "a", "value": {"intValue": "1"}}]}},
+                            "attributes": [
+                                {"key": "event.name", "value": {"stringValue": "api_request"}},
+                                {"key": "session.id", "value": {"stringValue": "s-1"}},
+                                {"key": "cost_usd", "value": {"doubleValue": 0.25}},
+                            ],
+                        },
+                    ],
+                }
+            ],
+        }
+    ]
+}
+
+
+async def test_logs_of_an_agent_are_joined_to_its_exchanges(upstream: Upstream, tmp_path: Path):
+    """Each event is stored once however often it is sent, redacted, with its session, and none reaches a provider."""
+    body = json.dumps(CLAUDE_LOGS).encode()
+    async with InProcess(tmp_path, to(upstream.url, '[redaction]\nbuiltin = ["emails"]\n')) as gateway:
+        for _ in range(3):
+            answer = await send(gateway.url, body, JSON, path="/v1/logs")
+            assert (answer.status, answer.body) == (200, b"{}")
+        assert upstream.asked == []
+        upstream.answers(reply(ANSWER))
+        session = ("X-Claude-Code-Session-Id", "s-1")
+        await exchange(gateway.url, request("POST", "/v1/chat/completions", [JSON, session], CHAT))
+        rows = gateway.ask(
+            "SELECT l.time::VARCHAR, severity, event_name, body, l.trace_id, l.span_id, session_id, service_name, "
+            "(l.attributes ->> '$.cost_usd')::DOUBLE, l.attributes ->> '$.prompt', path "
+            "FROM logs l JOIN exchanges USING (session_id) ORDER BY time"
+        )
+        path = "/v1/chat/completions"
+        assert rows == [
+            (
+                "2025-11-24 16:00:00", None, "user_prompt", "claude_code.user_prompt", None, None, "s-1", "claude-code",
+                None, "mail [redacted: email]", path,
+            ),
+            (
+                "2025-11-24 16:00:01", "INFO", "api_request", '{"a":1}', TRACE.hex(), APP_SPAN.hex(), "s-1",
+                "claude-code", 0.25, None, path,
+            ),
+        ]  # fmt: skip
+        assert gateway.ask("SELECT logs, logs_dropped, received, stored FROM ledger") == [(6, 0, 0, 1)]
+        assert gateway.health()["logs_received"] == {"stored": 6, "dropped": {}}
+        headers = (JSON, ("x-gateway-capture", "metadata"))
+        assert (await send(gateway.url, body, *headers, path="/v1/logs")).status == 200
+        count = "SELECT count(*), count(body), count(attributes ->> '$.prompt') FROM received_logs"
+        assert gateway.ask(count) == [(8, 6, 3)]
+
+
+async def test_metrics_are_dropped_without_a_collector(gateway: InProcess):
+    """They are accepted, and malformed ones are rejected, but nothing is stored."""
+    request_body = ExportMetricsServiceRequest()
+    metrics = request_body.resource_metrics.add().scope_metrics.add().metrics
+    metrics.add(name="good").sum.data_points.add(as_int=1)
+    metrics.add(name="bad")
+    answer = await send(gateway.url, request_body, path="/v1/metrics")
+    partial = ExportMetricsServiceResponse.FromString(answer.body).partial_success
+    assert (partial.rejected_data_points, partial.error_message) == (1, "1 of them: it has no data")
+    assert gateway.health()["metrics_received"] == {"stored": 0, "dropped": {"malformed": 1}}
 
 
 # what is refused

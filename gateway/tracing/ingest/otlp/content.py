@@ -1,11 +1,14 @@
 """Content in the attributes of applications' spans, known by its names, and captured as `[capture]` sets.
 
-Instrumentations have names of their own: OpenTelemetry's of today and before, OpenInference's, Traceloop's and
-Langfuse's. Attributes with other names are recorded, except secrets.
+Instrumentations have names of their own: OpenTelemetry's of today and before, OpenInference's, Traceloop's, Langfuse's
+and the AI SDK's; so have the events of coding agents (Claude Code, Codex, Gemini CLI). Attributes with other names are
+recorded, except secrets.
 """
 
 import re
 from typing import Any
+
+import msgspec
 
 from gateway.config.model import CaptureMode
 from gateway.tracing.secrets import scrub_named
@@ -24,6 +27,9 @@ _NAMES = re.compile(
     |traceloop\.entity\.(input|output)
     |langfuse\.(observation|trace)\.(input|output)
     |message\.content|body|event\.body
+    |ai\.(prompt|response\.(text|object|reasoning|toolCalls)|toolCall\.(args|result))(\..*)?
+    |prompt|user_prompt|system_prompt|response|input|output|arguments|content|(request|response)_text
+    |(tool|hook)_(input|output|parameters|result)|function_(args|result)|(bash|full)_command|new_context
     """,
     re.VERBOSE,
 )
@@ -50,6 +56,11 @@ def capture_attributes(attributes: dict[str, Any], mode: CaptureMode, limit: int
 
 def _truncated(value: Any, limit: int) -> Any:
     """Return a value in about `limit` bytes; a text that is JSON stays JSON."""
+    if isinstance(value, dict | list):
+        encoded = msgspec.json.encode(value)
+        # Truncation would damage bytes in base64 (`values`).
+        whole = len(encoded) <= limit or b'"otlp.' in encoded
+        return value if whole else msgspec.json.decode(truncate_json(encoded, limit))
     if not isinstance(value, str) or len(value) <= limit // 4:
         return value
     encoded = value.encode()

@@ -5,6 +5,7 @@
 The columns are those of `store.views.RECEIVED`; empty values are omitted.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,8 +19,12 @@ from gateway.tracing.ingest.otlp.values import decode_attributes
 
 _KINDS = ("INTERNAL", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUS = (None, "OK", "ERROR")
-# Nanoseconds are unsigned in OTLP and a signed BIGINT in DuckDB.
-_LATEST = 2**63 - 1
+LATEST = 2**63 - 1
+"""The latest time, in Unix nanoseconds: they are unsigned in OTLP and a signed BIGINT in DuckDB."""
+
+# Names of a session and a user: OpenTelemetry's, Codex's, the GenAI conventions', Langfuse's, Claude Code's.
+_SESSION = ("session.id", "conversation.id", "gen_ai.conversation.id", "langfuse.session.id", "thread.id")
+_USER = ("user.id", "enduser.id", "langfuse.user.id", "user.account_uuid", "user.account_id")
 
 _encoder = msgspec.json.Encoder()
 
@@ -27,8 +32,8 @@ Line = dict[str, Any]
 
 
 def source_fields(source: Source, capture_policy: CapturePolicy) -> Line:
-    """Return the part of a line that all spans of a source share."""
-    resource = _captured(decode_attributes(source.resource.attributes), capture_policy)
+    """Return the part of a line that all items of a source share."""
+    resource = captured(decode_attributes(source.resource.attributes), capture_policy)
     name = resource.get("service.name")
     urls = {"resource_schema_url": source.resource_schema_url, "scope_schema_url": source.scope_schema_url}
     return {
@@ -37,7 +42,7 @@ def source_fields(source: Source, capture_policy: CapturePolicy) -> Line:
         "otlp": {
             "scope": _scope(source.scope, capture_policy),
             **{key: url for key, url in urls.items() if url},
-            **_counted(resource_dropped=source.resource.dropped_attributes_count),
+            **counted(resource_dropped=source.resource.dropped_attributes_count),
         },
     }
 
@@ -47,6 +52,7 @@ def span_line(span: Span, shared: Line, capture_policy: CapturePolicy, received_
     if reason := _error(span):
         return Malformed(reason)
     start, end = span.start_time_unix_nano, span.end_time_unix_nano
+    attributes = captured(decode_attributes(span.attributes), capture_policy)
     line: Line = {
         "t": "received",
         "trace_id": span.trace_id.hex(),
@@ -62,7 +68,8 @@ def span_line(span: Span, shared: Line, capture_policy: CapturePolicy, received_
         "status_message": capture_policy.redaction.text(span.status.message),
         "events": [_event(event, capture_policy) for event in span.events],
         "links": [_link(link, capture_policy) for link in span.links],
-        "attributes": _captured(decode_attributes(span.attributes), capture_policy),
+        **identities(attributes, shared["resource"]),
+        "attributes": attributes,
         "resource": shared["resource"],
         "otlp": shared["otlp"] | _rest(span),
         "received_ns": received_ns,
@@ -78,6 +85,20 @@ def encode(line: Line) -> bytes:
     return _encoder.encode(line)
 
 
+def identities(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> Line:
+    """Return the columns `session_id` and `user_id` of an item, by its attributes and then by its resource's."""
+    return {
+        column: first_text(attributes, names) or first_text(resource, names)
+        for column, names in (("session_id", _SESSION), ("user_id", _USER))
+    }
+
+
+def first_text(attributes: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the first of some attributes that is a text."""
+    found = (attributes.get(name) for name in names)
+    return next((value for value in found if isinstance(value, str) and value), None)
+
+
 def _error(span: Span) -> str | None:
     for name, given, length in (("trace_id", span.trace_id, 16), ("span_id", span.span_id, 8)):
         if len(given) != length:
@@ -86,7 +107,7 @@ def _error(span: Span) -> str | None:
             return f"its {name} is 0"
     if len(span.parent_span_id) not in {0, 8}:
         return f"its parent_span_id has {len(span.parent_span_id)} bytes, not 8"
-    if max(span.start_time_unix_nano, span.end_time_unix_nano) > _LATEST:
+    if max(span.start_time_unix_nano, span.end_time_unix_nano) > LATEST:
         return "its times are beyond the year 2262"
     if not 0 <= span.kind < len(_KINDS):
         return f"there is no kind of span {span.kind}"
@@ -98,25 +119,25 @@ def _error(span: Span) -> str | None:
 def _event(event: Span.Event, capture_policy: CapturePolicy) -> Line:
     return {
         "name": capture_policy.redaction.text(event.name),
-        "time_ns": min(event.time_unix_nano, _LATEST),
-        "attributes": _captured(decode_attributes(event.attributes), capture_policy),
-    } | _counted(dropped=event.dropped_attributes_count)
+        "time_ns": min(event.time_unix_nano, LATEST),
+        "attributes": captured(decode_attributes(event.attributes), capture_policy),
+    } | counted(dropped=event.dropped_attributes_count)
 
 
 def _link(link: Span.Link, capture_policy: CapturePolicy) -> Line:
     line = {
         "trace_id": link.trace_id.hex(),
         "span_id": link.span_id.hex(),
-        "attributes": _captured(decode_attributes(link.attributes), capture_policy),
+        "attributes": captured(decode_attributes(link.attributes), capture_policy),
     }
     if link.trace_state:
         line["trace_state"] = link.trace_state
-    return line | _counted(flags=link.flags, dropped=link.dropped_attributes_count)
+    return line | counted(flags=link.flags, dropped=link.dropped_attributes_count)
 
 
 def _rest(span: Span) -> Line:
     """Return the fields of a span that have no column."""
-    return _counted(
+    return counted(
         flags=span.flags,
         dropped_attributes=span.dropped_attributes_count,
         dropped_events=span.dropped_events_count,
@@ -124,7 +145,7 @@ def _rest(span: Span) -> Line:
     )
 
 
-def _captured(attributes: Line, capture_policy: CapturePolicy) -> Line:
+def captured(attributes: Line, capture_policy: CapturePolicy) -> Line:
     """Return attributes as they are stored: redacted first, since truncation could leave half a secret."""
     return capture_attributes(
         capture_policy.redaction.value(attributes), capture_policy.capture.store, capture_policy.limit
@@ -132,10 +153,11 @@ def _captured(attributes: Line, capture_policy: CapturePolicy) -> Line:
 
 
 def _scope(scope: InstrumentationScope, capture_policy: CapturePolicy) -> Line:
-    attributes = _captured(decode_attributes(scope.attributes), capture_policy)
+    attributes = captured(decode_attributes(scope.attributes), capture_policy)
     fields = {"name": scope.name, "version": scope.version, "attributes": attributes}
-    return {name: value for name, value in fields.items() if value} | _counted(dropped=scope.dropped_attributes_count)
+    return {name: value for name, value in fields.items() if value} | counted(dropped=scope.dropped_attributes_count)
 
 
-def _counted(**counts: int) -> Line:
+def counted(**counts: int) -> Line:
+    """Return the counts that are not 0."""
     return {name: count for name, count in counts.items() if count}

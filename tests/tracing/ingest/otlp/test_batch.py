@@ -1,0 +1,99 @@
+"""A request of OTLP as lines of a journal: valid items once, and the reasons of the others."""
+
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from gateway.tracing.capture import CapturePolicy
+from gateway.tracing.ingest.otlp.batch import Ingest, lines_in
+from gateway.tracing.ingest.otlp.metric_lines import metric_in
+from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS, TRACES
+from gateway.tracing.tracer import INSTANCE, SCOPE
+from tests.support.otlp_spans import otlp_attributes, span, wrapped
+
+RESOURCE = Resource(attributes=otlp_attributes({"service.name": "app", INSTANCE: "me"}))
+
+
+def request_of(*items: Any, scope: str = "app") -> Any:
+    """Return a request with log records or metrics."""
+    logs = isinstance(items[0], LogRecord)
+    request = ExportLogsServiceRequest() if logs else ExportMetricsServiceRequest()
+    of_resource = (request.resource_logs if logs else request.resource_metrics).add(resource=RESOURCE)
+    parts = of_resource.scope_logs if logs else of_resource.scope_metrics
+    of_scope = parts.add(scope=InstrumentationScope(name=scope))
+    (of_scope.log_records if logs else of_scope.metrics).extend(items)
+    return request
+
+
+def parsed(request: Any, signal: Any, received_ns: int = 1, secrets: tuple[str, ...] = ()) -> Any:
+    """Return a request's lines."""
+    ingest = Ingest(received_ns, request.SerializeToString(), CapturePolicy(), secrets, "me")
+    return lines_in(ingest, signal, "protobuf")
+
+
+def log(text: str) -> LogRecord:
+    """Return a log record."""
+    return LogRecord(time_unix_nano=5, body=AnyValue(string_value=text))
+
+
+def count(value: int) -> Metric:
+    """Return a metric with one data point."""
+    metric = Metric(name="n")
+    metric.sum.data_points.add(as_int=value)
+    return metric
+
+
+ITEMS = {"log_id": (LOGS, log("a"), log("b")), "metric_id": (METRICS, count(1), count(2))}
+
+
+@pytest.mark.parametrize(("name", "signal", "a", "b"), [(name, *items) for name, items in ITEMS.items()])
+def test_an_item_sent_again_has_the_same_id(name, signal, a, b):
+    """Equal items of one request are two; the same in a later request are those two again."""
+    first, again = (
+        [json.loads(line)[name] for line in parsed(request_of(a, b, a), signal, received_ns).lines]
+        for received_ns in (1, 2)
+    )
+    assert first == again
+    assert len(set(first)) == 3
+
+
+@pytest.mark.parametrize(("signal", "item"), [(LOGS, log("a")), (METRICS, count(1)), (TRACES, None)])
+def test_the_gateways_own_telemetry_is_rejected(signal, item):
+    """If a collector sends it back, it would go round for ever."""
+    ours = InstrumentationScope(name=SCOPE)
+    request = wrapped([span(1)], RESOURCE, ours) if item is None else request_of(item, scope=SCOPE)
+    made = parsed(request, signal)
+    assert (made.lines, made.dropped) == ([], {"own": 1})
+
+
+def test_secrets_of_the_request_are_removed():
+    """From log records, and from metrics, whose lines are encoded."""
+    secret = "key-of-the-request-0123456789"
+    record = log(f"it is {secret}")
+    record.attributes.extend(otlp_attributes({"session.id": secret}))
+    (line,) = parsed(request_of(record), LOGS, secrets=(secret,)).lines
+    assert (secret.encode() in line, json.loads(line)["session_id"]) == (False, "[redacted]")
+    metric = count(1)
+    metric.description = secret
+    metric.sum.data_points[0].attributes.extend(otlp_attributes({"a": secret}))
+    (line,) = parsed(request_of(metric), METRICS, secrets=(secret,)).lines
+    stored = metric_in(json.loads(line))
+    assert stored.description == stored.sum.data_points[0].attributes[0].value.string_value == "[redacted]"
+
+
+def test_lines_begin_with_their_kind():
+    """Readers of a journal know them by that."""
+    assert parsed(request_of(log("a")), LOGS).lines[0].startswith(b'{"t":"log",')
+    assert parsed(request_of(count(1)), METRICS).lines[0].startswith(b'{"t":"metric",')
+
+
+def test_secrets_are_not_in_the_repr():
+    """Nor is the body."""
+    assert "secret" not in repr(Ingest(1, b"secret", CapturePolicy(), ("secret",), "me"))
