@@ -16,6 +16,7 @@ EMBEDDINGS = "embeddings"
 # Operations that the conventions have no word for.
 COMPACT = "compact"
 COUNT_TOKENS = "count_tokens"
+TRANSCRIPTION = "transcription"
 
 # The capture switch of the conventions; `[capture]` applies if it is not set.
 CAPTURE_SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"

@@ -17,7 +17,8 @@ from gateway.config.model import Config
 from gateway.dialects.endpoint import Endpoint, TokenCount
 from gateway.dialects.registry import by_headers
 from gateway.dialects.wire.content_coding import decode
-from gateway.dialects.wire.edit import peek
+from gateway.dialects.wire.edit import Peek, peek
+from gateway.dialects.wire.multipart import FormField, find_field
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Client
 from gateway.proxy.abandoned import Abandoned
@@ -147,7 +148,9 @@ class Proxy:
     ) -> RequestContext:
         """Read the body and make the context of an authorized request. Raises ExchangeError, ConnectionError."""
         body = await _read(request, runtime.config, exchange)
-        decoded, headers, endpoint = _decoded(request, body, path), authorized.headers, path.endpoint
+        form = _form(request, body, path)
+        decoded = _decoded(request, body, path) if form is None else None
+        headers, endpoint = authorized.headers, path.endpoint
         if endpoint.exchange_id is not None:
             exchange.set_chat_id(endpoint.exchange_id(time(), self._rng))
         if endpoint.read_options is not None:
@@ -163,7 +166,8 @@ class Proxy:
             headers=headers,
             body=body,
             decoded=decoded,
-            peeked=peek(decoded) if decoded else NO_BODY,
+            form=form,
+            peeked=peek(decoded) if decoded else NO_BODY if form is None else Peek(model=form.value),
             options=options,
             runtime=runtime,
             token_valid=authorized.token_valid,
@@ -240,6 +244,14 @@ def _no_websocket(endpoint: Endpoint, exchange: Exchange) -> Answer:
     # RFC 9110, section 15.5.22: the status comes with the protocol to use.
     upgrade = {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
     return error_answer(error, endpoint, exchange, extra_headers(exchange, streamed=False) | upgrade)
+
+
+def _form(request: web.Request, body: bytes, path: ParsedPath) -> FormField | None:
+    """Return the field that names the model in a form with files; None for any other body, and below a mere mount."""
+    headers = request.headers
+    if not body or "Content-Encoding" in headers or not (names_a_model(path) or path.provider is None):
+        return None
+    return find_field(body, headers.get("Content-Type", ""), "model")
 
 
 def _decoded(request: web.Request, body: bytes, path: ParsedPath) -> bytes | None:

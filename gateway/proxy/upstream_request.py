@@ -56,6 +56,8 @@ def _relayed(context: RequestContext, route: Route) -> Plan:
             )
         if renamed is not None:
             sent, changed = renamed, True
+    if context.form is not None and route.rename is not None and not _names_model(route):
+        sent = context.form.replaced(context.body, route.rename)
     spoken = ENDPOINTS[route.client_dialect] if route.client_dialect is not None else None
     withhold_usage = None
     asks = config.usage.ask and route.provider.stream_usage and route.stream

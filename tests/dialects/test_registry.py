@@ -33,6 +33,8 @@ from gateway.semconv import COUNT_TOKENS, EMBEDDINGS
         ("/openai/deployments/mine/chat/completions?api-version=2026-01-01", "openai-chat"),
         ("/v1/completions", "openai-completions"),
         ("/v1/embeddings", "openai-embeddings"),
+        ("/v1/audio/translations", "openai-transcription"),
+        ("/openai/deployments/mine/images/edits", "openai-images"),
         ("/v1/responses", "openai-responses"),
         ("/v1/responses/compact", "openai-responses-compact"),
         ("/v1/responses/input_tokens", "openai-responses-input-tokens"),
@@ -80,7 +82,13 @@ def test_dialects_are_found_by_their_own_names() -> None:
     assert {name: name for name in DIALECTS} == {name: d.name for name, d in DIALECTS.items()}
 
 
-UNTRANSLATED = {"anthropic-vertex", "bedrock-invoke", "openai-responses-compact"}
+UNTRANSLATED = {
+    "anthropic-vertex",
+    "bedrock-invoke",
+    "openai-images",
+    "openai-responses-compact",
+    "openai-transcription",
+}
 
 
 def test_every_dialect_is_written_by_somebody() -> None:

@@ -23,7 +23,7 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Te
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import parameters
-from gateway.dialects.shared.reported_error import ReportedError
+from gateway.dialects.shared.reported_error import ReportedError, is_failure
 from gateway.dialects.shared.stream_reader import EventReader
 from gateway.dialects.shared.usage import CountNames, merged_usage, usage_beside_cache
 from gateway.dialects.wire.eventstream import EventStreamDecoder
@@ -52,7 +52,6 @@ _FINISH_REASONS = {
     "length": ("MAX_TOKENS", "LENGTH", "max_tokens", "length"),
     "stop": ("COMPLETE", "FINISH", "FINISHED", "STOP_CRITERIA_MET", "endoftext", "stop_sequence", "stop"),
     "content_filter": ("CONTENT_FILTERED", "ERROR_TOXIC"),
-    "error": ("ERROR",),
 }
 _REASON = {word: reason for reason, words in _FINISH_REASONS.items() for word in words}
 
@@ -170,7 +169,7 @@ class _Completion:
 
     def response(self) -> ChatResponse:
         """Return the response so far."""
-        reason = _REASON.get(self._word or "", self._word)
+        reason = _REASON.get(self._word or "", "error" if is_failure(self._word) else self._word)
         word = None if reason == self._word else self._word
         parts = [Text(content="".join(self.pieces))] if self.pieces else []
         message = Message(role="assistant", parts=list(parts), finish_reason=reason, finish_word=word)

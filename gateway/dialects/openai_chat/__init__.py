@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, older completions and embeddings; its paths below `/v1` are the default of all others."""
+"""OpenAI's chat and older completions, embeddings and media; its paths below `/v1` are the default of all others."""
 
 import re
 from functools import partial
@@ -8,6 +8,7 @@ import msgspec
 from gateway import semconv
 from gateway.dialects import Dialect
 from gateway.dialects.endpoint import Endpoint, server_sent
+from gateway.dialects.openai_chat import media
 from gateway.dialects.openai_chat.read_parts import NAME
 from gateway.dialects.openai_chat.read_request import (
     read_chat,
@@ -75,6 +76,7 @@ ENDPOINT = Endpoint(
         ("chat", "completions"): CHAT_COMPLETIONS,
         ("completions",): COMPLETIONS,
         ("embeddings",): EMBEDDINGS,
+        **media.OPERATIONS,
     },
     paths=re.compile(
         r"^/+(chat/completions|completions|responses|embeddings|models|moderations|audio|images|files|batches|uploads"

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from gateway.config.model import Config
 from gateway.dialects.wire.edit import Peek
+from gateway.dialects.wire.multipart import FormField
 from gateway.errors import ConfigError
 from gateway.providers import table
 from gateway.providers.table import Provider
@@ -73,7 +74,8 @@ class RequestContext(Struct, frozen=True, kw_only=True):
         headers: The client's headers without our token.
         body: The body to send if no rule changes it, in its content coding.
         decoded: The body without its content coding, if it is JSON that may be read; else None.
-        peeked: The model and `stream` of that body.
+        form: The model's field, if the body is a form with files.
+        peeked: The model and `stream` of the body.
         options: The request's own options, from its headers and its body.
         token_valid: Whether the client sent our token.
 
@@ -84,6 +86,7 @@ class RequestContext(Struct, frozen=True, kw_only=True):
     headers: Headers = ()
     body: bytes = b""
     decoded: bytes | None = None
+    form: FormField | None = None
     peeked: Peek = NO_BODY
     options: Options = NONE
     runtime: RuntimeConfig
