@@ -27,8 +27,9 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, lambda *_: None)
 
 # The gateways of tests are configured by the tests alone; set here, so that modules and children have it too.
-_CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-for _name in [name for name in os.environ if name.startswith(_CLEARED)]:
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_CLEARED = ("OPENAI_", "ANTHROPIC_", "OTEL_", "GATEWAY_TOKEN", *_PROXIES)
+for _name in [name for name in os.environ if name.upper().startswith(_CLEARED)]:
     del os.environ[_name]
 os.environ["XDG_CONFIG_HOME"] = os.devnull
 

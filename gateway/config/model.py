@@ -52,6 +52,10 @@ class Provider(Table, frozen=True):
         prefix: Requests for a model `prefix + name` are sent here, for the model `name`.
         headers: Headers of every request; they replace the client's.
         timeout: Seconds for one attempt as a whole, instead of `default_timeout`.
+        proxy: The URL of the proxy to it, with credentials if it needs any; "" for none. Without it the environment's.
+        ca_file: The PEM file of the CAs that it is verified by, instead of those of `[tls]`.
+        client_cert: The PEM file of the certificate that is shown to it, instead of that of `[tls]`.
+        client_key: The PEM file of the certificate's key, if that is another.
         stream_usage: Whether it accepts `stream_options.include_usage`, without which the usage of a chat stream is
             estimated.
 
@@ -64,11 +68,30 @@ class Provider(Table, frozen=True):
     prefix: str | None = None
     headers: dict[str, str] = {}
     timeout: Seconds | None = None
+    proxy: str | None = None
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     stream_usage: bool | None = None
 
     def __repr__(self) -> str:
-        """Leave out keys and headers, which may be secret."""
+        """Leave out keys, headers and the proxy, which may be secret."""
         return "<Provider>"
+
+
+class Tls(Table, frozen=True):
+    """`[tls]`: PEM files for connections to all providers and token services.
+
+    Attributes:
+        ca_file: The CAs that they are verified by, instead of the system's (or those of SSL_CERT_FILE).
+        client_cert: The certificate that is shown to a server that asks for one.
+        client_key: Its key, if that is in another file.
+
+    """
+
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
 
 
 class Candidate(Table, frozen=True):
@@ -231,6 +254,7 @@ class Config(Table, frozen=True):
     port: Annotated[int, Bound(least=0, most=65_535)] = 4000
     dotenv: bool = True
     timeouts: Timeouts = Timeouts()
+    tls: Tls = Tls()
     retry: RetryPolicy = RetryPolicy()
     providers: dict[str, Provider] = {}
     aliases: dict[str, Alias] = {}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.config.model import Config
 from gateway.config.model import Provider as Settings
@@ -12,7 +12,9 @@ from gateway.dialects.registry import ENDPOINTS, WRITERS
 from gateway.errors import ConfigError
 from gateway.providers.catalog import CATALOG
 from gateway.providers.entry import Entry, KeySent, urls
-from gateway.providers.http.client import Origin
+from gateway.providers.http.origin import Origin
+from gateway.providers.http.tls import TlsFiles, checked
+from gateway.providers.http.ways_out import DIRECTLY, Way, WaysOut, by_setting, from_environment
 from gateway.providers.quirks import Quirks
 
 OPENAI = ("openai-chat", "openai-responses")
@@ -27,6 +29,7 @@ _CLIENTS_OWN = frozenset(
 )
 # Local servers, which mostly need no key.
 _KEYLESS = frozenset({"ollama", "vllm", "llama-cpp", "lm-studio"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # A provider's name is the first segment of its path, so it cannot be that of an API's path.
 _RESERVED = {"demo": "the name is taken by the demo provider"} | dict.fromkeys(
     (
@@ -63,6 +66,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         quirks: How its chat completions differ from OpenAI's.
         root: A path that begins so is below the host, not below a dialect's path, unless a version follows.
         only_target: The target of all requests, if a request has named an upstream URL of its own.
+        ways: The ways out to it and to other hosts: its proxy, its CAs and the client's certificate.
 
     """
 
@@ -91,6 +95,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     others: tuple[str, ...] = ()
     root: str | None = None
     only_target: str | None = None
+    ways: WaysOut = DIRECTLY
 
     def __repr__(self) -> str:
         """Name it without its keys."""
@@ -108,6 +113,11 @@ class Provider(Struct, frozen=True, kw_only=True):
         usual = origin.port == (443 if origin.scheme == "https" else 80)
         host = f"[{origin.host}]" if ":" in origin.host else origin.host
         return f"{origin.scheme}://{host}" if usual else f"{origin.scheme}://{origin}"
+
+    @property
+    def way(self) -> Way:
+        """The way out to its origin."""
+        return self.ways.to(self.origin)
 
     def claims(self, model: str) -> bool:
         """Whether a model's name without a prefix is one of this provider's own."""
@@ -145,17 +155,42 @@ def demo(base_url: str) -> Provider:
 def build(config: Config, environ: Mapping[str, str], ours: Collection[str] = ()) -> dict[str, Provider]:
     """Return all providers by name. `ours` are this gateway's own URLs, which name no provider. Raises ConfigError."""
     known = {name: value for name, value in environ.items() if name not in _CLIENTS_OWN}
+    usual = ways_out(config, environ)
     providers = {}
     for name, entry in CATALOG.items():
         provider = _known(entry, config.providers.get(name), known, ours)
         if provider is not None:
-            providers[name] = provider
+            providers[name] = structs.replace(provider, ways=_ways(provider, config.providers.get(name), usual))
     for name, settings in config.providers.items():
         if name in _RESERVED:
             raise ConfigError(f"$.providers.{name}: {_RESERVED[name]}; choose another name")
         if name not in CATALOG:
-            providers[name] = _custom(name, settings)
+            provider = _custom(name, settings)
+            providers[name] = structs.replace(provider, ways=_ways(provider, settings, usual))
     return providers
+
+
+def ways_out(config: Config, environ: Mapping[str, str]) -> WaysOut:
+    """Return the ways out of the environment and of `[tls]`. Blocks. Raises ConfigError."""
+    tls = config.tls
+    files = TlsFiles(tls.ca_file, tls.client_cert, tls.client_key)
+    return from_environment(environ, checked(files, "$.tls"))
+
+
+def _ways(provider: Provider, settings: Settings | None, usual: WaysOut) -> WaysOut:
+    """Return the ways out to a provider. Blocks. Raises ConfigError."""
+    if provider.name in _KEYLESS and provider.origin.host in _LOOPBACK:
+        usual = structs.replace(DIRECTLY, tls=usual.tls)  # the environment's proxy is for other machines
+    if settings is None:
+        return usual
+    path = f"$.providers.{provider.name}"
+    files = usual.tls
+    own = TlsFiles(settings.ca_file, settings.client_cert, settings.client_key)
+    if own != TlsFiles():
+        own = checked(own, path)
+        pair = own if own.client_cert is not None else files
+        files = TlsFiles(own.ca_file or files.ca_file, pair.client_cert, pair.client_key)
+    return by_setting(settings.proxy, f"{path}.proxy", usual, files)
 
 
 def _known(

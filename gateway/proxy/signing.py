@@ -11,6 +11,7 @@ from gateway.providers.auth.aws import AwsCredentials, Credential, authorized
 from gateway.providers.auth.google import GoogleCredentials
 from gateway.providers.auth.sigv4 import Credentials, host_region
 from gateway.providers.http.client import Client, Response
+from gateway.providers.http.ways_out import DIRECTLY, WaysOut
 from gateway.providers.table import Provider
 from gateway.proxy.headers import lower
 from gateway.proxy.upstream import Request
@@ -19,11 +20,13 @@ _DEFAULT_REGION = "us-east-1"
 
 
 class CloudSigner:
-    """Signs the requests of one worker. `clock` returns Unix times."""
+    """Signs the requests of one worker. `clock` returns Unix times; `ways`: the ways out to token services."""
 
-    def __init__(self, client: Client, environ: Mapping[str, str], clock: Callable[[], float]) -> None:
-        self._aws = AwsCredentials(environ)
-        self._google = GoogleCredentials(client, environ)
+    def __init__(
+        self, client: Client, environ: Mapping[str, str], clock: Callable[[], float], ways: WaysOut = DIRECTLY
+    ) -> None:
+        self._aws = AwsCredentials(environ, ways)
+        self._google = GoogleCredentials(client, environ, ways)
         self._region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or _DEFAULT_REGION
         self._clock = clock
         self._credential: Credential | None = None

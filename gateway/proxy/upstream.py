@@ -111,6 +111,7 @@ async def open_response(
             request.body,
             connect_timeout=deadlines.connect,
             first_byte_timeout=deadlines.first_byte,
+            way=provider.way,
         )
     except WireError as error:
         raise failed(error, provider, deadlines) from error
@@ -196,6 +197,10 @@ def failed(error: WireError, provider: Provider, deadlines: Deadlines) -> Exchan
         seconds, setting = fired
         if not isinstance(error, ConnectTimeout):  # whose text has the seconds
             text = f"{text} ({seconds:g} s)"
-    kind = _KINDS.get(type(error), Kind.GENERIC)
+    kind, status = _KINDS.get(type(error), Kind.GENERIC), None
+    if isinstance(error, ConnectFailed) and error.setting is not None:
+        setting = error.setting
+        kind, status = (Kind.PERMANENT, 502) if error.lasting else (kind, None)
     code = STALE_CONNECTION if isinstance(error, StaleConnection) else None
-    return ExchangeError(kind, f"The provider {provider.name!r} failed: {text} (setting: {setting}).", code=code)
+    text = f"The provider {provider.name!r} failed: {text} (setting: {setting})."
+    return ExchangeError(kind, text, status=status, code=code)

@@ -14,6 +14,7 @@ from aiohttp import web
 from gateway.config.model import Config
 from gateway.providers.demo.server import DemoProvider
 from gateway.providers.http.client import Client
+from gateway.providers.table import ways_out
 from gateway.proxy.auth import Token
 from gateway.proxy.handler import Proxy, in_origin_form
 from gateway.proxy.routing.context import build_runtime
@@ -84,7 +85,7 @@ class Worker:
         self._proxy = Proxy(
             runtime=setup,
             client=self._client,
-            signer=CloudSigner(self._client, environ, time.time),
+            signer=CloudSigner(self._client, environ, time.time, ways_out(config, environ)),
             tracer=self._tracer,
             rng=rng,
             token=self._token,
@@ -127,7 +128,8 @@ class Worker:
     async def open(self) -> None:
         """Start the demo provider; from then on `handle` answers requests."""
         self._demo_url = await self._demo.start()
-        self._proxy.use(build_runtime(self._config, self._environ, self._own_urls, self._demo_url), self._token)
+        setup = await asyncio.to_thread(build_runtime, self._config, self._environ, self._own_urls, self._demo_url)
+        self._proxy.use(setup, self._token)
 
     async def use(self, config: Config, environ: Mapping[str, str], token: str | None, *, required: bool) -> None:
         """Apply another configuration. Raises ConfigError for one that cannot work; the active one stays then.
@@ -135,7 +137,10 @@ class Worker:
         Exchanges in flight keep the configuration that they began with.
         """
         setup = await asyncio.to_thread(build_runtime, config, environ, self._own_urls, self._demo_url)
-        signer = None if environ == self._environ else CloudSigner(self._client, environ, time.time)
+        signer = None
+        if environ != self._environ or config.tls != self._config.tls:
+            ways = await asyncio.to_thread(ways_out, config, environ)
+            signer = CloudSigner(self._client, environ, time.time, ways)
         self._token = None if token is None else Token(token, required)
         self._proxy.use(setup, self._token, signer)
         self._ingest.use(setup, self._token)

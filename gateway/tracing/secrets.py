@@ -89,8 +89,9 @@ def _basic_credentials(value: str) -> Iterator[str]:
 
 
 def provider_secrets(provider: Provider) -> tuple[str, ...]:
-    """Return the secrets that are sent to a provider for the client: its keys, configured headers, an override URL."""
+    """Return the secrets that are sent for the client: keys, configured headers, an override URL, a proxy's login."""
     found = {provider.key, *provider.keys, provider.environment_key, *(value for _, value in provider.headers)}
+    found.update(provider.ways.secrets)
     return (*(secret for secret in found if secret), *request_secrets({}, provider.only_target or ""))
 
 

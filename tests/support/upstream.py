@@ -7,6 +7,7 @@ the connection in order, RESET does not.
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -74,7 +75,9 @@ def events(data: bytes) -> list[bytes]:
 class Upstream:
     """The server. `answer` may be replaced at any time; `asked` has all requests so far; `gone` those left early."""
 
-    def __init__(self, answer: Answer | None = None) -> None:
+    def __init__(self, answer: Answer | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self._secured: list[asyncio.StreamWriter] = []
         self.answer: Answer = answer or (lambda _asked: reply({"ok": True}))
         self.asked: list[Asked] = []
         self.gone = 0
@@ -83,8 +86,9 @@ class Upstream:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=2048)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=2048, ssl=self._tls)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -92,6 +96,9 @@ class Upstream:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._secured:
+            writer.transport.abort()  # a TLS connection that is closed waits for its peer
+        await asyncio.sleep(0.0 if self._tls is None else 0.05)
 
     def answers(self, *scripts: list[Step]) -> None:
         """Answer the next requests by these, one each; the last one for ever."""
@@ -108,6 +115,8 @@ class Upstream:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if self._tls is not None:
+            self._secured.append(writer)
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

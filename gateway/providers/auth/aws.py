@@ -16,6 +16,7 @@ from msgspec import Struct
 from gateway.providers.auth.extras import BEDROCK
 from gateway.providers.auth.refresh import CredentialError, Refresher
 from gateway.providers.auth.sigv4 import Credentials, Headers, sign
+from gateway.providers.http.ways_out import DIRECTLY, WaysOut
 
 log = logging.getLogger("gateway")
 
@@ -61,8 +62,9 @@ def authorized(
 class AwsCredentials:
     """The credentials of one environment, refreshed ten minutes before they expire. Times are Unix times."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], ways: WaysOut = DIRECTLY) -> None:
         self._environ = environ
+        self._ways = ways
         self._refresher: Refresher[Credential] = Refresher(
             self._find, early=_EARLY_SECONDS, code="aws_credentials", remedy=_REMEDY
         )
@@ -87,18 +89,18 @@ class AwsCredentials:
                 raise CredentialError("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not.")
             return Credentials(access_key=key, secret_key=secret, token=environ.get("AWS_SESSION_TOKEN") or None)
         try:
-            return await asyncio.to_thread(_from_chain, environ)
+            return await asyncio.to_thread(_from_chain, environ, self._ways)
         except CredentialError as error:
             raise CredentialError(f"No AWS credentials were found: {error}.", retryable=error.retryable) from error
 
 
-def _from_chain(environ: Mapping[str, str]) -> Credentials:
+def _from_chain(environ: Mapping[str, str], ways: WaysOut) -> Credentials:
     """Import botocore at the first use and run its chain. Blocks. Raises CredentialError."""
     try:
         chain = BEDROCK.load("gateway.providers.auth.aws_chain")
     except CredentialError as error:
         raise CredentialError(f"AWS_ACCESS_KEY_ID is not set, and for all other sources {error}") from None
-    found: Credentials = chain.find(environ)
+    found: Credentials = chain.find(environ, ways)
     return found
 
 

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore import credentials as sources
 from botocore.config import Config
@@ -22,6 +23,7 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     HTTPClientError,
     MetadataRetrievalError,
+    ProxyConnectionError,
     SSOError,
     TokenRetrievalError,
 )
@@ -31,6 +33,9 @@ from botocore.utils import ContainerMetadataFetcher, InstanceMetadataFetcher, JS
 from gateway.providers.auth.aws import config_paths
 from gateway.providers.auth.refresh import CredentialError
 from gateway.providers.auth.sigv4 import Credentials
+from gateway.providers.auth.token_request import split_url
+from gateway.providers.http.tls import TlsFiles
+from gateway.providers.http.ways_out import DIRECTLY, WaysOut
 
 _SECONDS = 10
 _DEFAULT_REGION = "us-east-1"
@@ -43,10 +48,10 @@ _IDENTITY = {
 }
 
 
-def find(environ: Mapping[str, str]) -> Credentials:
+def find(environ: Mapping[str, str], ways: WaysOut = DIRECTLY) -> Credentials:
     """Return the first credentials of the chain. Raises CredentialError."""
     try:
-        session = _Session(environ)
+        session = _Session(environ, ways)
         for provider in _providers(session, environ):
             found = provider.load()
             if found is not None:
@@ -54,7 +59,7 @@ def find(environ: Mapping[str, str]) -> Credentials:
     except CredentialError:
         raise
     except Exception as error:
-        raise _translated(error, environ.get("AWS_PROFILE") or "default") from None
+        raise _translated(error, environ.get("AWS_PROFILE") or "default", ways) from None
     config, shared = config_paths(environ)
     raise CredentialError(
         f"AWS_ACCESS_KEY_ID is not set, the profile {session.profile or 'default'!r} has no credentials in {config} "
@@ -65,9 +70,10 @@ def find(environ: Mapping[str, str]) -> Credentials:
 class _Session(Session):  # type: ignore[misc]  # botocore has no types
     """A session that reads `environ`."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], ways: WaysOut = DIRECTLY) -> None:
         super().__init__()
         self._environ = environ
+        self._ways = ways
         chain, store = ConfigChainFactory(self, environ), self.get_component("config_store")
         for name, (key, variable, default, convert) in self.SESSION_VARIABLES.items():
             store.set_config_provider(name, chain.create_config_chain(name, variable, key, default, convert))
@@ -87,6 +93,15 @@ class _Session(Session):  # type: ignore[misc]  # botocore has no types
             variable = f"AWS_ENDPOINT_URL_{service_name.replace('-', '_').upper()}"
             named = self._environ.get(variable) or self._environ.get("AWS_ENDPOINT_URL")
             options.setdefault("endpoint_url", named or None)
+        url = (
+            options.get("endpoint_url") or f"https://{service_name}.{self.get_config_variable('region')}.amazonaws.com"
+        )
+        way, scheme = self._ways.to(split_url(url)[0]), urlsplit(url).scheme
+        proxies = {scheme: way.proxy.url} if way.proxy is not None else {}
+        settings = Config(proxies=proxies, client_cert=_client_cert(way.tls))
+        options["config"] = settings.merge(options["config"]) if options.get("config") is not None else settings
+        if way.tls.ca_file is not None:
+            options["verify"] = way.tls.ca_file
         return super().create_client(service_name, *args, **options)
 
 
@@ -159,6 +174,12 @@ def _providers(session: Session, environ: Mapping[str, str]) -> list[Any]:
     ]
 
 
+def _client_cert(tls: TlsFiles) -> str | tuple[str, str] | None:
+    if tls.client_cert is None or tls.client_key is None:
+        return tls.client_cert
+    return tls.client_cert, tls.client_key
+
+
 def _no_prompt(_prompt: str) -> str:
     raise CredentialError("the profile needs a one-time code (mfa_serial), which a gateway cannot ask for")
 
@@ -179,7 +200,7 @@ def _frozen(found: Any) -> Credentials:
     )
 
 
-def _translated(error: Exception, profile: str) -> CredentialError:
+def _translated(error: Exception, profile: str, ways: WaysOut) -> CredentialError:
     """Return botocore's error as ours, without text of a process, a file or a response that may have a secret."""
     text = str(error).rstrip(".")
     match error:
@@ -193,6 +214,9 @@ def _translated(error: Exception, profile: str) -> CredentialError:
             return CredentialError(reason, retryable=not _PERMANENT.search(reason))
         case CredentialRetrievalError() if "custom-process" in text:
             return CredentialError("the profile's credential_process failed, or its output has no credentials")
+        case ProxyConnectionError():  # whose text has the proxy's URL
+            proxies = " or ".join(str(each) for each in (ways.https, ways.http) if each is not None)
+            return CredentialError(f"the proxy {proxies} does not connect to AWS", retryable=True)
         case HTTPClientError() | ConnectionError():
             return CredentialError(text, retryable=type(error) is not HTTPClientError)  # which no network raised
         case SSOError() | TokenRetrievalError():

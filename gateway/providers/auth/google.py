@@ -19,6 +19,7 @@ from gateway.providers.auth.extras import VERTEX, gcloud_file
 from gateway.providers.auth.refresh import CredentialError, Refresher
 from gateway.providers.auth.token_request import json_object, request, split_url
 from gateway.providers.http.client import Client, ConnectFailed, ConnectTimeout
+from gateway.providers.http.ways_out import DIRECTLY, WaysOut
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 # A metadata server returns the same token until four minutes before its expiry. Source: google-auth (_helpers.py).
@@ -51,9 +52,10 @@ Source = Callable[[float], Awaitable[Token | str]]
 class GoogleCredentials:
     """The access token of one environment, refreshed shortly before it expires. Times are Unix times."""
 
-    def __init__(self, client: Client, environ: Mapping[str, str]) -> None:
+    def __init__(self, client: Client, environ: Mapping[str, str], ways: WaysOut = DIRECTLY) -> None:
         self._client = client
         self._environ = environ
+        self._ways = ways
         self._refresher = Refresher(self._find, early=_EARLY_SECONDS, code="google_credentials", remedy=_REMEDY)
         self._absent_until = 0.0
         self._at_google = False
@@ -128,7 +130,7 @@ class GoogleCredentials:
         loop = asyncio.get_running_loop()
         try:
             files = await asyncio.to_thread(VERTEX.load, "gateway.providers.auth.google_files")
-            found, seconds = await asyncio.to_thread(files.exchange, info, self._client, loop)
+            found, seconds = await asyncio.to_thread(files.exchange, info, self._client, loop, self._ways)
             token = _token(found, seconds, path.name, now)
         except CredentialError as error:
             raise CredentialError(f"{path}: {error}", retryable=error.retryable) from None
@@ -148,7 +150,7 @@ class GoogleCredentials:
         except CredentialError:
             raise CredentialError("the value of GCE_METADATA_HOST is no host") from None
         try:
-            response = await request(self._client, "GET", url, flavor, connect_seconds=_METADATA_SECONDS)
+            response = await request(self._client, "GET", url, flavor, connect_seconds=_METADATA_SECONDS)  # by no proxy
         except CredentialError as error:
             absent = error.__cause__
             if self._at_google or not isinstance(absent, ConnectFailed | ConnectTimeout):

@@ -21,6 +21,7 @@ from gateway.providers.auth.google import SCOPE
 from gateway.providers.auth.refresh import CredentialError
 from gateway.providers.auth.token_request import TokenResponse, json_object, request, split_url
 from gateway.providers.http.client import Client
+from gateway.providers.http.ways_out import DIRECTLY, WaysOut
 from gateway.redaction import without_secrets
 
 _LOOP_SECONDS = 15.0
@@ -32,7 +33,9 @@ _SUBJECT_OF_AWS = "urn:ietf:params:aws:token-type:aws4_request"
 Info = Mapping[str, Any]
 
 
-def exchange(info: Info, client: Client, loop: asyncio.AbstractEventLoop) -> tuple[str, float | None]:
+def exchange(
+    info: Info, client: Client, loop: asyncio.AbstractEventLoop, ways: WaysOut = DIRECTLY
+) -> tuple[str, float | None]:
     """Return a file's access token and the seconds until it expires; `loop` is the client's.
 
     Raises CredentialError, whose text continues a sentence about the file.
@@ -47,7 +50,7 @@ def exchange(info: Info, client: Client, loop: asyncio.AbstractEventLoop) -> tup
         raise CredentialError(f"it lacks {', '.join(missing)}")
     try:
         credentials = _TYPES[kind](info)
-        credentials.refresh(_Transport(client, loop, info))
+        credentials.refresh(_Transport(client, loop, info, ways))
     except CredentialError as error:
         if kind == "authorized_user" and not error.retryable:
             raise CredentialError(f"{error}; {_LOGIN}") from None
@@ -102,10 +105,11 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
 class _Transport(transport.Request):
     """Sends google-auth's requests on the event loop, from a thread. A refusal is raised here, with its reason."""
 
-    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop, info: Info) -> None:
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop, info: Info, ways: WaysOut) -> None:
         self._client = client
         self._loop = loop
         self._info = info
+        self._ways = ways
 
     def __call__(
         self,
@@ -122,7 +126,7 @@ class _Transport(transport.Request):
         if not _secure(url, secret=body is not None):
             raise CredentialError(f"{_host(url)} is neither https:// nor on this machine, and would get secrets")
         data = body.encode() if isinstance(body, str) else body or b""
-        sent = request(self._client, method, url, list((headers or {}).items()), data)
+        sent = request(self._client, method, url, list((headers or {}).items()), data, ways=self._ways)
         try:
             response = asyncio.run_coroutine_threadsafe(sent, self._loop).result(_LOOP_SECONDS)
         except TimeoutError:  # the loop has stopped: a request has a shorter limit of its own

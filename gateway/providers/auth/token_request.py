@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.providers.auth.refresh import CredentialError
-from gateway.providers.http.client import Client, Origin, WireError
+from gateway.providers.http.client import Client, ConnectFailed, Origin, WireError
+from gateway.providers.http.ways_out import DIRECTLY, WaysOut
 
 _SECONDS = 10.0
 _MAX_BYTES = 1024 * 1024
@@ -49,6 +50,7 @@ async def request(
     *,
     connect_seconds: float = _SECONDS,
     seconds: float = _SECONDS,
+    ways: WaysOut = DIRECTLY,
 ) -> TokenResponse:
     """Send one request, `seconds` for the whole of it. Raises CredentialError; its cause is the network's error."""
     origin, target = split_url(url)
@@ -63,6 +65,7 @@ async def request(
                 body,
                 connect_timeout=connect_seconds,
                 first_byte_timeout=seconds,
+                way=ways.to(origin),
             )
             data = bytearray()
             while piece := await response.read(seconds):
@@ -71,6 +74,9 @@ async def request(
                     response.abort()
                     raise CredentialError(f"{origin.host} answered with more than {_MAX_BYTES} bytes")
     except (WireError, TimeoutError) as error:
+        if isinstance(error, ConnectFailed) and error.setting is not None:
+            reason = f"{error} (setting: {error.setting})"
+            raise CredentialError(reason, retryable=not error.lasting) from error
         raise CredentialError(f"{origin.host} gave no answer ({type(error).__name__})", retryable=True) from error
     except ValueError:
         raise CredentialError(f"the settings for {origin.host} make no valid request") from None

@@ -16,8 +16,9 @@ import errno
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from gateway.providers.http.connect import absolute, open_transport, refusal
 from gateway.providers.http.connection import Connection
 from gateway.providers.http.origin import Origin, authority
 from gateway.providers.http.response import (
@@ -31,6 +32,8 @@ from gateway.providers.http.response import (
     StaleConnection,
     WireError,
 )
+from gateway.providers.http.tls import TlsContexts
+from gateway.providers.http.ways_out import DIRECT, Proxy, Way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +75,9 @@ _FRAMING_LENGTHS: Final = frozenset(map(len, ("host", "content-length", "transfe
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+_Pool: TypeAlias = tuple[Origin, Way]
+
+
 class Client:
     """The upstream connections of one event loop: unbounded in use, bounded when idle, the newest used first."""
 
@@ -82,11 +88,11 @@ class Client:
         max_idle_per_origin: int = 256,
         idle_seconds: float = 30.0,
     ) -> None:
-        self._ssl_context = ssl_context
+        self._contexts = TlsContexts(ssl_context)
         self._max_idle = max_idle_per_origin
         self._idle_seconds = idle_seconds
-        self._idle: dict[Origin, list[Connection]] = {}
-        self._connections: dict[Connection, Origin] = {}
+        self._idle: dict[_Pool, list[Connection]] = {}
+        self._connections: dict[Connection, _Pool] = {}
         self._closed = False
 
     async def send(
@@ -99,6 +105,7 @@ class Client:
         *,
         connect_timeout: float,
         first_byte_timeout: float,
+        way: Way = DIRECT,
     ) -> Response:
         """Send one request and return its response as soon as the final head is in.
 
@@ -106,9 +113,13 @@ class Client:
         the parts do not make one well-formed head. A cancelled call drops its connection. Nothing is sent twice: after
         StaleConnection the caller decides, and a next call makes a new connection.
         """
+        forwarder = way.proxy if origin.scheme == "http" else None
+        if forwarder is not None:
+            target, own = absolute(origin, forwarder, target)
+            headers = (*headers, *own)
         head = request_head(origin, method, target, headers, len(body))
         head_only = method == b"HEAD"
-        connection = self._take_idle(origin)
+        connection = self._take_idle((origin, way))
         if connection is not None:
             began = time.monotonic()
             response = Response(connection, reused=True, connect_seconds=0.0)
@@ -118,16 +129,16 @@ class Client:
                 if response.first_byte_at or self._closed:
                     raise
                 # The newest one was used, so the others have been idle for longer, and are likely to be closed as well.
-                self._drop_idle(origin)
+                self._drop_idle((origin, way))
                 if time.monotonic() - began > STALE_SECONDS:
                     raise
                 raise StaleConnection(f"{error} on a kept connection") from error
-            return response
+            return _of_upstream(response, origin, forwarder)
         began = time.monotonic()
-        connection = await self._connect(origin, connect_timeout)
+        connection = await self._connect(origin, way, connect_timeout)
         response = Response(connection, reused=False, connect_seconds=time.monotonic() - began)
         await connection.exchange(response, head, body, head_only, first_byte_timeout)
-        return response
+        return _of_upstream(response, origin, forwarder)
 
     async def close(self) -> None:
         """Drop every connection, including those in use, and return once the sockets are closed."""
@@ -141,8 +152,8 @@ class Client:
         """The number of connections, and how many of them are idle."""
         return len(self._connections), sum(map(len, self._idle.values()))
 
-    def _take_idle(self, origin: Origin) -> Connection | None:
-        idle = self._idle.get(origin)
+    def _take_idle(self, pool: _Pool) -> Connection | None:
+        idle = self._idle.get(pool)
         while idle:
             connection = idle.pop()
             if not connection.hung_up:
@@ -150,8 +161,8 @@ class Client:
             connection.drop()
         return None
 
-    def _drop_idle(self, origin: Origin) -> None:
-        for connection in self._idle.pop(origin, []):
+    def _drop_idle(self, pool: _Pool) -> None:
+        for connection in self._idle.pop(pool, []):
             connection.drop()
 
     def _on_free(self, connection: Connection) -> None:
@@ -161,44 +172,43 @@ class Client:
             idle[0].drop()
 
     def _on_gone(self, connection: Connection) -> None:
-        origin = self._connections.pop(connection, None)
-        if origin is not None and connection in (idle := self._idle.get(origin, [])):
+        pool = self._connections.pop(connection, None)
+        if pool is not None and connection in (idle := self._idle.get(pool, [])):
             idle.remove(connection)
 
-    async def _connect(self, origin: Origin, seconds: float) -> Connection:
+    async def _connect(self, origin: Origin, way: Way, seconds: float) -> Connection:
         if self._closed:
             raise RuntimeError("the client is closed")
-        tls = self._tls() if origin.scheme == "https" else None
-        connection = Connection(str(origin), self._idle_seconds, self._on_free, self._on_gone)
+        peer = f"{origin}" if way.proxy is None else f"{origin} by the proxy {way.proxy.address}"
+        connection = Connection(peer, self._idle_seconds, self._on_free, self._on_gone)
+        secure = origin.scheme == "https" or (way.proxy is not None and way.proxy.secure)
         try:
+            context = await self._contexts.of(way.tls) if secure else None
             async with asyncio.timeout(seconds):
-                await connection.loop.create_connection(
-                    lambda: connection,
-                    origin.host,
-                    origin.port,
-                    ssl=tls,
-                )
+                await open_transport(connection, origin, way, context)
         except TimeoutError as error:
             # The kernel's ETIMEDOUT is a TimeoutError too, and means the same.
-            raise ConnectTimeout(f"{origin}: no connection within {seconds:g} s") from error
+            raise ConnectTimeout(f"{peer}: no connection within {seconds:g} s") from error
         except (OSError, UnicodeError) as error:
-            raise ConnectFailed(f"{origin}: {error}", _connect_reason(error)) from error
+            raise ConnectFailed(f"{peer}: {error}", _connect_reason(error)) from error
         if self._closed:
             connection.drop()
-            raise ConnectionClosed(f"{origin}: the client was closed")
+            raise ConnectionClosed(f"{peer}: the client was closed")
         connection.keep_alive(_KEEP_ALIVE)
-        self._connections[connection] = origin
+        self._connections[connection] = (origin, way)
         return connection
-
-    def _tls(self) -> ssl.SSLContext:
-        if self._ssl_context is None:
-            self._ssl_context = ssl.create_default_context()
-            self._ssl_context.set_alpn_protocols(["http/1.1"])
-        return self._ssl_context
 
     def __repr__(self) -> str:
         connections, idle = self.connections
         return f"<Client {connections} connections, {idle} idle>"
+
+
+def _of_upstream(response: Response, origin: Origin, forwarder: Proxy | None) -> Response:
+    """Return the response of an upstream. Raises ConnectFailed for a proxy that wants credentials instead."""
+    if forwarder is not None and response.status == 407:
+        response.abort()
+        raise refusal(origin, forwarder, 407)
+    return response
 
 
 def request_head(

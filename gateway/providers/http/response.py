@@ -17,7 +17,7 @@ class WireError(Exception):
     """The upstream could not be reached or its response is incomplete; the text names the peer and the cause.
 
     WireError
-    ├── ConnectFailed       no connection: reason is dns, refused, tls or network
+    ├── ConnectFailed       no connection: reason is dns, refused, tls, network or proxy
     ├── ConnectTimeout
     ├── FirstByteTimeout    the request was sent, no response head came
     ├── IdleTimeout         no more of the body came
@@ -28,11 +28,23 @@ class WireError(Exception):
 
 
 class ConnectFailed(WireError):  # noqa: N818 - named for outcomes
-    """No connection: `reason` is about the name, the port, the certificate or the network."""
+    """No connection: `reason` is about the name, the port, the certificate, the network or the proxy.
 
-    def __init__(self, message: str, reason: Literal["dns", "refused", "tls", "network"]) -> None:
+    `setting`: of the proxy. `lasting`: another try fails likewise, since the proxy refuses.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        reason: Literal["dns", "refused", "tls", "network", "proxy"],
+        *,
+        setting: str | None = None,
+        lasting: bool = False,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
+        self.setting = setting
+        self.lasting = lasting
 
 
 class ConnectTimeout(WireError):  # noqa: N818

@@ -4,7 +4,8 @@ from msgspec import structs
 
 from gateway.config.model import Order
 from gateway.errors import ExchangeError, Kind
-from gateway.providers.http.client import Origin
+from gateway.providers.http.origin import Origin
+from gateway.providers.http.tls import TlsFiles
 from gateway.providers.table import Provider
 from gateway.proxy.routing.aliases import (
     OF_THE_REQUEST,
@@ -154,6 +155,7 @@ def _moved(candidate: Candidate, options: Options) -> Candidate:
         own,
         origin=origin,
         only_target=(path or "/") + mark + query,
+        ways=structs.replace(own.ways, tls=TlsFiles(own.ways.tls.ca_file)),
         headers=(),
         key=key,
         keys=(),

@@ -24,7 +24,7 @@ from gateway.server.live_config.overrides import OverridableTable, UnknownEntryE
 
 NOT_SHOWN = "set, not shown"
 # Secret are these fields of a provider, all of `[api_keys]`, and the token.
-_SECRET_FIELDS = frozenset({"api_key", "api_keys", "headers"})
+_SECRET_FIELDS = frozenset({"api_key", "api_keys", "headers", "proxy"})
 _TOKEN = "$.auth.token"  # noqa: S105  its path
 _DEFAULT = Origin(kind="default")
 
