@@ -36,6 +36,8 @@ class ScriptedProxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)  # clients have left: the other ends learn of it
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -90,6 +90,7 @@ def on_loopback(
     child = _environment(environ, canaries, addresses)
     tables: dict[str, Any] = msgspec.to_builtins(config)
     tables["providers"] = providers = {}
+    tables["tls"] = {}  # nothing here is reached by TLS or by a proxy
     own: list[tuple[str, DialectName]] = []
     for name, provider in runtime.providers.items():
         if name == "demo":

@@ -183,6 +183,13 @@ def from_environment(environ: Mapping[str, str], tls: TlsFiles) -> WaysOut:
     )
 
 
+def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy that an environment has for a URL, which may be `host:port`. Raises ConfigError, ValueError."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    origin, _ = Origin.from_url(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+    return from_environment(environ, TlsFiles()).to(origin).proxy
+
+
 def by_setting(proxy: str | None, setting: str, usual: WaysOut, tls: TlsFiles) -> WaysOut:
     """Return a provider's ways out: by its own proxy for all hosts, directly for an empty one, None for the usual."""
     if proxy is None:

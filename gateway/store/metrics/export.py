@@ -5,6 +5,7 @@ collector that hangs cannot keep the recorder alive. Nothing is buffered in an o
 """
 
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.store.metrics.meter import Meter
 from gateway.store.metrics.series import Exemplar, Family, Labels, Spread
-from gateway.store.otlp.exporter import METRICS, protocol, wanted
+from gateway.store.otlp.exporter import METRICS, protocol, variable, wanted
 from gateway.tracing.tracer import SCOPE, VERSION
 
 log = logging.getLogger("gateway.metrics")
@@ -180,7 +181,10 @@ def _sender(name: str) -> Any:
     if name == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as Grpc  # noqa: PLC0415
 
-        return Grpc(max_export_batch_size=_POINTS_MAX)
+        from gateway.store.otlp.grpc import proxy_options  # noqa: PLC0415
+
+        options: Any = proxy_options(variable(os.environ, "ENDPOINT", METRICS))
+        return Grpc(max_export_batch_size=_POINTS_MAX, channel_options=options)
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http  # noqa: PLC0415
 
     return Http(max_export_batch_size=_POINTS_MAX)

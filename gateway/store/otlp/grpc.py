@@ -3,6 +3,7 @@
 The stock call retries for its whole timeout, and tells success from failure only.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,16 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
+from gateway.errors import ConfigError
+from gateway.providers.http.ways_out import proxy_for
+from gateway.store.otlp.exporter import variable
 from gateway.store.otlp.request import Later, Outgoing, Refused, Reply, Taken, request_of
 
 # The library's own wait before it connects again grows to two minutes.
-_CHANNEL_OPTIONS = (("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 5_000))
+_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
 # Texts of servers for a message that is too long; the same codes are used for quotas.
 _TOO_LONG = ("larger than max", "exceeds maximum", "too large")
 
@@ -24,7 +31,8 @@ class GrpcSender:
     """Sends over one channel to a URL, or OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
 
     def __init__(self, url: str | None = None) -> None:
-        self._exporter = OTLPSpanExporter(endpoint=url, channel_options=_CHANNEL_OPTIONS)  # type: ignore[arg-type]
+        options = (*_CHANNEL_OPTIONS, *proxy_options(url or variable(os.environ, "ENDPOINT")))
+        self._exporter = OTLPSpanExporter(endpoint=url, channel_options=options)  # type: ignore[arg-type]
 
     def send(self, spans: Sequence[Outgoing]) -> Reply:
         """Send a batch once, and wait for the reply."""
@@ -44,6 +52,19 @@ class GrpcSender:
     def close(self) -> None:
         """Close the channel; a call under way is cancelled."""
         self._exporter.shutdown()
+
+
+def proxy_options(url: str) -> tuple[tuple[str, str | int], ...]:
+    """Return the options of a channel by the rules of `ways_out`; the library reads three variables in lower case only.
+
+    Raises ConfigError for a proxy that the library cannot use.
+    """
+    proxy = proxy_for(url, os.environ)
+    if proxy is None:
+        return (("grpc.enable_http_proxy", 0),)
+    if proxy.secure:
+        raise ConfigError(f"{proxy.setting}: OTLP over gRPC needs an http:// proxy; set NO_PROXY for the collector")
+    return (("grpc.http_proxy", proxy.url),)
 
 
 def reply_of(error: grpc.RpcError) -> Reply:

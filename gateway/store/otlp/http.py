@@ -6,6 +6,7 @@ session is replaced by one that ends those retries, keeps the reply, and sends i
 
 import gzip
 import logging
+import os
 import time
 import zlib
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from requests.structures import CaseInsensitiveDict
 
+from gateway.errors import ConfigError
+from gateway.providers.http.ways_out import proxy_for
 from gateway.store.otlp.request import Later, Outgoing, Refused, Reply, Taken, request_of
 
 # Statuses about these very bytes. All others (a wrong path or token, a proxy's error) may be mended while spans wait.
@@ -64,15 +67,27 @@ class _Session(requests.Session):
         """Send a request; raise after any reply but success."""
         headers = CaseInsensitiveDict(self.headers)
         headers.update(options.get("headers") or {})
+        url = str(options.get("url") or args[1])
         try:
             response = super().request(*args, **options | {"data": _coded(self.body, headers.get("content-encoding"))})
         except Exception as error:  # of requests, or of what it is built on
-            self.reply = Later(type(error).__name__)
+            self.reply = Later(f"{type(error).__name__}{_by_proxy(url)}")
             raise _NoRetry from None
         self.reply = reply_of(response.status_code, response.headers.get("retry-after"), response.content, time.time())
+        if response.status_code == 407:
+            self.reply = Later(f"HTTP 407{_by_proxy(url)}")
         if not isinstance(self.reply, Taken):
             raise _NoRetry
         return response
+
+
+def _by_proxy(url: str) -> str:
+    """Return the proxy on the way to a URL, and its setting, as they end an error; "" without one."""
+    try:
+        proxy = proxy_for(url, os.environ)
+    except (ConfigError, ValueError):
+        return ""
+    return f" by the proxy {proxy}" if proxy is not None else ""
 
 
 def reply_of(status: int, retry_after: str | None, body: bytes, now: float) -> Reply:

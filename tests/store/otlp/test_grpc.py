@@ -1,5 +1,6 @@
 """OTLP over gRPC."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,10 +23,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 
 from gateway.config.model import Capture
-from gateway.store.otlp.grpc import reply_of
-from gateway.store.otlp.request import Later, Refused
+from gateway.errors import ConfigError
+from gateway.store.otlp.grpc import GrpcSender, proxy_options, reply_of
+from gateway.store.otlp.request import Later, Refused, Taken
 from tests.support.exported import exchange, journal_in, messages, names_of, until
 from tests.support.otlp_receiver import spans_in
+from tests.support.proxies import ScriptedProxy
 
 
 class GrpcReceiver(TraceServiceServicer):
@@ -199,3 +202,29 @@ def test_grpc_invalid_arguments_are_refused():
 def test_grpc_codes_that_may_pass_are_tried_again(code):
     """All but that for a bad request."""
     assert reply_of(Failure(code, "x")) == Later(code.name)
+
+
+async def test_a_proxy_of_the_environment(grpc_receiver, monkeypatch):
+    """Spans go through a tunnel of HTTP_PROXY with its credentials, and past it if NO_PROXY has the collector."""
+    async with ScriptedProxy(grpc_receiver.port) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url("user:planted@"))
+        sender = GrpcSender("http://collector.corp.example:4317")
+        assert await asyncio.to_thread(sender.send, []) == Taken()
+        sender.close()
+        assert proxy.lines() == [b"CONNECT collector.corp.example:4317 HTTP/1.1"]
+        assert b"Basic dXNlcjpwbGFudGVk" in proxy.heads[0]
+        monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+        sender = GrpcSender(f"http://127.0.0.1:{grpc_receiver.port}")
+        assert await asyncio.to_thread(sender.send, []) == Taken()
+        sender.close()
+        assert len(proxy.heads) == 1
+
+
+def test_options_of_a_proxy(monkeypatch):
+    """The library's own variables are not read; a proxy that it cannot use is an error."""
+    assert proxy_options("collector:4317") == (("grpc.enable_http_proxy", 0),)
+    monkeypatch.setenv("ALL_PROXY", "u:p@proxy:1")
+    assert proxy_options("collector:4317") == (("grpc.http_proxy", "http://u:p@proxy:1"),)
+    monkeypatch.setenv("ALL_PROXY", "https://proxy:1")
+    with pytest.raises(ConfigError, match="ALL_PROXY: OTLP over gRPC needs an http:// proxy"):
+        proxy_options("https://collector:4317")

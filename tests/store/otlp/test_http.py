@@ -1,11 +1,14 @@
 """OTLP over HTTP: replies by status, headers, compression."""
 
+import asyncio
+
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from gateway.store.otlp.http import REFUSALS, HttpSender, reply_of
 from gateway.store.otlp.request import Later, Refused, Taken
 from tests.support.exported import exchange, journal_in, until
+from tests.support.proxies import ScriptedProxy
 
 
 def test_headers_path_and_compression_are_the_standard_ones(tmp_path, receiver, export):
@@ -90,3 +93,21 @@ def test_the_body_is_in_the_coding_of_the_environment(receiver, monkeypatch, cod
     assert sender.send([]) == Taken()
     assert receiver.headers[0].get("content-encoding", "none") == coding
     sender.close()
+
+
+async def test_a_proxy_of_the_environment(receiver, monkeypatch):
+    """Spans go through HTTP_PROXY with its credentials; a refusal names the proxy and its variable only."""
+    async with ScriptedProxy(receiver.port) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url("user:planted@"))
+        sender = HttpSender("http://collector.corp.example:4318")
+        assert await asyncio.to_thread(sender.send, []) == Taken()
+        sender.close()
+        assert proxy.lines() == [b"POST http://collector.corp.example:4318/v1/traces HTTP/1.1"]
+        assert b"Proxy-Authorization: Basic dXNlcjpwbGFudGVk" in proxy.heads[0]
+    for scheme, error in (("http", "HTTP 407"), ("https", "ProxyError")):
+        async with ScriptedProxy(9, lambda _head: b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n") as proxy:
+            monkeypatch.setenv(f"{scheme}_proxy", proxy.url("user:planted@"))
+            sender = HttpSender(f"{scheme}://collector.corp.example")
+            shown = f"{error} by the proxy 127.0.0.1:{proxy.port} (setting: {scheme}_proxy)"
+            assert await asyncio.to_thread(sender.send, []) == Later(shown)
+            sender.close()
