@@ -75,10 +75,9 @@ async def test_a_proxy_with_credentials(upstream: Upstream, tmp_path: Path):
                 [sys.executable, "-m", "gateway", "check", "-c", tmp_path / "gateway.toml", "--json"],
                 capture_output=True,
                 env={**os.environ, **environ},
-                cwd=tmp_path,
                 check=True,
             )
-        rows = gateway.ask("SELECT outcome, error FROM attempts ORDER BY started_at")
+        rows = gateway.ask("SELECT outcome, error FROM exchanges ORDER BY started_at")
         assert [outcome for outcome, _ in rows] == ["ok", "ok", "permanent"]
         texts = [refused.body, page.body, ran.stdout, ran.stderr, gateway.log.read_bytes(), repr(rows).encode()]
         texts += [path.read_bytes() for path in gateway.data.rglob("*") if path.is_file()]

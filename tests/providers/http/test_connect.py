@@ -1,6 +1,7 @@
 """Connections through a proxy: the tunnel, requests in absolute form, and errors that name the proxy."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -168,19 +169,12 @@ async def test_a_proxy_that_is_not_there(scheme: Any, host: str, authority: Auth
 async def test_a_proxy_that_hangs(authority: Authority) -> None:
     """The connect timeout bounds the tunnel, and a cancelled wait leaves no connection."""
     client = Client()
-
-    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(30)
-        writer.close()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    proxy = Proxy.from_url(f"http://127.0.0.1:{port}", "HTTPS_PROXY")
-    way = Way(proxy, TlsFiles(str(authority.ca_file)))
-    with pytest.raises(ConnectTimeout, match=rf"by the proxy 127.0.0.1:{port}: no connection within 0.05 s"):
-        await answered(client, Origin("https", FAR, 443), way, seconds=0.05)
-    assert client.connections == (0, 0)
-    server.close()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        way = Way(Proxy.from_url(f"http://127.0.0.1:{port}", "HTTPS_PROXY"), TlsFiles(str(authority.ca_file)))
+        with pytest.raises(ConnectTimeout, match=rf"by the proxy 127.0.0.1:{port}: no connection within 0.05 s"):
+            await answered(client, Origin("https", FAR, 443), way, seconds=0.05)
+        assert client.connections == (0, 0)
 
 
 async def test_tls_is_with_the_upstream(authority: Authority, tmp_path: Path) -> None:
