@@ -64,7 +64,7 @@ class _Refused(Exception):  # noqa: N818
 
 def _execute(request: QueryRequest) -> Result:
     segments, journals = store_files(Path(request.data))
-    views = list(statements(segments, journals))
+    views = statements(segments, journals)
     _limit(request)
     folders = {
         request.data,

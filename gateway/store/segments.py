@@ -6,6 +6,7 @@ and is replaced as a whole whenever that list changes. Files are written for Duc
 
 import fcntl
 import glob
+import hashlib
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from msgspec import Struct
 from gateway.config.model import MIB
 from gateway.errors import GatewayError
 from gateway.store.ledger import Ledger, interrupted, lines, read_ledger
-from gateway.store.views import LEDGER, events_of, logs_of, quoted, received_of, rows_of, statements, tables, typed
+from gateway.store.views import LEDGER, events_of, logs_of, quoted, received_of, relations, rows_of, schema, tables, typed
 
 VIEWS = "spans.duckdb"
 # Prefix of a merged segment's name, and suffix of the file beside it that lists the segments it replaces.
@@ -173,29 +174,43 @@ def publish(data: Path, segments: Sequence[Path], journals: Sequence[Path]) -> N
     the old one with one more checkpoint: as after a crash, the blocks of the checkpoint before are still there, and the
     reader gets the old views.
     """
-    unfinished = data / f"{VIEWS}.tmp"
-    new = list(statements(segments, journals))
+    published, unfinished = data / VIEWS, data / f"{VIEWS}.tmp"
+    new = relations(segments, journals)
     with clean(unfinished):
-        if not _revise(data / VIEWS, unfinished, new):
+        if not _revise(published, unfinished, new):
             _discard(unfinished)
-            _write_views(unfinished, new)
+            _write_views(unfinished, [*schema(), *new])
         # A write-ahead log left by another session belongs to the old file; a reader would replay it into the new one.
         (data / f"{VIEWS}.wal").unlink(missing_ok=True)
-        replace_by(unfinished, data / VIEWS)
+        digest = _digest(unfinished.read_bytes())
+        replace_by(unfinished, published)
+        _written[published] = digest
+
+
+# Digests of the view files that this process wrote last. Their schema need not be written again: only the relations are.
+_written: dict[Path, bytes] = {}
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _revise(published: Path, unfinished: Path, new: Sequence[str]) -> bool:
     """Copy the published view file and replace its views in one checkpoint; return False if it has to be made anew."""
     try:
-        shutil.copyfile(published, unfinished)
-        objects = _write_views(unfinished, [_CREATE.sub(r"CREATE OR REPLACE \1", each, count=1) for each in new], "")
+        content = published.read_bytes()
+        unfinished.write_bytes(content)
+        if _written.get(published) == _digest(content):
+            return _write_views(unfinished, new, options="")
+        views = [_CREATE.sub(r"CREATE OR REPLACE \1", each, count=1) for each in schema()]
+        # More objects than these: it is of another version, or of another session.
+        return _write_views(unfinished, [*views, *new], options="", objects=len(views))
     except (OSError, duckdb.Error):  # there is none, or it is damaged
         return False
-    return objects == len(new)  # more: it is of another version, or of another session
 
 
-def _write_views(file: Path, new: Sequence[str], options: str = STORAGE) -> int:
-    """Execute statements in a database, in one transaction; return the number of objects that it has then."""
+def _write_views(file: Path, new: Sequence[str], *, options: str = STORAGE, objects: int | None = None) -> bool:
+    """Execute statements in a database, in one transaction; return whether it has so many objects then, if given."""
     with duckdb.connect(":memory:", config=CONFIG) as con:
         con.execute(f"ATTACH {quoted(file)} AS views {options}")
         con.execute("USE views")
@@ -203,10 +218,10 @@ def _write_views(file: Path, new: Sequence[str], options: str = STORAGE) -> int:
         for statement in new:
             con.execute(statement)
         con.execute("COMMIT")
-        found = con.execute(_OBJECTS).fetchone()
+        found = (objects,) if objects is None else con.execute(_OBJECTS).fetchone()
         con.execute("USE memory")
         con.execute("DETACH views")
-    return int(found[0]) if found else 0
+    return found == (objects,)
 
 
 def intact(data: Path) -> bool:

@@ -1,6 +1,6 @@
 """SQL of the view file, for the paths of segments and journals. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
@@ -114,8 +114,23 @@ def _read_schema() -> tuple[str, ...]:
 _SCHEMA = _read_schema()
 
 
-def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[str]:
-    """Yield the statements that create the views over these files."""
+def statements(segments: Sequence[Path], journals: Sequence[Path]) -> list[str]:
+    """Return the statements that create the views over these files.
+
+    The views are created over empty relations, which are replaced last: DuckDB binds a view as it creates it, and would
+    open the files for each of them.
+    """
+    return [*schema(), *relations(segments, journals)]
+
+
+def schema() -> list[str]:
+    """Return the statements that create empty relations, and all views over them."""
+    created = [f"CREATE VIEW {_view(table)} AS {_empty(columns)}" for table, columns in tables().items()]
+    return [*created, *_SCHEMA, _otel_traces()]
+
+
+def relations(segments: Sequence[Path], journals: Sequence[Path]) -> list[str]:
+    """Return the statements that replace the relations by those over these files."""
     live = {
         "spans": rows_of(journals) if journals else "",
         "events_raw": events_of(journals) if journals else "",
@@ -123,11 +138,14 @@ def statements(segments: Sequence[Path], journals: Sequence[Path]) -> Iterator[s
         "received_logs": logs_of(journals) if journals else "",
         "ledger": _live_ledger(journals),
     }
-    for table, columns in tables().items():
-        view = "recorded_spans" if table == "spans" else table  # `spans` also has the spans of runs and steps
-        yield f"CREATE VIEW {view} AS {_union(_empty(columns), _sealed(table, segments), live[table])}"
-    yield from _SCHEMA
-    yield _otel_traces()
+    return [
+        f"CREATE OR REPLACE VIEW {_view(table)} AS {_union(_empty(columns), _sealed(table, segments), live[table])}"
+        for table, columns in tables().items()
+    ]
+
+
+def _view(table: str) -> str:
+    return "recorded_spans" if table == "spans" else table  # `spans` also has the spans of runs and steps
 
 
 def tables() -> dict[str, dict[str, str]]:
