@@ -21,7 +21,18 @@ from msgspec import Struct
 from gateway.config.model import MIB
 from gateway.errors import GatewayError
 from gateway.store.ledger import Ledger, interrupted, lines, read_ledger
-from gateway.store.views import LEDGER, events_of, logs_of, quoted, received_of, relations, rows_of, schema, tables, typed
+from gateway.store.views import (
+    LEDGER,
+    events_of,
+    logs_of,
+    quoted,
+    received_of,
+    relations,
+    rows_of,
+    schema,
+    tables,
+    typed,
+)
 
 VIEWS = "spans.duckdb"
 # Prefix of a merged segment's name, and suffix of the file beside it that lists the segments it replaces.
@@ -187,7 +198,7 @@ def publish(data: Path, segments: Sequence[Path], journals: Sequence[Path]) -> N
         _written[published] = digest
 
 
-# Digests of the view files that this process wrote last. Their schema need not be written again: only the relations are.
+# Digests of the view files that this process wrote last: only their relations are written again, not the whole schema.
 _written: dict[Path, bytes] = {}
 
 

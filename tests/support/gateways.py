@@ -17,8 +17,9 @@ from aiohttp import web
 from gateway.config.model import parse
 from gateway.providers.http.client import Origin
 from gateway.server.worker import Worker
-from gateway.store.segments import publish, store_files
+from gateway.store.segments import store_files
 from gateway.tracing.journal_file import locked
+from tests.support.store import over
 
 
 def to(upstream: str, more: str = "") -> str:
@@ -42,7 +43,7 @@ def children_of(pid: int) -> list[int]:
 
 
 class InProcess:
-    """A worker on the running loop, without a recorder: `rows` reads its journal, `ask` publishes and asks by SQL."""
+    """A worker on the running loop, without a recorder: `rows` reads its journal, `ask` queries the views over it."""
 
     def __init__(
         self,
@@ -57,7 +58,6 @@ class InProcess:
         self._worker = Worker(parse(toml, {}, "test.toml"), data, environ or {}, token=token, required=required)
         self.journal = self._worker.journal
         self.url = ""
-        self._published: tuple[list[Path], list[Path]] | None = None
 
     async def __aenter__(self) -> Self:
         await self._worker.start()
@@ -115,12 +115,8 @@ class InProcess:
         return self._worker.health()
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        """Publish the view file, where the store has other files by now, and ask."""
-        files = store_files(self.data)
-        if files != self._published:
-            publish(self.data, *files)
-            self._published = files
-        return ask(self.data, sql)
+        """Query the views over the files of now, as the view file has them."""
+        return over(sql, *store_files(self.data))[1]
 
 
 class Process:

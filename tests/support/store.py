@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import duckdb
 import msgspec
 
 from gateway.store.segments import publish, seal, store_files
-from gateway.store.views import statements
+from gateway.store.views import relations, schema
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -72,18 +73,27 @@ def small(data: Path) -> Path:
 Ask = Callable[[str], tuple[list[str], list[tuple[Any, ...]]]]
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """Return a database with all views, whose relations are replaced for each use: views take a while to create."""
+    con = duckdb.connect()
+    for statement in schema():
+        con.execute(statement)
+    return con
+
+
 @contextmanager
 def views(segments: Sequence[Path] = (), journals: Sequence[Path] = ()) -> Iterator[Ask]:
-    """Give what asks the views over these files, and returns the columns and the rows."""
-    with duckdb.connect() as con:
-        for statement in statements(segments, journals):
-            con.execute(statement)
+    """Yield a function that queries the views over these files, and returns columns and rows. One use at a time."""
+    con = _database()
+    for statement in relations(segments, journals):
+        con.execute(statement)
 
-        def ask(sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-            cursor = con.execute(sql)
-            return [column[0] for column in cursor.description or ()], cursor.fetchall()
+    def ask(sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        cursor = con.execute(sql)
+        return [column[0] for column in cursor.description or ()], cursor.fetchall()
 
-        yield ask
+    yield ask
 
 
 def over(
