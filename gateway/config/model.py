@@ -225,12 +225,15 @@ class Sql(Table, frozen=True):
 class Auth(Table, frozen=True):
     """`[auth]`: the gateway's token, for clients and pages below /-/. By default it is required off loopback only.
 
-    `origins`: origins of web pages, such as `https://chat.example`, that may use the gateway's keys without a token.
+    `origins`: origins of web pages, such as `https://chat.example`, that may use the gateway's keys without a token,
+    and read its responses (CORS). `pass_client_keys_to`: names of providers to which any client's key is sent,
+    whichever maker it is for; other providers get the keys of their own maker only.
     """
 
     required: bool | None = None
     token: str | None = None
     origins: list[str] = []
+    pass_client_keys_to: list[str] = []
 
     def __repr__(self) -> str:
         """Keep the token out."""

@@ -232,9 +232,11 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
             before everything else.
         version: Matches a path with a version that this API alone has.
         paths: Matches a bare path that begins as this API's do.
+        resources: Matches a path that the API is known to have, without `/v1` or the version; by default as `paths`.
         operations_only: Whether `paths` counts for operations only, as other APIs' paths begin likewise.
         below_v1: Whether any path below `/v1` may be this API's. The `paths` of the first such endpoint decide only
             whether a path is known without `/v1`.
+        bare_base: Whether base URLs of the API leave out `/v1`, which is thus added to its paths without one.
         prefixes: Paths in the API at which other dialects are served.
         join: Joins a provider's base path and a request's path, unless by the rules of `urls`.
         base_path: The path below a base URL without a version.
@@ -288,8 +290,10 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
     claims: Callable[[str, str, Headers], str | None] | None = None
     version: re.Pattern[str] | None = None
     paths: re.Pattern[str] | None = None
+    resources: re.Pattern[str] | None = None
     operations_only: bool = False
     below_v1: bool = False
+    bare_base: bool = False
     prefixes: tuple[PathPrefix, ...] = ()
     join: Callable[[str, str], str] | None = None
     base_path: str = ""

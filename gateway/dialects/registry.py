@@ -1,5 +1,7 @@
 """All client APIs, one line each, and the lookups that are made from them."""
 
+import re
+
 from gateway.dialects import (
     Dialect,
     anthropic,
@@ -13,7 +15,7 @@ from gateway.dialects import (
 )
 from gateway.dialects.anthropic import MESSAGES
 from gateway.dialects.anthropic.vertex import VERTEX
-from gateway.dialects.endpoint import OPTION_PREFIX, Endpoint, Headers, PathOperation, PathPrefix, TokenCount
+from gateway.dialects.endpoint import OPTION_PREFIX, Endpoint, Headers, PathOperation, PathPrefix, TokenCount, bare
 from gateway.dialects.openai_chat import CHAT_COMPLETIONS
 from gateway.dialects.openai_responses import RESPONSES
 from gateway.dialects.shared.failure import Failure, FailureReader, read_failure
@@ -55,6 +57,7 @@ class _Tables:
     rooted: tuple[Endpoint, ...]
     below_v1: tuple[Endpoint, ...]
     known: tuple[Endpoint, ...]
+    resources: tuple[tuple[Endpoint, re.Pattern[str]], ...]
     prefixes: tuple[tuple[PathPrefix, Endpoint], ...]
     marked: dict[bytes, Endpoint]
     token_counts: tuple[TokenCount, ...]
@@ -82,6 +85,8 @@ class _Tables:
         self.rooted = tuple(each for each in own if not (each.below_v1 or each.operations_only))
         self.known = tuple(each for each in own if each.below_v1)
         self.below_v1 = tuple(each for each in self.known if each is not self.default)
+        listed = ((each, each.resources or each.paths) for each in every)
+        self.resources = tuple((each, pattern) for each, pattern in listed if pattern is not None)
         self.prefixes = tuple((prefix, each) for each in every for prefix in each.prefixes)
         self.marked = {each.headers[0][0]: each for each in reversed(every) if each.headers}
         self.token_counts = tuple(each.token_count for each in every if each.token_count is not None)
@@ -145,6 +150,16 @@ def in_path(method: str, path: str) -> PathOperation | None:
         if each.read_path is not None and (operation := each.read_path(method, path)) is not None:
             return operation
     return None
+
+
+def has_resource(endpoint: Endpoint, path: str) -> bool:
+    """Whether a bare path begins as a resource of an API's maker does."""
+    rest = bare(path)
+    for each, resources in TABLES.resources:
+        below = rest if each.version is None else each.version.sub("", rest)
+        if each.provider == endpoint.provider and resources.match(below):
+            return True
+    return endpoint.reserved
 
 
 def by_headers(headers: Headers) -> Endpoint:

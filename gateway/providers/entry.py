@@ -24,6 +24,7 @@ class Entry(Struct, frozen=True, kw_only=True):
         dialects: The path of each dialect below the base URL.
         base_url_variables: Variables that replace the base URL, each with the part of the dialects' paths it includes.
         key_variables: Variables that hold the key; the first one that is set counts.
+        key_forms: Beginnings of its keys, if they have a known form.
         key_sent: How a key is sent: in a header of this name; `bearer` in `authorization`; `sigv4` as a signature by
             the AWS credential chain; `google` as a bearer token of Google's application default credentials.
         key_sent_to: The same by dialect, if it differs.
@@ -43,6 +44,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     dialects: dict[str, str]
     base_url_variables: tuple[tuple[str, str], ...] = ()
     key_variables: tuple[str, ...] = ()
+    key_forms: tuple[str, ...] = ()
     key_sent: KeySent = "bearer"
     key_sent_to: dict[str, KeySent] = {}
     prefixes: tuple[str, ...]

@@ -27,8 +27,9 @@ KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-ap
 _CLIENTS_OWN = frozenset(
     {"OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL", "GROQ_BASE_URL"}
 )
-# Local servers, which mostly need no key.
-_KEYLESS = frozenset({"ollama", "vllm", "llama-cpp", "lm-studio"})
+KEYLESS = frozenset({"ollama", "vllm", "llama-cpp", "lm-studio"})
+"""Local servers, which mostly need no key."""
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # A provider's name is the first segment of its path, so it cannot be that of an API's path.
 _RESERVED = {"demo": "the name is taken by the demo provider"} | dict.fromkeys(
@@ -59,6 +60,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         environment_key: The environment's key, used if the client sent none.
         key_sent: How the gateway's key is sent; `key_sent_to` by dialect if that differs.
         takes_client_keys: Whether a client's key is forwarded.
+        takes_any_key: Whether that is so whatever the key's audience (`$.auth.pass_client_keys_to`).
         as_built_in: Whether it is a built-in one at its built-in address.
         loose: Whether the configured base URL has no version; the request's own path has it, if any.
         set_up: Whether it can be reached without a key, since the configuration names it.
@@ -83,6 +85,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     key_sent: KeySent = "bearer"
     key_sent_to: dict[str, KeySent] = {}
     takes_client_keys: bool = True
+    takes_any_key: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     timeout: float | None = None
     stream_usage: bool = False
@@ -167,6 +170,12 @@ def build(config: Config, environ: Mapping[str, str], ours: Collection[str] = ()
         if name not in CATALOG:
             provider = _custom(name, settings)
             providers[name] = structs.replace(provider, ways=_ways(provider, settings, usual))
+    for index, name in enumerate(config.auth.pass_client_keys_to):
+        if name not in providers:
+            raise ConfigError(
+                f"$.auth.pass_client_keys_to[{index}]: there is no provider {name!r}; there are {', '.join(providers)}"
+            )
+        providers[name] = structs.replace(providers[name], takes_any_key=True)
     return providers
 
 
@@ -179,7 +188,7 @@ def ways_out(config: Config, environ: Mapping[str, str]) -> WaysOut:
 
 def _ways(provider: Provider, settings: Settings | None, usual: WaysOut) -> WaysOut:
     """Return the ways out to a provider. Blocks. Raises ConfigError."""
-    if provider.name in _KEYLESS and provider.origin.host in _LOOPBACK:
+    if provider.name in KEYLESS and provider.origin.host in _LOOPBACK:
         usual = structs.replace(DIRECTLY, tls=usual.tls)  # the environment's proxy is for other machines
     if settings is None:
         return usual
@@ -228,7 +237,7 @@ def _known(
         stream_usage=entry.stream_usage if settings.stream_usage is None else settings.stream_usage,
         as_built_in=settings.base_url is None,
         loose=settings.base_url is not None and not _versioned(base_path),
-        set_up=configured is not None and entry.name in _KEYLESS,
+        set_up=configured is not None and entry.name in KEYLESS,
         recovers=entry.name == "groq",
         quirks=entry.quirks,
         names=entry.names,

@@ -16,6 +16,7 @@ from gateway.errors import ExchangeError
 from gateway.providers.route import Route
 from gateway.providers.table import Provider
 from gateway.proxy.auth import refuse_pages
+from gateway.proxy.headers import refuse_withheld
 from gateway.proxy.routing.aliases import Candidate
 from gateway.proxy.routing.context import RequestContext
 from gateway.proxy.routing.routes import choose
@@ -82,6 +83,7 @@ def _routed(candidate: Candidate, context: RequestContext) -> Candidate:
         route = choose(context.path, context.peeked, candidate.provider, candidate.model)
         if not context.token_valid:
             refuse_pages(context.method, context.headers, route, context.runtime.config.auth.origins)
+        refuse_withheld(context.headers, route)
     except ExchangeError as refusal:
         return structs.replace(candidate, route=_unsent(candidate, context), refusal=refusal)
     return structs.replace(candidate, route=route)

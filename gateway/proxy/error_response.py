@@ -24,6 +24,16 @@ from gateway.tracing import outcome as outcomes
 from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
 from gateway.tracing.outcome import OK, Outcome
+from gateway.tracing.secrets import ExchangeSecrets
+
+
+class Stray(Struct, frozen=True):
+    """A request that is no exchange: the API in whose form it is refused, the error, and headers to add."""
+
+    endpoint: Endpoint
+    error: ExchangeError
+    headers: dict[str, str] = {}
+
 
 # Statuses of errors that SDKs send again by themselves (`_should_retry` of openai 3.57 and anthropic 2.14); also 5xx.
 _SENT_AGAIN = frozenset({408, 409, 429})
@@ -146,3 +156,16 @@ def error_answer(
         headers=headers,
     )
     return Answer(outcome=outcomes.of_error(error), response=response)
+
+
+def unrecorded(request: web.Request, stray: Stray) -> web.Response:
+    """Return the refusal of a request that is no exchange, and has neither a span nor a trace id."""
+    endpoint, error = stray.endpoint, stray.error
+    secrets = ExchangeSecrets(request.headers, request.raw_path)
+    text = ExchangeError(error.kind, secrets.scrub(error.message), status=error.status, code=error.code)
+    return web.Response(
+        status=error.status,
+        body=endpoint.error_body(text, ""),
+        content_type="application/json",
+        headers=endpoint.error_headers(error.kind, error.status) | stray.headers,
+    )

@@ -9,7 +9,7 @@ from time import monotonic, time
 from typing import Any
 
 from aiohttp import web
-from msgspec import structs
+from msgspec import Struct, structs
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -26,7 +26,7 @@ from gateway.proxy.answer import Answer, extra_headers
 from gateway.proxy.attempts import Attempts
 from gateway.proxy.auth import Authorized, Token, authorize
 from gateway.proxy.decide import Listing, decide
-from gateway.proxy.error_response import error_answer
+from gateway.proxy.error_response import Stray, error_answer, unrecorded
 from gateway.proxy.list_models import Lister
 from gateway.proxy.request_body import read_body
 from gateway.proxy.routing.context import NO_BODY, RequestContext, RuntimeConfig
@@ -34,6 +34,7 @@ from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.request_options import Options, from_headers, option_headers, with_body
 from gateway.proxy.routing.routes import ParsedPath, names_a_model, parse_path
 from gateway.proxy.routing.schedule import AttemptSchedule
+from gateway.proxy.routing.unknown_paths import is_stray, settle
 from gateway.proxy.translation import estimated_count
 from gateway.proxy.upstream import Signer
 from gateway.tracing.exchange import Exchange
@@ -42,7 +43,24 @@ from gateway.tracing.tracer import JournalTracer
 
 log = logging.getLogger("gateway.proxy")
 
+# Codex goes on by HTTP without a pause after this status, and after no other.
+_NO_WEBSOCKET = ExchangeError(
+    Kind.BAD_INPUT,
+    "The gateway does not speak WebSocket; send the same as an HTTP request.",
+    status=426,
+    code="websocket_unsupported",
+)
+# RFC 9110, section 15.5.22: the status comes with the protocol to use.
+_UPGRADE = {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
+
 _WHOLE_URL = re.compile(r"https?://[^/?#]*(?:/([^?]*))?(.*)", re.IGNORECASE | re.DOTALL)
+
+
+class _Admitted(Struct, frozen=True):
+    """A request that is an exchange: its path, and its head without our token, or the reason to refuse it."""
+
+    endpoint: Endpoint
+    head: tuple[ParsedPath, Authorized] | ExchangeError
 
 
 class Proxy:
@@ -88,6 +106,9 @@ class Proxy:
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
         runtime, options = self._runtime, option_headers(request.raw_headers)
+        admitted = self._admit(request, options, runtime)
+        if isinstance(admitted, Stray):
+            return unrecorded(request, admitted)
         exchange = Exchange(
             self._tracer,
             runtime.capture_policy,
@@ -99,27 +120,58 @@ class Proxy:
         )
         try:
             with exchange:
-                answer = await self._answered(request, options, runtime, exchange)
+                answer = await self._answered(request, admitted, options, runtime, exchange)
                 exchange.outcome = answer.outcome
             return await answer.finish(request)
         except ConnectionError:
             raise web.HTTPBadRequest(text="The request's body broke off.") from None
 
-    async def _answered(
-        self, request: web.Request, options: Mapping[str, tuple[str, str]], runtime: RuntimeConfig, exchange: Exchange
-    ) -> Answer:
-        """Answer a request up to the response's last bytes; an error of ours is an answer too."""
-        path: ParsedPath | None = None
+    def _admit(
+        self, request: web.Request, options: Mapping[str, tuple[str, str]], runtime: RuntimeConfig
+    ) -> "_Admitted | Stray":
+        """Read the path and the token of a request. A refusal reveals nothing to a client that may not ask."""
         try:
-            path = self._parsed(request, runtime)
+            path = parse_path(request.method, request.raw_path, request.raw_headers, runtime.providers)
+        except ExchangeError as error:
+            return _Admitted(by_headers(request.raw_headers), self._refusal(request) or error)
+        stray = is_stray(path)
+        try:
             authorized = authorize(request.raw_headers, path, self._token)
             path = structs.replace(path, query=authorized.query)
+            if stray:
+                path = settle(path, request.method, authorized.headers, options, runtime.providers)
             if request.headers.get("Upgrade", "").lower() == "websocket":
-                return _no_websocket(path.endpoint, exchange)
+                return Stray(path.endpoint, _NO_WEBSOCKET, _UPGRADE)
+        except ExchangeError as error:
+            return Stray(path.endpoint, error) if stray else _Admitted(path.endpoint, error)
+        return _Admitted(path.endpoint, (path, authorized))
+
+    def _refusal(self, request: web.Request) -> ExchangeError | None:
+        """Return the refusal of a client without our token, whatever its path."""
+        try:
+            authorize(request.raw_headers, None, self._token)
+        except ExchangeError as error:
+            return error
+        return None
+
+    async def _answered(
+        self,
+        request: web.Request,
+        admitted: "_Admitted",
+        options: Mapping[str, tuple[str, str]],
+        runtime: RuntimeConfig,
+        exchange: Exchange,
+    ) -> Answer:
+        """Answer a request up to the response's last bytes; an error of ours is an answer too."""
+        endpoint, head = admitted.endpoint, admitted.head
+        try:
+            if isinstance(head, ExchangeError):
+                raise head
+            path, authorized = head
             context = await self._context(request, path, authorized, from_headers(options), runtime, exchange)
             return await self._answer(request, context, exchange)
         except ExchangeError as error:
-            return error_answer(error, _endpoint(path, request), exchange)
+            return error_answer(error, endpoint, exchange)
         except ConnectionError:
             raise
         except Exception:
@@ -127,15 +179,7 @@ class Proxy:
                 raise
             log.exception("an exchange failed in the gateway")
             failure = ExchangeError(Kind.GENERIC, "The gateway itself failed; its log says how.", code="gateway_failed")
-            return error_answer(failure, _endpoint(path, request), exchange)
-
-    def _parsed(self, request: web.Request, runtime: RuntimeConfig) -> ParsedPath:
-        """Read the path. Raises ExchangeError, which reveals nothing to a client that may not ask."""
-        try:
-            return parse_path(request.method, request.raw_path, request.raw_headers, runtime.providers)
-        except ExchangeError:
-            authorize(request.raw_headers, None, self._token)
-            raise
+            return error_answer(failure, endpoint, exchange)
 
     async def _context(
         self,
@@ -206,11 +250,6 @@ async def _read(request: web.Request, config: Config, exchange: Exchange) -> byt
         raise ConnectionResetError(str(error)) from error
 
 
-def _endpoint(path: ParsedPath | None, request: web.Request) -> Endpoint:
-    """Return the endpoint in whose form the client gets an error, also if its path could not be read."""
-    return path.endpoint if path is not None else by_headers(request.raw_headers)
-
-
 def in_origin_form(request: web.Request) -> web.Request:
     """Return a request for a whole URL as one for what is below its host, as RFC 9112, section 3.2.2, has it."""
     whole = _WHOLE_URL.fullmatch(request.raw_path)
@@ -231,19 +270,6 @@ def _counted(counts: TokenCount, decoded: bytes | None, exchange: Exchange) -> A
     headers = extra_headers(exchange, streamed=False) | {"x-gateway-usage": "estimated"}
     response = web.Response(body=body, content_type="application/json", headers=headers)
     return Answer(outcome=Outcome(OK, 200), response=response)
-
-
-def _no_websocket(endpoint: Endpoint, exchange: Exchange) -> Answer:
-    """Refuse an upgrade at once. Codex goes on by HTTP without a pause after this status, and after no other."""
-    error = ExchangeError(
-        Kind.BAD_INPUT,
-        "The gateway does not speak WebSocket; send the same as an HTTP request.",
-        status=426,
-        code="websocket_unsupported",
-    )
-    # RFC 9110, section 15.5.22: the status comes with the protocol to use.
-    upgrade = {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
-    return error_answer(error, endpoint, exchange, extra_headers(exchange, streamed=False) | upgrade)
 
 
 def _form(request: web.Request, body: bytes, path: ParsedPath) -> FormField | None:

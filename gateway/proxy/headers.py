@@ -1,13 +1,16 @@
 """Headers and target of an upstream request: the client's, without those that are not for others, and a key. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gateway.dialects.registry import ENDPOINTS, TABLES
+from gateway.errors import ExchangeError, Kind
+from gateway.providers.audience import admits, makers, needs_key, of_another
+from gateway.providers.catalog import CATALOG
 from gateway.providers.entry import KeySent
 from gateway.providers.route import Route
 from gateway.providers.table import KEY_HEADERS
 from gateway.proxy.routing import urls
-from gateway.tracing.secrets import SECRET_HEADERS
+from gateway.tracing.secrets import SECRET_HEADERS, is_secret_header
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -88,14 +91,18 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
     provider = route.provider
     key, ours = payer(headers, route)
     dropped = configured = {name.lower().encode("latin-1") for name, _ in provider.headers}
-    if ours or not provider.takes_client_keys or not (in_place and route.addressed):
-        dropped = configured | _CREDENTIALS
-    else:
+    stays = not ours and provider.takes_client_keys and in_place and route.addressed
+    if stays:
         key = None
+    else:
+        dropped = configured | _CREDENTIALS
     remaining = [
         (name, value)
         for name, value in headers
-        if (lowered := name.lower()) not in dropped and not lowered.startswith(TABLES.option_prefixes)
+        if (lowered := name.lower()) not in dropped
+        and not lowered.startswith(TABLES.option_prefixes)
+        and not of_another(without_scheme(value), provider)
+        and (route.addressed or not is_secret_header(lowered.decode("latin-1")))
     ]
     remaining += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
     if key is not None:
@@ -108,9 +115,9 @@ def payer(headers: Iterable[tuple[bytes, bytes]], route: Route) -> tuple[str | N
     """Return the key to show, and whether it is the gateway's; None and True if a cloud's credentials are shown."""
     # Whose key pays for a request:
     # 1. A configured key, or a configured header that shows one: the configuration's.
-    # 2. A key of the client's, which named the provider by its path: the client's.
-    # 3. A key of the client's, at a provider without a key in the environment or credentials of a cloud: the client's.
-    #    With one, the client most likely brought another provider's key, as it reached this one by a model's name.
+    # 2. A key of the client's whose audience the provider is, by the request's path or by its form: the client's.
+    # 3. Any key of the client's, at a provider of `pass_client_keys_to` without a key in the environment or credentials
+    #    of a cloud: the client's.
     # 4. Else the environment's key, or the cloud's credentials, or none.
     # A provider that takes no keys of clients has no case 2 and 3.
     provider, dialect = route.provider, route.upstream_dialect
@@ -118,13 +125,25 @@ def payer(headers: Iterable[tuple[bytes, bytes]], route: Route) -> tuple[str | N
     if provider.key is not None or any(name.lower().encode("latin-1") in KEY_HEADERS for name, _ in provider.headers):
         return provider.key, True
     brought = _brought(headers, route, bearer=sent == "sigv4") if provider.takes_client_keys else None
-    if brought is not None and (route.addressed or not (signs or provider.environment_key)):
+    if brought is not None:
         return brought, False
     return provider.environment_key, signs or provider.environment_key is not None
 
 
 def _brought(headers: Iterable[tuple[bytes, bytes]], route: Route, *, bearer: bool) -> str | None:
-    """Return the client's own key, without its scheme. `bearer`: only a bearer token counts, as AWS takes one.
+    """Return the client's key for a provider, without its scheme. `bearer`: only a bearer token counts, as at AWS."""
+    provider = route.provider
+    others = provider.signs(route.upstream_dialect) or provider.environment_key is not None
+    for lowered, value, key in _client_keys(headers, route):
+        if not admits(provider, key, addressed=route.addressed, alone=not others):
+            continue
+        if not bearer or (lowered in {b"authorization", b""} and key != value):
+            return key.decode("latin-1")
+    return None
+
+
+def _client_keys(headers: Iterable[tuple[bytes, bytes]], route: Route) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield the client's keys: the header of each (b"" for the query), its value, and the key without its scheme.
 
     A signature is no key: it is valid for the request that the client sent, and for no other.
     """
@@ -133,11 +152,30 @@ def _brought(headers: Iterable[tuple[bytes, bytes]], route: Route, *, bearer: bo
         if (lowered := name.lower()) not in KEY_HEADERS or value.startswith(b"AWS4-"):
             continue
         key = without_scheme(value)
-        if not key or (b" " in key and not as_it_is):  # another scheme's
-            continue
-        if not bearer or (lowered == b"authorization" and key != value):
-            return key.decode("latin-1")
-    return next(iter(urls.keys_in(route.target.partition("?")[2], route.endpoint.query_keys)), None)
+        if key and (b" " not in key or as_it_is):  # another scheme's
+            yield lowered, value, key
+    for key_in_query in urls.keys_in(route.target.partition("?")[2], route.endpoint.query_keys):
+        yield b"", b"", key_in_query.encode("utf-8", "surrogateescape")
+
+
+def refuse_withheld(headers: Headers, route: Route) -> None:
+    """Raise ExchangeError for a request whose key is for others than the provider, and for which we have none."""
+    provider = route.provider
+    if payer(headers, route) != (None, False) or not needs_key(provider):
+        return
+    keys = [key for _, _, key in _client_keys(headers, route)]
+    if not keys:
+        return
+    name = provider.name
+    own = sorted({maker for key in keys for maker in makers(key)})
+    whose = f"one of {' or '.join(own)}" if own else "of an unknown form, and the path is not that provider's"
+    variable = next(iter(CATALOG[name].key_variables)) if name in CATALOG else "its variable"
+    raise ExchangeError(
+        Kind.AUTH,
+        f"The key of the request is not sent to the provider {name!r}: it is {whose}. Set $.providers.{name}.api_key, "
+        f"or {variable} where the gateway runs; or name the provider in $.auth.pass_client_keys_to.",
+        code="key_of_another_provider",
+    )
 
 
 def without_scheme(value: bytes) -> bytes:
@@ -149,10 +187,13 @@ def target(headers: Headers, route: Route) -> bytes:
     """Return the target to send: a key in its query stays if the client's own is good for the provider."""
     path, mark, query = route.target.partition("?")
     sent, keys = route.target, route.endpoint.query_keys
-    if mark and keys and "=" in query:
+    if mark and "=" in query:
         _, ours = payer(headers, route)
-        if ours or not (route.provider.takes_client_keys and route.addressed):
-            sent = path + urls.without_keys(mark + query, keys)
+        if not keys or (not ours and route.provider.takes_client_keys and route.addressed):
+            keys = frozenset()
+        others = {name for name, value in urls.parameters(query) if of_another(value, route.provider)}
+        if keys or others:
+            sent = path + urls.without_keys(mark + query, keys | others)
     return sent.encode("utf-8", "surrogateescape")
 
 

@@ -29,7 +29,10 @@ SECRET_HEADERS = (
 )
 """Request headers whose values are secret, in lower case."""
 
-SECRET_PARAMETERS = ("key", "token", "secret", "signature", "sig", "password", "code")
+SECRET_PARAMETERS = (
+    *("key", "token", "secret", "signature", "sig", "password", "passwd", "pwd", "code", "auth", "authorization"),
+    "credential",
+)
 """Endings of the names of query parameters whose values are secret, in lower case."""
 
 SECRET_ATTRIBUTES = (*SECRET_HEADERS, "apikey", "access-token", "password", "secret")
@@ -50,27 +53,53 @@ _ATTRIBUTE = re.compile(
 )
 # An application's own URLs have names such as `donkey` and `zipcode`: short words are whole words.
 _PARAMETER = re.compile(
-    r"((?:^|[?&])(?:[\w-]*(?:api[_-]?key|token|secret|signature|password)|(?:[\w-]*[_-])?(?:key|sig)|code)=)[^&#\s]+",
+    r"((?:^|[?&])(?:[\w-]*(?:api[_-]?key|token|secret|signature|password|passwd|pwd|credential|authorization)"
+    r"|(?:[\w-]*[_-])?(?:key|sig|auth)|code)=)[^&#\s]+",
     re.IGNORECASE,
 )
+
+# Names of headers in which vendors take keys: x-portkey-api-key, Helicone-Auth, cf-aig-authorization, X-My-Secret.
+_SECRET_NAME = re.compile(
+    r"auth(?!ors?(?:-|$)|ority)|key(?!board|word|stone)|token(?!s?-(?:count|limit))|secret|passw|credential"
+)
+_PUBLIC_HEADERS = frozenset({"idempotency-key", "x-idempotency-key", "sec-websocket-key", "x-max-tokens"})
+# A key of a well-known form is one in whatever header it came.
+_KEY_FORM = re.compile(
+    r"(?:bearer )?(?:(?:sk|pk|rk|xai|pplx|nvapi|csk)-|(?:gsk|hf|fw|r8|tgp_v1|gh[pousr])_|AIza|ya29\.|eyJ)[\w.-]{12,}",
+    re.IGNORECASE | re.ASCII,
+)
+_API_KEY = re.compile(r'"api_key"\s*:\s*"([^"\\]+)"')
 
 _encoder = msgspec.json.Encoder()
 
 
+def is_secret_header(name: str) -> bool:
+    """Whether a request header's value is a secret, by its name alone: the known ones, and any vendor's key.
+
+    >>> is_secret_header("helicone-auth"), is_secret_header("x-my-secret"), is_secret_header("x-author")
+    (True, True, False)
+    """
+    return name in SECRET_HEADERS or (_SECRET_NAME.search(name) is not None and name not in _PUBLIC_HEADERS)
+
+
 def request_secrets(headers: Mapping[str, str], target: str) -> Iterator[str]:
     """Yield what may be a secret in a request's headers and target, both as sent and decoded."""
-    for name in SECRET_HEADERS:
-        value = headers.get(name)
-        if value is not None:
+    for name, value in headers.items():
+        if is_secret_header(name.lower()):
             yield value
             yield value.rpartition(" ")[2]
             yield from _basic_credentials(value)
-            if name == "cookie":
+            if name.lower() == "cookie":
                 yield from (cookie.partition("=")[2] for cookie in value.split("; "))
+        elif '"api_key"' in value:  # in an option that is JSON
+            yield from _API_KEY.findall(value)
+        elif _KEY_FORM.fullmatch(value) is not None:
+            yield value
+            yield value.rpartition(" ")[2]
     path, _, query = target.partition("?")
     for parameter in query.split("&") if "=" in query else ():
         name, _, value = parameter.partition("=")
-        if name.lower().endswith(SECRET_PARAMETERS):
+        if unquote(name).lower().endswith(SECRET_PARAMETERS) or _KEY_FORM.fullmatch(unquote(value)) is not None:
             yield value
             yield unquote(value)
     if userinfo := USERINFO.match(path):

@@ -25,7 +25,7 @@ PATHS = {
     "/v1/messages": "messages_text.sse",
     "/v1/responses": "responses_text.sse",
     "/v1/files": "chat_error.sse",
-    "/nope": "chat_text.sse",
+    "/openai/deployments/d/embeddings": "chat_text.sse",
 }
 
 statuses = st.sampled_from([200, 200, 204, 302, 400, 401, 402, 404, 418, 429, 429, 500, 503, 529])

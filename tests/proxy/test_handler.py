@@ -95,12 +95,51 @@ async def test_a_websocket_is_refused_at_once(path: str, upstream: Upstream, gat
         await connection.send(request("GET", path, UPGRADE))
         answer = await connection.answer()
         assert (answer.status, answer.values(b"upgrade")) == (426, [b"HTTP/1.1"])
-        assert gateway_error(answer, "openai")["code"] == "websocket_unsupported"
+        assert gateway_error(answer, "openai", traced=False)["code"] == "websocket_unsupported"
         assert upstream.asked == []
-        assert (gateway.exchange()["outcome"], gateway.exchange()["http_status"]) == ("bad_input", 426)
+        assert gateway.rows() == []
         await connection.send(post(path="/v1/chat/completions"))
         assert (await connection.answer()).status == 200
     assert len(upstream.asked) == 1
+
+
+STRAYS = [
+    ("GET", "/favicon.ico"),
+    ("GET", "/robots.txt"),
+    ("HEAD", "/"),
+    ("GET", "/inference-profiles?type=SYSTEM_DEFINED"),
+    ("GET", "/.env"),
+    ("POST", "/wp-login.php"),
+    ("POST", "/v1/newest"),
+    ("POST", "/v1/profiles"),
+    ("POST", "/openai/v1/profiles"),
+    ("POST", "/openai/v1development/profiles"),
+]
+
+
+async def test_strays_are_no_exchanges(upstream: Upstream, tmp_path: Path):
+    """Browsers', scanners' and exporters' paths are sent to no provider and leave no row, with a token or not."""
+    ours = {"OPENAI_API_KEY": "of-the-environment-0001"}
+    for token in (None, TOKEN):
+        async with InProcess(tmp_path / str(token), to(upstream.url), ours, token=token) as gateway:
+            for method, path in STRAYS:
+                answer = await exchange(gateway.url, request(method, path, [JSON], b"{}" if method == "POST" else b""))
+                assert answer.status == (200 if method == "HEAD" else 401 if token else 404)
+            own = [("Authorization", "Bearer sk-proj-0123456789abcdef")]
+            sent = await exchange(gateway.url, request("POST", "/v1/newest", [JSON, *own], b"{}"))
+            assert sent.status == (401 if token else 200)
+            assert len(gateway.rows("SERVER")) == (0 if token else 1)
+    assert [asked.target for asked in upstream.asked] == ["/v1/newest"]
+    assert upstream.asked[0].header("authorization") == "Bearer sk-proj-0123456789abcdef"
+
+
+async def test_a_refusal_of_a_stray_repeats_no_key(upstream: Upstream, gateway: InProcess):
+    """A key that the request came with, and that is in its path too, is redacted from the error."""
+    key = "own-0123456789-0123456789"
+    answer = await exchange(gateway.url, request("GET", f"/v1/newest/{key}", [("Authorization", f"Bearer {key}")]))
+    assert answer.status == 404
+    assert key.encode() not in answer.body
+    assert upstream.asked == []
 
 
 async def test_a_client_that_waits_for_leave_to_send(upstream: Upstream, gateway: InProcess):

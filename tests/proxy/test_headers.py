@@ -6,6 +6,7 @@ import json
 import pytest
 
 from gateway.config.model import parse
+from gateway.errors import ExchangeError
 from gateway.providers import table
 from gateway.proxy.headers import lower, without_scheme
 from gateway.proxy.routing.routes import parse_path
@@ -109,14 +110,18 @@ CLIENTS = {
 @pytest.mark.parametrize("way", OTHERS)
 @pytest.mark.parametrize(("configured", "environment"), list(itertools.product([False, True], repeat=2)))
 def test_whose_key_goes_by_a_models_name(way, configured, environment, client):
-    """The configured one, else the environment's, else the client's, shown as the provider is shown one."""
+    """The configured one, else the environment's, shown as the provider is shown one; the client's is for others."""
     target, model, provider, name, before = OTHERS[way]
     toml = f"[providers.{provider}]\napi_key = 'ours'\n" if configured else ""
     environ = ENVIRON if environment else {n: v for n, v in ENVIRON.items() if n != ENVIRONMENTS[provider]}
-    request = sent(target, model, CLIENTS[client], toml, environ)
     ours = "ours" if configured else f"env-{provider.removesuffix('-openai')}" if environment else None
-    key = ours or ("client" if CLIENTS[client] else None)
-    assert keys(request) == ([(name, f"{before}{key}")] if key else [])
+    if CLIENTS[client] and not ours:
+        with pytest.raises(ExchangeError, match=rf"\$.providers.{provider}.api_key") as caught:
+            sent(target, model, CLIENTS[client], toml, environ)
+        assert (caught.value.status, caught.value.code) == (401, "key_of_another_provider")
+        return
+    request = sent(target, model, CLIENTS[client], toml, environ)
+    assert keys(request) == ([(name, f"{before}{ours}")] if ours else [])
 
 
 @pytest.mark.parametrize(
@@ -127,7 +132,7 @@ def test_whose_key_goes_by_a_models_name(way, configured, environment, client):
         ("/v1/chat/completions", "m", "[providers.openai]\napi_key = 'ours'", False),
         ("/v1/chat/completions", "local/m", CUSTOM, False),  # a provider that the client did not name by its path
         ("/local/v1/chat/completions", "m", CUSTOM, True),
-        ("/v1/chat/completions", "claude-x", "", False),
+        ("/v1/chat/completions", "claude-x", "[providers.anthropic]\napi_key = 'ours'", False),
         ("/v1/chat/completions", "demo/chat", "", False),
         ("/demo/v1/chat/completions", "chat", "", False),
         ("/model/x/converse", None, "", True),
@@ -158,7 +163,13 @@ QUERY = "?alt=sse&key=client&x=%20y"
         ),
         ("/v1beta/models/demo/chat:generateContent", "", {}, [], ""),
         ("/v1beta/models/openai/gpt-5:generateContent", "", ENVIRON, [("authorization", "Bearer env-openai")], ""),
-        ("/v1beta/models/openai/gpt-5:generateContent", "", {}, [("authorization", "Bearer client")], ""),
+        (
+            "/v1beta/models/openai/gpt-5:generateContent",
+            "[auth]\npass_client_keys_to = ['openai']",
+            {},
+            [("authorization", "Bearer client")],
+            "",
+        ),
         (
             "/v1beta/models/vertex/g:generateContent",
             "",
@@ -196,7 +207,8 @@ def test_a_key_in_another_apis_query_is_none():
 )
 def test_what_is_no_key_is_not_shown_as_one(header, key):
     """Nothing, another scheme's and a signature are none for a provider that the client did not name."""
-    request = sent("/v1/chat/completions", "anthropic/x", [header], environ={})
+    toml = "[auth]\npass_client_keys_to = ['anthropic']"
+    request = sent("/v1/chat/completions", "anthropic/x", [header], toml, environ={})
     assert keys(request) == ([("x-api-key", key)] if key else [])
 
 
@@ -374,3 +386,116 @@ def test_small_things():
     """A scheme is known in any case; of several headers of a name the first counts."""
     assert [without_scheme(v) for v in (b"Bearer a", b"BEARER a", b"a", b"bearer  a ")] == [b"a"] * 4
     assert lower(((b"A", b"1"), (b"a", b"2"))) == {"a": "1"}
+
+
+# The audience of a client's key.
+
+FORMS = {
+    "anthropic": "sk-ant-api03-0123456789",
+    "anthropic's OAuth": "sk-ant-oat01-0123456789",
+    "openai": "sk-proj-0123456789abcdef",
+    "gemini": "AIzaSyD0123456789abcdef",
+    "groq": "gsk_0123456789abcdef",
+    "xai": "xai-0123456789abcdef",
+    "openrouter": "sk-or-v1-0123456789abcdef",
+    "perplexity": "pplx-0123456789abcdef",
+    "huggingface": "hf_0123456789abcdef",
+    "nvidia": "nvapi-0123456789abcdef",
+    "cerebras": "csk-0123456789abcdef",
+    "fireworks": "fw_0123456789abcdef",
+    "together": "tgp_v1_0123456789abcdef",
+}
+SHOWN = [
+    lambda key: ("Authorization", f"Bearer {key}"),
+    lambda key: ("x-api-key", key),
+    lambda key: ("x-goog-api-key", key),
+    lambda key: ("X-Any", key),
+]
+WAYS = {  # by a path that is the provider's, and by a model
+    "anthropic": [("/v1/messages", "m"), ("/anthropic/v1/messages", "m"), ("/v1/chat/completions", "anthropic/m")],
+    "openai": [("/v1/chat/completions", "m"), ("/openai/v1/files", "m"), ("/v1/messages", "gpt-5")],
+    "gemini": [(GENERATE, None), (f"/gemini{GENERATE}", None), ("/v1/chat/completions", "gemini-3")],
+    "groq": [("/groq/openai/v1/chat/completions", "m"), ("/v1/chat/completions", "groq/m"), ("/v1/messages", "groq/m")],
+    "deepseek": [("/deepseek/chat/completions", "m"), ("/v1/messages", "deepseek/m")],
+    "local": [("/local/v1/chat/completions", "m"), ("/v1/messages", "local/m"), ("/v1/chat/completions", "local/m")],
+}
+
+
+def outcome(target, model, header, toml=""):
+    """Return the text of the refusal, and the headers that are sent; one of them is empty."""
+    try:
+        return "", str(sent(target, model, [header], toml, {}).headers)
+    except ExchangeError as error:
+        return f"{error.status} {error.message}", ""
+
+
+@pytest.mark.parametrize("provider", WAYS)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_key_of_a_known_form_goes_to_its_maker_only(form, provider):
+    """By whatever path and in whatever header it comes; another provider that needs a key gets ours, or no request."""
+    key, maker = FORMS[form], form.removesuffix("'s OAuth")
+    for target, model in WAYS[provider]:
+        places = SHOWN[:3] if maker == provider else SHOWN
+        for shown in places:
+            refusal, headers = outcome(target, model, shown(key), CUSTOM)
+            assert (key in headers) == (maker == provider)
+            assert key not in refusal
+            assert not refusal or (f"$.providers.{provider}.api_key" in refusal and provider not in {maker, "local"})
+            assert refusal or provider in {maker, "local"} or shown is SHOWN[3]
+        configured = (
+            f"[providers.{provider}]\napi_key = 'ours'\n" if provider != "local" else f"{CUSTOM}api_key = 'ours'"
+        )
+        ours = sent(target, model, [shown(key) for shown in places], configured, {})
+        assert key not in str(ours.headers)
+        assert "ours" in str(ours.headers)
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "groq", "deepseek", "local"])
+def test_a_setting_passes_any_clients_key(provider):
+    """A provider of `pass_client_keys_to` is sent a key of any form, on any path, unless one of ours is configured."""
+    toml = f"{CUSTOM}[auth]\npass_client_keys_to = ['{provider}']\n"
+    for target, model in WAYS[provider]:
+        request = sent(target, model, [("Authorization", f"Bearer {FORMS['gemini']}")], toml, {})
+        assert FORMS["gemini"] in str(request.headers)
+
+
+@pytest.mark.parametrize(
+    ("key", "target", "toml", "goes"),
+    [
+        ("sk-0123456789abcdef", "/v1/chat/completions", "", True),
+        ("sk-0123456789abcdef", "/deepseek/chat/completions", "", True),
+        ("sk-0123456789abcdef", "/local/v1/chat/completions", "", True),
+        ("sk-0123456789abcdef", "/groq/v1/chat/completions", "", False),  # its own keys have a form of their own
+        ("sk-0123456789abcdef", "/v1/messages", "", False),
+        ("sk-0123456789abcdef", "/v1/messages", "[providers.anthropic]\nbase_url = 'http://127.0.0.1:9'", True),
+        ("a-key-of-no-known-form", "/v1/messages", "", True),
+        ("sk-0123456789T3BlbkFJ0123456789", "/deepseek/chat/completions", "", False),
+        (
+            "sk-ant-0123456789abcd",
+            "/same/v1/messages",
+            "[providers.same]\nbase_url = 'https://api.anthropic.com'",
+            True,
+        ),
+        (
+            "sk-ant-0123456789abcd",
+            "/other/v1/messages",
+            "[providers.other]\nbase_url = 'https://api.example.com'",
+            False,
+        ),
+    ],
+)
+def test_a_shared_form_goes_by_the_path(key, target, toml, goes):
+    """OpenAI's form is used by others too; a provider of one's own at a maker's host is that maker."""
+    dialect = "\ndialect = 'anthropic-messages'\n" if "providers.same" in toml or "providers.other" in toml else "\n"
+    refusal, headers = outcome(target, "m", ("Authorization", f"Bearer {key}"), f"{toml}{dialect}{CUSTOM}")
+    assert (key in headers) == goes
+    assert refusal[:3] in ({""} if goes else {"", "401"})
+
+
+def test_a_key_of_another_maker_stays_out_of_the_query():
+    """In whichever parameter, in Google's place of a key too; the rest of the query is as it came."""
+    query = f"?a=%20b&x={FORMS['gemini']}&c"
+    assert sent(f"/v1/chat/completions{query}", "m", (), environ={}).target == b"/v1/chat/completions?a=%20b&c"
+    assert sent(f"{GENERATE}{query}", None, (), environ={}).target.endswith(query.encode())
+    request = sent(f"{GENERATE}?key={FORMS['openai']}&alt=sse", None, [("x-goog-api-key", FORMS["gemini"])], environ={})
+    assert request.target.endswith(b"?alt=sse")

@@ -258,7 +258,7 @@ async def test_no_event_is_written_into_a_coding(sent: bytes, upstream: Upstream
 async def test_a_connections_end_may_end_a_stream(path: str, data: bytes, upstream: Upstream, gateway: InProcess):
     """A body that ends with its connection is whole where its last event came, or where nothing is known of it."""
     upstream.answers([HEAD + b"\r\n", data, CLOSE])
-    answer = await exchange(gateway.url, asking() if path == "chat" else request("POST", "/v1/unknown", (), b"{}"))
+    answer = await exchange(gateway.url, asking() if path == "chat" else request("POST", "/v1/files", (), b"{}"))
     assert (answer.body, answer.whole) == (data, True)
     assert gateway.exchange()["outcome"] == "ok"
 

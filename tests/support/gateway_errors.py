@@ -6,11 +6,16 @@ from typing import Any
 from tests.support.raw_http import Answer
 
 
-def gateway_error(answer: Answer, family: str) -> dict[str, Any]:
-    """Require that an answer is an error of ours in a family's dialect; return what is below `error`."""
+def gateway_error(answer: Answer, family: str, *, traced: bool = True) -> dict[str, Any]:
+    """Require that an answer is an error of ours in a family's dialect; return what is below `error`.
+
+    `traced`: whether it is an exchange's, and has the trace's id.
+    """
     assert answer.whole
     assert answer.values(b"content-type")[0].startswith(b"application/json")
-    (trace,) = answer.values(b"x-gateway-trace-id")
+    ids = answer.values(b"x-gateway-trace-id")
+    assert len(ids) == traced
+    trace = ids[0] if traced else b""
     whole = json.loads(answer.body)
     error = whole["error"]
     assert isinstance(error["message"], str)

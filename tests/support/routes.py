@@ -8,7 +8,8 @@ from gateway.providers.route import Route
 from gateway.providers.table import Provider
 from gateway.proxy.decide import decide
 from gateway.proxy.routing.context import RequestContext, RuntimeConfig
-from gateway.proxy.routing.routes import ParsedPath
+from gateway.proxy.routing.routes import ParsedPath, parse_path
+from gateway.proxy.routing.unknown_paths import is_stray, settle
 
 ANTHROPICS = ((b"Anthropic-Version", b"2023-06-01"),)
 """The header by which a client of Anthropic's is known."""
@@ -45,6 +46,14 @@ def route(of: RequestContext) -> Route:
         raise candidate.refusal
     assert candidate.route is not None
     return candidate.route
+
+
+def parsed(
+    method: str, target: str, headers: tuple[tuple[bytes, bytes], ...], providers: Mapping[str, Provider]
+) -> ParsedPath:
+    """Return a path as the worker reads it. Raises ExchangeError for one that may be sent to no provider."""
+    path = parse_path(method, target, headers, providers)
+    return settle(path, method, headers, (), providers) if is_stray(path) else path
 
 
 def first(where: ParsedPath, seen: Peek, providers: Mapping[str, Provider]) -> Route:

@@ -427,7 +427,7 @@ async def test_an_errors_words_are_read_in_every_coding_and_on_every_path(
 
 
 REFUSED = {
-    "unknown path": ("GET", "/nope", 404, "not_found"),
+    "a provider that is not set up": ("POST", "/openai/deployments/d/embeddings", 404, "not_found"),
     "dialect mismatch": ("POST", "/anthropic/v1/chat/completions", 400, "bad_input"),
 }
 

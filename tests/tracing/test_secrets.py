@@ -81,7 +81,16 @@ def test_the_makers_own_parameters_are_among_the_secret_ones(name):
         ),
         ({"authorization": "Basic no-base64"}, "/", {"Basic no-base64", "no-base64"}),
         ({}, f"http://user:{KEY}@host/v1/models", {f"user:{KEY}", KEY}),
-        ({"user-agent": KEY}, f"/{KEY}?model={KEY}", set()),
+        ({"user-agent": KEY}, f"/{KEY}?model={KEY}", {KEY}),  # by its form
+        ({"user-agent": "own-0123456789abcdef"}, "/own-0123456789abcdef?model=own-0123456789abcdef", set()),
+        ({"X-Portkey-Api-Key": "vendors-0123"}, "/", {"vendors-0123"}),
+        ({"Helicone-Auth": "Bearer vendors-0123"}, "/", {"Bearer vendors-0123", "vendors-0123"}),
+        ({"cf-aig-authorization": "Bearer vendors-0123"}, "/", {"Bearer vendors-0123", "vendors-0123"}),
+        ({"X-My-Secret": "vendors-0123"}, "/", {"vendors-0123"}),
+        ({"X-Whatever": "gsk_0123456789abcdef"}, "/", {"gsk_0123456789abcdef"}),
+        ({"X-Gateway-Models": '[{"model": "m", "api_key": "vendors-0123"}]'}, "/", {"vendors-0123"}),
+        ({"X-Author": "Some Author", "Idempotency-Key": "stainless-retry-1", "x-keyboard": "qwertz"}, "/", set()),
+        ({}, "/v1/models?auth=vendors-0123&api%5Fkey=vendors-4567", {"vendors-0123", "vendors-4567"}),
     ],
 )
 def test_secrets_of_a_request(headers, target, found):

@@ -16,6 +16,7 @@ ENDPOINT = structs.replace(
     elsewhere=deployments.elsewhere,
     reserved=True,
     paths=None,
+    resources=None,
     below_v1=False,
     header_prefixes=(),
     private_model=lambda _: True,  # a deployment has any name

@@ -14,6 +14,7 @@ ENDPOINT = structs.replace(
     operations={},
     claims=requests.claims,
     paths=None,
+    resources=None,
     below_v1=False,
     header_prefixes=(),
     option_prefix=requests.HEADER_PREFIX,

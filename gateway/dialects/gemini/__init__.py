@@ -104,6 +104,7 @@ ENDPOINT = Endpoint(
     write_path=paths.with_model,
     version=paths.VERSION,
     paths=paths.OPERATIONS,
+    resources=paths.RESOURCES,
     operations_only=True,
     prefixes=paths.PREFIXES,
     join=paths.join,

@@ -15,6 +15,12 @@ VERSION = re.compile(
 
 OPERATIONS = re.compile(r"^/+(models|tunedModels|projects|publishers)/")
 
+RESOURCES = re.compile(
+    r"^/+(models|tunedModels|projects|publishers|files|cachedContents|corpora|fileSearchStores|ragStores|operations"
+    r"|batches|auth_tokens|interactions|agents|generatedFiles|dynamic|media|openai)(?=[/:]|$)"
+)
+"""The resources of both APIs, below their version."""
+
 ACTIONS = re.compile(r"\w*([gG]enerateContent|[cC]ountTokens|[cC]omputeTokens|[eE]mbedContents?|[pP]redict\w*)")
 """The actions on a model. In OpenAI's and Ollama's paths a colon is part of a model's name."""
 

@@ -73,6 +73,10 @@ ENDPOINT = Endpoint(
         ("api", "embeddings"): OLLAMA_EMBED,
     },
     paths=re.compile(r"^/+api/(?!v\d)"),
+    resources=re.compile(
+        r"^/+api/(chat|generate|embed|embeddings|tags|show|ps|version|pull|push|create|copy|delete|blobs|me|signin"
+        r"|signout|web_search|web_fetch|experimental)(/|$)"
+    ),
     stream_type="application/x-ndjson",
     private_model=lambda model: ":" in model,  # a tag: any model can be pulled under any name
     error=write_error,

@@ -80,7 +80,8 @@ ENDPOINT = Endpoint(
     },
     paths=re.compile(
         r"^/+(chat/completions|completions|responses|embeddings|models|moderations|audio|images|files|batches|uploads"
-        r"|fine_tuning|vector_stores|assistants|threads|realtime|evals|containers|conversations|videos)(/|$)"
+        r"|fine_tuning|vector_stores|assistants|threads|realtime|evals|containers|conversations|videos|skills|chatkit"
+        r"|organization)(/|$)"
     ),
     below_v1=True,
     base_path="/v1",

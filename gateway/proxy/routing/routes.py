@@ -19,6 +19,7 @@ from gateway.dialects.registry import (
     by_headers,
     by_shape,
     classify,
+    has_resource,
     in_path,
     token_count,
 )
@@ -44,6 +45,7 @@ class ParsedPath(Struct, frozen=True, kw_only=True):
         named: The operation, if the path names its model.
         prefix: The place in another API at which the dialect is spoken, and that API; it is in `path` unless stripped.
         counts: The counting operation, if the path is one.
+        known: Whether an API is known to have the path. A provider's mount takes any path.
 
     """
 
@@ -56,6 +58,7 @@ class ParsedPath(Struct, frozen=True, kw_only=True):
     named: PathOperation | None = None
     prefix: tuple[PathPrefix, Endpoint] | None = None
     counts: TokenCount | None = None
+    known: bool = True
 
     @property
     def whole(self) -> bool:
@@ -64,7 +67,10 @@ class ParsedPath(Struct, frozen=True, kw_only=True):
 
 
 def parse_path(method: str, raw_target: str, headers: Headers, providers: Mapping[str, Provider]) -> ParsedPath:
-    """Read a path. Raises ExchangeError for one that belongs to no endpoint."""
+    """Read a path. One that is not known as an API's is `unknown_paths.settle`'s to decide on.
+
+    Raises ExchangeError for one that could leave a provider's base URL.
+    """
     path, mark, query = raw_target.partition("?")
     if climbs(path):
         raise leaves_prefix("The path")
@@ -97,15 +103,10 @@ def parse_path(method: str, raw_target: str, headers: Headers, providers: Mappin
         path = prefix[0].pattern.sub("", path, 1)
     named = in_path(method, path)
     dialect = classify(method, path) if named is None else named.dialect
-    endpoint = _endpoint(path, dialect, named, mounted, headers, whole=prefix is not None and not prefix[0].stripped)
-    if endpoint is None:
-        mounts = ", ".join(f"/{name}/" for name in providers)
-        raise ExchangeError(
-            Kind.NOT_FOUND,
-            f"The gateway has no route for {method} {path}. Use /v1/... or a provider's mount: {mounts}. "
-            "The gateway's own pages are below /-/.",
-            code="unknown_path",
-        )
+    whole = prefix is not None and not prefix[0].stripped
+    endpoint = _endpoint(path, dialect, named, mounted, headers, whole=whole)
+    known = endpoint is not None and (mounted is not None or whole or has_resource(endpoint, path))
+    endpoint = endpoint or by_headers(headers)
     if named is not None and not named.model.isascii():  # bytes that are no text are no name either
         named = structs.replace(named, model=named.model.encode("utf-8", "replace").decode())
     return ParsedPath(
@@ -118,6 +119,7 @@ def parse_path(method: str, raw_target: str, headers: Headers, providers: Mappin
         named=named,
         prefix=prefix,
         counts=token_count(method, path) if named is None else None,
+        known=known,
     )
 
 
@@ -254,6 +256,8 @@ def _joined(parsed: ParsedPath, path: str, provider: Provider, dialect: Dialect 
     if endpoint.elsewhere is not None and parsed.provider is None:
         path, query = endpoint.elsewhere(path), ""
     if provider.loose and base in {None, f"{provider.base_path}/v1"}:
+        if endpoint.bare_base and _begins(endpoint, path):
+            path = f"/v1{path}"
         return urls.loose(provider.base_path, path) + query
     base = provider.base_path if base is None else base
     join = parsed.prefix[1].join if parsed.prefix is not None and parsed.whole else endpoint.join

@@ -4,6 +4,7 @@ from msgspec import structs
 
 from gateway.config.model import Order
 from gateway.errors import ExchangeError, Kind
+from gateway.providers.audience import without_keys
 from gateway.providers.http.origin import Origin
 from gateway.providers.http.tls import TlsFiles
 from gateway.providers.table import Provider
@@ -35,10 +36,14 @@ def _by_model(model: str | None, context: RequestContext) -> CandidateList:
     # 1. A provider's mount: that provider.
     # 2. An alias, on a bare path whose body names a model: its candidates.
     # 3. A model with a provider's prefix, or one that a provider claims: that provider.
-    # 4. Else the path's default provider.
+    # 4. Else the path's default provider; a path that no API is known to have is sent without a key of ours.
     path, runtime = context.path, context.runtime
     if path.provider is not None:
         return CandidateList(candidates=(Candidate(providers=keyed(path.provider)),))
+    if not path.known:
+        return CandidateList(
+            candidates=(Candidate(providers=(without_keys(found(None, path, runtime.providers)[0]),)),)
+        )
     if model is not None and _is_alias(model, path, runtime):
         return runtime.aliases[model]
     provider, rename = found(model, path, runtime.providers)
@@ -143,7 +148,10 @@ def _shown(candidate: Candidate, key: str) -> Candidate:
 
 
 def _moved(candidate: Candidate, options: Options) -> Candidate:
-    """Return a candidate at the URL that the request names: it is shown no key or header of ours."""
+    """Return a candidate at the URL that the request names, which is shown no key or header of ours.
+
+    Nor is it shown the client's, unless it is the provider's own host: a key as an option is meant for it.
+    """
     url, mark, query = (options.override_url or "").strip().partition("?")
     try:
         origin, path = Origin.from_url(url)
@@ -152,16 +160,12 @@ def _moved(candidate: Candidate, options: Options) -> Candidate:
     own = candidate.provider
     key = options.api_key or (own.key if own.key_name == OF_THE_REQUEST else None)
     provider = structs.replace(
-        own,
+        without_keys(own),
         origin=origin,
         only_target=(path or "/") + mark + query,
         ways=structs.replace(own.ways, tls=TlsFiles(own.ways.tls.ca_file)),
-        headers=(),
         key=key,
-        keys=(),
         key_name=None if key is None else OF_THE_REQUEST,
-        environment_key=None,
-        key_sent="bearer" if own.key_sent in {"sigv4", "google"} else own.key_sent,
-        key_sent_to={},
+        takes_client_keys=own.takes_client_keys and (own.takes_any_key or origin == own.origin),
     )
     return structs.replace(candidate, providers=(provider,))

@@ -69,6 +69,12 @@ def keys_in(query: str, names: Collection[str]) -> list[str]:
     return [unquote_plus(value) for name, _, value in pairs if name in names and value]
 
 
+def parameters(query: str) -> list[tuple[str, bytes]]:
+    """Return the names of a query's parameters as they came, each with its value unescaped."""
+    pairs = (pair.partition("=") for pair in query.removeprefix("?").split("&"))
+    return [(name, unquote_plus(value).encode("utf-8", "surrogateescape")) for name, _, value in pairs if value]
+
+
 def without_keys(query: str, names: Collection[str]) -> str:
     """Return a query without these parameters, the rest of it as it came.
 

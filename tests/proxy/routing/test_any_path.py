@@ -10,8 +10,7 @@ from gateway.dialects.wire.edit import Peek
 from gateway.errors import ExchangeError
 from gateway.providers import table
 from gateway.proxy.headers import forwarded, target, translated
-from gateway.proxy.routing.routes import parse_path
-from tests.support.routes import ANTHROPICS, first
+from tests.support.routes import ANTHROPICS, first, parsed
 
 TOML = """
 [providers.local]
@@ -60,7 +59,7 @@ def test_bytes_in_a_models_place_are_a_name_that_nobody_has(raw):
 def routed(method, raw, anthropic, seen):
     """Return where a request goes; None where the client is told that it cannot."""
     try:
-        where = parse_path(method, raw, ANTHROPICS if anthropic else (), PROVIDERS)
+        where = parsed(method, raw, ANTHROPICS if anthropic else (), PROVIDERS)
         return where, first(where, seen, PROVIDERS)
     except ExchangeError as error:
         if error.status not in {400, 404}:

@@ -7,7 +7,7 @@ from gateway.dialects.wire.edit import Peek
 from gateway.errors import ExchangeError
 from gateway.providers import table
 from gateway.proxy.routing.routes import parse_path
-from tests.support.routes import ANTHROPICS, first
+from tests.support.routes import ANTHROPICS, first, parsed
 
 CONFIG = """
 [providers.local]
@@ -42,7 +42,7 @@ def _providers():
 
 def _route(providers, method, target, model=None, *, anthropic=False, fields=()):
     seen = Peek(model, fields=frozenset(fields))
-    return first(parse_path(method, target, ANTHROPICS if anthropic else (), providers), seen, providers)
+    return first(parsed(method, target, ANTHROPICS if anthropic else (), providers), seen, providers)
 
 
 # Where a path leads.
@@ -64,8 +64,8 @@ PATHS = {
         ("/v1/models/ft:gpt-5:acme::abc", "/v1/models/ft:gpt-5:acme::abc"),
         ("/v1/organization/projects/p1", "/v1/organization/projects/p1"),
         ("/v1/threads/thread_1/messages", "/v1/threads/thread_1/messages"),
-        ("/v1/unknown/path", "/v1/unknown/path"),
-        ("/v1", "/v1"),
+        ("/openai/v1/unknown/path", "/v1/unknown/path"),
+        ("/openai/v1", "/v1"),
     ],
     "anthropic": [
         ("/v1/messages?beta=true", "/v1/messages?beta=true"),
