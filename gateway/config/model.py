@@ -34,11 +34,16 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Timeouts(Table, frozen=True):
-    """`[timeouts]`, in seconds. Without `first_byte` only `default_timeout` bounds the wait for a first byte."""
+    """`[timeouts]`, in seconds. Without `first_byte` only `default_timeout` bounds the wait for a first byte.
+
+    `request_head` bounds the head of a client's request; `request_body` its body, unless `limits.body_rate` is kept.
+    """
 
     connect: Seconds = 10.0
     first_byte: Seconds | None = None
     idle: Seconds = 300.0
+    request_head: Seconds = 30.0
+    request_body: Seconds = 60.0
 
 
 class Provider(Table, frozen=True):
@@ -208,9 +213,13 @@ class Store(Table, frozen=True):
 
 
 class Limits(Table, frozen=True):
-    """`[limits]`: the largest request body, and the time that streams in flight have to end on a stop."""
+    """`[limits]`: the largest request body, and the time that streams in flight have to end on a stop.
+
+    Each `body_rate` bytes of a request's body extend `timeouts.request_body` by a second.
+    """
 
     body_bytes: Bytes = 256 * MIB
+    body_rate: Bytes = 500
     drain_seconds: Grace = 5.0
 
 

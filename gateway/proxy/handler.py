@@ -28,7 +28,7 @@ from gateway.proxy.auth import Authorized, Token, authorize
 from gateway.proxy.decide import Listing, decide
 from gateway.proxy.error_response import Stray, error_answer, unrecorded
 from gateway.proxy.list_models import Lister
-from gateway.proxy.request_body import read_body
+from gateway.proxy.request_body import pace_of, read_body
 from gateway.proxy.routing.context import NO_BODY, RequestContext, RuntimeConfig
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.request_options import Options, from_headers, option_headers, with_body
@@ -245,7 +245,7 @@ class Proxy:
 async def _read(request: web.Request, config: Config, exchange: Exchange) -> bytes:
     """Return the request's body in the coding it came in. Raises ConnectionError if its client left."""
     try:
-        return await read_body(request, config.limits.body_bytes, config.timeouts.idle, timer=exchange.waiting)
+        return await read_body(request, config.limits.body_bytes, pace_of(config), timer=exchange.waiting)
     except web.RequestPayloadError as error:
         raise ConnectionResetError(str(error)) from error
 

@@ -17,9 +17,11 @@ from gateway.providers.http.client import Client
 from gateway.providers.table import ways_out
 from gateway.proxy.auth import Token
 from gateway.proxy.handler import Proxy, in_origin_form
+from gateway.proxy.request_body import pace_of, read_body
 from gateway.proxy.routing.context import build_runtime
 from gateway.proxy.signing import CloudSigner
 from gateway.server.admin.forward import AdminForwarder
+from gateway.server.connection import ClientRunner
 from gateway.server.data_dir import socket_path
 from gateway.server.ingest.events_endpoint import EventsEndpoint
 from gateway.server.ingest.otlp_endpoint import OtlpEndpoint
@@ -93,7 +95,7 @@ class Worker:
         self._ingest = IngestReader(setup, self._token, time.time_ns)
         service_name = str(source.attributes.get("service.name") or "") or None
         instance = str(source.attributes.get(tracer.INSTANCE))
-        self._admin = AdminForwarder(socket_path(data), token if required else None, self.health)
+        self._admin = AdminForwarder(socket_path(data), token if required else None, self.health, self._read)
         self._router = worker_routes(
             events=EventsEndpoint(self._ingest, self.journal, service_name).handle,
             traces=OtlpEndpoint(TRACES, self._ingest, self.journal, instance).handle,
@@ -107,8 +109,9 @@ class Worker:
         )
         app = web.Application(client_max_size=config.limits.body_bytes)
         app.router.add_route("*", "/{path:.*}", self.handle)
-        self.runner = web.AppRunner(
+        self.runner = ClientRunner(
             app,
+            head_seconds=config.timeouts.request_head,
             access_log=None,
             logger=_http_log,
             handler_cancellation=True,
@@ -147,6 +150,7 @@ class Worker:
         self._tracer.journaled.redaction = setup.capture_policy.redaction
         redact_logs(setup.capture_policy.redaction)
         self._admin.token = token if required else None
+        self.runner.set_head_seconds(config.timeouts.request_head)
         self.journal.rotate_bytes = config.store.rotate_bytes
         self.journal.rotate_seconds = config.store.rotate_seconds
         self._config, self._environ = config, environ
@@ -214,6 +218,10 @@ class Worker:
             "logs_received": {"stored": journal.logs.stored, "dropped": journal.logs.dropped},
             "metrics_received": {"stored": journal.metrics.stored, "dropped": journal.metrics.dropped},
         }
+
+    async def _read(self, request: web.Request) -> bytes:
+        """Return the body of a request for an admin page. Raises ExchangeError."""
+        return await read_body(request, self._config.limits.body_bytes, pace_of(self._config))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer any request, by the table of `gateway.server.routes`."""

@@ -10,8 +10,9 @@ from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 
+from gateway.config.model import parse
 from gateway.errors import ExchangeError, Kind
-from gateway.proxy.request_body import body_too_large, read_body
+from gateway.proxy.request_body import Pace, body_too_large, pace_of, read_body
 from tests.support.raw_http import Answer, Connection, connected
 
 LIMIT, IDLE = 1000, 0.1
@@ -35,7 +36,7 @@ async def _server() -> AsyncIterator[Server]:
 
     async def handle(request: web.Request) -> web.Response:
         try:
-            body = await read_body(request, LIMIT, IDLE, timer=timer)
+            body = await read_body(request, LIMIT, Pace(idle=IDLE, seconds=60.0, rate=1), timer=timer)
         except ExchangeError as error:
             return web.Response(status=error.status, text=error.code)
         return web.Response(body=body)
@@ -163,13 +164,58 @@ def test_the_timeout_is_the_configured_one(idle: float):
         payload.feed_data(b"one")
         request = make_mocked_request("POST", "/", {"Content-Length": "9"}, payload=payload)
         with pytest.raises(ExchangeError, match=f"within {idle:g} s"):
-            await read_body(request, LIMIT, idle)
+            await read_body(request, LIMIT, Pace(idle=idle, seconds=400.0, rate=1))
         return loop.time()
 
     try:
         assert loop.run_until_complete(stalled()) == pytest.approx(idle, abs=0.01)
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize(("every", "read"), [(0.9, True), (1.1, False), (4.0, False)])
+def test_a_body_that_drips_is_cut_off(every: float, read: bool):
+    """A byte now and then is too slow below the rate, however short the pauses are; at the rate it is read."""
+    selector = _Waits()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: selector.now  # type: ignore[method-assign]
+
+    async def dripping() -> bytes:
+        protocol = BaseProtocol(loop)
+        protocol.connection_made(asyncio.Transport())
+        payload = StreamReader(protocol, 2**16, loop=loop)
+        payload.feed_data(b"x")
+
+        async def drip() -> None:
+            for _ in range(LIMIT - 1):
+                await asyncio.sleep(every)
+                payload.feed_data(b"x")
+            payload.feed_eof()
+
+        request = make_mocked_request("POST", "/", {"Content-Length": str(LIMIT)}, payload=payload)
+        dripping = loop.create_task(drip())
+        try:
+            return await read_body(request, LIMIT, Pace(idle=5.0, seconds=10.0, rate=1))
+        finally:
+            dripping.cancel()
+
+    try:
+        if read:
+            assert loop.run_until_complete(dripping()) == b"x" * LIMIT
+            return
+        with pytest.raises(ExchangeError, match=r"more slowly than 1 bytes a second .*\$\.limits\.body_rate") as caught:
+            loop.run_until_complete(dripping())
+        assert (caught.value.status, caught.value.code) == (408, "request_timeout")
+        assert loop.time() > 10.0
+    finally:
+        loop.close()
+
+
+def test_the_pace_is_the_configurations():
+    """By default bodies have a minute, and a second more for each 500 bytes."""
+    assert pace_of(parse("", {}, "test.toml")) == Pace(idle=300.0, seconds=60.0, rate=500)
+    toml = "[timeouts]\nidle = 1.0\nrequest_body = 2.0\n[limits]\nbody_rate = 3\n"
+    assert pace_of(parse(toml, {}, "test.toml")) == Pace(idle=1.0, seconds=2.0, rate=3)
 
 
 def test_the_error_names_the_setting():

@@ -4,13 +4,14 @@ import asyncio
 import hmac
 import io
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from gateway.errors import ExchangeError
 from gateway.server.admin.responses import problem
 
 # Headers of the recorder's response that are relayed.
@@ -25,13 +26,20 @@ _PAGE_SECONDS = 120.0
 class AdminForwarder:
     """Forwards admin requests. With `token` None, any client that uses a loopback name may read the pages.
 
-    `health`: the worker's part of `/-/health`.
+    `health`: the worker's part of `/-/health`. `read`: reads the body of a request; raises ExchangeError.
     """
 
-    def __init__(self, socket: Path, token: str | None, health: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        token: str | None,
+        health: Callable[[], dict[str, Any]],
+        read: Callable[[web.Request], Awaitable[bytes]],
+    ) -> None:
         self._socket = socket
         self.token = token
         self._health = health
+        self._read = read
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -60,9 +68,9 @@ class AdminForwarder:
         if refusal is not None:
             return refusal
         try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge as error:
-            return problem(413, error.text or "the body is too large")
+            body = await self._read(request)
+        except ExchangeError as error:
+            return problem(error.status, error.message)
         try:
             async with self._recorder().request(
                 request.method,

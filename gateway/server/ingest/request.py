@@ -17,7 +17,7 @@ from gateway.dialects.wire.content_coding import MAX_DECODED, TooLargeError, dec
 from gateway.errors import ExchangeError, Kind
 from gateway.proxy.auth import Token, authorize, refuse_foreign_page
 from gateway.proxy.headers import Headers
-from gateway.proxy.request_body import read_body
+from gateway.proxy.request_body import pace_of, read_body
 from gateway.proxy.routing.context import RuntimeConfig
 from gateway.proxy.routing.request_options import capture_of, option_headers
 from gateway.tracing.capture import CapturePolicy
@@ -89,7 +89,7 @@ def _narrowed(headers: Headers, policy: CapturePolicy) -> CapturePolicy:
 async def _decoded_body(request: web.Request, config: Config, noun: str) -> bytes:
     limit = min(config.limits.body_bytes, MAX_DECODED)
     too_large = partial(_too_large, noun)
-    body = await read_body(request, limit, config.timeouts.idle, too_large=too_large)
+    body = await read_body(request, limit, pace_of(config), too_large=too_large)
     coding = request.headers.get("Content-Encoding", "")
     try:
         # A compressed body may decode to the limit, however small it is.
