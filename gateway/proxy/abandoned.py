@@ -55,7 +55,9 @@ class Abandoned:
         except asyncio.CancelledError:
             if not exchange.abandon():
                 task.cancel()
-            await _ended(task)
+            answer = await _ended(task)
+            if answer is not None and not exchange.abandoned:  # it was whole before the client left
+                exchange.outcome = answer.outcome
             raise
         finally:
             exchange.read_on = None
@@ -87,17 +89,20 @@ class Abandoned:
         return True
 
 
-async def _ended(task: asyncio.Task[Answer]) -> None:
-    """Wait for the end of a task that nothing else waits for, and close what its answer still holds."""
+async def _ended(task: asyncio.Task[Answer]) -> Answer | None:
+    """Wait for the end of attempts whose answer is not sent; return it, without what it still held, if there is one."""
     while not task.done():
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:  # the worker stops
             task.cancel()
     if task.cancelled():
-        return
-    if isinstance(error := task.exception(), Exception):
+        return None
+    if (error := task.exception()) is not None:
         if not isinstance(error, (ConnectionError, ExchangeError)):
             log.error("an attempt failed in the gateway after its client had left", exc_info=error)
-    elif error is None and (rest := task.result().rest) is not None:
-        rest.response.abort()
+        return None
+    answer = task.result()
+    if answer.rest is not None:
+        answer.rest.response.abort()
+    return answer

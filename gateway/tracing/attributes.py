@@ -8,6 +8,7 @@ from msgspec import structs
 
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
 from gateway.dialects.shared.billing import Billing
+from gateway.dialects.wire.json import count
 from gateway.ids import known
 from gateway.providers.route import Route
 from gateway.redaction import bare_url
@@ -193,7 +194,7 @@ def interrupted(response: ChatResponse) -> ChatResponse:
 
 
 def of_usage(usage: Usage) -> Attributes:
-    """Return the token counts that are known, and their source."""
+    """Return the token counts that are known, and their source; a sum that no column can hold is unknown."""
     tokens = {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
@@ -202,20 +203,20 @@ def of_usage(usage: Usage) -> Attributes:
         "cache_write.input_tokens": usage.cache_write_tokens,
         "reasoning.output_tokens": usage.reasoning_tokens,
     }
-    counts = {f"gen_ai.usage.{name}": count for name, count in tokens.items() if count is not None}
+    counts = {f"gen_ai.usage.{name}": number for name, number in tokens.items() if count(number) is not None}
     return {"gateway.usage.source": usage.source, **counts}
 
 
 def of_billing(billing: Billing) -> Attributes:
     """Return the facts of the bill that are known, and the usage object as JSON text, in about `USAGE_MAX` bytes."""
     facts = {
-        "gen_ai.usage.audio.input_tokens": billing.audio_input_tokens,
-        "gen_ai.usage.audio.output_tokens": billing.audio_output_tokens,
+        "gen_ai.usage.audio.input_tokens": count(billing.audio_input_tokens),
+        "gen_ai.usage.audio.output_tokens": count(billing.audio_output_tokens),
         "gen_ai.usage.cost": billing.cost_usd,
-        "gateway.usage.cache_write_5m.input_tokens": billing.cache_write_5m_tokens,
-        "gateway.usage.cache_write_1h.input_tokens": billing.cache_write_1h_tokens,
-        "gateway.usage.web_search_requests": billing.web_search_requests,
-        "gateway.usage.server_tool_requests": billing.server_tool_requests,
+        "gateway.usage.cache_write_5m.input_tokens": count(billing.cache_write_5m_tokens),
+        "gateway.usage.cache_write_1h.input_tokens": count(billing.cache_write_1h_tokens),
+        "gateway.usage.web_search_requests": count(billing.web_search_requests),
+        "gateway.usage.server_tool_requests": count(billing.server_tool_requests),
         "gateway.response.service_tier": billing.service_tier,
     }
     reported = truncate_json(_encoder.encode(billing.reported), USAGE_MAX).decode()

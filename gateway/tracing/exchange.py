@@ -18,6 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from gateway.config.model import CaptureMode
 from gateway.dialects.conversation import ChatRequest
+from gateway.dialects.wire.json import count
 from gateway.ids import run_span_id, step_span_id, trace_id
 from gateway.providers.route import Route
 from gateway.semconv import CAPTURE_OTLP
@@ -267,10 +268,10 @@ class Exchange:
     def account(self, usage: Mapping[str, Any]) -> None:
         """Add an attempt's tokens to the exchange's."""
         for name in _TOTALS:
-            count = usage.get(f"gen_ai.usage.{name}")
-            if count is not None:
-                own = f"gateway.usage.{name}"
-                self._tokens[own] = self._tokens.get(own, 0) + count
+            tokens = usage.get(f"gen_ai.usage.{name}")
+            own = f"gateway.usage.{name}"
+            if tokens is not None and (total := count(self._tokens.get(own, 0) + tokens)) is not None:
+                self._tokens[own] = total
 
     def _closing(self, outcome: Outcome, now: float) -> dict[str, Any]:
         overhead = now - self.started - self.waited

@@ -115,6 +115,15 @@ def test_content_is_captured_as_configured(mode: CaptureMode, content):
         assert isinstance(json.loads(said[name]), list)
 
 
+def test_counts_that_no_column_can_hold_are_unknown():
+    """One row with such a number would not be read at all."""
+    assert seen.of_usage(Usage(input_tokens=2**63, output_tokens=1)) == {
+        "gateway.usage.source": "reported",
+        "gen_ai.usage.output_tokens": 1,
+    }
+    assert list(seen.of_billing(Billing(reported={}, server_tool_requests=2**63))) == ["gateway.usage.reported"]
+
+
 def test_billing_facts_are_attributes_with_the_usage_object():
     """Known facts by their own names, and the object as JSON text; a long one is cut and stays JSON."""
     facts = Billing(reported={"cost": 0.00371, "x": {"y": 1}}, cost_usd=0.00371, audio_input_tokens=0, service_tier="f")
