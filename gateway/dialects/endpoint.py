@@ -219,7 +219,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
     Attributes:
         name: A dialect's name (`openai-chat`), or that of an API which no provider speaks.
         dialect: The dialect of its requests and responses; its own name if it is one.
-        writer: Writes the dialect, for providers and clients.
+        writer: Writes the dialect, for providers and clients; None: nothing is translated into it or from it.
         provider: The name of the default provider of its bare paths.
         operations: The operations that are read, by the last segments of their paths (`("chat", "completions")`).
         path_operations: The operations of `read_path` that are read.
@@ -278,7 +278,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
 
     name: str
     dialect: str
-    writer: Writer
+    writer: Writer | None = None
     provider: str
     operations: dict[tuple[str, ...], Dialect] = {}
     path_operations: tuple[Dialect, ...] = ()
@@ -343,8 +343,11 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
         return self.error_event(error.kind, error.status, error.message, error.code, request_id)
 
     def client_writer(self, target: str) -> Writer:
-        """Return the writer of responses to a request with this target."""
-        return self.writer if self.writer_for is None else self.writer_for(target)
+        """Return the writer of responses to a request with this target. The endpoint must have one."""
+        writer = self.writer if self.writer_for is None else self.writer_for(target)
+        if writer is None:
+            raise RuntimeError(f"nothing is translated for clients of {self.name}")
+        return writer
 
 
 def json_tokens(field: str) -> Callable[[int], bytes]:

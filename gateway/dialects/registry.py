@@ -8,6 +8,7 @@ from gateway.dialects import (
     azure_openai,
     bedrock,
     chronicle,
+    cohere,
     gemini,
     ollama,
     openai_chat,
@@ -31,6 +32,7 @@ BUILT_IN = (
     gemini.ENDPOINT,
     ollama.ENDPOINT,
     bedrock.ENDPOINT,
+    cohere.ENDPOINT,
     azure_openai.ENDPOINT,
     chronicle.ENDPOINT,
 )
@@ -61,6 +63,7 @@ class _Tables:
     prefixes: tuple[tuple[PathPrefix, Endpoint], ...]
     marked: dict[bytes, Endpoint]
     token_counts: tuple[TokenCount, ...]
+    dialects: tuple[str, ...]
     stream_types: tuple[str, ...]
     framed_types: tuple[str, ...]
     header_prefixes: tuple[bytes, ...]
@@ -106,7 +109,9 @@ class _Tables:
             read = (*endpoint.operations.values(), *endpoint.path_operations)
             DIALECTS.update((each.name, each) for each in read)
         WRITERS.clear()
-        WRITERS.update((each.name, each.writer) for each in every if each.name == each.dialect)
+        own_dialects = [each for each in every if each.name == each.dialect]
+        self.dialects = tuple(each.name for each in own_dialects)
+        WRITERS.update((each.name, each.writer) for each in own_dialects if each.writer is not None)
 
 
 TABLES = _Tables()

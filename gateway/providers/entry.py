@@ -12,7 +12,7 @@ from gateway.providers.quirks import Quirks
 KeySent = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "sigv4", "google"]
 
 CHAT, RESPONSES, MESSAGES = "openai-chat", "openai-responses", "anthropic-messages"
-GENERATE_CONTENT, OLLAMA_CHAT, CONVERSE = "gemini", "ollama", "bedrock-converse"
+GENERATE_CONTENT, OLLAMA_CHAT, CONVERSE, COHERE_CHAT = "gemini", "ollama", "bedrock-converse", "cohere"
 
 
 class Entry(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from gateway.config.model import Config
 from gateway.config.model import Provider as Settings
-from gateway.dialects.registry import ENDPOINTS, WRITERS
+from gateway.dialects.registry import ENDPOINTS, TABLES
 from gateway.errors import ConfigError
 from gateway.providers.catalog import CATALOG
 from gateway.providers.entry import Entry, KeySent, urls
@@ -35,13 +35,14 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _RESERVED = {"demo": "the name is taken by the demo provider"} | dict.fromkeys(
     (
         "api assistants audio batches chat completions containers conversations embeddings evals files fine_tuning "
-        "images messages model models moderations realtime responses threads uploads v1 v1alpha v1beta v1beta1 "
+        "images messages model models moderations realtime responses threads uploads v1 v1alpha v1beta v1beta1 v2 "
         "vector_stores videos"
     ).split(),
     "paths of an API begin with it",
 )
 # Characters that a header's value cannot have (RFC 9110, section 5.5).
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_VERSIONED = re.compile(r"/v\d.*$")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FRAMING = frozenset("connection content-length expect keep-alive te trailer transfer-encoding upgrade".split())
 
@@ -276,9 +277,9 @@ def _dialects(name: str, settings: Settings) -> tuple[str, ...]:
     configured = settings.dialect
     dialects = (configured,) if isinstance(configured, str) else tuple(configured or ())
     for index, dialect in enumerate(dialects):
-        if dialect not in WRITERS:
+        if dialect not in TABLES.dialects:
             path = f"$.providers.{name}.dialect" + ("" if isinstance(configured, str) else f"[{index}]")
-            raise ConfigError(f"{path}: not a value that this can have; there are {', '.join(WRITERS)}")
+            raise ConfigError(f"{path}: not a value that this can have; there are {', '.join(TABLES.dialects)}")
     return dialects
 
 
@@ -329,7 +330,8 @@ def _headers(name: str, settings: Settings) -> tuple[tuple[str, str], ...]:
 def _moved(entry: Entry, base_path: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the paths of a built-in provider's dialects below a configured base URL.
 
-    If it ends with the path of one of them it locates the others too: Ollama's `/v1` has `/api` beside it.
+    If it ends with the path of one of them, or with the part of it before the version, it locates the others too:
+    Ollama's `/v1` has `/api` beside it, Cohere's `/compatibility` has `/v2`.
     """
     own = dict(entry.dialects)
     if any("{" in path for path in own.values()):
@@ -342,8 +344,9 @@ def _moved(entry: Entry, base_path: str, environ: Mapping[str, str]) -> dict[str
                 "/v1/projects/PROJECT/locations/LOCATION/publishers/google; or set GOOGLE_CLOUD_PROJECT"
             )
     for path in sorted(filter(None, own.values()), key=len, reverse=True):
-        if base_path.endswith(path):
-            return {dialect: base_path.removesuffix(path) + each for dialect, each in own.items()}
+        for ending in (path, _VERSIONED.sub("", path)):
+            if ending and base_path.endswith(ending):
+                return {dialect: base_path.removesuffix(ending) + each for dialect, each in own.items()}
     return {dialect: base_path if _versioned(base_path) else base_path + path for dialect, path in own.items()}
 
 

@@ -76,7 +76,8 @@ def recovered_answer(
     translation, route = plan.translation, plan.route
     request = translation.request if translation is not None else exchange.request or ChatRequest(operation=CHAT)
     request = structs.replace(request, model=request.model or route.model, stream=route.stream or request.stream)
-    client = translation.client if translation is not None else WRITERS[route.client_dialect or TABLES.default.dialect]
+    client = WRITERS.get(route.client_dialect or "", WRITERS[TABLES.default.dialect])
+    client = client if translation is None else translation.client
     content_type, body = write_whole(client, request, response, time())
     if route.endpoint.rewrite_whole is not None:
         body = route.endpoint.rewrite_whole(body, facts(exchange, route), request.stream)

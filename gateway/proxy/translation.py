@@ -13,7 +13,7 @@ from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, TokenCount
 from gateway.dialects.events import Broken, Ended, synthesize
-from gateway.dialects.registry import ENDPOINTS, TABLES
+from gateway.dialects.registry import ENDPOINTS, TABLES, WRITERS
 from gateway.dialects.shared.custom_tools import CustomToolRestorer, custom_tool_names, restore_custom_calls
 from gateway.dialects.shared.parameters import PREVIOUS_RESPONSE_ID
 from gateway.dialects.shared.token_estimate import estimate
@@ -87,7 +87,7 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
     quirks = route.provider.quirks
     if target.has_quirks:
         outgoing, dropped = fitted(quirks, outgoing)
-    writer = target.cache_writer if quirks.marks and target.cache_writer is not None else target.writer
+    writer = target.cache_writer if quirks.marks and target.cache_writer is not None else WRITERS[sent.spoken]
     written = writer.request(outgoing)
     if target.has_quirks:
         written = renamed(quirks, written)

@@ -11,12 +11,13 @@ from tests.support.raw_http import Answer, exchange, request
 from tests.support.upstream import Upstream, reply
 
 JSON = ("Content-Type", "application/json")
-NAMES = ("openai", "anthropic", "gemini", "ollama", "aws-bedrock", "azure-openai", "vertex", "groq")
+NAMES = ("openai", "anthropic", "gemini", "ollama", "aws-bedrock", "azure-openai", "vertex", "groq", "cohere")
 ENVIRON = {"AWS_BEARER_TOKEN_BEDROCK": "k" * 20, "GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_OAUTH_ACCESS_TOKEN": "t" * 20}
 
 CHAT = b'{ "model":"m", "messages":[{"role":"user","content":"hi"}], "odd":1.50 }'
 INPUT = b'{ "model":"m", "input":"hi", "odd":1.50 }'
 CONTENTS = b'{ "contents":[{"role":"user","parts":[{"text":"hi"}]}], "odd":1.50 }'
+TEXTS = b'{ "model":"m", "texts":["hi"], "odd":1.50 }'
 CONTENT = b'{ "content":{"parts":[{"text":"hi"}]}, "odd":1.50 }'
 BATCH = b'{ "requests":[{"model":"models/g","content":{"parts":[{"text":"hi"}]}}], "odd":1.50 }'
 TURNS = b'{ "messages":[{"role":"user","content":[{"text":"hi"}]}], "odd":1.50 }'
@@ -57,6 +58,9 @@ DOORS = [
     Door("/v1beta/models/g:countTokens", CONTENTS, "gemini", "gemini", "count_tokens", "g"),
     Door("/v1beta/openai/chat/completions", CHAT, "gemini", "openai-chat", "chat"),
     Door("/v1/projects/q/publishers/google/models/g:generateContent", CONTENTS, "vertex", "gemini", GENERATE, "g"),
+    Door("/v2/chat", CHAT, "cohere", "cohere", "chat"),
+    Door("/v2/embed", TEXTS, "cohere", "cohere", "embeddings"),
+    Door("/v2/rerank", INPUT, "cohere", None, None),
     Door("/api/chat", CHAT, "ollama", "ollama", "chat"),
     Door("/api/generate", PROMPT, "ollama", "ollama", "text_completion"),
     Door("/api/embed", INPUT, "ollama", "ollama", "embeddings"),

@@ -55,7 +55,11 @@ VERTEX = "https://aiplatform.googleapis.com/v1/projects/p/locations/global"
                 "openai-chat": "https://generativelanguage.googleapis.com/v1beta/openai",
             },
         ),
-        ("cohere", {}, {"openai-chat": "https://api.cohere.ai/compatibility/v1"}),
+        (
+            "cohere",
+            {},
+            {"openai-chat": "https://api.cohere.ai/compatibility/v1", "cohere": "https://api.cohere.ai"},
+        ),
         (
             "vllm",
             {"HOSTED_VLLM_API_BASE": "http://gpu:8000/v1"},

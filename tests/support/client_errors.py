@@ -23,6 +23,9 @@ def error_in(endpoint: str, body: bytes) -> dict[str, object]:
             assert set(whole) == {"error"}
             assert isinstance(whole["error"], str)
             error = {"message": whole["error"]}
+        case "cohere":
+            assert set(whole) == {"id", "message"}
+            error = whole
         case "chronicle":
             assert set(whole) == {"error"}
             assert set(whole["error"]) == {"kind", "message", "details"}

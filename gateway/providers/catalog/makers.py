@@ -1,6 +1,6 @@
 """Providers of models of their own: data, each with its source."""
 
-from gateway.providers.entry import CHAT, GENERATE_CONTENT, MESSAGES, RESPONSES, Entry
+from gateway.providers.entry import CHAT, COHERE_CHAT, GENERATE_CONTENT, MESSAGES, RESPONSES, Entry
 from gateway.providers.quirks import MODES, Quirks
 
 _SAMPLING = frozenset(
@@ -146,12 +146,13 @@ XAI = Entry(
     ),
 )
 
-# Cohere, "Using Cohere models via the OpenAI SDK": the lists of parameters; cohere-developer-experience#606
+# Cohere, "Chat API (v2)", "Using Cohere models via the OpenAI SDK": the lists of parameters;
+# cohere-developer-experience#606
 COHERE = Entry(
     name="cohere",
     genai_name="cohere",
-    base_url="https://api.cohere.ai/compatibility",
-    dialects={CHAT: "/v1"},
+    base_url="https://api.cohere.ai",
+    dialects={CHAT: "/compatibility/v1", COHERE_CHAT: ""},
     key_variables=("CO_API_KEY", "COHERE_API_KEY"),
     prefixes=("cohere/",),
     stream_usage=True,

@@ -326,6 +326,8 @@ def _translated(parsed: ParsedPath, dialect: Dialect | None, provider: Provider)
     if spoken in provider.dialects and spoken == answered:
         return None, None
     into = next((name for name in (spoken, *provider.dialects) if name in provider.dialects and name in WRITERS), None)
+    if parsed.provider is not None and answered not in WRITERS:  # below a mount the provider decides
+        return None, None
     if dialect.read_conversation is None or into is None or answered not in WRITERS:
         raise _mismatch(parsed, spoken, provider)
     return DIALECTS[into], answered

@@ -97,6 +97,12 @@ PATHS = {
         ("/gemini/v1/chat/completions", "/v1beta/openai/chat/completions"),
         ("/gemini/v1/models", "/v1beta/openai/models"),
     ],
+    "cohere": [
+        ("/v2/chat", "/v2/chat"),
+        ("/v2/rerank?a=%20b", "/v2/rerank?a=%20b"),
+        ("/cohere/v2/chat", "/v2/chat"),
+        ("/cohere/v1/chat/completions", "/compatibility/v1/chat/completions"),
+    ],
     "vertex": [
         ("/v1beta1/projects/q/locations/l/publishers/google/models/g:generateContent",) * 2,
         ("/v1beta1/publishers/google/models/g:generateContent",) * 2,
@@ -414,6 +420,17 @@ def test_what_cannot_be_translated_names_the_provider(providers, target, model, 
         _route(providers, "POST", target, model)
     assert (caught.value.status, caught.value.code) == (400, "dialect_mismatch")
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize(("target", "sent"), [("/local/v2/chat", "/v1/v2/chat"), ("/plain/v2/embed", "/v2/embed")])
+def test_below_a_mount_the_provider_decides(providers, target, sent):
+    """A request that no other dialect is written from is relayed and read; on a bare path it is Cohere's alone."""
+    route = _route(providers, "POST", target, "m")
+    assert (route.target, route.client_dialect, route.translated_to) == (sent, "cohere", None)
+    bare = "/v2" + target.rpartition("/v2")[2]
+    assert _route(providers, "POST", bare, "gpt-5").provider.name == "cohere"
+    with pytest.raises(ExchangeError, match="'local' speaks openai-chat, not cohere"):
+        _route(providers, "POST", bare, "local/m")
 
 
 @pytest.mark.parametrize("model", ["local/", "openai/", "bedrock/"])
