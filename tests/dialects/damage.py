@@ -8,6 +8,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from gateway.dialects.conversation import ChatResponse, Message
+from tests.support.examples import sampled
 
 
 def assert_storable(answered: ChatResponse) -> None:
@@ -36,16 +37,35 @@ def damaged(draw: st.DrawFn, originals: list[tuple[str, bytes]]) -> tuple[str, b
     return name, bytes(data)
 
 
-ODD = [None, True, -1, 2**70, 1.5, "text", "7", "\ud83d", [], {}, [[]], [{}], {"type": [], "text": {}}]
+ODD = [
+    None,
+    True,
+    -1,
+    2**70,
+    1.5,
+    "text",
+    "7",
+    "\ud83d",
+    [],
+    {},
+    [[]],
+    [{}],
+    {"type": [], "text": {}},
+    {"text": {}, "name": []},
+]
 
 
 def variants(value: Any) -> Iterator[Any]:
-    """Yield a document with each of its values in turn left out, or replaced by one of another type."""
+    """Yield a document with each of its values in turn left out, or replaced by one of another type (a sample)."""
+    return sampled(_variants(value))
+
+
+def _variants(value: Any) -> Iterator[Any]:
     yield from ODD
     if isinstance(value, dict):
         for key, member in value.items():
             yield {k: v for k, v in value.items() if k != key}
-            yield from ({**value, key: changed} for changed in variants(member))
+            yield from ({**value, key: changed} for changed in _variants(member))
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            yield from ([*value[:i], changed, *value[i + 1 :]] for changed in variants(item))
+            yield from ([*value[:i], changed, *value[i + 1 :]] for changed in _variants(item))

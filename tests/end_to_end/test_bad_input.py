@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from gateway.dialects.wire.content_coding import zstd
+from tests.support.examples import examples
 from tests.support.gateway_errors import gateway_error
 from tests.support.gateways import InProcess, to
 from tests.support.raw_http import Answer, connected, exchange, request
@@ -24,7 +25,7 @@ PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 JSON = ("Content-Type", "application/json")
 GOOD = b'{"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}'
 LIMIT = 300_000
-_settings = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_settings = examples(100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(name="gateway")

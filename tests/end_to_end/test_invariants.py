@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import FIXTURES
+from tests.support.examples import examples
 from tests.support.gateways import InProcess, to
 from tests.support.raw_http import connected, request
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
@@ -97,7 +98,7 @@ async def _run(asked: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
 
 @pytest.mark.integration
 @given(st.lists(exchanges, min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@examples(30, deadline=None)
 def test_every_span_ends_once_with_one_outcome(asked):
     """Over random statuses, streams, breaks and clients that leave: the journal's books balance."""
     _check(asked)
@@ -106,7 +107,7 @@ def test_every_span_ends_once_with_one_outcome(asked):
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @given(st.lists(exchanges, min_size=1, max_size=8))
-@settings(max_examples=500, deadline=None)
+@examples(500, deadline=None)
 def test_every_span_ends_once_in_thousands_of_exchanges(asked):
     """The same, many times over."""
     _check(asked)

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gateway.dialects.wire.content_coding import zstd
+from tests.support.examples import examples
 from tests.support.gateways import InProcess, to
 from tests.support.raw_http import Answer, Headers, connected, exchange, request
 from tests.support.upstream import CLOSE, Asked, Step, Upstream, events, reply, stream
@@ -335,8 +336,8 @@ PATHS = st.text("abcXYZ019-._~!$&'()*+,;=:@/%25\"<>[\\]^`{|}", max_size=60).filt
     lambda path: not path.lstrip("/").startswith("v1")
 )
 QUERIES = st.text("abcXYZ019-._~!$&'()*+,;=:@/%?\"<>[\\]^`{|}", max_size=60)
-_settings = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+_settings = examples(
+    200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.conftest import FIXTURES
+from tests.support.examples import examples
 from tests.support.gateways import InProcess, to
 from tests.support.raw_http import Connection, connected, exchange, request
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, events, reply, stream
@@ -103,7 +104,7 @@ _baselines: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
 
 @pytest.mark.parametrize("name", STREAMS)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 5000), max_size=12))
 async def test_any_split_gives_the_same_bytes_and_the_same_row(
     name, cuts, upstream: Upstream, gateway: InProcess, read

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gateway.store.ledger import read_ledger
 from gateway.store.segments import seal
+from tests.support.examples import examples
 from tests.support.store import encoded, exchange, header, journal, over, span
 
 TEXT = [{"role": "user", "parts": [{"type": "text", "content": 'hé "quoted" \\ \n 😀'}]}]
@@ -96,7 +97,7 @@ def test_a_damaged_journal_can_be_read_while_it_is_live(tmp_path, damage):
 
 
 @pytest.mark.integration
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(RAW) - 1), st.integers(1, 255))
 def test_one_wrong_byte_loses_one_line_at_most(tmp_path, position, flip):
     """Whatever byte is wrong: the segment has the rows that the ledger counts, and those of all other lines."""

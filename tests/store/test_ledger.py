@@ -5,12 +5,13 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.store.ledger import Ledger
 from gateway.store.segments import seal, store_files
 from gateway.tracing.journal import Journal
+from tests.support.examples import examples
 from tests.support.store import START_NS, exchange, header, journal, no_file_may_grow, over, sealed
 
 COUNTS = ("accepted", "stored", "in_flight", "interrupted", "dropped", "attempts", "events", "events_dropped")
@@ -116,7 +117,7 @@ _events = st.lists(
 
 
 @pytest.mark.integration
-@settings(max_examples=12, deadline=None)
+@examples(12, deadline=None)
 @example(events=["start", "tick", "full", "end", "free", "start"], orderly=True)
 @example(events=["tell", "full", "tell", "start", "tell", "free", "tell", "tick"], orderly=True)
 @example(events=["full", "crash", "start", "attempt", "free", "tick", "end", "start"], orderly=False)

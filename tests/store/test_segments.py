@@ -4,7 +4,7 @@ import json
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -16,12 +16,13 @@ from gateway.store.ledger import read_ledger
 from gateway.store.query import run_sql
 from gateway.store.segments import SegmentInfo, expired, publish, seal, store_files
 from gateway.tracing.tracer import row_of
+from tests.support.examples import examples
 from tests.support.gateways import ask
 from tests.support.run_events import lines_of, whole_run
 from tests.support.store import encoded, exchange, header, journal, over, sealed, small, span
 
 # Each example writes its files anew, and takes as long as a disk does.
-_files = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_files = examples(30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 _doubles = st.floats(allow_nan=False, allow_infinity=False)
 _json = st.recursive(

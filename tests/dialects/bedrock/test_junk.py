@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import pytest
@@ -11,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects.bedrock import CONVERSE
-from gateway.dialects.conversation import ChatResponse, Message, Usage
+from gateway.dialects.conversation import ChatResponse, Usage
 from gateway.dialects.events import ChoiceDone
 from gateway.dialects.shared import stream_reader
 from gateway.dialects.wire.eventstream import event
 from tests.dialects.botocores import framed
+from tests.dialects.damage import assert_storable, variants
 from tests.dialects.strategies_bedrock import folded
 from tests.support.paths import FIXTURES
 
@@ -23,14 +23,6 @@ Read = Callable[[str], bytes]
 STREAMS = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("bedrock_*.events"))}
 BODIES = {p.name: p.read_bytes() for p in sorted(FIXTURES.glob("bedrock_*.json"))}
 LINES = [line.partition(b" ")[::2] for data in STREAMS.values() for line in data.splitlines() if line[:1] != b"!"]
-ODD: list[Any] = [None, True, -1, 2**70, 1.5, "text", "7", "\ud83d", [], {}, [[]], [{}], {"text": {}, "name": []}]
-
-
-def assert_storable(answered: ChatResponse) -> None:
-    """Check that what was read can be written as JSON, and read back as what it was."""
-    encoded = msgspec.json.encode(answered.output_messages)
-    msgspec.json.decode(encoded, type=list[Message])
-    json.loads(encoded.decode())
 
 
 def read(pieces: list[bytes]) -> ChatResponse:
@@ -49,19 +41,6 @@ def read(pieces: list[bytes]) -> ChatResponse:
     silent.feed(b"".join(pieces))
     assert silent.response() == answered
     return answered
-
-
-def variants(value: Any) -> list[Any]:
-    """Return a document with each of its values in turn left out, or replaced by one of another type."""
-    found = list(ODD)
-    if isinstance(value, dict):
-        for key, member in value.items():
-            found.append({k: v for k, v in value.items() if k != key})
-            found += [{**value, key: changed} for changed in variants(member)]
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            found += [[*value[:i], changed, *value[i + 1 :]] for changed in variants(item)]
-    return found
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -2,7 +2,7 @@ import json
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -11,6 +11,7 @@ from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.events import synthesize
 from tests.dialects.damage import variants
 from tests.dialects.pairs import FIXTURES, REQUESTS, SPOKEN, STREAMS, WHOLE, family, pieces_of
+from tests.support.examples import examples
 
 NOW = 1795162800.25
 ASKED = ChatRequest(operation="chat", model="m", stream=True, include_usage=True)
@@ -27,7 +28,7 @@ def write_in_all(emitted: list[events.Event]) -> None:
         assert all(isinstance(name, str) for name in writer.dropped)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(name=st.sampled_from(LINES), data=st.data())
 def test_a_damaged_stream_is_written_as_far_as_it_goes(name: str, data: st.DataObject) -> None:
     """Whatever a provider sends, what was read of it can be written in every dialect, and nothing raises."""

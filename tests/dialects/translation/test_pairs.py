@@ -4,7 +4,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -30,6 +30,7 @@ from gateway.dialects.shared.reasoning import level
 from tests.dialects import drawing as d
 from tests.dialects.pairs import FIXTURES, REQUESTS, SPOKEN, STREAMS, WHOLE, family, flat, gist, pieces_of
 from tests.dialects.streams import folded, read, stream_events
+from tests.support.examples import examples
 
 NOW = 1795162800.25
 ASKED = ChatRequest(operation="chat", model="claude-sonnet-5", stream=True, include_usage=True)
@@ -139,7 +140,7 @@ def responses(draw: st.DrawFn) -> ChatResponse:
 
 
 @pytest.mark.parametrize(("by", "to"), PAIRS)
-@settings(max_examples=12)
+@examples(12)
 @given(data=st.data())
 def test_any_plain_response_passes_from_each_to_each(by: str, to: str, data: st.DataObject) -> None:
     """A provider's stream and its whole response, cut anywhere, as a client of another dialect reads them."""
@@ -217,7 +218,7 @@ def requests(draw: st.DrawFn) -> ChatRequest:
 
 
 @pytest.mark.parametrize(("by", "to"), PAIRS)
-@settings(max_examples=12)
+@examples(12)
 @given(asked=requests())
 def test_any_plain_request_passes_from_each_to_each(by: str, to: str, asked: ChatRequest) -> None:
     """A client's request reaches a provider of another dialect whole, or the loss is named."""

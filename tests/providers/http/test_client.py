@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.providers.http import client as wire
 from gateway.providers.http import connection
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -216,7 +217,7 @@ def test_byte_by_byte(name: str, new_loop: Callable[[], asyncio.AbstractEventLoo
 
 
 @given(name=st.sampled_from(sorted(RESPONSES)), places=st.sets(st.floats(0, 1), max_size=6))
-@settings(max_examples=60, deadline=None)
+@examples(60, deadline=None)
 def test_any_split(name: str, places: set[float]) -> None:
     """The same bytes are read from a response however the network splits it."""
     raw, status, body = RESPONSES[name]

@@ -7,7 +7,6 @@ first byte, and time passes. The model says in its own words what chronicle's ru
 import random
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -19,6 +18,7 @@ from gateway.proxy.routing.aliases import Candidate, keyed
 from gateway.proxy.routing.health import Health
 from gateway.proxy.routing.retry import Ended, Stop
 from gateway.proxy.routing.schedule import AttemptSchedule, ScheduledAttempt
+from tests.support.examples import examples
 from tests.support.routing_model import OF_THE_KEY, RESTS, RETRYABLE, Gate, Running, backoff, provider
 
 ALMOST = 1e-5  # seconds
@@ -336,7 +336,7 @@ class Fleet(RuleBasedStateMachine):
 
 
 TestFleet: Any = Fleet.TestCase
-TestFleet.settings = settings(max_examples=200, stateful_step_count=40)
+TestFleet.settings = examples(200, stateful_step_count=40)
 
 
 def test_the_key_of_a_retry_is_one_that_is_free_after_the_wait():

@@ -7,12 +7,13 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.store.jaeger import sql
 from gateway.store.jaeger.parameters import Search
 from gateway.store.views import OF_OTHERS, columns_of_spans, typed
+from tests.support.examples import examples
 from tests.support.store import START_NS, header, journal, over, sealed, span
 
 T = "0b" * 16
@@ -165,7 +166,7 @@ def _table() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.mark.integration
-@settings(max_examples=150)
+@examples(150)
 @given(
     spans=st.lists(st.tuples(_any_text, _any_text, _any_tags), min_size=1, max_size=3),
     service=st.none() | _any_text,

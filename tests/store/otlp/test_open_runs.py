@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gateway.config.model import Capture
@@ -19,13 +19,14 @@ from gateway.store.otlp.backlog import Backlog
 from gateway.store.otlp.exporter import Exporter
 from gateway.store.otlp.request import Later, Reply, Taken
 from gateway.store.segments import store_files
+from tests.support.examples import examples
 from tests.support.run_events import INNER, RUN, STEP, at, lines_of, step, whole_run
 from tests.support.store import header, journal, over
 
 NOW = 1_800_000_000_000_000_000  # when the lines of `lines_of` were received
 LATER = NOW + 2 * open_runs.PATIENCE_NS
 
-_few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_few = examples(25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Shown(dict):

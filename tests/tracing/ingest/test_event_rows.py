@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gateway.ids import run_span_id, step_span_id, trace_id
@@ -15,12 +15,13 @@ from gateway.semconv import COLUMNS
 from gateway.store.compaction import merge
 from gateway.store.segments import store_files
 from gateway.store.views import EVENTS
+from tests.support.examples import examples
 from tests.support.run_events import BEGAN, INNER, RUN, STEP, at, lines_of, step, table, whole_run
 from tests.support.store import Ask, exchange, header, journal, over, sealed, span, views
 
 GOES_ON = {"running", "paused"}
 
-_few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_few = examples(25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 _runs = st.sampled_from([RUN, "short name", "0190A1B2C3D47E5F8A6B0123456789AC"])
 _steps = st.sampled_from([STEP, INNER, "fetch"])
