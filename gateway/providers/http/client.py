@@ -54,22 +54,6 @@ __all__ = [
 
 STALE_SECONDS: Final = 1.0
 """Seconds after a request within which the end of a reused connection means that it was closed before it."""
-UNANSWERED_SECONDS: Final = 10
-"""Seconds that sent bytes may stay unacknowledged; then the peer is gone, or a firewall drops the packets."""
-
-# A peer that acknowledges nothing is found while nothing is sent, too: seconds until a first probe, and between probes.
-_PROBE_AFTER, _PROBE_EVERY, _PROBES = 10, 5, 2
-# Linux has all of these names, other systems some.
-_KEEP_ALIVE: Final = tuple(
-    (getattr(socket, name), value)
-    for name, value in (
-        ("TCP_KEEPIDLE", _PROBE_AFTER),
-        ("TCP_KEEPINTVL", _PROBE_EVERY),
-        ("TCP_KEEPCNT", _PROBES),
-        ("TCP_USER_TIMEOUT", UNANSWERED_SECONDS * 1000),
-    )
-    if hasattr(socket, name)
-)
 
 _FRAMING_LENGTHS: Final = frozenset(map(len, ("host", "content-length", "transfer-encoding")))
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -194,7 +178,7 @@ class Client:
         if self._closed:
             connection.drop()
             raise ConnectionClosed(f"{peer}: the client was closed")
-        connection.keep_alive(_KEEP_ALIVE)
+        connection.keep_alive()
         self._connections[connection] = (origin, way)
         return connection
 

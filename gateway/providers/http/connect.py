@@ -1,4 +1,4 @@
-"""Opening a connection: directly, or through a proxy by CONNECT (RFC 9110, section 9.3.6), and TLS at its end.
+"""Opening a connection: directly, or through a proxy by CONNECT (RFC 9110, section 9.3.6); TLS and probes at its end.
 
 To `http://` upstreams a proxy gets requests in absolute form instead (RFC 9112, section 3.2.2), as from curl: many
 proxies allow CONNECT to port 443 only.
@@ -7,6 +7,7 @@ proxies allow CONNECT to port 443 only.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.providers.http.origin import Origin, authority
@@ -16,6 +17,17 @@ from gateway.providers.http.ways_out import Proxy, Way
 if TYPE_CHECKING:
     import ssl
 
+SILENT_SECONDS: Final = 10
+"""Seconds that sent bytes may stay unacknowledged: the peer is gone then, or a firewall drops the packets."""
+STALLED_SECONDS: Final = 30
+"""The same for a large body, of which a busy peer may not take more for a while; the kernel counts that likewise."""
+# While nothing is sent: seconds until a first probe, between probes, and their number. Linux has all of these names.
+_KEEP_ALIVE: Final = tuple(
+    (getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 2))
+    if hasattr(socket, name)
+)
+_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
 _HEAD_BYTES: Final = 64 * 1024
 # Statuses of a proxy that may pass; all others below 500 are about its settings, or ours.
 _PASSING: Final = frozenset({408, 425, 429})
@@ -55,6 +67,20 @@ async def open_transport(protocol: asyncio.Protocol, origin: Origin, way: Way, c
     if secured is None:
         raise ConnectionResetError("closed within the TLS handshake")
     protocol.connection_made(secured)
+
+
+def probe(transport: asyncio.Transport) -> None:
+    """Let the kernel probe an idle peer, and end the connection if it does not answer."""
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, name, value)
+
+
+def bound_silence(transport: asyncio.Transport, seconds: int) -> None:
+    """Set how long sent bytes may stay unacknowledged, where the system can do that (Linux)."""
+    if _USER_TIMEOUT is not None:
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, seconds * 1000)
 
 
 def absolute(origin: Origin, proxy: Proxy, target: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-import socket
 import time
 from contextlib import suppress
 from math import inf
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from gateway.providers.http.connect import SILENT_SECONDS, STALLED_SECONDS, bound_silence, probe
 from gateway.providers.http.response import (
     BadResponse,
     ConnectionClosed,
@@ -30,7 +30,7 @@ from gateway.providers.http.response import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 MAX_FRAMING: Final = 64 * 1024
 """The most bytes of a response head, or of trailers and chunk extensions between body bytes."""
@@ -73,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._read_paused = False
         self._write_paused = False
         self._unsent: memoryview | None = None
+        self._silence = 0
         self._first_byte_seconds = 0.0
         self._deadline = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -93,12 +94,15 @@ class Connection(asyncio.Protocol):
         poll.register(transport.get_extra_info("socket").fileno(), _HANG_UP)
         return bool(poll.poll(0))
 
-    def keep_alive(self, options: Iterable[tuple[int, int]]) -> None:
-        """Let the kernel probe the peer: TCP options and their values."""
-        sock = cast("asyncio.Transport", self._transport).get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in options:
-            sock.setsockopt(socket.IPPROTO_TCP, name, value)
+    def keep_alive(self) -> None:
+        """Let the kernel probe the peer, and end the connection if it does not answer."""
+        probe(cast("asyncio.Transport", self._transport))
+        self._bound_silence(SILENT_SECONDS)
+
+    def _bound_silence(self, seconds: int) -> None:
+        if seconds != self._silence:
+            self._silence = seconds
+            bound_silence(cast("asyncio.Transport", self._transport), seconds)
 
     # the caller's side
 
@@ -118,9 +122,11 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             self.fail(ConnectionClosed, "closed before the request was sent")
         elif len(body) <= PIECE:
+            self._bound_silence(SILENT_SECONDS)
             transport.write(head + body if body else head)
             response.sent_at = time.monotonic()
         else:
+            self._bound_silence(STALLED_SECONDS)
             transport.write(head)
             self._unsent = memoryview(body)
             self._send_more()

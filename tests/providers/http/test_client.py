@@ -24,7 +24,7 @@ from gateway.providers.http import connection
 from tests.support.examples import examples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -438,24 +438,28 @@ async def test_a_connection_whose_end_has_arrived_is_not_written_to() -> None:
 
 @on_both_loops
 async def test_the_kernel_probes_the_upstream() -> None:
-    """A peer that is gone without a word is found in seconds, whether bytes are under way or not."""
-    sockets: list[socket.socket] = []
+    """A peer that is gone without a word is found in seconds; one that does not read a large body is given longer."""
+    kept: list[connection.Connection] = []
 
     class Kept(connection.Connection):
-        def keep_alive(self, options: Iterable[tuple[int, int]]) -> None:
-            super().keep_alive(options)
-            sockets.append(self._transport.get_extra_info("socket"))
+        def keep_alive(self) -> None:
+            super().keep_alive()
+            kept.append(self)
+
+    def option(name: str, default: int) -> int:
+        sock = kept[0]._transport.get_extra_info("socket")
+        return sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) if hasattr(socket, name) else default
 
     async with serving(answering(OK)) as (client, origin):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(wire, "Connection", Kept)
-            await rest_of(await request_of(client, origin))
-        (sock,) = sockets
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        named = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 10_000}
-        for name, value in named.items():
-            if hasattr(socket, name):
-                assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
+            for body, silence in ((b"x", 10_000), (b"x" * 100_000, 30_000), (b"", 10_000)):
+                await rest_of(await request_of(client, origin, body=body))
+                assert option("TCP_USER_TIMEOUT", silence) == silence
+        assert len(kept) == 1
+        assert kept[0]._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        for name, value in {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2}.items():
+            assert option(name, value) == value
 
 
 @pytest.mark.parametrize(("last_words", "after"), [(b"H", 0), (b"HTTP/1.1 100 Continue\r\n\r\n", 0), (b"", 0.1)])
