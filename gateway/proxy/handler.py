@@ -197,11 +197,13 @@ class Proxy:
         headers, endpoint = authorized.headers, path.endpoint
         if endpoint.exchange_id is not None:
             exchange.set_chat_id(endpoint.exchange_id(time(), self._rng))
+        exchange.add_keys(options.keys)
         if endpoint.read_options is not None:
             in_body, in_headers = endpoint.read_options(decoded, request.raw_path), options
             options, body = with_body(in_body, in_headers)
             decoded = body
             headers = tuple(each for each in headers if each[0].lower() not in in_body.private_headers)
+            exchange.add_keys(options.keys)
             if options.metadata != in_headers.metadata:
                 exchange.add_metadata(options.metadata)
         return RequestContext(

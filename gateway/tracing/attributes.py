@@ -78,11 +78,16 @@ def client_of(user_agent: str) -> str:
 
 
 def of_client(
-    method: str, target: str, headers: Mapping[str, str], options: Mapping[str, tuple[str, str]] = _NO_OPTIONS
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    options: Mapping[str, tuple[str, str]] = _NO_OPTIONS,
+    secrets: ExchangeSecrets | None = None,
 ) -> Attributes:
     """Return the attributes of a request's head, without the query and a URL's user, which may hold keys.
 
-    `options`: (header, value) by option; an invalid number is ignored.
+    `options`: (header, value) by option; an invalid number is ignored. `secrets`: the request's own keys, which
+    a user or a path may repeat.
     """
     path = bare_url(target)
     attributes: Attributes = {"http.request.method": method, "url.path": as_utf8(path)}
@@ -96,6 +101,8 @@ def of_client(
         value = headers.get(header)
         if value and attribute not in attributes:
             attributes[attribute] = as_utf8(value)
+    if secrets is not None:
+        secrets.scrub_attributes(attributes)
     agent = attributes.get("user_agent.original")
     if agent:
         attributes["gateway.client"] = client_of(agent)

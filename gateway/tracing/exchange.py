@@ -113,9 +113,10 @@ class Exchange:
         self._request_attributes: dict[str, Any] | None = None
         self._tokens: dict[str, int] = {}
         self.secrets = ExchangeSecrets(headers, target)
-        attributes = span_attributes.of_client(method, target, headers, options)
+        attributes = span_attributes.of_client(method, target, headers, options, self.secrets)
         self.marks: dict[str, Any] = {} if otlp_mode is None else {CAPTURE_OTLP: otlp_mode}
         attributes |= self.marks
+        self._attributes = attributes
         self._has_user = "user.id" in attributes
         parent = _propagator.extract(headers, Context(), _getter) if "traceparent" in headers else Context()
         self._continues = trace.get_current_span(parent).get_span_context().is_valid
@@ -190,6 +191,18 @@ class Exchange:
                 log.exception("a request could not be read")
         return self._chat_request
 
+    def _scrubbed(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """Return a span's first attributes without the request's own keys, which it may repeat as a model or a user."""
+        self.secrets.scrub_attributes(attributes)
+        return attributes
+
+    def add_keys(self, keys: tuple[str, ...]) -> None:
+        """Add keys that the request brings as options, and remove them from the span so far."""
+        if keys:
+            self.secrets.add(keys)
+            self.span.set_attributes(self._scrubbed(self._attributes))
+            self.span.update_name(f"{self.method} {self._attributes['url.path']}")
+
     def set_chat_id(self, chat_id: str) -> None:
         """Set the id by which the client's API knows the exchange."""
         self.chat_id = chat_id
@@ -197,7 +210,7 @@ class Exchange:
 
     def add_metadata(self, metadata: Metadata) -> None:
         """Add the metadata of the body to the span; a run in it becomes the span's parent."""
-        attributes = span_attributes.of_metadata(metadata)
+        attributes = self._scrubbed(span_attributes.of_metadata(metadata))
         self._has_user = self._has_user or "user.id" in attributes
         self.span.set_attributes(attributes)
         run = _of_run(attributes) if not self._continues else None
@@ -241,7 +254,8 @@ class Exchange:
 
     def start_attempt_span(self, name: str, attributes: dict[str, Any], started_ns: int) -> trace.Span:
         """Start the span of an attempt, a child of ours."""
-        attributes |= self.marks
+        attributes = self._scrubbed(attributes) | self.marks
+        name = self.secrets.scrub_name(name)
         return self._tracer.start_span(name, self.context, SpanKind.CLIENT, attributes, start_time=started_ns)
 
     def request_attributes(self) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def json_option(header: str, value: str, kind: Any, expected: str) -> Any:
     """Return a header's value decoded as JSON of a type. Raises ExchangeError with the header and `expected`."""
     try:
         return msgspec.json.decode(value, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         refuse_option(header, f"expected {expected}: {error}")
 
 

@@ -62,7 +62,11 @@ _PARAMETER = re.compile(
 _SECRET_NAME = re.compile(
     r"auth(?!ors?(?:-|$)|ority)|key(?!board|word|stone)|token(?!s?-(?:count|limit))|secret|passw|credential"
 )
-_PUBLIC_HEADERS = frozenset({"idempotency-key", "x-idempotency-key", "sec-websocket-key", "x-max-tokens"})
+# Those of other values: an ingress that authenticates users sets x-auth-request-email.
+_PUBLIC_NAME = re.compile(
+    r"idempotency-key$|^sec-websocket-|-max-tokens$"
+    r"|-(?:user|email|username|userid|groups?|roles?|name|id|type|method|scheme|count|limit|version)$"
+)
 # A key of a well-known form is one in whatever header it came.
 _KEY_FORM = re.compile(
     r"(?:bearer )?(?:(?:sk|pk|rk|xai|pplx|nvapi|csk)-|(?:gsk|hf|fw|r8|tgp_v1|gh[pousr])_|AIza|ya29\.|eyJ)[\w.-]{12,}",
@@ -79,7 +83,9 @@ def is_secret_header(name: str) -> bool:
     >>> is_secret_header("helicone-auth"), is_secret_header("x-my-secret"), is_secret_header("x-author")
     (True, True, False)
     """
-    return name in SECRET_HEADERS or (_SECRET_NAME.search(name) is not None and name not in _PUBLIC_HEADERS)
+    if name in SECRET_HEADERS:
+        return True
+    return _SECRET_NAME.search(name) is not None and _PUBLIC_NAME.search(name) is None
 
 
 def request_secrets(headers: Mapping[str, str], target: str) -> Iterator[str]:
@@ -125,11 +131,12 @@ def provider_secrets(provider: Provider) -> tuple[str, ...]:
 
 
 def opaque(secrets: Iterable[str]) -> list[str]:
-    """Return the secrets that are redacted wherever they appear, content included: at least OPAQUE long, no spaces.
+    """Return the secrets that are redacted wherever they appear, content included: no spaces, and at least OPAQUE long.
 
-    The longest comes first, since it may contain another.
+    Keys of a well-known form may be shorter. The longest comes first, since it may contain another.
     """
-    return sorted({each for each in secrets if len(each) >= OPAQUE and " " not in each}, key=len, reverse=True)
+    found = {each for each in secrets if " " not in each and (len(each) >= OPAQUE or _KEY_FORM.fullmatch(each))}
+    return sorted(found, key=len, reverse=True)
 
 
 def without_secret(text: AnyStr, secret: AnyStr, placeholder: AnyStr) -> AnyStr:
@@ -137,7 +144,7 @@ def without_secret(text: AnyStr, secret: AnyStr, placeholder: AnyStr) -> AnyStr:
 
     A stream may end, and a long text may be cut, in the middle of a secret.
     """
-    half = secret[: (len(secret) + 1) // 2]
+    half, folded = secret[: (len(secret) + 1) // 2], secret.lower() if secret.isascii() else secret
     at, end = text.find(half), 0
     if at < 0:
         return text
@@ -145,7 +152,7 @@ def without_secret(text: AnyStr, secret: AnyStr, placeholder: AnyStr) -> AnyStr:
     while at >= 0:
         pieces += [text[end:at], placeholder]
         end = at + len(half)
-        while end - at < len(secret) and text[end : end + 1] == secret[end - at : end - at + 1]:
+        while end - at < len(secret) and text[end : end + 1].lower() == folded[end - at : end - at + 1]:
             end += 1
         at = text.find(half, end)
     pieces.append(text[end:])
@@ -177,6 +184,7 @@ def forms(secret: str) -> Iterator[str]:
     yield secret
     if not secret.isascii():
         return
+    yield secret.lower()
     escaped = _escaped(secret)
     yield escaped
     yield escaped.replace("/", "\\/")
@@ -233,11 +241,33 @@ class ExchangeSecrets:
         """Redact opaque secrets in all attributes, content too: an agent may have been shown its own environment."""
         for secret in opaque(self.all):
             # Content is JSON: a secret appears there escaped, and only texts may be changed.
-            escaped = _escaped(secret)
+            escaped, spellings = _escaped(secret), _spellings(secret)
             for name, value in attributes.items():
-                if isinstance(value, str):
-                    form = escaped if name in CONTENT_ATTRIBUTES else secret
-                    attributes[name] = without_secret(value, form, REDACTED)
+                if name in CONTENT_ATTRIBUTES:
+                    if isinstance(value, str):
+                        attributes[name] = without_secret(value, escaped, REDACTED)
+                elif isinstance(value, str):
+                    attributes[name] = _without(value, spellings)
+                elif isinstance(value, list | tuple):
+                    attributes[name] = [_without(each, spellings) if isinstance(each, str) else each for each in value]
+
+    def scrub_name(self, name: str) -> str:
+        """Return a span's name without opaque secrets."""
+        for secret in opaque(self.all):
+            name = _without(name, _spellings(secret))
+        return name
+
+
+def _spellings(secret: str) -> list[str]:
+    """Return the forms of a secret in a model's name, a header or a path: as it is, percent-encoded, in lower case."""
+    encoded = quote(secret, safe="") if secret.isascii() else secret
+    return list(dict.fromkeys((secret, encoded, secret.lower())))
+
+
+def _without(text: str, spellings: Iterable[str]) -> str:
+    for each in spellings:
+        text = without_secret(text, each, REDACTED)
+    return text
 
 
 def _escaped(secret: str) -> str:

@@ -64,6 +64,11 @@ class Options(Struct, frozen=True, kw_only=True):
         """Keep the key out."""
         return f"<Options model={self.model!r} provider={self.provider!r}>"
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that the request brings as options."""
+        return tuple(key for key in (self.api_key, *(each.api_key for each in self.models)) if key)
+
     def policy(self, configured: RetryPolicy) -> RetryPolicy:
         """Return the retry policy. Raises ExchangeError for a setting that `[retry]` does not have."""
         return _policy("retry", self.retry, configured) if self.retry else configured
@@ -224,7 +229,7 @@ _FIELDS: dict[str, Callable[[str, bytes], Any]] = {
 def _policy(option: str, given: Mapping[str, Any], configured: RetryPolicy) -> RetryPolicy:
     try:
         policy = msgspec.convert({**msgspec.to_builtins(configured), **given}, RetryPolicy)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         refuse_option(option, str(error))
     if wrong := policy_problem(policy):
         refuse_option(option, wrong)

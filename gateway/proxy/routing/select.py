@@ -137,9 +137,8 @@ def _named(entry: Named, options: Options, runtime: RuntimeConfig) -> Candidate:
 def _known(name: str, runtime: RuntimeConfig) -> Provider:
     provider = runtime.providers.get(name)
     if provider is None:
-        raise ExchangeError(
-            Kind.BAD_INPUT, f"{unknown('provider', name, runtime.providers).capitalize()}.", code="unknown_provider"
-        )
+        text = unknown("provider", name, runtime.providers)
+        raise ExchangeError(Kind.BAD_INPUT, f"{text[:1].upper()}{text[1:]}.", code="unknown_provider")
     return provider
 
 
