@@ -226,6 +226,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
         read_path: Reads an operation whose path names the model: (method, path) -> PathOperation, or None.
         write_path: Returns such a path with another model: (path, model) -> path.
         model_in_body: Whether the body of an operation of `read_path` may name the model as well.
+        resource: The word before a model's name in a body, if that repeats the path's model (`models/`).
         elsewhere: Returns an operation's path for providers that lack the endpoint's own paths.
         reserved: Whether its operations are recognised before a provider's mount.
         claims: Returns the path to send for a request of this API, None for others: (method, path, headers). It goes
@@ -285,6 +286,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
     read_path: Callable[[str, str], PathOperation | None] | None = None
     write_path: Callable[[str, str], str] | None = None
     model_in_body: bool = False
+    resource: str | None = None
     elsewhere: Callable[[str], str] | None = None
     reserved: bool = False
     claims: Callable[[str, str, Headers], str | None] | None = None

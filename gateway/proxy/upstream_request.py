@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from gateway.dialects.endpoint import StreamFilter
 from gateway.dialects.registry import ENDPOINTS
-from gateway.dialects.wire.edit import rename_model
+from gateway.dialects.wire.edit import rename_model, replace_models
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.origin import climbs
 from gateway.providers.route import Route
@@ -56,6 +56,11 @@ def _relayed(context: RequestContext, route: Route) -> Plan:
             )
         if renamed is not None:
             sent, changed = renamed, True
+    resource = route.endpoint.resource if route.by_path else None
+    if decoded is not None and route.rename is not None and resource is not None:
+        repeated = replace_models(decoded, f"{resource}{route.model}", f"{resource}{route.rename}")
+        if repeated is not None:
+            sent, changed = repeated, True
     if context.form is not None and route.rename is not None and not _names_model(route):
         sent = context.form.replaced(context.body, route.rename)
     spoken = ENDPOINTS[route.client_dialect] if route.client_dialect is not None else None

@@ -128,6 +128,7 @@ CLAUDE = "/v1/projects/p/locations/l/publishers/anthropic/models"
         ("/model/us.nova:0/converse-stream", "bedrock-converse", "bedrock-converse", "us.nova:0", True),
         ("/model/us.nova:0/invoke", "bedrock-converse", "bedrock-invoke", "us.nova:0", False),
         ("/model/a/invoke-with-response-stream", "bedrock-converse", "bedrock-invoke", "a", True),
+        ("/model/a/count-tokens", "bedrock-converse", "bedrock-count-tokens", "a", False),
         (
             "/model/cohere.embed-v4:0/invoke",
             "bedrock-converse",

@@ -85,6 +85,10 @@ def test_usage_is_asked_for_of_chat_streams() -> None:
         assert (made.withhold_usage, made.request.body) == (None, body)
 
 
+# The text to embed looks like the model's name.
+BATCH = b'{"requests":[{"model" : "%b","content":{"parts":[{"text":"\\"model\\":\\"models/gemini/g\\""}]}},{}]}'
+
+
 @pytest.mark.parametrize(
     ("target", "body", "expected"),
     [
@@ -93,6 +97,8 @@ def test_usage_is_asked_for_of_chat_streams() -> None:
         ("/openai/deployments/azure/d/chat/completions", b'{"model":"azure/d"}', b'{"model":"d"}'),
         ("/openai/deployments/local/m/chat/completions", b'{"model":"local/m"}', b'{"model":"m"}'),
         ("/v1beta/models/gemini/g:embedContent", b'{"model":"models/x"}', b'{"model":"models/x"}'),
+        ("/v1beta/models/gemini/g:embedContent", b'{"model":"models/gemini/g"}', b'{"model":"models/g"}'),
+        ("/v1beta/models/gemini%2Fg:batchEmbedContents", BATCH % rb"models/gemini\/g", BATCH % b"models/g"),
         ("/model/bedrock%2Fx/converse", b'{"messages":[],"model":"y"}', b'{"messages":[],"model":"y"}'),
     ],
 )

@@ -1,13 +1,15 @@
 """Bedrock's Converse and ConverseStream: content as typed blocks, streamed block by block in AWS's binary events.
 
-InvokeModel, whose bodies are each model maker's own, is read for the trace (`invoke`).
+InvokeModel, whose bodies are each model maker's own, and CountTokens are read for the trace (`invoke`).
 """
 
 import re
 from urllib.parse import quote
 
+from msgspec import structs
+
 from gateway.dialects import Dialect
-from gateway.dialects.bedrock.invoke import INVOKE, INVOKE_EMBEDDINGS
+from gateway.dialects.bedrock.invoke import INVOKE, INVOKE_EMBEDDINGS, read_counted
 from gateway.dialects.bedrock.read_parts import NAME
 from gateway.dialects.bedrock.read_request import model_in, read_conversation, read_request
 from gateway.dialects.bedrock.read_response import read_failure, read_response
@@ -18,6 +20,7 @@ from gateway.dialects.bedrock.write_stream import ConverseStreamWriter
 from gateway.dialects.conversation import ChatRequest
 from gateway.dialects.endpoint import Endpoint, PathOperation
 from gateway.dialects.events import Broken
+from gateway.dialects.shared.usage import counting
 from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
 from gateway.semconv import CHAT
@@ -34,6 +37,9 @@ CONVERSE = Dialect(
 )
 
 
+COUNT_TOKENS = structs.replace(counting(CONVERSE, "bedrock-count-tokens", "inputTokens"), read_request=read_counted)
+
+
 CONVERSE_WRITER = Writer(
     name=NAME,
     request=write_request,
@@ -47,7 +53,11 @@ def _operation(method: str, path: str) -> PathOperation | None:
     if "/model/" not in path or (called := model_in(path)) is None:
         return None
     model, operation = called
-    dialect = CONVERSE if operation.startswith("converse") else INVOKE_EMBEDDINGS if "embed" in model else INVOKE
+    dialect = INVOKE_EMBEDDINGS if "embed" in model else INVOKE
+    if operation.startswith("converse"):
+        dialect = CONVERSE
+    elif operation == "count-tokens":
+        dialect = COUNT_TOKENS
     return PathOperation(NAME, dialect if method == "POST" else None, model, operation.endswith("stream"))
 
 
@@ -70,7 +80,7 @@ ENDPOINT = Endpoint(
     dialect=NAME,
     writer=CONVERSE_WRITER,
     provider="aws-bedrock",
-    path_operations=(CONVERSE, INVOKE, INVOKE_EMBEDDINGS),
+    path_operations=(CONVERSE, INVOKE, INVOKE_EMBEDDINGS, COUNT_TOKENS),
     read_path=_operation,
     write_path=_with_model,
     paths=re.compile(r"^/+model/"),

@@ -85,6 +85,14 @@ def read_request(body: bytes) -> ChatRequest:
     return read_converse_request(body) if _of_converse(shape.messages) else CHAT_COMPLETIONS.read_request(body)
 
 
+def read_counted(body: bytes) -> ChatRequest:
+    """Read a CountTokens request, which has the one whose tokens are counted: Converse's, or an InvokeModel body."""
+    counted = fields(fields(decode(body, _OBJECT)).get("input"))
+    if "converse" in counted:
+        return read_converse_request(msgspec.json.encode(counted["converse"]))
+    return read_request(_decoded(fields(counted.get("invokeModel")).get("body")) or b"")
+
+
 def _of_converse(turns: Raw) -> bool:
     """Whether the blocks of a conversation have no `type`, as Converse's have none."""
     for turn in objects(decode(bytes(turns), _TURNS)):
@@ -289,8 +297,13 @@ def _reader_of(chunk: dict[str, Any]) -> EventReader | None:
 def _inner_json(data: bytes) -> bytes | None:
     """Return the bytes in a chunk."""
     chunk = decode(data, _CHUNK)
+    return None if chunk is None else _decoded(chunk.bytes)
+
+
+def _decoded(value: Any) -> bytes | None:
+    """Return the bytes of a text in base64."""
     try:
-        return b64decode(chunk.bytes) if chunk is not None and isinstance(chunk.bytes, str) else None
+        return b64decode(value) if isinstance(value, str) else None
     except ValueError:
         return None
 

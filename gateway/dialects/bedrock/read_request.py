@@ -20,7 +20,7 @@ from gateway.dialects.shared.writer import Dropped
 from gateway.dialects.wire.json import count, decode, definitions, fields, json_value, objects, text, without
 from gateway.semconv import CHAT
 
-_PATH = re.compile(r"/model/(.+)/(converse(?:-stream)?|invoke(?:-with-response-stream)?)/?$")
+_PATH = re.compile(r"/model/(.+)/(converse(?:-stream)?|invoke(?:-with-response-stream)?|count-tokens)/?$")
 
 
 def model_in(path: str) -> tuple[str, str] | None:

@@ -102,6 +102,7 @@ ENDPOINT = Endpoint(
     path_operations=(GEMINI, EMBED, COUNT_TOKENS),
     read_path=_operation,
     write_path=paths.with_model,
+    resource="models/",
     version=paths.VERSION,
     paths=paths.OPERATIONS,
     resources=paths.RESOURCES,

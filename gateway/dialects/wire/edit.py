@@ -42,6 +42,7 @@ class _Body(Struct, gc=False):
 
 
 _BODY = msgspec.json.Decoder(_Body)
+_TEXT = msgspec.json.Decoder(str)
 _SHAPES: dict[tuple[bool, ...], frozenset[str]] = {}
 
 
@@ -83,6 +84,21 @@ def rename_model(body: bytes, new: str) -> bytes | None:
         return None
     renamed = b"%b%b%b" % (body[: effective.start(1)], _string(new), body[effective.end(1) :])
     return renamed if peek(renamed).model == new else None
+
+
+def replace_models(body: bytes, old: str, new: str) -> bytes | None:
+    """Return the body with `new` for each `model` that is `old`, at any depth; None if there is none.
+
+    >>> replace_models(b'{"requests":[{"model":"models/a"},{"model" : "models/b"}]}', "models/a", "models/c")
+    b'{"requests":[{"model":"models/c"},{"model" : "models/b"}]}'
+    """
+    pieces: list[bytes] = []
+    start = 0
+    for place in _values(body):
+        if decode(place[1], _TEXT) == old:
+            pieces += (body[start : place.start(1)], _string(new))
+            start = place.end(1)
+    return b"".join([*pieces, body[start:]]) if pieces else None
 
 
 def _values(body: bytes) -> Iterator[re.Match[bytes]]:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.dialects.bedrock import COUNT_TOKENS
 from gateway.dialects.bedrock.invoke import INVOKE, read_headers, read_request, read_response
 from gateway.dialects.conversation import ChatResponse, Message, Part, Text, ToolCall, Usage
 from gateway.dialects.wire.eventstream import event, exception, frame
@@ -322,3 +323,25 @@ def test_billing_facts_have_the_makers_usage_and_awss_counts() -> None:
         reader.feed(event("chunk", msgspec.json.encode({"bytes": inner})))
     counts = METRICS["amazon-bedrock-invocationMetrics"]
     assert reader.reported() == {"usage": {"input_tokens": 4, "service_tier": "standard"} | counts}
+
+
+INNER = msgspec.json.encode(CLAUDE | {"messages": [TURN]})
+
+
+@pytest.mark.parametrize(
+    "counted", [{"converse": {"messages": [BLOCKS]}}, {"invokeModel": {"body": b64encode(INNER).decode()}}]
+)
+def test_the_request_whose_tokens_are_counted(counted: Any) -> None:
+    """Converse's, or the bytes of an InvokeModel body; the response has its number of tokens."""
+    assert said(COUNT_TOKENS.read_request(msgspec.json.encode({"input": counted})).input_messages) == HI
+    usage = COUNT_TOKENS.read_response(b'{"inputTokens":7}').usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (7, None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b'{"input":3}', b'{"input":{"converse":3}}', b'{"input":{"invokeModel":{"body":"%"}}}']
+)
+def test_a_count_of_any_bytes_is_read_without_an_error(body: bytes) -> None:
+    """There is nothing to see in them."""
+    assert COUNT_TOKENS.read_request(body).input_messages == []
