@@ -26,7 +26,7 @@ from gateway.server.routes import recorder_app
 from gateway.server.supervisor import Lifeline
 from gateway.server.worker import Worker
 from gateway.store.metrics.instruments import WorkerGauges
-from gateway.store.otlp.exporter import Exporter
+from gateway.store.otlp.exports import Exports
 from gateway.store.recorder import Recorder
 from gateway.tracing.capture import policy_of
 
@@ -185,7 +185,7 @@ async def open_recorder(
 
     `workers`: returns the gauges of every worker.
     """
-    exporter = Exporter.from_environment(environ, data, config.capture, config.otlp.vocabulary)
+    exporter = Exports.from_environment(environ, data, config.capture, config.otlp.vocabulary)
     one = Recorder(data, config.store, exporter)
     await asyncio.to_thread(one.prepare)
 
@@ -193,7 +193,7 @@ async def open_recorder(
         return {
             "sealed": one.sealed,
             "failures": one.failures,
-            "otlp": exporter.counters() if exporter is not None else None,
+            **(exporter.counters() if exporter is not None else {"otlp": None}),
         }
 
     async with metrics_page(data, environ, health, workers) as metrics:

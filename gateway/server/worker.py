@@ -95,14 +95,13 @@ class Worker:
         self._ingest = IngestReader(setup, self._token, time.time_ns)
         service_name = str(source.attributes.get("service.name") or "") or None
         instance = str(source.attributes.get(tracer.INSTANCE))
+        forwarded = wanted(environ, "METRICS") and config.capture.otlp != "off"
         self._admin = AdminForwarder(socket_path(data), token if required else None, self.health, self._read)
         self._router = worker_routes(
             events=EventsEndpoint(self._ingest, self.journal, service_name).handle,
             traces=OtlpEndpoint(TRACES, self._ingest, self.journal, instance).handle,
             logs=OtlpEndpoint(LOGS, self._ingest, self.journal, instance).handle,
-            metrics=OtlpEndpoint(
-                METRICS, self._ingest, self.journal, instance, stored=wanted(environ, "METRICS")
-            ).handle,
+            metrics=OtlpEndpoint(METRICS, self._ingest, self.journal, instance, stored=forwarded).handle,
             alive=_alive,
             admin=self._admin.handle,
             proxy=self._proxy.handle,

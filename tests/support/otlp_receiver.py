@@ -8,6 +8,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -35,6 +37,8 @@ class Receiver:
         self.requests: list[tuple[float, ExportTraceServiceRequest]] = []
         self.headers: list[dict[str, str]] = []
         self.released = threading.Event()
+        self.telemetry: dict[str, list[Any]] = {"/v1/logs": [], "/v1/metrics": []}
+        self.statuses: dict[str, int] = {}
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +50,9 @@ class Receiver:
                 if coding is not None:
                     body = {"gzip": gzip, "deflate": zlib}[coding].decompress(body)
                 receiver.headers.append({key.lower(): value for key, value in self.headers.items()})
+                if (path := self.path.rstrip("/")) in receiver.telemetry:
+                    receiver.take(self, path, body)
+                    return
                 answer = receiver.answer(ExportTraceServiceRequest.FromString(body))
                 if answer.hang:
                     receiver.released.wait(30)
@@ -77,6 +84,28 @@ class Receiver:
         if answer.status == 200 and not answer.hang:
             self.batches.append(spans)
         return answer
+
+    def take(self, handler: BaseHTTPRequestHandler, path: str, body: bytes) -> None:
+        """Answer a request with logs or metrics by the status of its path; `telemetry` has those answered by 200."""
+        status = self.statuses.get(path, 200)
+        if status == 200:
+            kind = ExportLogsServiceRequest if path == "/v1/logs" else ExportMetricsServiceRequest
+            self.telemetry[path].append(kind.FromString(body))
+        handler.send_response(status)
+        handler.send_header("content-length", "0")
+        handler.end_headers()
+
+    @property
+    def logs(self) -> list[Any]:
+        """The log records that came, in order."""
+        groups = [group for request in self.telemetry["/v1/logs"] for group in request.resource_logs]
+        return [record for group in groups for scope in group.scope_logs for record in scope.log_records]
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics that came, in order."""
+        groups = [group for request in self.telemetry["/v1/metrics"] for group in request.resource_metrics]
+        return [metric for group in groups for scope in group.scope_metrics for metric in scope.metrics]
 
     @property
     def names(self) -> list[str]:

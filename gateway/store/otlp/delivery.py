@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from gateway.config.model import MIB, Capture
-from gateway.store.otlp.request import Later, Outgoing, Refused, Sender, Taken
+from gateway.store.otlp.request import Later, Outgoing, Refused, Sender, Taken, Unsupported
 
 log = logging.getLogger("gateway.otlp")
 
@@ -50,7 +50,7 @@ class Source(Protocol[Position]):
 
 
 class Delivery:
-    """Sends the spans of a source; `endpoint` names the collector in log lines."""
+    """Sends the items of a source; `endpoint` names the collector in log lines, `noun` the items."""
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Delivery:
         batch_bytes: int,
         delay: float,
         rng: random.Random,
+        noun: str = "spans",
     ) -> None:
         self._sender = sender
         self._capture = capture
@@ -70,6 +71,7 @@ class Delivery:
         self._batch_bytes = batch_bytes
         self._delay = delay
         self._rng = rng
+        self._noun = noun
         self._limit = batch_spans
         self._without_content = False
         self._failures = 0
@@ -99,11 +101,14 @@ class Delivery:
                 if not isinstance(self._sender.send([]), Taken):  # then this span is not the reason
                     return self.failed(error, None)
                 self.drop("refused", 1)
+            case Unsupported(error):
+                self.last_error = error
+                self.drop("unsupported", len(batch.spans))
             case Taken(rejected):
                 self.exported += len(batch.spans) - rejected
                 self.drop("rejected", rejected)
         if self._failures:
-            log.info("the collector takes spans again")
+            log.info("the collector takes %s again", self._noun)
             self._failures = 0
         self._without_content = False
         self._limit = min(self._batch_spans, self._limit + max(1, self._limit // 8))
@@ -117,7 +122,7 @@ class Delivery:
     def failed(self, error: str, after: float | None) -> float:
         """Return the seconds to wait after a failure: those of Retry-After, or a backoff that grows."""
         if not self._failures:  # once per outage
-            log.warning("the collector at %s takes no spans (%s); they wait", self._endpoint, error)
+            log.warning("the collector at %s takes no %s (%s); they wait", self._endpoint, self._noun, error)
         first, most = _BACKOFF_SECONDS
         backoff = min(most, first * 2.0 ** min(self._failures, 10)) * self._rng.uniform(0.8, 1.2)
         self._failures += 1
@@ -130,7 +135,7 @@ class Delivery:
         if not spans:
             return
         if reason not in self.dropped:
-            log.warning("%d spans are not exported: %s; further ones are only counted", spans, reason)
+            log.warning("%d %s are not exported: %s; further ones are only counted", spans, self._noun, reason)
         self.dropped = self.dropped | {reason: self.dropped.get(reason, 0) + spans}
 
     def _narrowed(self, spans: int) -> bool:

@@ -15,9 +15,13 @@ from typing import Any
 from gateway.config.model import MIB, Capture, VocabularyName
 from gateway.errors import ConfigError
 from gateway.semconv import CAPTURE_SWITCH
-from gateway.store.otlp.backlog import Backlog, Checkpoint
+from gateway.store.otlp.backlog import Backlog
+from gateway.store.otlp.cursors import Checkpoint
 from gateway.store.otlp.delivery import BATCH_BYTES, METADATA, SHORTEST_DELAY, Batch, Delivery
 from gateway.store.otlp.request import Sender
+from gateway.store.otlp.telemetry_backlog import TelemetryBacklog
+from gateway.tracing.ingest.otlp.protocol import TRACES as SPANS
+from gateway.tracing.ingest.otlp.protocol import Signal
 
 log = logging.getLogger("gateway.otlp")
 
@@ -32,7 +36,7 @@ CONTENT_OFF = frozenset({"NO_CONTENT", "EVENT_ONLY", "FALSE"})
 
 
 class Exporter:
-    """Exports the journals of `data`. `start` it after the last fork; `stop` ends it within seconds."""
+    """Exports one signal of the journals of `data`. `start` it after the last fork; `stop` ends it within seconds."""
 
     def __init__(
         self,
@@ -46,8 +50,9 @@ class Exporter:
         max_backlog_bytes: int = MAX_BACKLOG_BYTES,
         rng: random.Random | None = None,
         vocabulary: VocabularyName = "gen-ai",
+        signal: Signal = SPANS,
     ) -> None:
-        self._backlog = Backlog(data, vocabulary)
+        self._backlog = Backlog(data, vocabulary) if signal is SPANS else TelemetryBacklog(data, signal)
         self._journals = _Journals(self._backlog)
         self._capture = capture
         self._sender = sender
@@ -59,11 +64,12 @@ class Exporter:
             batch_bytes=batch_bytes,
             delay=delay,
             rng=rng or random.Random(),
+            noun=signal.noun,
         )
         self._max_backlog_bytes = max_backlog_bytes
         self._stop = threading.Event()
         self._deadline: float | None = None
-        self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"otlp {signal.name}", daemon=True)
 
     def __repr__(self) -> str:
         return f"<Exporter exported: {self._delivery.exported} {self._backlog!r}>"
@@ -77,33 +83,49 @@ class Exporter:
         `environ` decides whether there is one; the stock exporters read endpoint, headers and TLS from the process's
         own environment.
         """
-        if not wanted(environ) or capture.otlp == "off":
+        return cls._wanted(environ, data, capture, SPANS, vocabulary)
+
+    @classmethod
+    def of_signal(cls, environ: Mapping[str, str], data: Path, capture: Capture, signal: Signal) -> "Exporter | None":
+        """Return an exporter of applications' logs or metrics, or None if no variable enables one."""
+        return cls._wanted(environ, data, capture, signal, "gen-ai")
+
+    @classmethod
+    def _wanted(
+        cls, environ: Mapping[str, str], data: Path, capture: Capture, signal: Signal, vocabulary: VocabularyName
+    ) -> "Exporter | None":
+        name = signal.name.upper()
+        if not wanted(environ, name) or capture.otlp == "off":
             return None
         try:
-            sender = sender_by(protocol(environ))
-            batch_spans = int(environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") or 512)
-            delay = float(environ.get("OTEL_BSP_SCHEDULE_DELAY") or 1000) / 1000
-            delay = min(max(SHORTEST_DELAY, delay), _LONGEST_DELAY)  # NaN is the shortest
+            sender = sender_by(protocol(environ, signal=name), signal=signal)
+            batch_spans = max(1, int(environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") or 512))
+            delay = max(SHORTEST_DELAY, float(environ.get("OTEL_BSP_SCHEDULE_DELAY") or 1000) / 1000)
         except Exception as error:
-            log.error("OTLP is off, for OTEL_* variables that cannot be used: %s", error)  # noqa: TRY400
+            log.error("OTLP of %s is off, for OTEL_* variables that cannot be used: %s", signal.name, error)  # noqa: TRY400
             return None
         if not content_wanted(environ):
             capture = METADATA
-        return cls(data, sender, capture, batch_spans=max(1, batch_spans), delay=delay, vocabulary=vocabulary)
+        return cls(data, sender, capture, batch_spans=batch_spans, delay=delay, vocabulary=vocabulary, signal=signal)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self, timeout: float = 1.5) -> None:
-        """Send what can be sent in `timeout` seconds; the rest is sent after the next start."""
+    def ending(self, timeout: float) -> None:
+        """Let the thread end after what can be sent in `timeout` seconds."""
         self._deadline = time.monotonic() + timeout
         self._stop.set()
+
+    def stop(self, timeout: float = 1.5) -> None:
+        """Send what can be sent in `timeout` seconds; the rest is sent after the next start."""
+        if not self._stop.is_set():
+            self.ending(timeout)
         if self._thread.is_alive():
             self._thread.join(timeout)
         self._sender.close()
-        if self._backlog.bytes:
-            log.info("%d bytes of journals wait to be exported at the next start", self._backlog.bytes)
+        if self._backlog.waiting:
+            log.info("%d bytes of journals wait to be exported at the next start", self._backlog.waiting)
 
     def exported(self, journal: Path) -> bool:
         """Return whether all spans of the journal are sent or given up."""
@@ -119,7 +141,7 @@ class Exporter:
             "exported": self._delivery.exported,
             "dropped": dict(self._delivery.dropped),
             "retries": self._delivery.retries,
-            "lag_bytes": self._backlog.bytes,
+            "lag_bytes": self._backlog.waiting,
             "open_steps": self._backlog.open,
             "last_error": self._delivery.last_error,
         }
@@ -151,7 +173,7 @@ class Exporter:
 class _Journals:
     """The backlog as a source, with the clock by which runs and steps are due."""
 
-    def __init__(self, backlog: Backlog) -> None:
+    def __init__(self, backlog: Backlog | TelemetryBacklog) -> None:
         self._backlog = backlog
 
     def batch(self, max_spans: int, max_bytes: int, capture: Capture) -> Batch[Checkpoint]:
@@ -197,12 +219,12 @@ def variable(environ: Mapping[str, str], name: str, signal: str = TRACES) -> str
     return environ.get(f"OTEL_EXPORTER_OTLP_{signal}_{name}") or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or ""
 
 
-def sender_by(protocol: str, url: str | None = None) -> Sender:
+def sender_by(protocol: str, url: str | None = None, signal: Signal = SPANS) -> Sender:
     """Return a sender to a URL, or to the endpoint of the environment. Loads the libraries of that protocol only."""
     if protocol == "grpc":
         from gateway.store.otlp.grpc import GrpcSender  # noqa: PLC0415
 
-        return GrpcSender(url)
+        return GrpcSender(url, signal)
     from gateway.store.otlp.http import HttpSender  # noqa: PLC0415
 
-    return HttpSender(url)
+    return HttpSender(url, signal)

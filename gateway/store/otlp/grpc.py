@@ -11,12 +11,15 @@ import grpc  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
 from gateway.errors import ConfigError
 from gateway.providers.http.ways_out import proxy_for
 from gateway.store.otlp.exporter import variable
-from gateway.store.otlp.request import Later, Outgoing, Refused, Reply, Taken, request_of
+from gateway.store.otlp.request import Later, Outgoing, Refused, Reply, Taken, Unsupported, rejected_in, request_of
+from gateway.tracing.ingest.otlp.protocol import TRACES, Signal
 
 # The library's own wait before it connects again grows to two minutes.
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
@@ -27,27 +30,31 @@ _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
 _TOO_LONG = ("larger than max", "exceeds maximum", "too large")
 
 
+_STOCK: dict[str, Any] = {"traces": OTLPSpanExporter, "logs": OTLPLogExporter, "metrics": OTLPMetricExporter}
+
+
 class GrpcSender:
     """Sends over one channel to a URL, or OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
 
-    def __init__(self, url: str | None = None) -> None:
-        options = (*_CHANNEL_OPTIONS, *proxy_options(url or variable(os.environ, "ENDPOINT")))
-        self._exporter = OTLPSpanExporter(endpoint=url, channel_options=options)  # type: ignore[arg-type]
+    def __init__(self, url: str | None = None, signal: Signal = TRACES) -> None:
+        self._signal = signal
+        options = (*_CHANNEL_OPTIONS, *proxy_options(url or variable(os.environ, "ENDPOINT", signal.name.upper())))
+        self._exporter = _STOCK[signal.name](endpoint=url, channel_options=options)
 
-    def send(self, spans: Sequence[Outgoing]) -> Reply:
+    def send(self, items: Sequence[Outgoing]) -> Reply:
         """Send a batch once, and wait for the reply."""
         try:
-            request = request_of(spans)
+            request = request_of(items, self._signal)
         except Exception:
             return Refused("encoding")
         stock: Any = self._exporter
         try:
             answer = stock._client.Export(request, metadata=stock._headers, timeout=stock._timeout)  # noqa: SLF001
         except grpc.RpcError as error:
-            return reply_of(error)
+            return reply_of(error, self._signal)
         except ValueError:  # the channel was closed under us
             return Later("closed")
-        return Taken(answer.partial_success.rejected_spans)
+        return Taken(rejected_in(answer))
 
     def close(self) -> None:
         """Close the channel; a call under way is cancelled."""
@@ -67,9 +74,11 @@ def proxy_options(url: str) -> tuple[tuple[str, str | int], ...]:
     return (("grpc.http_proxy", proxy.url),)
 
 
-def reply_of(error: grpc.RpcError) -> Reply:
+def reply_of(error: grpc.RpcError, signal: Signal = TRACES) -> Reply:
     """Return the reply that a failed call amounts to."""
     code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.UNIMPLEMENTED and signal is not TRACES:
+        return Unsupported(code.name)
     too_long = code in {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OUT_OF_RANGE} and any(
         words in details for words in _TOO_LONG
     )

@@ -15,42 +15,53 @@ from typing import Any
 
 import requests
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.sdk.metrics.export import MetricsData
 from requests.structures import CaseInsensitiveDict
 
 from gateway.errors import ConfigError
 from gateway.providers.http.ways_out import proxy_for
-from gateway.store.otlp.request import Later, Outgoing, Refused, Reply, Taken, request_of
+from gateway.store.otlp.request import Later, Outgoing, Refused, Reply, Taken, Unsupported, rejected_in, request_of
+from gateway.tracing.ingest.otlp.protocol import TRACES, Signal
 
 # Statuses about these very bytes. All others (a wrong path or token, a proxy's error) may be mended while spans wait.
 REFUSALS = frozenset({400, 413, 422})
 
 
-class HttpSender:
-    """Sends over one kept-alive connection to `/v1/traces` of a URL, or to OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
+# Of a collector without the signal: of logs and metrics, which wait for nobody to mend the path.
+UNSUPPORTED = frozenset({404, 405, 501})
 
-    def __init__(self, url: str | None = None) -> None:
+_STOCK: dict[str, Any] = {"traces": OTLPSpanExporter, "logs": OTLPLogExporter, "metrics": OTLPMetricExporter}
+_NOTHING: dict[str, Any] = {"traces": [], "logs": [], "metrics": MetricsData([])}
+
+
+class HttpSender:
+    """Sends over one kept-alive connection to `/v1/...` of a URL, or to OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT."""
+
+    def __init__(self, url: str | None = None, signal: Signal = TRACES) -> None:
         # It logs every failed try, and values that it cannot encode.
         logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
-        self._session = _Session()
+        self._signal = signal
+        self._session = _Session(signal)
         self._closed = False
-        self._exporter = OTLPSpanExporter(endpoint=url and _below(url), session=self._session)
+        self._exporter = _STOCK[signal.name](endpoint=url and _below(url, signal.path), session=self._session)
 
-    def send(self, spans: Sequence[Outgoing]) -> Reply:
+    def send(self, items: Sequence[Outgoing]) -> Reply:
         """Send a batch once, and wait for the reply."""
         try:
-            self._session.body = request_of(spans).SerializeToString()
+            self._session.body = request_of(items, self._signal).SerializeToString()
         except Exception:
             return Refused("encoding")
         self._session.reply = None
-        self._exporter.export([])  # the session has the spans
+        self._exporter.export(_NOTHING[self._signal.name])  # the session has the items
         return self._session.reply or Later("closed")
 
     def close(self) -> None:
         """Close the connection. A request under way ends by its own timeout."""
         self._closed = True
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+        self._exporter.shutdown()
 
 
 class _NoRetry(requests.RequestException):
@@ -63,6 +74,10 @@ class _Session(requests.Session):
     body = b""
     reply: Reply | None = None
 
+    def __init__(self, signal: Signal) -> None:
+        super().__init__()
+        self._signal = signal
+
     def request(self, *args: Any, **options: Any) -> requests.Response:
         """Send a request; raise after any reply but success."""
         headers = CaseInsensitiveDict(self.headers)
@@ -73,7 +88,8 @@ class _Session(requests.Session):
         except Exception as error:  # of requests, or of what it is built on
             self.reply = Later(f"{type(error).__name__}{_by_proxy(url)}")
             raise _NoRetry from None
-        self.reply = reply_of(response.status_code, response.headers.get("retry-after"), response.content, time.time())
+        retry_after = response.headers.get("retry-after")
+        self.reply = reply_of(response.status_code, retry_after, response.content, time.time(), self._signal)
         if response.status_code == 407:
             self.reply = Later(f"HTTP 407{_by_proxy(url)}")
         if not isinstance(self.reply, Taken):
@@ -90,10 +106,12 @@ def _by_proxy(url: str) -> str:
     return f" by the proxy {proxy}" if proxy is not None else ""
 
 
-def reply_of(status: int, retry_after: str | None, body: bytes, now: float) -> Reply:
+def reply_of(status: int, retry_after: str | None, body: bytes, now: float, signal: Signal = TRACES) -> Reply:
     """Return the reply that an HTTP response amounts to. `now`: Unix time in seconds."""
     if 200 <= status < 300:
-        return Taken(_rejected(body))
+        return Taken(_rejected(body, signal))
+    if status in UNSUPPORTED and signal is not TRACES:
+        return Unsupported(f"HTTP {status}")
     if status in REFUSALS:
         return Refused(f"HTTP {status}")
     return Later(f"HTTP {status}", _seconds(retry_after, now))
@@ -109,13 +127,13 @@ def _coded(body: bytes, coding: str | bytes | None) -> bytes:
             return body
 
 
-def _below(url: str) -> str:
-    return url if url.rstrip("/").endswith("/v1/traces") else f"{url.rstrip('/')}/v1/traces"
+def _below(url: str, path: str) -> str:
+    return url if url.rstrip("/").endswith(path) else f"{url.rstrip('/')}{path}"
 
 
-def _rejected(body: bytes) -> int:
+def _rejected(body: bytes, signal: Signal) -> int:
     try:
-        return int(ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans)
+        return rejected_in(signal.response.FromString(body))
     except DecodeError:
         return 0  # some collectors reply with JSON or a page; the status decides
 

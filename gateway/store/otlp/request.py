@@ -1,50 +1,59 @@
-"""A request of OTLP with spans, and the reply of a collector. Pure.
+"""A request of OTLP, and the reply of a collector. Pure.
 
-Our own spans are encoded by the SDK's encoder; those of applications go out as they were sent.
+Our own spans are encoded by the SDK's encoder; the telemetry of applications goes out as it was sent.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from opentelemetry.sdk.trace import ReadableSpan
 
 from gateway.store.otlp import rows
-from gateway.store.otlp.forwarding import ForwardedSpan
+from gateway.store.otlp.forwarding import Forwarded
+from gateway.tracing.ingest.otlp.protocol import TRACES, Signal
 
-Outgoing = ReadableSpan | ForwardedSpan
+Outgoing = ReadableSpan | Forwarded
 
 
-def request_of(spans: Sequence[Outgoing]) -> ExportTraceServiceRequest:
-    """Return a request, with each resource and each scope once. Raises whatever the SDK's encoder raises."""
-    request = encode_spans([each for each in spans if not isinstance(each, ForwardedSpan)])
-    resources: dict[tuple[bytes, str], ResourceSpans] = {}
-    scopes: dict[tuple[bytes, str, bytes, str], ScopeSpans] = {}
-    for each in spans:
-        if not isinstance(each, ForwardedSpan):
+def request_of(items: Sequence[Outgoing], signal: Signal = TRACES) -> Any:
+    """Return a signal's request, with each resource and each scope once. Raises whatever the SDK's encoder raises."""
+    ours = [each for each in items if not isinstance(each, Forwarded)]
+    request: Any = encode_spans(ours) if signal is TRACES else signal.request()
+    in_request, in_resource, in_scope = signal.fields
+    resources: dict[tuple[bytes, str], Any] = {}
+    scopes: dict[tuple[bytes, str, bytes, str], Any] = {}
+    for each in items:
+        if not isinstance(each, Forwarded):
             continue
         of = (each.resource.SerializeToString(deterministic=True), each.resource_schema_url)
         if of not in resources:
-            resources[of] = request.resource_spans.add(resource=each.resource, schema_url=each.resource_schema_url)
+            groups = getattr(request, in_request)
+            resources[of] = groups.add(resource=each.resource, schema_url=each.resource_schema_url)
         by = (*of, each.scope.SerializeToString(deterministic=True), each.scope_schema_url)
         if by not in scopes:
-            scopes[by] = resources[of].scope_spans.add(scope=each.scope, schema_url=each.scope_schema_url)
-        scopes[by].spans.append(each.span)
+            groups = getattr(resources[of], in_resource)
+            scopes[by] = groups.add(scope=each.scope, schema_url=each.scope_schema_url)
+        getattr(scopes[by], in_scope).append(each.item)
     return request
 
 
-def weight(span: Outgoing) -> int:
-    """Return an upper estimate of the bytes of a span in a request."""
-    if isinstance(span, ForwardedSpan):
-        return 512 + sum(int(part.ByteSize()) for part in (span.span, span.resource, span.scope))
-    return rows.weight(span)
+def weight(item: Outgoing) -> int:
+    """Return an upper estimate of the bytes of an item in a request."""
+    if isinstance(item, Forwarded):
+        return 512 + sum(int(part.ByteSize()) for part in (item.item, item.resource, item.scope))
+    return rows.weight(item)
+
+
+def rejected_in(response: Any) -> int:
+    """Return the number of items that a response of OTLP rejects (partial success)."""
+    partial = response.partial_success
+    return int(getattr(partial, partial.DESCRIPTOR.fields_by_number[1].name))
 
 
 class Taken(Struct, frozen=True):
-    """The collector took the batch, except `rejected` spans (partial success)."""
+    """The collector took the batch, except `rejected` items (partial success)."""
 
     rejected: int = 0
 
@@ -62,7 +71,13 @@ class Refused(Struct, frozen=True):
     error: str
 
 
-Reply = Taken | Later | Refused
+class Unsupported(Struct, frozen=True):
+    """The collector takes no such signal: waiting would not help, and journals would grow."""
+
+    error: str
+
+
+Reply = Taken | Later | Refused | Unsupported
 
 
 class Sender(Protocol):

@@ -348,8 +348,9 @@ async def test_no_telemetry_reaches_a_provider(upstream: Upstream, gateway: InPr
 
 
 async def test_other_paths_are_proxied(upstream: Upstream, gateway: InProcess):
-    """OpenAI's own `/v1/traces/ingest` is no path of OTLP."""
-    await exchange(gateway.url, request("POST", "/v1/traces/ingest", [JSON], b"{}"))
+    """OpenAI's own `/v1/traces/ingest` is no path of OTLP: it goes to OpenAI with the client's key."""
+    key = ("Authorization", "Bearer sk-proj-0123456789abcdef0123456789abcdef")
+    await exchange(gateway.url, request("POST", "/v1/traces/ingest", [JSON, key], b"{}"))
     assert [asked.target for asked in upstream.asked] == ["/v1/traces/ingest"]
 
 

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.config.model import Capture
-from gateway.store.otlp import Exporter
+from gateway.store.otlp import Exporter, Exports
 from tests.support.otlp_receiver import Receiver
 
 
@@ -18,20 +19,30 @@ def _receiver() -> Iterator[Receiver]:
     receiver.close()
 
 
-@pytest.fixture(name="export")
-def _export(tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Exporter]]:
-    """Return what starts an exporter of `tmp_path` to the receiver, by the environment alone."""
+@pytest.fixture(name="environ")
+def _environ(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables of an export to the receiver, and no others."""
     for name in os.environ:
         if name.startswith("OTEL_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{receiver.port}")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-    started: list[Exporter] = []
 
-    def start(capture: Capture | None = None, **more: str) -> Exporter:
+
+@pytest.fixture(name="export")
+def _export(
+    tmp_path: Path,
+    receiver: Receiver,
+    environ: None,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., Any]]:
+    """Return what starts an exporter of `tmp_path` to the receiver by the environment, or those of all signals."""
+    started: list[Exporter | Exports] = []
+
+    def start(capture: Capture | None = None, kind: type[Exporter | Exports] = Exporter, **more: str) -> Any:
         for name, value in more.items():
             monkeypatch.setenv(f"OTEL_{name}", value)
-        exporter = Exporter.from_environment(os.environ, tmp_path, capture or Capture())
+        exporter = kind.from_environment(os.environ, tmp_path, capture or Capture())
         assert exporter is not None
         exporter.start()
         started.append(exporter)

@@ -1,15 +1,24 @@
 """Spans of applications forwarded: every field of OTLP, content by `[capture] otlp`, and rows that are no span."""
 
+import base64
 import json
 from typing import Any
 
 import msgspec
 import pytest
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from gateway.config.model import Capture
-from gateway.store.otlp.forwarding import row_in, row_of_store, span_of
-from gateway.tracing.ingest.otlp.values import decode_attributes
+from gateway.store.otlp.forwarding import log_of, metric_of, row_in, row_of_store, span_of
+from gateway.tracing.capture import CapturePolicy
+from gateway.tracing.ingest.otlp.lines import encode, source_fields
+from gateway.tracing.ingest.otlp.log_lines import log_line
+from gateway.tracing.ingest.otlp.protocol import Source
+from gateway.tracing.ingest.otlp.values import decode_attributes, encode_attributes, encode_value
 
 FULL = Capture(otlp="full")
 START_NS = 1_700_000_000_000_000_000
@@ -25,7 +34,7 @@ ROW: dict[str, Any] = {
 def test_a_row_without_more_is_a_span_without_more():
     """Absent fields have OTLP's defaults."""
     forwarded = span_of(ROW, FULL)
-    assert forwarded.span == Span(
+    assert forwarded.item == Span(
         trace_id=b"\x0a" * 16,
         span_id=b"\x0b" * 8,
         name="n",
@@ -85,13 +94,13 @@ def test_every_field_is_forwarded():
 @pytest.mark.parametrize("kind", ["INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"])
 def test_kinds_are_otlps(kind):
     """By name."""
-    assert span_of(ROW | {"kind": kind}, FULL).span.kind == Span.SpanKind.Value(f"SPAN_KIND_{kind}")
+    assert span_of(ROW | {"kind": kind}, FULL).item.kind == Span.SpanKind.Value(f"SPAN_KIND_{kind}")
 
 
 @pytest.mark.parametrize("status", ["UNSET", "OK", "ERROR"])
 def test_statuses_are_otlps(status):
     """By name."""
-    assert span_of(ROW | {"status": status}, FULL).span.status.code == Status.StatusCode.Value(f"STATUS_CODE_{status}")
+    assert span_of(ROW | {"status": status}, FULL).item.status.code == Status.StatusCode.Value(f"STATUS_CODE_{status}")
 
 
 TEXT = "x" * 100
@@ -111,7 +120,7 @@ def test_content_is_captured_for_the_collector(capture, most):
         "events": [{"name": "e", "time_ns": 1, "attributes": attributes}],
         "links": [{"trace_id": "0d" * 16, "span_id": "0e" * 8, "attributes": attributes}],
     }
-    span = span_of(row, capture).span
+    span = span_of(row, capture).item
     for each in (span, span.events[0], span.links[0]):
         sent = decode_attributes(each.attributes)
         assert sent["other"] == TEXT
@@ -119,6 +128,55 @@ def test_content_is_captured_for_the_collector(capture, most):
             assert "gen_ai.prompt" not in sent
         else:
             assert sent["gen_ai.prompt"].startswith("x" * most + "…")
+
+
+RECORD = LogRecord(
+    time_unix_nano=5,
+    observed_time_unix_nano=6,
+    severity_number=9,
+    severity_text="info",
+    event_name="started",
+    trace_id=b"\x0a" * 16,
+    span_id=b"\x0b" * 8,
+    flags=1,
+    dropped_attributes_count=2,
+    attributes=encode_attributes({"event.name": "n", "k": {"otlp.bytes": "AAE="}}),
+)
+
+
+@pytest.mark.parametrize("body", [None, "hello", 5, True, {"a": [1, None, {"otlp.double": "NaN"}]}, ""])
+@pytest.mark.parametrize("record", [RECORD, LogRecord()], ids=["full", "empty"])
+def test_a_log_record_is_forwarded_as_it_was_sent(record, body):
+    """Every field; a name that is an attribute only stays one."""
+    sent = LogRecord()
+    sent.CopyFrom(record)
+    if body is not None:
+        sent.body.CopyFrom(encode_value(body))
+    for changed in (sent, LogRecord(attributes=encode_attributes({"event.name": "n"}))):
+        source = Source(Resource(), InstrumentationScope(name="s"), "https://r", "https://s")
+        line = log_line(changed, source_fields(source, CapturePolicy()), CapturePolicy(), 7)
+        forwarded = log_of(row_in(encode(line)), FULL)
+        if body == "":
+            changed.ClearField("body")  # an empty text is no text
+        assert forwarded == (changed, Resource(), source.scope, "https://r", "https://s")
+
+
+@pytest.mark.parametrize(("capture", "most"), MODES.values(), ids=MODES)
+def test_content_of_log_records_and_metrics_is_captured_for_the_collector(capture, most):
+    """The body, and attributes of content; others go out in every mode."""
+    attributes = {"prompt": TEXT, "other": TEXT}
+    metric = Metric(name="n")
+    metric.sum.data_points.add(attributes=encode_attributes(attributes))
+    encoded = base64.b64encode(metric.SerializeToString()).decode()
+    record, sent = (
+        log_of({"body": TEXT, "attributes": attributes}, capture).item,
+        metric_of({"metric": encoded}, capture),
+    )
+    for each in (record, sent.item.sum.data_points[0]):
+        decoded = decode_attributes(each.attributes)
+        assert decoded["other"] == TEXT
+        content = [decoded.get("prompt"), *([record.body.string_value or None] if each is record else [])]
+        assert all(text is None if most is None else text.startswith("x" * most + "…") for text in content)
 
 
 @pytest.mark.parametrize("name", ["trace_id", "span_id", "name", "kind", "start_ns"])

@@ -13,6 +13,11 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import (
+    LogsServiceServicer,
+    add_LogsServiceServicer_to_server,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -24,8 +29,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 
 from gateway.config.model import Capture
 from gateway.errors import ConfigError
+from gateway.store.otlp.forwarding import log_of
 from gateway.store.otlp.grpc import GrpcSender, proxy_options, reply_of
-from gateway.store.otlp.request import Later, Refused, Taken
+from gateway.store.otlp.request import Later, Refused, Taken, Unsupported
+from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS
 from tests.support.exported import exchange, journal_in, messages, names_of, until
 from tests.support.otlp_receiver import spans_in
 from tests.support.proxies import ScriptedProxy
@@ -74,6 +81,33 @@ def _grpc_receiver(monkeypatch: pytest.MonkeyPatch, export: object) -> Iterator[
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     yield receiver
     receiver.close()
+
+
+class _Logs(LogsServiceServicer):
+    def __init__(self) -> None:
+        self.requests: list[ExportLogsServiceRequest] = []
+
+    def Export(self, request: ExportLogsServiceRequest, _context: Any) -> ExportLogsServiceResponse:  # noqa: N802
+        self.requests.append(request)
+        return ExportLogsServiceResponse()
+
+
+def test_grpc_carries_logs_to_a_collector_that_takes_them(monkeypatch):
+    """A collector without the service of metrics has them unsupported, and nothing waits for it."""
+    logs, server = _Logs(), grpc.server(futures.ThreadPoolExecutor(2))
+    add_LogsServiceServicer_to_server(logs, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", f"http://127.0.0.1:{port}")
+    items = [log_of({"body": text, "otlp": {"scope": {"name": "s"}}}, Capture(otlp="full")) for text in ("a", "b")]
+    sender, other = GrpcSender(signal=LOGS), GrpcSender(f"http://127.0.0.1:{port}", METRICS)
+    assert (sender.send(items), other.send([])) == (Taken(), Unsupported("UNIMPLEMENTED"))
+    (request,) = logs.requests
+    (group,) = request.resource_logs[0].scope_logs
+    assert (group.scope.name, [each.body.string_value for each in group.log_records]) == ("s", ["a", "b"])
+    for each in (sender, other):
+        each.close()
+    server.stop(None).wait()
 
 
 def test_grpc_carries_the_same_spans_in_order(tmp_path, grpc_receiver, export):

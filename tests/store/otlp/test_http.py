@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from gateway.store.otlp.http import REFUSALS, HttpSender, reply_of
-from gateway.store.otlp.request import Later, Refused, Taken
+from gateway.store.otlp.request import Later, Refused, Taken, Unsupported
+from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS, TRACES, success_response
 from tests.support.exported import exchange, journal_in, until
 from tests.support.proxies import ScriptedProxy
 
@@ -50,6 +50,14 @@ def test_any_other_status_is_tried_again(status):
     assert reply_of(status, None, b"", 0.0) == Later(f"HTTP {status}")
 
 
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_collector_may_lack_logs_and_metrics(status):
+    """Nothing waits for it to get them; for spans the path may be mended."""
+    for signal in (LOGS, METRICS):
+        assert reply_of(status, None, b"", 0.0, signal) == Unsupported(f"HTTP {status}")
+    assert reply_of(status, None, b"", 0.0) == Later(f"HTTP {status}")
+
+
 RETRY_AFTER = [
     ("0", 0.0),
     (" 7 ", 7.0),
@@ -70,19 +78,21 @@ def test_retry_after_is_seconds_or_a_date(header, seconds):
 
 def test_rejected_spans_are_those_of_a_partial_success():
     """A body that is no OTLP has none."""
-    reply = ExportTraceServiceResponse()
-    reply.partial_success.rejected_spans = 3
-    assert reply_of(200, None, reply.SerializeToString(), 0.0) == Taken(3)
+    for signal in (TRACES, LOGS, METRICS):
+        body = success_response(signal, "protobuf", 3, "no")
+        assert reply_of(200, None, body, 0.0, signal) == Taken(3)
     assert reply_of(200, None, b"{}", 0.0) == Taken()
 
 
 @pytest.mark.parametrize("url", ["{}", "{}/", "{}/v1/traces", "{}/v1/traces/"])
-def test_a_url_is_that_of_the_collector_or_of_its_traces(receiver, url):
+def test_a_url_is_that_of_the_collector_or_of_its_signal(receiver, url):
     """The path of the signal is added once."""
-    sender = HttpSender(url.format(f"http://127.0.0.1:{receiver.port}"))
-    assert sender.send([]) == Taken()
-    sender.close()
-    assert isinstance(sender.send([]), Later)
+    for signal in (TRACES, LOGS, METRICS):
+        sender = HttpSender(url.format(f"http://127.0.0.1:{receiver.port}").replace("traces", signal.name), signal)
+        assert sender.send([]) == Taken()
+        sender.close()
+        assert isinstance(sender.send([]), Later)
+    assert [len(requests) for requests in receiver.telemetry.values()] == [1, 1]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "none"])

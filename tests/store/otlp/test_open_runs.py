@@ -208,7 +208,7 @@ def test_a_span_that_the_application_sends_itself_stands_for_the_derived_one(tmp
         )
         batch = backlog.batch(512, 1 << 20, Capture(), NOW)
         backlog.settle(batch.position)
-        assert [passed.span.name for passed in batch.spans] == ["its own"]
+        assert [passed.item.name for passed in batch.spans] == ["its own"]
     assert [span["name"] for span in drained(backlog, LATER)] == ([] if sent_by_itself else ["n"])
     assert backlog.open == 0
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from gateway.config.model import Capture
 from gateway.store.otlp import forwarding, rows
-from gateway.store.otlp.forwarding import ForwardedSpan
+from gateway.store.otlp.forwarding import Forwarded
 from gateway.store.otlp.request import Outgoing, request_of, weight
 from gateway.tracing.ingest.otlp.values import decode_attributes
 
@@ -30,7 +30,7 @@ def own(name: str, **more: Any) -> Outgoing:
 
 def forwarded(
     name: str, service: str = "app", scope: str = "s", resource_url: str = "", scope_url: str = ""
-) -> ForwardedSpan:
+) -> Forwarded:
     """Return a span of an application."""
     otlp = {"scope": {"name": scope}, "resource_schema_url": resource_url, "scope_schema_url": scope_url}
     return forwarding.span_of(columns(name, resource={"service.name": service}, otlp=otlp), FULL)

@@ -14,9 +14,15 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from msgspec import Raw, Struct
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
@@ -51,6 +57,7 @@ class Signal(NamedTuple):
         noun: The plural of its items, for messages.
         item: The message of an item.
         fields: The names of the request's, the resource's and the scope's lists.
+        request: The message of a request.
         response: The message of a response.
         rejected: The field of a partial success.
 
@@ -60,6 +67,7 @@ class Signal(NamedTuple):
     noun: str
     item: type[Message]
     fields: tuple[str, str, str]
+    request: type[Message]
     response: type[Message]
     rejected: str
 
@@ -74,6 +82,7 @@ TRACES = Signal(
     "spans",
     Span,
     ("resource_spans", "scope_spans", "spans"),
+    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
     "rejectedSpans",
 )
@@ -82,6 +91,7 @@ LOGS = Signal(
     "log records",
     LogRecord,
     ("resource_logs", "scope_logs", "log_records"),
+    ExportLogsServiceRequest,
     ExportLogsServiceResponse,
     "rejectedLogRecords",
 )
@@ -90,6 +100,7 @@ METRICS = Signal(
     "metrics",
     Metric,
     ("resource_metrics", "scope_metrics", "metrics"),
+    ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
     "rejectedDataPoints",
 )

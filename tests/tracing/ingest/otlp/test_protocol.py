@@ -169,7 +169,7 @@ def test_the_collectors_capture_mode_holds():
     spoken = otlp_attributes({"gen_ai.input.messages": "[]", "kept": "yes"})
     event = Span.Event(name="gen_ai.content.prompt", attributes=otlp_attributes({"gen_ai.prompt": "hello"}))
     (line,) = lines_of(wrapped([span(1, attributes=spoken, events=[event])]).SerializeToString())
-    made = forwarding.span_of(line, Capture(otlp="metadata")).span
+    made = forwarding.span_of(line, Capture(otlp="metadata")).item
     assert attributes_of(made) == {"kept": "yes"}
     assert not made.events[0].attributes
     assert line["attributes"] == {"gen_ai.input.messages": "[]", "kept": "yes"}
