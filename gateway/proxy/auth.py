@@ -74,18 +74,21 @@ def refuse_pages(method: str, headers: Headers, route: Route, allowed: Collectio
     """Raise ExchangeError for a request of another site's page that a key of ours would pay for.
 
     `allowed`: origins of one's own, such as `https://chat.example`. Applications with a scheme of their own, and pages
-    of this machine, are no other sites.
+    of this machine, are no other sites, unless the browser says so (`Sec-Fetch-Site`, which no page can set): by it an
+    image's GET is known, which has no origin.
     """
     if not (payer(headers, route)[1] or route.provider.headers):
         return
     origin = _first(headers, b"origin")
-    if origin is None:
+    if _cross_site(headers) and not is_named(origin, allowed):
+        origin = origin or "another site"
+    elif origin is None:
         # A page that reads below its own name sends no origin: its name is only in Host.
         host = _first(headers, b"host") or ""
         if method not in {"GET", "HEAD"} or not _public(_name(host)) or _hosts(allowed) & {host, _name(host)}:
             return
         origin = f"http://{host}"
-    elif origin in allowed or not _elsewhere(origin):
+    elif is_named(origin, allowed) or not _elsewhere(origin):
         return
     raise ExchangeError(
         Kind.AUTH,
@@ -101,13 +104,30 @@ def refuse_foreign_page(headers: Headers, allowed: Collection[str]) -> None:
     For POST, with which browsers send the origin even to a name of the page's own.
     """
     origin = _first(headers, b"origin")
-    if origin is not None and origin not in allowed and _elsewhere(origin):
+    if is_named(origin, allowed):
+        return
+    if _cross_site(headers) or (origin is not None and _elsewhere(origin)):
         raise ExchangeError(
             Kind.AUTH,
-            f"A web page of {origin!r} may not use this gateway; if it is yours, add it to $.auth.origins.",
+            f"A web page of {origin or 'another site'!r} may not use this gateway; "
+            "if it is yours, add it to $.auth.origins.",
             status=403,
             code="origin_refused",
         )
+
+
+def is_named(origin: str | None, allowed: Collection[str]) -> bool:
+    """Whether an origin is one of `$.auth.origins`; a slash at the end of those makes no difference."""
+    return origin is not None and any(origin.lower() == each.rstrip("/").lower() for each in allowed)
+
+
+def is_cross_site(value: str | None) -> bool:
+    """Whether the header `Sec-Fetch-Site` is that of a request of another site's page."""
+    return value is not None and value.strip().lower() == "cross-site"
+
+
+def _cross_site(headers: Headers) -> bool:
+    return is_cross_site(_first(headers, b"sec-fetch-site"))
 
 
 def _first(headers: Headers, wanted: bytes) -> str | None:

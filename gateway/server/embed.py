@@ -99,7 +99,12 @@ def create_app(
         return await _until_client_leaves(inner, app[_GATEWAY].handle)
 
     app = web.Application()
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        await app[_GATEWAY].prepare(request, response)
+
     app.router.add_route("*", _ANY_PATH, answer)
+    app.on_response_prepare.append(prepare)
     app.cleanup_ctx.append(running)
     app.on_shutdown.append(draining)
     return app

@@ -22,6 +22,7 @@ from gateway.proxy.routing.context import build_runtime
 from gateway.proxy.signing import CloudSigner
 from gateway.server.admin.forward import AdminForwarder
 from gateway.server.connection import ClientRunner
+from gateway.server.cors import answer_preflight, decorate, is_preflight
 from gateway.server.data_dir import socket_path
 from gateway.server.ingest.events_endpoint import EventsEndpoint
 from gateway.server.ingest.otlp_endpoint import OtlpEndpoint
@@ -96,7 +97,9 @@ class Worker:
         service_name = str(source.attributes.get("service.name") or "") or None
         instance = str(source.attributes.get(tracer.INSTANCE))
         forwarded = wanted(environ, "METRICS") and config.capture.otlp != "off"
-        self._admin = AdminForwarder(socket_path(data), token if required else None, self.health, self._read)
+        self._admin = AdminForwarder(
+            socket_path(data), token if required else None, self.health, self._read, config.auth.origins
+        )
         self._router = worker_routes(
             events=EventsEndpoint(self._ingest, self.journal, service_name).handle,
             traces=OtlpEndpoint(TRACES, self._ingest, self.journal, instance).handle,
@@ -108,6 +111,7 @@ class Worker:
         )
         app = web.Application(client_max_size=config.limits.body_bytes)
         app.router.add_route("*", "/{path:.*}", self.handle)
+        app.on_response_prepare.append(self.prepare)
         self.runner = ClientRunner(
             app,
             head_seconds=config.timeouts.request_head,
@@ -149,6 +153,7 @@ class Worker:
         self._tracer.journaled.redaction = setup.capture_policy.redaction
         redact_logs(setup.capture_policy.redaction)
         self._admin.token = token if required else None
+        self._admin.origins = config.auth.origins
         self.runner.set_head_seconds(config.timeouts.request_head)
         self.journal.rotate_bytes = config.store.rotate_bytes
         self.journal.rotate_seconds = config.store.rotate_seconds
@@ -226,7 +231,13 @@ class Worker:
         """Answer any request, by the table of `gateway.server.routes`."""
         if not request.raw_path.startswith("/"):
             request = in_origin_form(request)
+        if is_preflight(request):
+            return answer_preflight(request, self._config.auth.origins)
         return await self._router.handler(request.method, request.raw_path)(request)
+
+    async def prepare(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Add the headers of CORS to a response, whichever handler or error it comes from."""
+        decorate(request, response, self._config.auth.origins)
 
 
 async def _alive(_request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import io
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import aiohttp
 from aiohttp import web
 
 from gateway.errors import ExchangeError
+from gateway.proxy.auth import is_cross_site, is_named
+from gateway.proxy.headers import without_scheme
 from gateway.server.admin.responses import problem
 
 # Headers of the recorder's response that are relayed.
@@ -27,6 +29,7 @@ class AdminForwarder:
     """Forwards admin requests. With `token` None, any client that uses a loopback name may read the pages.
 
     `health`: the worker's part of `/-/health`. `read`: reads the body of a request; raises ExchangeError.
+    `origins`: those of pages that may use the admin pages too.
     """
 
     def __init__(
@@ -35,9 +38,11 @@ class AdminForwarder:
         token: str | None,
         health: Callable[[], dict[str, Any]],
         read: Callable[[web.Request], Awaitable[bytes]],
+        origins: Collection[str] = (),
     ) -> None:
         self._socket = socket
         self.token = token
+        self.origins = origins
         self._health = health
         self._read = read
         self._session: aiohttp.ClientSession | None = None
@@ -108,19 +113,25 @@ class AdminForwarder:
         resolves to a loopback address (DNS rebinding), or submit a form; neither can fake the headers checked here.
         """
         if self.token is not None:
-            given = (request.headers.get("Authorization", "").removeprefix("Bearer "), _own_token(request))
-            if not any(hmac.compare_digest(_raw(each), _raw(self.token)) for each in given):
+            bearer = without_scheme(_raw(request.headers.get("Authorization", "")))
+            given = (bearer, _raw(request.headers.get("x-gateway-token", "")))
+            if not any(hmac.compare_digest(each, _raw(self.token)) for each in given):
                 return problem(401, "this page needs the header Authorization: Bearer TOKEN (setting: $.auth.token)")
             return None
         if not _is_loopback(request.host):
             return problem(403, f"pages below /-/ are served under a loopback name only, not {request.host!r}")
+        origin = request.headers.get("Origin")
+        named = is_named(origin, self.origins)
+        # An image of another site's page is a GET without an origin; each may start a process.
+        if is_cross_site(request.headers.get("Sec-Fetch-Site")) and not named:
+            return problem(403, "a web page of another site may not use pages below /-/ (setting: $.auth.origins)")
         if request.method in _SAFE_METHODS:
             return None
         # A browser sends this media type across origins only after a preflight request, which is refused.
         if request.content_type != "application/json":
             return problem(415, "send JSON, with Content-Type: application/json")
         # In case a browser skips the preflight.
-        if request.headers.get("Origin", _origin(request)) != _origin(request):
+        if origin not in {None, _origin(request)} and not named:
             return problem(403, "a web page of another origin may not send this request")
         return None
 
@@ -133,10 +144,6 @@ class AdminForwarder:
 def _origin(request: web.Request) -> str:
     """Return the origin of the gateway's own pages, under the name that the client uses."""
     return f"http://{request.host}"
-
-
-def _own_token(request: web.Request) -> str:
-    return request.headers.get("x-gateway-token", "")
 
 
 def _raw(text: str) -> bytes:
