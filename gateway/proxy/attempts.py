@@ -77,7 +77,7 @@ class Attempts:
         try:
             while True:
                 if step.wait:
-                    await exchange.waiting(asyncio.sleep(step.wait))
+                    await self._back_off(step.wait)
                 result = await self._attempted(step)
                 if isinstance(result, Answer):
                     return result
@@ -88,6 +88,13 @@ class Attempts:
                 step = then
         finally:
             schedule.over()
+
+    async def _back_off(self, seconds: float) -> None:
+        """Wait before the next attempt; if the client leaves meanwhile there is none to be read on."""
+        exchange = self._exchange
+        read_on, exchange.read_on = exchange.read_on, None
+        await exchange.waiting(asyncio.sleep(seconds))
+        exchange.read_on = read_on
 
     async def _attempted(self, step: ScheduledAttempt) -> Answer | Missed:
         """Make one attempt, or two if the first is late, and relay the response up to its last bytes."""

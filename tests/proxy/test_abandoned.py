@@ -142,6 +142,20 @@ async def test_no_other_attempt_is_made_without_the_client(upstream: Upstream, t
         assert len(upstream.asked) == 1
 
 
+async def test_a_wait_before_the_next_attempt_is_not_read_on(upstream: Upstream, tmp_path: Path):
+    """Nothing is under way then: the exchange of a client that leaves ends at once."""
+    toml = to(upstream.url, ON).replace("initial_backoff = 1.0", "initial_backoff = 30000.0\nmax_backoff = 30000.0")
+    async with InProcess(tmp_path / "data", toml) as gateway:
+        upstream.answers(reply({}, "503 No"))
+        async with connected(gateway.url) as connection:
+            body = json.dumps(CHAT).encode()
+            await connection.send(request("POST", PATH, [("Content-Type", "application/json")], body))
+            await gateway.ended(kind="CLIENT")
+        await gateway.ended()
+        assert (gateway.attempt()["outcome"], gateway.exchange()["outcome"]) == ("server", "client_abort")
+        assert gateway.health()["drains"]["total"] == 0
+
+
 async def test_a_stop_cancels_what_is_read_on(upstream: Upstream, tmp_path: Path):
     """Without waiting for the provider; the spans are in the journal, with the client's departure as the outcome."""
     async with InProcess(tmp_path / "data", to(upstream.url, ON)) as gateway:

@@ -145,6 +145,23 @@ async def test_a_client_that_leaves_is_noticed(upstream: Upstream, tmp_path: Pat
         await rows(tmp_path / "data", "SELECT outcome FROM attempts", [("client_abort",)])
 
 
+@pytest.mark.parametrize("handler_cancellation", [True, False])
+async def test_an_abandoned_response_is_read_on(upstream: Upstream, tmp_path: Path, handler_cancellation: bool):
+    """If the configuration sets a time for it, in any host."""
+    go_on, data = asyncio.Event(), tmp_path / "data"
+    upstream.answers([go_on, *reply(CHAT)])
+    config = tables(upstream) | {"usage": {"drain_seconds": 30}}
+    app = gateway.create_app(config, data=data, environ={"A_KEY": "k"})
+    async with serving(host("/llm", app), handler_cancellation=handler_cancellation) as url:
+        async with connected(url) as client:
+            await client.send(request("POST", "/llm/v1/chat/completions", [JSON], BODY))
+            await until_asked(upstream)
+        await asyncio.sleep(2 * embed._POLL_SECONDS)  # the host looks for the client twice
+        go_on.set()
+        await rows(data, "SELECT outcome, usage_source FROM attempts", [("client_abort", "reported")])
+    assert upstream.gone == 0
+
+
 async def test_a_stop_drains_and_leaves_nothing(upstream: Upstream, tmp_path: Path, read: Any):
     """A stream still in flight after the drain is cancelled and recorded; no task and no thread remains."""
     before = set(threading.enumerate())

@@ -91,6 +91,8 @@ class Fold:
         exemplar = _exemplar(row)
         labels: Labels = (self._words(outcome), self._providers(row.provider), self._words(row.dialect))
         self._of(i.EXCHANGES_ENDED).add(labels, 1, exemplar)
+        if row.attributes is not None and row.attributes.drained_ms is not None:
+            self._of(i.EXCHANGES_DRAINED).add((), 1, exemplar)
         if row.duration_ns is not None:
             method = row.method if row.method in _METHODS else _OTHER
             error = self._errors(row.error_type)

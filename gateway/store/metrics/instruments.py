@@ -157,6 +157,9 @@ EXCHANGES_ENDED = _counter(
 EXCHANGES_DROPPED = _counter(
     "gateway.exchange.dropped", "{exchange}", "Exchanges that ended and could not be stored.", "gateway.reason"
 )
+EXCHANGES_DRAINED = _counter(
+    "gateway.exchange.drained", "{exchange}", "Exchanges whose response was read on after their client had left."
+)
 EXCHANGES_ACTIVE = _gauge("gateway.exchange.active", "{exchange}", "Exchanges in flight.")
 EXCHANGE_OVERHEAD = _histogram(
     "gateway.exchange.overhead",
@@ -257,6 +260,7 @@ FOLDED = (
     EXCHANGES_STARTED,
     EXCHANGES_ENDED,
     EXCHANGES_DROPPED,
+    EXCHANGES_DRAINED,
     EXCHANGES_ACTIVE,
     EXCHANGE_OVERHEAD,
     OVERHEAD_PHASE,

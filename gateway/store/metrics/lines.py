@@ -54,6 +54,7 @@ class Rest(Struct, gc=False):
     """Attributes without a column that are counted."""
 
     genai_provider: str | None = field(default=None, name="gen_ai.provider.name")
+    drained_ms: float | None = field(default=None, name="gateway.drained_ms")
     accept_us: int | None = field(default=None, name="gateway.overhead.accept_us")
     record_us: int | None = field(default=None, name="gateway.overhead.record_us")
     send_us: int | None = field(default=None, name="gateway.attempt.overhead.send_us")

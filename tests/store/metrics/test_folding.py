@@ -126,6 +126,12 @@ def test_an_exchange_is_counted_with_its_overhead():
     assert total(page, "gateway_exchange_overhead_seconds_bucket", gateway_stream="true", le="0.0005") == 1
 
 
+def test_exchanges_that_were_read_on_are_counted():
+    """Those whose span has the time for which they were."""
+    page = page_of(folded(line("exchange", attributes={"gateway.drained_ms": 0.5}), line("exchange")))
+    assert total(page, "gateway_exchange_drained_total") == 1
+
+
 def test_overhead_is_counted_by_its_phases():
     """Those of the exchange from its span, those of an attempt from the attempt's."""
     page = page_of(

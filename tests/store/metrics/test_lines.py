@@ -43,6 +43,7 @@ def test_each_column_that_is_counted_is_read(column, value):
 
 ATTRIBUTES = {
     "gen_ai.provider.name": "genai_provider",
+    "gateway.drained_ms": "drained_ms",
     "gateway.overhead.accept_us": "accept_us",
     "gateway.overhead.record_us": "record_us",
     "gateway.attempt.overhead.send_us": "send_us",
