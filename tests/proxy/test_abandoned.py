@@ -157,12 +157,57 @@ async def test_a_wait_before_the_next_attempt_is_not_read_on(upstream: Upstream,
 
 
 async def test_a_stop_cancels_what_is_read_on(upstream: Upstream, tmp_path: Path):
-    """Without waiting for the provider; the spans are in the journal, with the client's departure as the outcome."""
+    """At its begin, while clients that stay are answered; the outcome is the client's departure, not the shutdown."""
+    go_on = asyncio.Event()
     async with InProcess(tmp_path / "data", to(upstream.url, ON)) as gateway:
         await abandon(gateway, upstream, [*stream([FIRST])[:-1], FOREVER], path=PATH, waits=False, **STREAMED)
         await until_read_on(gateway)
-    await upstream.left()
-    assert facts(gateway)[0] == "estimated"
+        upstream.answers(stream([FIRST, go_on, LAST, DONE]))
+        async with connected(gateway.url) as connection:
+            body = json.dumps(CHAT | STREAMED).encode()
+            await connection.send(request("POST", PATH, [("Content-Type", "application/json")], body))
+            await connection.head()
+            gateway.stopping()
+            await gateway.ended()
+            assert facts(gateway)[0] == "estimated"
+            await upstream.left()
+            go_on.set()
+            await gateway.ended(2)
+        assert [row["outcome"] for row in gateway.rows("SERVER")] == ["client_abort", "ok"]
+
+
+class _Left:
+    """The part of an exchange that is used here, whose client leaves when its handler is cancelled."""
+
+    read_on: Any = None
+    outcome: Any = None
+    abandoned = False
+
+    def abandon(self) -> bool:
+        self.abandoned = self.read_on()
+        return self.abandoned
+
+
+async def test_the_end_of_what_is_read_on_is_that_of_its_span():
+    """A journal that is closed after `ended` has it."""
+    reading, spans = abandoned.Abandoned(), []
+
+    async def handle() -> None:
+        try:
+            await reading.answer(asyncio.Event().wait(), _Left(), None)
+        finally:
+            for _ in range(50):
+                await asyncio.sleep(0)
+            spans.append("ended")
+
+    task = asyncio.get_running_loop().create_task(handle())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert reading.active == 1
+    reading.cancel()
+    await reading.ended()
+    assert (spans, reading.active, reading.total) == (["ended"], 0, 1)
 
 
 async def test_a_bounded_number_is_read_on(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -110,6 +110,10 @@ class InProcess:
             await asyncio.sleep(0.01)
         raise AssertionError(f"{len(self.rows(kind))} spans of kind {kind} have ended, not {count}")
 
+    def stopping(self) -> None:
+        """Begin to stop, as a supervisor asks a worker to."""
+        self._worker.stopping()
+
     def health(self) -> dict[str, Any]:
         """Return what the worker says of itself."""
         return self._worker.health()
