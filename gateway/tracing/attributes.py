@@ -47,6 +47,9 @@ _IDS = frozenset({"gateway.run.id", "gateway.step.id"})
 _CLIENT_HEADERS = (
     ("x-claude-code-session-id", "session.id"),
     ("helicone-session-id", "session.id"),
+    ("session-id", "session.id"),  # Codex
+    ("x-session-id", "session.id"),  # opencode
+    ("x-session-affinity", "session.id"),
     ("helicone-user-id", "user.id"),
     ("x-stainless-retry-count", "gateway.client.retry_count"),
     ("user-agent", "user_agent.original"),

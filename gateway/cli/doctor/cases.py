@@ -261,7 +261,7 @@ class Cases:
         yield raw(row, "a key of a wrong type", lambda i: chat(i, api_key=[key(i)]), _REFUSED)
 
     def _ingested(self) -> Iterator[Request]:
-        """Yield events and spans of applications."""
+        """Yield events, spans, log records and metrics of applications."""
         raw, content, text = self._builder.raw, self._canaries.content, self._builder.text
 
         def events(id_: str, times: int = 1) -> Raw:
@@ -304,11 +304,32 @@ class Cases:
             body = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
             return self._keyed(id_, "/v1/traces", "POST", headers=headers, body=body)
 
+        def telemetry(id_: str, signal: str) -> Raw:
+            """Return log records, whose content `[capture]` decides about, or metrics, which have none."""
+            headers = self._bearer(id_)
+            told = f"{content('a log record', id_)} {text}" if signal == "logs" else text
+            attributes = {"authorization": headers[0][1], "note": headers[0][1].removeprefix("Bearer ") + text}
+            pairs = [{"key": k, "value": {"stringValue": v}} for k, v in attributes.items()]
+            if signal == "logs":
+                pairs.append({"key": "prompt", "value": {"stringValue": told}})
+                item: dict[str, Any] = {"body": {"stringValue": told}, "attributes": pairs, "eventName": "asked"}
+            else:
+                point = {"asInt": "1", "timeUnixNano": "1700000000000000000", "attributes": pairs}
+                item = {"name": "asked", "description": told, "sum": {"dataPoints": [point]}}
+            scope = {"logRecords" if signal == "logs" else "metrics": [item]}
+            kind = signal.title()
+            body = {f"resource{kind}": [{f"scope{kind}": [scope]}]}
+            return self._keyed(id_, f"/v1/{signal}", "POST", headers=headers, body=body)
+
         accepted = _expect(202, 0, exchange=False)
         yield raw("events of runs", "", events, accepted)
         yield raw(_CUT, "events", partial(events, times=REPEATS), accepted)
         yield raw("invalid events", "", invalid, Expected(status=(400, 499), attempts=0, exchange=False))
-        yield raw("application spans", "", spans, Expected(attempts=0, exchange=False))
+        yield raw("application telemetry", "spans", spans, Expected(attempts=0, exchange=False))
+        for signal in ("logs", "metrics"):
+            yield raw(
+                "application telemetry", signal, partial(telemetry, signal=signal), Expected(attempts=0, exchange=False)
+            )
 
     def _pages(self) -> Iterator[Request]:
         status = (400, 499) if self._config.required else None

@@ -1,4 +1,4 @@
-"""An OTLP/HTTP receiver on loopback for the spans and metrics of the examined gateway."""
+"""An OTLP/HTTP receiver on loopback for the spans, log records and metrics of the examined gateway."""
 
 import gzip
 import threading
@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Batch(Struct, frozen=True, kw_only=True):
-    """One request. `signal`: traces or metrics. `headers`: as bytes; `body`: decompressed."""
+    """One request. `signal`: traces, logs or metrics. `headers`: as bytes; `body`: decompressed."""
 
     signal: str
     headers: bytes

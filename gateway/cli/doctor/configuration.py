@@ -69,6 +69,7 @@ class LoopbackConfig(Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...]
     capture: Capture
     exports_spans: bool
+    exports_logs: bool
     exports_metrics: bool
     override_url: bool
     api_keys: bool
@@ -127,6 +128,7 @@ def on_loopback(
         aliases=tuple(config.aliases)[:_ALIASES_MAX],
         capture=capture,
         exports_spans=wanted(child) and config.capture.otlp != "off",
+        exports_logs=wanted(child, "LOGS") and config.capture.otlp != "off",
         exports_metrics=wanted(child, "METRICS"),
         override_url=config.requests.override_url,
         api_keys=config.requests.api_keys,

@@ -98,7 +98,7 @@ class Judge:
             return False
         request = self._requests.get(hit.canary.request or "") if hit.canary is not None else None
         capture = request.capture if request is not None else self._loopback.capture
-        return (capture.otlp if piece.sink == sinks.SPANS else capture.store) in _WITH_CONTENT
+        return (capture.otlp if piece.sink in sinks.EXPORTED_CONTENT else capture.store) in _WITH_CONTENT
 
     def _judge_response(self, id_: str, response: Response, sent: bytes) -> bool:
         """Add the secrets that the gateway put into a response; return whether the provider put any."""
@@ -186,13 +186,15 @@ def remedy(of: Class, kind: str, sink: str, form: str) -> str:
     if of == "content":
         if sink in {sinks.LOG, sinks.METRICS, sinks.CLIENT, sinks.COMMANDS}:
             return f"no setting asks for this: {report}"
-        setting = "$.capture.otlp" if sink == sinks.SPANS else "$.capture.store"
+        setting = "$.capture.otlp" if sink in sinks.EXPORTED_CONTENT else "$.capture.store"
         return f'{setting} does not hold: {report}; until then set $.capture.store = "off"'
     if of == "redacted":
         return f"the rule for {kind} does not match here ({form}): widen it in $.redaction.patterns, or {report}"
     return f"{report}; until then " + {
         sinks.LOG: "run without --verbose, and do not share the log",
-        sinks.SPANS: 'set $.capture.otlp = "off", and renew the key if the collector is not yours',
+        **dict.fromkeys(
+            sinks.EXPORTED_CONTENT, 'set $.capture.otlp = "off", and renew the key if the collector is not yours'
+        ),
         sinks.PAGES: "set $.auth.required = true and $.auth.token",
         sinks.CLIENT: "give clients keys of their own",
     }.get(sink, 'set $.capture.store = "off", and renew keys that are in old segments')

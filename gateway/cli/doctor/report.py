@@ -12,7 +12,7 @@ from msgspec import Struct
 from gateway.cli.doctor.configuration import LoopbackConfig
 from gateway.cli.doctor.judge import Leak, Unchecked, Verdict
 from gateway.cli.doctor.requests import Request
-from gateway.cli.doctor.sinks import METRICS, SINKS, SPANS
+from gateway.cli.doctor.sinks import LOGS, METRICS, SINKS, SPANS
 from gateway.cli.tables import on_one_line
 
 Cell = Literal["ok", "leak", "not checked", "off"]
@@ -52,7 +52,8 @@ def build(
     verdict: Verdict, requests: Sequence[Request], loopback: LoopbackConfig, notes: Sequence[str], seconds: float
 ) -> Report:
     """Put a report together."""
-    off = {sink for sink, on in ((SPANS, loopback.exports_spans), (METRICS, loopback.exports_metrics)) if not on}
+    exports = {SPANS: loopback.exports_spans, LOGS: loopback.exports_logs, METRICS: loopback.exports_metrics}
+    off = {sink for sink, on in exports.items() if not on}
     lines = []
     for row in (*dict.fromkeys(request.row for request in requests), ALL):
         count = sum(row in {request.row, ALL} for request in requests)

@@ -17,15 +17,30 @@ from gateway.cli.doctor.process import GatewayProcess, send
 from gateway.store.query import QueryError, run_sql
 
 CLIENT, LOG, JOURNALS, SEGMENTS, SQL = "client", "log", "journals", "segments", "SQL"
-FOLDER, SPANS, METRICS, PAGES = "data folder", "OTLP spans", "OTLP metrics", "pages"
+FOLDER, SPANS, LOGS, METRICS, PAGES = "data folder", "OTLP spans", "OTLP logs", "OTLP metrics", "pages"
 CHECK, COMMANDS = "check", "command lines"
-SINKS = (CLIENT, LOG, JOURNALS, SEGMENTS, SQL, FOLDER, SPANS, METRICS, PAGES, CHECK, COMMANDS)
+SINKS = (CLIENT, LOG, JOURNALS, SEGMENTS, SQL, FOLDER, SPANS, LOGS, METRICS, PAGES, CHECK, COMMANDS)
 """All sinks, in the order of the report."""
 
-CONTENT_SINKS = frozenset({JOURNALS, SEGMENTS, SQL, FOLDER, PAGES, SPANS})
+EXPORTED_CONTENT = frozenset({SPANS, LOGS})
+"""Sinks of the collector that may have content if `[capture] otlp` allows it."""
+
+CONTENT_SINKS = frozenset({JOURNALS, SEGMENTS, SQL, FOLDER, PAGES, *EXPORTED_CONTENT})
 """Sinks that may have content if `[capture]` allows it."""
 
-_VIEWS = ("spans", "exchanges", "attempts", "messages", "events", "runs", "steps", "received", "otel_traces", "ledger")
+_VIEWS = (
+    "spans",
+    "exchanges",
+    "attempts",
+    "messages",
+    "events",
+    "runs",
+    "steps",
+    "received",
+    "logs",
+    "otel_traces",
+    "ledger",
+)
 _PS = ("/bin/ps", "-axww", "-o", "pid=,ppid=,command=")
 _ROWS_MAX = 1_000_000
 _PAGES = ("/-/health", "/-/metrics", "/-/config", "/-/jaeger/api/dependencies")
@@ -129,7 +144,7 @@ def collect_exports(collector: Collector, into: Collected) -> None:
     """Collect whole requests and single spans of the collector, without its own key."""
     for number, batch in enumerate(collector.batches, 1):
         headers = [line for line in batch.headers.splitlines() if not line.lower().startswith(b"x-key:")]
-        sink = SPANS if batch.signal == "traces" else METRICS
+        sink = {"traces": SPANS, "logs": LOGS}.get(batch.signal, METRICS)
         into.add(sink, f"request {number}", b"\n".join(headers) + b"\n" + batch.body)
     for trace, name, data in collector.spans():
         into.exported.add(trace)

@@ -84,7 +84,7 @@ def log_of(row: Row, capture: Capture) -> Forwarded:
         observed_time_unix_nano=row.get("observed_ns") or 0,
         severity_number=row.get("severity_number") or 0,  # type: ignore[arg-type]
         severity_text=row.get("severity_text") or "",
-        event_name=row.get("event_name", "") if rest.get("event_name") else "",
+        event_name=rest.get("event_name", ""),
         trace_id=bytes.fromhex(row.get("trace_id") or ""),
         span_id=bytes.fromhex(row.get("span_id") or ""),
         flags=rest.get("flags", 0),

@@ -30,7 +30,7 @@ from gateway.tracing.ingest.otlp.protocol import TRACES, Signal
 REFUSALS = frozenset({400, 413, 422})
 
 
-# Of a collector without the signal: of logs and metrics, which wait for nobody to mend the path.
+# Of a collector without the signal: logs and metrics do not wait until the path is mended.
 UNSUPPORTED = frozenset({404, 405, 501})
 
 _STOCK: dict[str, Any] = {"traces": OTLPSpanExporter, "logs": OTLPLogExporter, "metrics": OTLPMetricExporter}

@@ -38,7 +38,8 @@ def loopback(store: str = "full", **more: object) -> LoopbackConfig:
     """Return a configuration for the judge and the builder of requests."""
     values = {
         "toml": "", "environ": {}, "token": "gw-token", "required": False, "providers": (), "aliases": (),
-        "capture": Capture(store=store), "exports_spans": False, "exports_metrics": False, "override_url": False,
+        "capture": Capture(store=store), "exports_spans": False, "exports_logs": False,
+        "exports_metrics": False, "override_url": False,
         "api_keys": False,
     }  # fmt: skip
     return LoopbackConfig(**values | more)

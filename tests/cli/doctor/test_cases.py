@@ -17,7 +17,7 @@ ROWS = {
     "provider's keys from $.api_keys": 2, "less capture requested": 10, "content truncated within a key": 7,
     "relayed unread": 2, "relayed unread, error 404": 6, "body that is not JSON": 1, "unknown path": 1,
     "URL with a password": 1, "WebSocket": 1, "malformed request": 2, "options with a key": 8, "invalid options": 7,
-    "chronicle's /chat": 5, "events of runs": 1, "invalid events": 1, "application spans": 1,
+    "chronicle's /chat": 5, "events of runs": 1, "invalid events": 1, "application telemetry": 3,
     "own pages, wrong token": 4,
 }  # fmt: skip
 

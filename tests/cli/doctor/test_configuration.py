@@ -84,11 +84,15 @@ def test_the_conventions_variable_lowers_what_collectors_may_have():
     assert moved("")[0].capture.otlp == "truncated"
 
 
-@pytest.mark.parametrize("signal", ["TRACES", "METRICS"])
+@pytest.mark.parametrize("signal", ["TRACES", "LOGS", "METRICS"])
 def test_signals_that_are_off_are_not_expected(signal):
-    """OTEL_TRACES_EXPORTER=none and OTEL_METRICS_EXPORTER=none are passed to the gateway, and no export is awaited."""
+    """OTEL_TRACES_EXPORTER=none and likewise are passed to the gateway, and no export is awaited."""
     loopback, _, _ = moved("", **{f"OTEL_{signal}_EXPORTER": "none"})
-    on = {"TRACES": loopback.exports_spans, "METRICS": loopback.exports_metrics}
+    on = {
+        "TRACES": loopback.exports_spans,
+        "LOGS": loopback.exports_logs,
+        "METRICS": loopback.exports_metrics,
+    }
     assert [name for name, each in on.items() if not each] == [signal]
 
 

@@ -30,6 +30,8 @@ def log_line(record: LogRecord, shared: Line, capture_policy: CapturePolicy, rec
     if max(record.time_unix_nano, record.observed_time_unix_nano) > LATEST:
         return Malformed("its times are beyond the year 2262")
     redaction = capture_policy.redaction
+    # Codex's field has a line of its source code, and the attribute the name.
+    event_name = redaction.text(record.event_name)
     attributes = captured(decode_attributes(record.attributes), capture_policy)
     line: Line = {
         "t": "log",
@@ -37,7 +39,7 @@ def log_line(record: LogRecord, shared: Line, capture_policy: CapturePolicy, rec
         "observed_ns": record.observed_time_unix_nano or None,
         "severity_text": redaction.text(record.severity_text),
         "severity_number": int(record.severity_number) or None,
-        "event_name": redaction.text(record.event_name) or first_text(attributes, _EVENT_NAME),
+        "event_name": first_text(attributes, _EVENT_NAME) or event_name,
         "body": _body(record, capture_policy),
         "trace_id": _id(record.trace_id, 16),
         "span_id": _id(record.span_id, 8),
@@ -49,8 +51,8 @@ def log_line(record: LogRecord, shared: Line, capture_policy: CapturePolicy, rec
         | counted(
             flags=record.flags,
             dropped_attributes=record.dropped_attributes_count,
-            event_name=int(bool(record.event_name)),
-        ),
+        )
+        | ({"event_name": event_name} if event_name else {}),
     }
     line = {key: value for key, value in line.items() if value not in ("", None) and value not in ([], {})}
     line["received_ns"] = received_ns

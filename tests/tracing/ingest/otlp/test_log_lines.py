@@ -62,14 +62,15 @@ def test_every_field_has_its_place():
         "service_name": "app",
         "attributes": {"session.id": "s1", "user.id": "u1", "n": "1"},
         "resource": {"service.name": "app"},
-        "otlp": {"scope": {"name": "x"}, "flags": 1, "dropped_attributes": 2, "event_name": 1},
+        "otlp": {"scope": {"name": "x"}, "flags": 1, "dropped_attributes": 2, "event_name": "started"},
         "received_ns": 7,
     }
 
 
 def test_the_name_of_an_event_may_be_an_attribute():
-    """As older SDKs and coding agents have it."""
-    assert line_of(LogRecord(attributes=otlp_attributes({"event.name": "api_request"})))["event_name"] == "api_request"
+    """As older SDKs and coding agents have it; Codex has a line of its source code in the field."""
+    record = LogRecord(attributes=otlp_attributes({"event.name": "api_request"}), event_name="event client.rs:330")
+    assert line_of(record)["event_name"] == "api_request"
 
 
 @pytest.mark.parametrize(
