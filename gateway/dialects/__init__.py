@@ -60,6 +60,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         part_of: The name of the dialect that the operation is part of, if that is another one.
         traced_as: The dialect's name in traces, if it is not that of `part_of`.
         operation: The conventions' word for it (`gen_ai.operation.name`).
+        trace_only: Whether it is read for the trace alone, so that below a mount any provider is sent it as it came.
         json_streams: Whether a streamed response may come as one JSON array.
         read_request: Reads a request body.
         read_response: Reads a whole response body, an error body too.
@@ -74,6 +75,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     part_of: str | None = None
     traced_as: str | None = None
     operation: str = CHAT
+    trace_only: bool = False
     json_streams: bool = False
     read_request: Callable[[bytes], ChatRequest]
     read_response: Callable[[bytes], ChatResponse]

@@ -23,7 +23,9 @@ _COUNT = "count-tokens"
 
 def _at_google(dialect: Dialect, name: str) -> Dialect:
     """Return the dialect as a provider serves it that speaks Google's."""
-    return structs.replace(dialect, name=name, part_of=GOOGLE.name, traced_as=dialect.spoken, read_conversation=None)
+    return structs.replace(
+        dialect, name=name, part_of=GOOGLE.name, traced_as=dialect.spoken, trace_only=True, read_conversation=None
+    )
 
 
 RAW_PREDICT = _at_google(MESSAGES, NAME)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from msgspec import structs
 
 from gateway.dialects import Dialect
-from gateway.dialects.bedrock.invoke import INVOKE, INVOKE_EMBEDDINGS, read_counted
+from gateway.dialects.bedrock.invoke import INVOCATIONS, invocation, read_counted
 from gateway.dialects.bedrock.read_parts import NAME
 from gateway.dialects.bedrock.read_request import model_in, read_conversation, read_request
 from gateway.dialects.bedrock.read_response import read_failure, read_response
@@ -53,11 +53,10 @@ def _operation(method: str, path: str) -> PathOperation | None:
     if "/model/" not in path or (called := model_in(path)) is None:
         return None
     model, operation = called
-    dialect = INVOKE_EMBEDDINGS if "embed" in model else INVOKE
     if operation.startswith("converse"):
         dialect = CONVERSE
-    elif operation == "count-tokens":
-        dialect = COUNT_TOKENS
+    else:
+        dialect = COUNT_TOKENS if operation == "count-tokens" else invocation(model)
     return PathOperation(NAME, dialect if method == "POST" else None, model, operation.endswith("stream"))
 
 
@@ -80,7 +79,7 @@ ENDPOINT = Endpoint(
     dialect=NAME,
     writer=CONVERSE_WRITER,
     provider="aws-bedrock",
-    path_operations=(CONVERSE, INVOKE, INVOKE_EMBEDDINGS, COUNT_TOKENS),
+    path_operations=(CONVERSE, *INVOCATIONS, COUNT_TOKENS),
     read_path=_operation,
     write_path=_with_model,
     paths=re.compile(r"^/+model/"),

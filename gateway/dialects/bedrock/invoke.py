@@ -29,7 +29,7 @@ from gateway.dialects.shared.usage import CountNames, merged_usage, usage_beside
 from gateway.dialects.wire.eventstream import EventStreamDecoder
 from gateway.dialects.wire.json import count, decode, fields, objects, text
 from gateway.dialects.wire.sse import Event
-from gateway.semconv import CHAT, EMBEDDINGS
+from gateway.semconv import CHAT, EMBEDDINGS, GENERATE_CONTENT
 
 _ABSENT = Raw()
 
@@ -312,11 +312,24 @@ INVOKE = Dialect(
     name="bedrock-invoke",
     part_of=NAME,
     traced_as="bedrock-invoke",
+    trace_only=True,
     read_request=read_request,
     read_response=read_response,
     read_usage_headers=read_headers,
     stream_reader=InvokeStreamReader,
 )
 
-INVOKE_EMBEDDINGS = structs.replace(INVOKE, name="bedrock-invoke-embeddings", operation=EMBEDDINGS)
-"""The same for models whose name has `embed` in it, as those of Titan and Cohere have."""
+_EMBEDDINGS = structs.replace(INVOKE, name="bedrock-invoke-embeddings", operation=EMBEDDINGS)
+_IMAGES = structs.replace(INVOKE, name="bedrock-invoke-images", operation=GENERATE_CONTENT)
+_KINDS = (("embed", _EMBEDDINGS), ("image", _IMAGES), ("canvas", _IMAGES), ("stability.", _IMAGES))
+
+INVOCATIONS = (INVOKE, _EMBEDDINGS, _IMAGES)
+
+
+def invocation(model: str) -> Dialect:
+    """Return the operation of a model, whose name alone shows what the model makes.
+
+    >>> invocation("amazon.titan-embed-text-v2:0").operation, invocation("us.amazon.nova-pro-v1:0").operation
+    ('embeddings', 'chat')
+    """
+    return next((dialect for word, dialect in _KINDS if word in model), INVOKE)

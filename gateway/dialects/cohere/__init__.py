@@ -13,13 +13,20 @@ from gateway.semconv import EMBEDDINGS
 
 NAME = "cohere"
 
-COHERE_CHAT = Dialect(name=NAME, read_request=read_chat, read_response=read_response, stream_reader=CohereStreamReader)
+COHERE_CHAT = Dialect(
+    name=NAME,
+    trace_only=True,
+    read_request=read_chat,
+    read_response=read_response,
+    stream_reader=CohereStreamReader,
+)
 
 
 COHERE_EMBED = Dialect(
     name="cohere-embed",
     part_of=NAME,
     operation=EMBEDDINGS,
+    trace_only=True,
     read_request=read_embed,
     read_response=read_embedded,
     stream_reader=CohereStreamReader,

@@ -54,11 +54,11 @@ GEMINI = Dialect(
 )
 
 
-# For the trace only: nothing is translated.
 EMBED = Dialect(
     name="gemini-embed",
     part_of=NAME,
     operation=EMBEDDINGS,
+    trace_only=True,
     read_request=read_embed,
     read_response=read_embedded,
     stream_reader=GeminiStreamReader,

@@ -108,11 +108,11 @@ class MediaStreamReader(EventReader):
         return {"usage": self._last.usage if self._last is not None else None}
 
 
-# For the trace only: nothing is translated.
 IMAGES = Dialect(
     name="openai-images",
     part_of=NAME,
     operation=GENERATE_CONTENT,
+    trace_only=True,
     read_request=_read_request,
     read_response=_read_response,
     stream_reader=MediaStreamReader,

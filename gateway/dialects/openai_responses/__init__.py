@@ -25,9 +25,8 @@ RESPONSES = Dialect(
 )
 
 
-# For the trace only: nothing is translated.
 COMPACTION = structs.replace(
-    RESPONSES, name="openai-responses-compact", part_of=NAME, operation=COMPACT, read_conversation=None
+    RESPONSES, name="openai-responses-compact", part_of=NAME, operation=COMPACT, trace_only=True, read_conversation=None
 )
 
 

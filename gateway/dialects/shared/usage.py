@@ -193,6 +193,7 @@ def counting(dialect: Dialect, name: str, field: str) -> Dialect:
         name=name,
         part_of=dialect.spoken,
         operation=COUNT_TOKENS,
+        trace_only=True,
         read_response=read_response,
         read_conversation=None,
     )

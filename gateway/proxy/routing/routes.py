@@ -207,6 +207,7 @@ def choose(parsed: ParsedPath, peeked: Peek, provider: Provider, rename: str | N
     rename = None if rename == model else rename
     dialect = parsed.dialect if parsed.dialect is None else by_shape(parsed.dialect, peeked)
     sent, reply = _translated(parsed, dialect, provider)
+    spoken = dialect is not None and (sent is not None or dialect.spoken in provider.dialects)
     own = parsed.endpoint.elsewhere is None or provider.name == parsed.endpoint.provider
     by_path, path = named is not None and own, parsed.path
     if rename is not None and named is not None and by_path:
@@ -214,7 +215,7 @@ def choose(parsed: ParsedPath, peeked: Peek, provider: Provider, rename: str | N
         path = path if write_path is None else write_path(path, rename)
     return Route(
         provider=provider,
-        target=_target(parsed, path, provider, dialect),
+        target=_target(parsed, path, provider, dialect if spoken else None),
         endpoint=parsed.endpoint,
         dialect=dialect,
         response_dialect=reply,
@@ -326,7 +327,7 @@ def _translated(parsed: ParsedPath, dialect: Dialect | None, provider: Provider)
     if spoken in provider.dialects and spoken == answered:
         return None, None
     into = next((name for name in (spoken, *provider.dialects) if name in provider.dialects and name in WRITERS), None)
-    if parsed.provider is not None and answered not in WRITERS:  # below a mount the provider decides
+    if parsed.provider is not None and dialect.trace_only:  # below a mount the provider decides
         return None, None
     if dialect.read_conversation is None or into is None or answered not in WRITERS:
         raise _mismatch(parsed, spoken, provider)

@@ -14,7 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from gateway.config.model import Capture, VocabularyName
-from gateway.semconv import CAPTURE_OTLP, COLUMNS, CONTENT_COLUMNS, ERROR_BODY, promoted
+from gateway.semconv import CAPTURE_OTLP, COLUMNS, CONTENT_COLUMNS, COUNT_TOKENS, ERROR_BODY, promoted
 from gateway.store.otlp.content import Facts, flat, listed
 from gateway.store.otlp.vocabularies import attributes_in
 from gateway.tracing.capture import least_capture
@@ -23,6 +23,7 @@ from gateway.tracing.truncate import truncate_json, truncate_messages
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 # Attributes that are read from bodies.
 _READ = ("gen_ai.", "gateway.usage.")
+_USAGE, _COUNTED = "gen_ai.usage.", "gateway.usage.counted."
 # Settings of `[capture] otlp` with which content is sent.
 _CONTENT = ("full", "truncated")
 _TOOLS = "gen_ai.tool.definitions"
@@ -128,6 +129,8 @@ def _attributes(row: dict[str, Any], capture: Capture) -> dict[str, Any]:
             attributes[ERROR_BODY] = attributes[ERROR_BODY][: capture.otlp_bytes]
     else:
         attributes.pop(ERROR_BODY, None)  # it may repeat content
+    if row.get("operation") == COUNT_TOKENS:  # consumers add up what is below the first name
+        attributes = {name.replace(_USAGE, _COUNTED, 1): value for name, value in attributes.items()}
     if capture.otlp == "off":  # only attributes of HTTP remain
         attributes = {name: value for name, value in attributes.items() if not name.startswith(_READ)}
     return attributes

@@ -422,15 +422,34 @@ def test_what_cannot_be_translated_names_the_provider(providers, target, model, 
     assert said in caught.value.message
 
 
-@pytest.mark.parametrize(("target", "sent"), [("/local/v2/chat", "/v1/v2/chat"), ("/plain/v2/embed", "/v2/embed")])
-def test_below_a_mount_the_provider_decides(providers, target, sent):
-    """A request that no other dialect is written from is relayed and read; on a bare path it is Cohere's alone."""
+CLAUDE = "/v1/projects/p/locations/l/publishers/anthropic/models/claude-x:rawPredict"
+
+
+@pytest.mark.parametrize(
+    ("target", "sent", "operation"),
+    [
+        ("/local/v2/chat", "/v1/v2/chat", "chat"),
+        ("/plain/v2/embed", "/v2/embed", "embeddings"),
+        ("/plain/model/x/invoke", "/model/x/invoke", "chat"),
+        ("/plain/model/x/count-tokens", "/model/x/count-tokens", "count_tokens"),
+        (f"/plain{CLAUDE}", CLAUDE, "chat"),
+        (f"/googlish{CLAUDE}", CLAUDE, "chat"),
+        ("/plain/v1beta/models/g:embedContent", "/v1beta/models/g:embedContent", "embeddings"),
+        ("/plain/v1/responses/compact", "/v1/responses/compact", "compact"),
+        ("/googlish/v1/audio/transcriptions", "/v1/audio/transcriptions", "transcription"),
+    ],
+)
+def test_below_a_mount_the_provider_decides(providers, target, sent, operation):
+    """What is read for the trace alone is relayed to a provider of any dialect."""
     route = _route(providers, "POST", target, "m")
-    assert (route.target, route.client_dialect, route.translated_to) == (sent, "cohere", None)
-    bare = "/v2" + target.rpartition("/v2")[2]
-    assert _route(providers, "POST", bare, "gpt-5").provider.name == "cohere"
+    assert (route.target, route.operation, route.translated_to) == (sent, operation, None)
+
+
+def test_a_bare_path_of_coheres_is_its_own(providers):
+    """Whoever claims the model's name; a prefix leads to a provider that cannot be sent the request."""
+    assert _route(providers, "POST", "/v2/chat", "gpt-5").provider.name == "cohere"
     with pytest.raises(ExchangeError, match="'local' speaks openai-chat, not cohere"):
-        _route(providers, "POST", bare, "local/m")
+        _route(providers, "POST", "/v2/chat", "local/m")
 
 
 @pytest.mark.parametrize("model", ["local/", "openai/", "bedrock/"])

@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gateway.config.model import Capture
+from gateway.store.otlp.rows import attributes_of as exported_of
 from gateway.store.otlp.rows import row_in, span_of
 from gateway.tracing.tracer import JournalTracer
 from tests.support.exported import START, exchange, journal_in, messages, until
@@ -72,6 +73,17 @@ def test_a_span_comes_back_from_its_line_as_it_was(tmp_path):
         back.ClearField("attributes")
         assert back == sent
     journal.close()
+
+
+@pytest.mark.parametrize("otlp", ["full", "off"])
+def test_tokens_that_were_only_counted_are_not_exported_as_used(otlp):
+    """They have a name of their own, and none if the collector gets nothing that is read from bodies."""
+    row = {"kind": "CLIENT", "start_ns": START, "operation": "count_tokens", "input_tokens": 7, "total_tokens": 7}
+    attributes = exported_of(row, Capture(otlp=otlp))
+    counted = {f"gateway.usage.counted.{name}_tokens": 7 for name in ("input", "total")} if otlp == "full" else {}
+    assert {name: value for name, value in attributes.items() if "usage" in name} == counted
+    used = exported_of(row | {"operation": "chat"}, Capture(otlp=otlp))
+    assert ("gen_ai.usage.input_tokens" in used) == (otlp == "full")
 
 
 def test_long_content_is_cut_to_valid_json_with_a_pointer(tmp_path, receiver, export):
