@@ -41,10 +41,16 @@ def estimate(request: ChatRequest, response: ChatResponse) -> Usage:
     if reported.output_tokens is not None:
         output_tokens = reported.output_tokens
     known = input_tokens is not None and output_tokens is not None
+    total_tokens = (input_tokens or 0) + (output_tokens or 0) if known else None
+    if reported.total_tokens is not None and reported.input_tokens is reported.output_tokens is None:
+        total_tokens = reported.total_tokens  # the only count (MiniMax): only its parts are estimated
+        if input_tokens is not None:
+            input_tokens = max(0, min(input_tokens, total_tokens))
+            output_tokens = max(0, total_tokens - input_tokens)
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        total_tokens=(input_tokens or 0) + (output_tokens or 0) if known else None,
+        total_tokens=total_tokens,
         cache_read_tokens=reported.cache_read_tokens,
         cache_write_tokens=reported.cache_write_tokens,
         reasoning_tokens=reported.reasoning_tokens,

@@ -42,6 +42,15 @@ def test_what_was_reported_stays() -> None:
     assert estimate(ChatRequest(operation="chat", input_messages=HELLO), reported).output_tokens == 3
 
 
+@pytest.mark.parametrize(("total", "parts"), [(63, (14, 49)), (9, (9, 0)), (0, (0, 0))])
+def test_a_total_that_was_reported_is_divided(total: int, parts: tuple[int, int]) -> None:
+    """A provider that reports nothing else is right about the total: only the parts are estimates."""
+    answered = ChatResponse(output_messages=ANSWER, usage=Usage(total_tokens=total))
+    usage = estimate(ChatRequest(operation="chat", input_messages=HELLO), answered)
+    assert (usage.total_tokens, usage.input_tokens, usage.output_tokens) == (total, *parts)
+    assert usage.source == "estimated"
+
+
 def test_instructions_and_tools_are_part_of_the_input() -> None:
     """All that the model reads is counted."""
     asked = ChatRequest(
