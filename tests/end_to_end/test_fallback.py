@@ -11,7 +11,7 @@ from tests.support.chat_clients import CLIENTS, QUICK, alias, answers, ask, chat
 from tests.support.gateway_errors import gateway_error
 from tests.support.gateways import InProcess
 from tests.support.raw_http import connected, exchange, request
-from tests.support.upstream import Upstream
+from tests.support.upstream import Upstream, reply
 
 CLAUDE, MINI = "claude-sonnet-5", "small-4"
 
@@ -153,6 +153,18 @@ async def test_the_last_failure_is_told_in_the_clients_dialect(upstream: Upstrea
     assert (error["type"], error["error"]["type"]) == ("error", "invalid_request_error")
     assert "no: 400" in error["error"]["message"]
     assert fleet.exchange()["outcome"] == "bad_input"
+
+
+@pytest.mark.parametrize(("first", "told"), [(529, []), (402, [b"false"])])
+async def test_retries_are_useless_only_if_all_candidates_are_spent(
+    first: int, told: list[bytes], upstream: Upstream, second: Upstream, fleet: InProcess
+):
+    """A used up quota of the last candidate stops the client's retries, unless an earlier one may recover."""
+    upstream.answers(fails("messages", first))
+    spent = {"error": {"message": "No.", "type": "insufficient_quota", "code": "insufficient_quota"}}
+    second.answers(reply(spent, "429 Too Many Requests"))
+    answer = await ask(fleet, "messages", "smart")
+    assert (answer.status, answer.values(b"x-should-retry")) == (429, told)
 
 
 async def test_embeddings_go_where_they_can(upstream: Upstream, second: Upstream, fleet: InProcess):

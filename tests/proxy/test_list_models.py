@@ -87,6 +87,22 @@ async def test_one_providers_list_is_its_own(tmp_path: Path):
         assert gateway.attempt()["outcome"] == "ok"
 
 
+async def test_a_list_on_a_stale_connection_is_requested_once_more(tmp_path: Path):
+    """A kept connection that was closed costs the list an attempt of its own, and the client nothing."""
+    async with listing(tmp_path / "data", {"openai": openais("gpt-5"), "gemini": GOOGLES}) as (gateway, upstreams):
+        upstreams["openai"].answers(openais("gpt-5"), [CLOSE], openais("gpt-5"))
+        for _ in range(2):
+            answer = await listed(gateway)
+            assert "gpt-5" in names(answer)
+            assert answer.values(b"x-gateway-unlisted") == []
+        attempts = [row for row in gateway.rows("CLIENT") if row["provider"] == "openai"]
+        assert [(row["reason"], row["outcome"]) for row in attempts] == [
+            ("listing", "ok"),
+            ("listing", "upstream_abort"),
+            ("stale connection", "ok"),
+        ]
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/models", "/v1/v1/models", "/v1/models/", "/v1/models?limit=3"])
 async def test_several_providers_lists_are_one(tmp_path: Path, path):
     """Each with a key of its own, at its own place and in its own words; the names are those that lead there."""
