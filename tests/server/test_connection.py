@@ -129,6 +129,17 @@ async def test_a_client_that_leaves_is_told_from_one_that_waits(
     assert gateway.exchange()["outcome"] == "client_abort"
 
 
+async def test_nothing_is_written_into_a_body_of_a_given_length(upstream: Upstream, gateway: InProcess):
+    """A client that ends its stream there while the provider pauses is taken to have left; no byte is made up."""
+    upstream.answers([PART, 0.7, b"x" * 96])
+    async with connected(gateway.url) as connection:
+        await connection.send(chat())
+        await connection.head()
+        assert await connection.piece() == b"some"
+        connection.writer.write_eof()
+        assert (await connection.rest(), connection.whole) == (b"", False)
+
+
 async def test_a_client_of_http_1_0_gets_no_interim_response(upstream: Upstream, gateway: InProcess):
     """Its answer is the first thing that it gets, however late."""
     upstream.answers([0.7, *reply({"id": 1})])
@@ -195,7 +206,7 @@ async def test_a_body_that_drips_is_cut_off(upstream: Upstream, strict: InProces
 
 async def test_idle_and_busy_connections_have_no_deadline(upstream: Upstream, strict: InProcess):
     """A kept connection may be idle, and a response late, for longer than a head may take; so a new setting applies."""
-    upstream.answers([0.5, *reply({})], reply({}))
+    upstream.answers(reply({}), [0.5, *reply({})], reply({}))
     async with connected(strict.url) as connection:
         for pause in (0.5, 0.0):
             await connection.send(request("GET", "/v1/models"))

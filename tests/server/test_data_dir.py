@@ -47,7 +47,7 @@ def test_the_lock_of_a_killed_gateway_is_waited_for(tmp_path: Path):
         with pytest.raises(ConfigError, match="another gateway is using"):
             lock_data_dir(tmp_path)
         holder.kill()  # and not waited for: a zombie, as in a container without an init process
-        child = threading.Timer(0.2, holder.stdin.close)
+        child = threading.Timer(0.5, holder.stdin.close)
         child.start()
         os.close(lock_data_dir(tmp_path))
         child.join()

@@ -1,5 +1,6 @@
 """One worker: its counts, its header limits, its demo provider, and configurations applied while it runs."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from gateway.config.model import parse
 from gateway.errors import ConfigError
 from tests.support.gateways import InProcess, to
 from tests.support.raw_http import connected, exchange, request
-from tests.support.upstream import Upstream
+from tests.support.sdks import FOREVER
+from tests.support.upstream import Asked, Step, Upstream
 
 
 async def test_a_worker_counts_what_it_does(upstream: Upstream, gateway: InProcess):
@@ -18,6 +20,28 @@ async def test_a_worker_counts_what_it_does(upstream: Upstream, gateway: InProce
     health = gateway._worker.health()
     assert (health["accepted"], health["stored"], health["in_flight"]) == (2, 2, 0)
     assert len(upstream.asked) == 1
+
+
+async def test_a_drain_can_be_cut_short(upstream: Upstream, tmp_path: Path):
+    """A worker in a hurry cancels the requests in flight, however long they may be drained, and records them."""
+    asked = asyncio.Event()
+
+    def thinking(_: Asked) -> list[Step]:
+        asked.set()
+        return [FOREVER]
+
+    upstream.answer = thinking
+    hurry = asyncio.Event()
+    async with InProcess(tmp_path / "data", to(upstream.url, "[limits]\ndrain_seconds = 3600.0\n")) as gateway:
+        asking = asyncio.ensure_future(exchange(gateway.url, request("GET", "/v1/models")))
+        await asked.wait()
+        stopping = asyncio.ensure_future(gateway._worker.stop(hurry, 0.01))
+        await asyncio.sleep(0.05)
+        assert not stopping.done()
+        hurry.set()
+        await stopping
+        await asyncio.wait([asking])
+    assert gateway.exchange()["outcome"] == "shutdown"
 
 
 async def test_large_heads_are_taken(upstream: Upstream, gateway: InProcess):
