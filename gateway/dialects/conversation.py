@@ -73,11 +73,12 @@ class Compaction(Struct, frozen=True, kw_only=True, tag="compaction", omit_defau
 class ToolCall(Struct, frozen=True, kw_only=True, tag="tool_call", omit_defaults=True):
     """A call of a tool; `arguments` is the JSON value, or the text if it is no valid JSON.
 
-    `custom`: a tool that takes any text; `arguments` is that text.
+    `custom`: a tool that takes any text; `arguments` is that text. `namespace`: of the tool's name, if it has one.
     """
 
     id: str | None = None
     name: str
+    namespace: str | None = None
     arguments: Any = None
     custom: bool = False
     cache: str | None = None
@@ -200,12 +201,14 @@ class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         kind: A function with a JSON schema for its `parameters`; `custom`, which takes any text; or `server`, which the
             provider runs: then `extra` has the whole of it, below its dialect.
+        namespace: The group of tools in which the name is unique; None without groups.
         strict: Whether arguments are held to the schema; None if the request has no setting.
 
     """
 
     name: str
     kind: Literal["function", "custom", "server"] = "function"
+    namespace: str | None = None
     description: str | None = None
     parameters: Any = None
     strict: bool | None = None
@@ -214,10 +217,14 @@ class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ToolChoice(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The choice of tools: left to the model, none, at least one, or the named one."""
+    """The choice of tools: left to the model, none, at least one, or the named one.
+
+    `allowed`: names of the tools that may be called, if not all of the request's may.
+    """
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
+    allowed: list[str] = []
     extra: Extra = {}
 
 

@@ -16,6 +16,7 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.shared.failure import FailureReader
 from gateway.dialects.shared.model_list import Listed
 from gateway.dialects.shared.rate_limits import RateLimit
+from gateway.dialects.shared.tool_names import NameForm
 from gateway.dialects.shared.writer import Writer
 from gateway.errors import ExchangeError, Kind
 
@@ -267,6 +268,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
         reads_on: Whether a response is read to its end, for the trace, after the client has left.
         has_quirks: Whether providers differ in their reading of the dialect (`providers.quirks`).
         cache_writer: Writes the dialect with cache marks, for providers that take them.
+        tool_names: The limits on names of tools; None without limits.
         stores_conversations: Whether a provider stores conversations that a request may continue.
         writer_for: Returns the writer for a client, by the target of its request, if that decides.
         read_options: Reads the gateway's options in a body: (body without coding or None, target).
@@ -325,6 +327,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, eq=False):
     reads_on: bool = False
     has_quirks: bool = False
     cache_writer: Writer | None = None
+    tool_names: NameForm | None = NameForm()
     stores_conversations: bool = False
     writer_for: Callable[[str], Writer] | None = None
     read_options: Callable[[bytes | None, str], BodyOptions] | None = None

@@ -4,7 +4,7 @@ The request is read whole and written anew. A whole response is translated when 
 event, so that each delta leaves when it arrives. The reader of the provider's stream is the trace's own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -12,11 +12,12 @@ from msgspec import Struct
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, TokenCount
-from gateway.dialects.events import Broken, Ended, synthesize
+from gateway.dialects.events import Broken, Ended, Event, synthesize
 from gateway.dialects.registry import ENDPOINTS, TABLES, WRITERS
 from gateway.dialects.shared.custom_tools import CustomToolRestorer, custom_tool_names, restore_custom_calls
 from gateway.dialects.shared.parameters import PREVIOUS_RESPONSE_ID
 from gateway.dialects.shared.token_estimate import estimate
+from gateway.dialects.shared.tool_names import ClientNames, fitted_tools
 from gateway.dialects.shared.writer import Writer, Written
 from gateway.dialects.wire.content_coding import decode
 from gateway.errors import ExchangeError, Kind
@@ -37,6 +38,7 @@ class Translation(Struct, frozen=True, kw_only=True):
         provider: The reader of the provider's dialect.
         client: The writer of the client's.
         client_statuses: HTTP statuses that only the client's dialect has.
+        names: The client's names of tools that have other ones in `written`.
 
     """
 
@@ -46,6 +48,7 @@ class Translation(Struct, frozen=True, kw_only=True):
     provider: Dialect
     client: Writer
     client_statuses: frozenset[int]
+    names: ClientNames = ClientNames()
 
     def reply(self, reader: ResponseReader, coding: str, now: float) -> "StreamReply | WholeReply":
         """Return the rewriter of the response that `reader` reads."""
@@ -83,6 +86,7 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
         model=route.rename or route.model,
         include_usage=True if request.stream and route.provider.stream_usage else None,
     )
+    outgoing, names = fitted_tools(outgoing, target.tool_names)
     dropped: list[str] = []
     quirks = route.provider.quirks
     if target.has_quirks:
@@ -99,6 +103,7 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
         provider=sent,
         client=client.client_writer(route.target),
         client_statuses=frozenset(client.statuses),
+        names=names,
     )
 
 
@@ -157,6 +162,7 @@ class StreamReply:
         self._dropped = translation.dropped
         self._provider = translation.provider.name
         self._writer = translation.client.stream(translation.request, now)
+        self._names = translation.names
         self._restoring = CustomToolRestorer(custom_tool_names(translation.request))
         self._reader = reader
         self.content_type = self._writer.content_type
@@ -171,7 +177,7 @@ class StreamReply:
         events = self._reader.drain_events()
         if not events:
             return b""
-        return b"".join([self._writer.write(event) for event in self._restoring.restore(events)])
+        return b"".join([self._writer.write(event) for event in self._restored(events)])
 
     def flush(self) -> bytes:
         """Return the last events. Raises ExchangeError for a whole response that cannot be read."""
@@ -181,7 +187,10 @@ class StreamReply:
             finished = answered is not None and answered.finish_reasons
             return rest + self._writer.write(Ended()) if finished else rest
         answered = _readable(self._reader.response(), self._provider)
-        return b"".join([self._writer.write(event) for event in self._restoring.restore(synthesize(answered))])
+        return b"".join([self._writer.write(event) for event in self._restored(synthesize(answered))])
+
+    def _restored(self, events: Iterable[Event]) -> Iterator[Event]:
+        return self._restoring.restore(self._names.restore_events(events))
 
     def broken(self, message: str) -> bytes:
         """Return the event that reports a broken response."""
@@ -214,7 +223,7 @@ class WholeReply:
         else:
             response = provider.read_response(plain(b"".join(self._pieces), self._coding))
         answered = _readable(response, provider.name)
-        answered = restore_custom_calls(answered, custom_tool_names(translation.request))
+        answered = restore_custom_calls(translation.names.restore(answered), custom_tool_names(translation.request))
         written, names = translation.client.response(answered, translation.request, self._now)
         self.dropped += names
         return written

@@ -109,7 +109,12 @@ def calls(ids: Iterator[int]) -> st.SearchStrategy[Part]:
         ),
         st.builds(lambda: next(ids)),
     )
-    return st.one_of(d.calls(ids, extra=d.maybe(NAME, namespace=d.NAMES)), d.custom_calls(ids), shell)
+    named = st.builds(
+        lambda call, namespace: replace(call, namespace=namespace),
+        d.calls(ids) | d.custom_calls(ids),
+        st.none() | d.NAMES,
+    )
+    return st.one_of(named, shell)
 
 
 @st.composite

@@ -396,3 +396,44 @@ async def test_a_stream_that_breaks_off_is_told_in_the_clients_dialect(
         assert b"error" in answer.body.split(b"\n\n")[-2 if answer.body.endswith(b"\n\n") else -1]
     assert gateway.attempt()["outcome"] == "upstream_abort"
     assert gateway.exchange()["outcome"] == "upstream_abort"
+
+
+# Tools, texts and results that the provider takes in another form.
+
+LONG = "mcp__some_server__" + "look_" * 12
+FUNCTIONS = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in "fg"]
+
+
+async def test_a_tools_long_name_is_the_clients_again_in_the_call(upstream: Upstream, gateway: InProcess):
+    """Sent within the provider's limit, whole and streamed."""
+
+    def called(asked) -> list[Step]:
+        name = json.loads(asked.body)["tools"][0]["function"]["name"]
+        assert len(name) == 64
+        call = {"index": 0, "id": "c", "type": "function", "function": {"name": name, "arguments": "{}"}}
+        if json.loads(asked.body).get("stream"):
+            chunk = {"id": "i", "object": "chat.completion.chunk", "model": "m", "created": 1}
+            deltas = [({"tool_calls": [call]}, None), ({}, "tool_calls")]
+            chunks = [{**chunk, "choices": [{"index": 0, "delta": d, "finish_reason": f}]} for d, f in deltas]
+            return stream([b"data: " + json.dumps(each).encode() + b"\n\n" for each in chunks] + [b"data: [DONE]\n\n"])
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        choices = [{"index": 0, "finish_reason": "tool_calls", "message": message}]
+        return reply(json.dumps({"id": "i", "object": "chat.completion", "choices": choices}).encode())
+
+    upstream.answer = called
+    body = {"model": "groq/m", "max_tokens": 9, "messages": HELLO, "tools": [{"name": LONG, "input_schema": {}}]}
+    whole = await post(gateway, "/v1/messages", body)
+    assert json.loads(whole.body)["content"][0]["name"] == LONG
+    streamed = await post(gateway, "/v1/messages", body | {"stream": True})
+    assert f'"name":"{LONG}"'.encode() in streamed.body
+
+
+async def test_only_allowed_tools_are_offered(upstream: Upstream, gateway: InProcess, read):
+    """To a provider without such a choice, and the mode stays."""
+    upstream.answers(reply(read("messages_whole.json")))
+    only = {"mode": "required", "tools": [{"type": "function", "function": {"name": "g"}}]}
+    body = chat(tools=FUNCTIONS, tool_choice={"type": "allowed_tools", "allowed_tools": only})
+    assert dropped(await post(gateway, "/v1/chat/completions", body)) == []
+    sent = json.loads(upstream.asked[0].body)
+    assert [tool["name"] for tool in sent["tools"]] == ["g"]
+    assert sent["tool_choice"] == {"type": "any"}

@@ -13,6 +13,7 @@ from gateway.dialects.anthropic.write_stream import MessagesStreamWriter
 from gateway.dialects.endpoint import Endpoint, TokenCount, json_tokens, server_sent
 from gateway.dialects.shared.model_list import write_model_page
 from gateway.dialects.shared.rate_limits import RateLimit, until_rfc3339
+from gateway.dialects.shared.tool_names import NameForm
 from gateway.dialects.shared.usage import counting
 from gateway.dialects.shared.writer import Writer
 
@@ -63,4 +64,5 @@ ENDPOINT = Endpoint(
         dialect=NAME, tail="/messages/count_tokens", read=MESSAGES.read_request, write=json_tokens("input_tokens")
     ),
     read_failure=read_failure,
+    tool_names=NameForm(most=128),
 )

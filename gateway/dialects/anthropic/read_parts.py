@@ -73,6 +73,8 @@ def _bare_block(block: dict[str, Any]) -> Part:
             )
         case "image" | "document" if (part := _source(kind, block)) is not None:
             return part
+        case "search_result":
+            return _search_result(block)
         case "container_upload" if file_id := text(block.get("file_id")):
             return File(modality="document", file_id=file_id, extra={NAME: {"type": kind}})
         case "compaction":
@@ -133,6 +135,9 @@ def _source(modality: str, block: dict[str, Any]) -> Part | None:
     if source.get("type") == "text" and data:  # a document that is plain text
         document = own(NAME, block, "title", "context", "citations").get(NAME, {})
         return Text(content=data, extra={NAME: {"document": document}})
+    if source.get("type") == "content" and (texts := _texts(source.get("content"))) is not None:
+        document = own(NAME, block, "title", "context", "citations").get(NAME, {})
+        return Text(content="\n".join(texts), extra={NAME: {"document": {**document, "source": source}}})
     if data:
         kind = modality_of(media_type, modality)
         return Blob(modality=kind, mime_type=media_type, content=data, name=name, extra=extra)
@@ -141,6 +146,25 @@ def _source(modality: str, block: dict[str, Any]) -> Part | None:
     if file_id := text(source.get("file_id")):
         return File(modality=modality, file_id=file_id, name=name, extra=extra)
     return None
+
+
+def _search_result(block: dict[str, Any]) -> Part:
+    """Read a search result that the client found: a text, which begins with its title and source."""
+    head = [value for key in ("title", "source") if (value := text(block.get(key)))]
+    whole = {key: value for key, value in block.items() if key not in {"type", "cache_control"}}
+    texts = _texts(block.get("content"))
+    if texts is None:
+        return Other(kind="search_result", value=whole, dialect=NAME)
+    return Text(content="\n".join([*head, *texts]), extra={NAME: {"search_result": whole}})
+
+
+def _texts(content: Any) -> list[str] | None:
+    """Return the texts of a content; None if it has anything else."""
+    if isinstance(content, str):
+        return [content]
+    blocks = list(objects(content))
+    texts = [value for each in blocks if each.get("type") == "text" and (value := text(each.get("text")))]
+    return texts if texts and len(texts) == len(blocks) else None
 
 
 def _result(content: Any) -> Any:

@@ -99,6 +99,8 @@ def _text(part: Text, path: str, own: Json, dropped: Dropped) -> Json:
     if "document" in own:
         source = {"type": "text", "media_type": "text/plain", "data": part.content}
         return {"type": "document", "source": source, **own["document"]}
+    if "search_result" in own:
+        return {"type": "search_result", **own["search_result"]}
     block: Json = {"type": "text", "text": part.content}
     if citations := write_citations(part.citations):
         block["citations"] = citations

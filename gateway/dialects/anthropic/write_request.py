@@ -89,7 +89,8 @@ def _placed(message: Message, path: str, dropped: Dropped) -> list[Placed]:
 
 
 def _content(placed: list[Placed], dropped: Dropped) -> str | list[Json]:
-    return plain_text([part for part, _ in placed]) or write_blocks(placed, dropped)
+    text = plain_text([part for part, _ in placed])
+    return text if text is not None and text.strip() else write_blocks(placed, dropped)
 
 
 def _add_parameters(body: Json, request: ChatRequest, dropped: Dropped) -> None:

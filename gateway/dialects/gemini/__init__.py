@@ -1,5 +1,7 @@
 """Gemini's generateContent and streamGenerateContent, embeddings and token counts, of the Gemini API and of Vertex."""
 
+import re
+
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatResponse
 from gateway.dialects.endpoint import Endpoint, PathOperation, server_sent
@@ -19,6 +21,7 @@ from gateway.dialects.gemini.read_stream import GeminiStreamReader
 from gateway.dialects.gemini.write_request import write_request
 from gateway.dialects.gemini.write_response import write_response
 from gateway.dialects.gemini.write_stream import array_stream, stream
+from gateway.dialects.shared.tool_names import NameForm
 from gateway.dialects.shared.usage import counting
 from gateway.dialects.shared.writer import Writer
 from gateway.dialects.wire.json import decode
@@ -118,4 +121,5 @@ ENDPOINT = Endpoint(
     models_path="/models?pageSize=1000",
     writer_for=lambda target: GEMINI_WRITER if "alt=sse" in target else GEMINI_ARRAY_WRITER,
     read_failure=read_failure,
+    tool_names=NameForm(invalid=re.compile(r"[^a-zA-Z0-9_.:-]")),
 )

@@ -8,15 +8,14 @@ from msgspec.structs import replace
 from gateway.dialects.conversation import Message, Other, Part, Reasoning, Text, ToolCallResponse
 from gateway.dialects.gemini.read_parts import NAME, read_part, rest
 from gateway.dialects.shared.tool_ids import identified
-from gateway.dialects.wire.json import fields, objects, text
+from gateway.dialects.wire.json import fields, objects_or_one, text
 
 
 def read_contents(contents: Any, *, full: bool) -> list[Message]:
     """Read the turns. For a translation (`full`) nothing is left out, and each call has an id."""
     if isinstance(contents, str):
         return [Message(role="user", parts=[Text(content=contents)])]
-    turns = [contents] if isinstance(contents, dict) else objects(contents)
-    messages = _joined([message for content in turns for message in _messages(content, full=full)])
+    messages = _joined([message for content in objects_or_one(contents) for message in _messages(content, full=full)])
     return identified(messages) if full else messages
 
 
@@ -29,9 +28,7 @@ def read_system(content: Any, *, full: bool) -> list[Part]:
 
 def read_parts(content: dict[str, Any], *, full: bool = True) -> list[Part]:
     """Read the parts of one content; empty ones are skipped."""
-    parts = content.get("parts")
-    listed = [parts] if isinstance(parts, dict) else objects(parts)
-    return [part for each in listed if (part := read_part(each, full=full)) is not None]
+    return [part for each in objects_or_one(content.get("parts")) if (part := read_part(each, full=full)) is not None]
 
 
 def _messages(content: dict[str, Any], *, full: bool) -> list[Message]:

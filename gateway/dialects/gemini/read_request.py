@@ -16,7 +16,17 @@ from gateway.dialects.gemini.read_parts import NAME, camel, pick, rest
 from gateway.dialects.gemini.schema import json_schema
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import parameters
-from gateway.dialects.wire.json import UNREADABLE, count, decode, definitions, fields, flag, objects, text
+from gateway.dialects.wire.json import (
+    UNREADABLE,
+    count,
+    decode,
+    definitions,
+    fields,
+    flag,
+    objects,
+    objects_or_one,
+    text,
+)
 from gateway.semconv import EMBEDDINGS, GENERATE_CONTENT
 
 GENERATE = "generateContent"
@@ -210,10 +220,10 @@ def read_tools(tools: Raw | None) -> list[Tool]:
     except UNREADABLE:
         return []
     read = []
-    for entry in objects(entries):
+    for entry in objects_or_one(entries):
         for key, value in entry.items():
             if camel(key) == "functionDeclarations":
-                read += [_function(declaration) for declaration in objects(value)]
+                read += [_function(declaration) for declaration in objects_or_one(value)]
             elif value is not None:
                 read.append(Tool(name=camel(key), kind="server", extra={NAME: {key: value}}))
     return read
@@ -251,4 +261,7 @@ def read_tool_choice(config: dict[str, Any]) -> ToolChoice | None:
         own = rest(own, frozenset({"allowedFunctionNames"}))
         choice = ToolChoice(mode="tool", name=names[0])
     own = {**choice.extra.get(NAME, {}), **own}
-    return msgspec.structs.replace(choice, extra={NAME: own} if own else {})
+    allowed = (
+        [each for each in names if isinstance(each, str)] if isinstance(names, list) and choice.mode != "tool" else []
+    )
+    return msgspec.structs.replace(choice, allowed=allowed, extra={NAME: own} if own else {})

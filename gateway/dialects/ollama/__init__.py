@@ -83,4 +83,5 @@ ENDPOINT = Endpoint(
     error_event=_error_line,
     models_path="/api/tags",
     read_failure=read_failure,
+    tool_names=None,
 )

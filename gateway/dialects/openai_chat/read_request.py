@@ -21,6 +21,7 @@ from gateway.dialects.openai_chat.read_parts import NAME, content_parts, message
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.messages import cache_mark
 from gateway.dialects.shared.parameters import output_type, parameters
+from gateway.dialects.shared.tool_names import allowed_tools
 from gateway.dialects.wire.json import count, decode, definitions, fields, flag, objects, text
 from gateway.semconv import CHAT, EMBEDDINGS, TEXT_COMPLETION
 
@@ -229,6 +230,8 @@ def read_tool_choice(choice: Any) -> ToolChoice | None:
     named = text((fields(wanted.get("function")) or fields(wanted.get("custom")) or wanted).get("name"))
     if named:
         return ToolChoice(mode="tool", name=named)
+    if wanted.get("type") == "allowed_tools":
+        return allowed_tools(fields(wanted.get("allowed_tools")), NAME, wanted)
     return ToolChoice(mode="auto", extra={NAME: wanted}) if wanted else None
 
 

@@ -32,6 +32,8 @@ from gateway.dialects.shared.messages import attached, located, sound
 from gateway.dialects.wire.json import count, fields, json_value, objects, text
 
 NAME = "openai-responses"
+ADDITIONAL_TOOLS = "additional_tools"
+"""The type of an item that offers tools, beside the field for them."""
 
 # The fields for the result of a tool that the provider ran.
 _RESULTS = ("outputs", "results", "output", "result", "error")
@@ -69,14 +71,20 @@ def read_item(item: dict[str, Any]) -> list[Part]:
         case "function_call":
             arguments = json_value(item.get("arguments"))
             called = text(item.get("name")) or ""
-            return [
-                ToolCall(
-                    id=text(item.get("call_id")), name=called, arguments=arguments, extra=own(NAME, item, "namespace")
-                )
-            ]
+            namespace = text(item.get("namespace"))
+            return [ToolCall(id=text(item.get("call_id")), name=called, namespace=namespace, arguments=arguments)]
         case "custom_tool_call":
             called = text(item.get("name")) or ""
-            return [ToolCall(id=text(item.get("call_id")), name=called, arguments=item.get("input"), custom=True)]
+            namespace = text(item.get("namespace"))
+            return [
+                ToolCall(
+                    id=text(item.get("call_id")),
+                    name=called,
+                    namespace=namespace,
+                    arguments=item.get("input"),
+                    custom=True,
+                )
+            ]
         case "compaction":
             return [Compaction(id=text(item.get("id")), extra=own(NAME, item, "encrypted_content"))]
     if kind.endswith("_output"):

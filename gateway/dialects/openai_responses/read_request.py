@@ -1,14 +1,16 @@
 """Requests to OpenAI's Responses read into the conversation form."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from gateway.dialects.conversation import ChatRequest, ResponseFormat, Text, Tool, ToolChoice
-from gateway.dialects.openai_responses.read_parts import NAME, read_input
+from gateway.dialects.conversation import ChatRequest, Message, Other, ResponseFormat, Text, Tool, ToolChoice
+from gateway.dialects.openai_responses.read_parts import ADDITIONAL_TOOLS, NAME, read_input
 from gateway.dialects.shared import parameters as name
 from gateway.dialects.shared.parameters import output_type, parameters
+from gateway.dialects.shared.tool_names import allowed_tools
 from gateway.dialects.wire.json import count, decode, definitions, fields, flag, objects, text
 from gateway.semconv import CHAT
 
@@ -45,7 +47,7 @@ def read_request(body: bytes) -> ChatRequest:
         stream=request.stream is True,
         system_instructions=[Text(content=instructions)] if instructions else [],
         input_messages=read_input(request.input),
-        tool_definitions=definitions(request.tools),
+        tool_definitions=definitions(request.tools, _additional(request.input)),
         parameters=parameters(
             {
                 name.MAX_TOKENS: request.max_output_tokens,
@@ -60,6 +62,27 @@ def read_request(body: bytes) -> ChatRequest:
         conversation_id=conversation_id(request.conversation),
         user=text(request.user) or text(request.safety_identifier),
     )
+
+
+def _tools_within(value: Any) -> Iterator[Any]:
+    """Yield the lists of tools that stand in the input, as Codex sends those of newer models."""
+    return (item.get("tools") for item in objects(value) if item.get("type") == ADDITIONAL_TOOLS)
+
+
+def _additional(value: Any) -> Raw:
+    tools = [tool for each in _tools_within(value) for tool in objects(each)]
+    return Raw(msgspec.json.encode(tools)) if tools else Raw()
+
+
+def _without_tools(messages: list[Message]) -> list[Message]:
+    """Return the messages without the tools in them, which have become the request's."""
+    left = [
+        msgspec.structs.replace(
+            each, parts=[p for p in each.parts if not isinstance(p, Other) or p.kind != ADDITIONAL_TOOLS]
+        )
+        for each in messages
+    ]
+    return [after for before, after in zip(messages, left, strict=True) if after.parts or not before.parts]
 
 
 def conversation_id(conversation: Any) -> str | None:
@@ -83,7 +106,10 @@ def read_conversation(body: bytes, path: str) -> ChatRequest:  # noqa: ARG001  t
     summary = fields(request.get("reasoning")).get("summary")
     return msgspec.structs.replace(
         chat_request,
-        tools=[_tool(tool) for tool in objects(request.get("tools"))],
+        input_messages=_without_tools(chat_request.input_messages),
+        tools=[
+            each for tools in (request.get("tools"), *_tools_within(request.get("input"))) for each in _tools(tools)
+        ],
         tool_choice=_tool_choice(request.get("tool_choice")),
         parallel_tool_calls=flag(request.get("parallel_tool_calls")),
         response_format=_response_format(fields(fields(request.get("text")).get("format"))),
@@ -118,6 +144,22 @@ def _own(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {NAME: own} if own else {}
 
 
+def _tools(tools: Any) -> list[Tool]:
+    """Read tools, those in namespaces too, which make no difference but for their names."""
+    read = []
+    for tool in objects(tools):
+        if tool.get("type") == "namespace" and (namespace := text(tool.get("name"))):
+            inner = [msgspec.structs.replace(each, namespace=namespace) for each in _tools(tool.get("tools"))]
+            group = {key: value for key, value in tool.items() if key not in {"type", "name", "tools"}}
+            if inner and group:  # kept on the first
+                own = {NAME: {**inner[0].extra.get(NAME, {}), "namespace": group}}
+                inner[0] = msgspec.structs.replace(inner[0], extra=own)
+            read += inner
+        else:
+            read.append(_tool(tool))
+    return read
+
+
 def _tool(tool: dict[str, Any]) -> Tool:
     kind, called = text(tool.get("type")) or "function", text(tool.get("name"))
     if kind == "function" and called:
@@ -142,6 +184,8 @@ def _tool_choice(choice: Any) -> ToolChoice | None:
             return ToolChoice(mode=choice)
         case {"type": "function" | "custom", "name": str(called)}:
             return ToolChoice(mode="tool", name=called)
+        case {"type": "allowed_tools"}:
+            return allowed_tools(choice, NAME, choice)
         case {"type": _}:
             return ToolChoice(mode="auto", extra={NAME: choice})
     return None

@@ -51,7 +51,7 @@ class Item:
             return number
         (call,) = read_item(self.start)
         if isinstance(call, ToolCall):
-            call = ToolCall(id=call.id, name=call.name, custom=call.custom, extra=call.extra)
+            call = msgspec.structs.replace(call, arguments=None)
         self._begun_parts[(field, None, 0)] = number
         sink.append(PartBegun(index=number, part=call))
         return number + 1

@@ -125,12 +125,13 @@ def _call(call: ToolCall, own: Json) -> Json:
     if "type" in own:
         arguments = call.arguments if isinstance(call.arguments, dict) else {}
         return {**own, "call_id": call.id, **arguments}
+    named = {"name": call.name} | ({"namespace": call.namespace} if call.namespace is not None else {})
     if call.custom:
-        return {"type": "custom_tool_call", "call_id": call.id, "name": call.name, "input": call.arguments or "", **own}
+        return {"type": "custom_tool_call", "call_id": call.id, **named, "input": call.arguments or "", **own}
     arguments = call.arguments
     text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
     text = "{}" if arguments is None else text
-    return {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": text, **own}
+    return {"type": "function_call", "call_id": call.id, **named, "arguments": text, **own}
 
 
 def _call_output(part: ToolCallResponse, path: str, own: Json, dropped: Dropped) -> Json:

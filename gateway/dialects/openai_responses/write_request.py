@@ -179,7 +179,7 @@ def _message(role: str, content: list[tuple[int, Part]], path: str, dropped: Dro
 def _add_tools(body: Json, request: ChatRequest, dropped: Dropped) -> None:
     """Write the tools and the choice of them, which means nothing without tools."""
     choice = request.tool_choice
-    if tools := [written for tool in request.tools if (written := _tool(tool, dropped)) is not None]:
+    if tools := _tools(request.tools, dropped):
         body["tools"] = tools
         if choice is not None:
             body["tool_choice"] = _tool_choice(choice, request.tools, dropped)
@@ -187,6 +187,22 @@ def _add_tools(body: Json, request: ChatRequest, dropped: Dropped) -> None:
             body["parallel_tool_calls"] = request.parallel_tool_calls
     elif choice is not None and choice.mode in {"required", "tool"}:
         dropped.add("tool_choice")
+
+
+def _tools(tools: list[Tool], dropped: Dropped) -> list[Json]:
+    """Write tools, those of one namespace as a group."""
+    listed: list[Json] = []
+    for tool in tools:
+        if (written := _tool(tool, dropped)) is None:
+            continue
+        group = written.pop("namespace", {}) if tool.kind != "server" else {}
+        if tool.namespace is None:
+            listed.append(written)
+            continue
+        if not listed or listed[-1]["type"] != "namespace" or listed[-1]["name"] != tool.namespace:
+            listed.append({"type": "namespace", "name": tool.namespace, **group, "tools": []})
+        listed[-1]["tools"].append(written)
+    return listed
 
 
 def _tool(tool: Tool, dropped: Dropped) -> Json | None:

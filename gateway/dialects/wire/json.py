@@ -94,6 +94,11 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
                 yield item
 
 
+def objects_or_one(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a list, or a lone object, which JSON parsers of protobuf accept in the place of a list."""
+    return objects([value] if isinstance(value, dict) else value)
+
+
 def json_value(source: Any) -> Any:
     """Return the value of a string of JSON, the string itself if it is invalid; None for an empty one."""
     if not isinstance(source, str):

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.dialects.anthropic.read_parts import _CITED, cited_fields, read_blocks, read_citations
+from gateway.dialects.anthropic.write_parts import write_blocks
 from gateway.dialects.conversation import Citation, Compaction, Other, Part, Reasoning, Text, ToolCall, ToolCallResponse
+from gateway.dialects.shared.writer import Dropped
 
 OWN = "anthropic-messages"
 
@@ -60,3 +62,24 @@ def test_results_do_not_nest() -> None:
     inner = {"type": "tool_result", "tool_use_id": "u", "content": []}
     (result,) = read_blocks([{"type": "tool_result", "tool_use_id": "t", "content": [inner]}])
     assert result == ToolCallResponse(id="t", response=[Other(kind="tool_result", value=inner, dialect=OWN)])
+
+
+TEXT = {"type": "text", "text": "42"}
+FOUND = {"type": "search_result", "source": "https://e.example", "title": "T", "content": [TEXT]}
+PARTED = {"type": "document", "source": {"type": "content", "content": [TEXT]}, "title": "T"}
+
+
+@pytest.mark.parametrize("block", [FOUND, PARTED])
+def test_texts_with_a_source_are_texts_and_come_back_as_they_were(block: dict[str, Any]) -> None:
+    """So that other providers get what they hold."""
+    (part,) = read_blocks([block])
+    assert isinstance(part, Text)
+    assert "42" in part.content
+    assert write_blocks([(part, "p")], Dropped()) == [block]
+
+
+def test_a_search_result_begins_with_its_title_and_source() -> None:
+    """As a reader of the text needs to know them."""
+    (part,) = read_blocks([FOUND])
+    assert isinstance(part, Text)
+    assert part.content == "T\nhttps://e.example\n42"

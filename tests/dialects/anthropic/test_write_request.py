@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -5,6 +6,7 @@ from hypothesis import given
 from msgspec.structs import replace
 
 from gateway.dialects.anthropic import MESSAGES, MESSAGES_WRITER
+from gateway.dialects.anthropic.write_request import write_request
 from gateway.dialects.conversation import (
     ChatRequest,
     Message,
@@ -200,3 +202,17 @@ def test_a_custom_tools_form_is_named() -> None:
     form = {"openai-responses": {"format": {"type": "grammar", "syntax": "lark", "definition": "s"}}}
     _, dropped = sent(chat(ASK, tools=[Tool(name="patch", kind="custom", extra=form)]))
     assert dropped == ["tools.patch.format"]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", " \n\t"])
+def test_a_text_of_white_space_is_not_written(blank: str) -> None:
+    """The API refuses one, in a turn and in the system prompt."""
+    turns = [
+        Message(role="user", parts=[Text(content="hi")]),
+        Message(role="assistant", parts=[Text(content=blank)]),
+        Message(role="user", parts=[Text(content="go on")]),
+    ]
+    request = ChatRequest(operation="chat", system_instructions=[Text(content=blank)], input_messages=turns)
+    body = json.loads(write_request(request).body)
+    assert body["messages"] == [{"role": "user", "content": "hi"}, {"role": "user", "content": "go on"}]
+    assert "system" not in body

@@ -259,7 +259,9 @@ def test_snake_case_is_read_too(read: Read) -> None:
         Tool(name="f", parameters={"type": "object"}),
         Tool(name="googleSearch", kind="server", extra={OWN: {"google_search": {"exclude_domains": ["example.com"]}}}),
     ]
-    assert asked.tool_choice == ToolChoice(mode="required", extra={OWN: {"allowed_function_names": ["f", "g"]}})
+    assert asked.tool_choice == ToolChoice(
+        mode="required", allowed=["f", "g"], extra={OWN: {"allowed_function_names": ["f", "g"]}}
+    )
     assert asked.response_format == ResponseFormat(type="json_schema", schema={"type": "object"})
     assert (asked.reasoning_budget, asked.show_reasoning) == (128, False)
     assert asked.extra == {OWN: {"safety_settings": []}}
@@ -274,7 +276,7 @@ def test_snake_case_is_read_too(read: Read) -> None:
         ({"mode": "ANY", "allowedFunctionNames": ["a"]}, ToolChoice(mode="tool", name="a")),
         (
             {"mode": "ANY", "allowedFunctionNames": ["a", "b"]},
-            ToolChoice(mode="required", extra={OWN: {"allowedFunctionNames": ["a", "b"]}}),
+            ToolChoice(mode="required", allowed=["a", "b"], extra={OWN: {"allowedFunctionNames": ["a", "b"]}}),
         ),
         ({"mode": "VALIDATED"}, ToolChoice(mode="auto", extra={OWN: {"mode": "VALIDATED"}})),
         ({"mode": "MODE_UNSPECIFIED"}, ToolChoice(mode="auto", extra={OWN: {"mode": "MODE_UNSPECIFIED"}})),
@@ -335,3 +337,10 @@ def test_texts_to_embed_are_turns(body: dict[str, Any]) -> None:
 def test_a_request_to_embed_is_read_without_an_error(body: bytes) -> None:
     """Whatever it is."""
     assert EMBED.read_request(body).operation == "embeddings"
+
+
+def test_a_lone_object_counts_as_a_list_of_one() -> None:
+    """As it does for Google: of tools, declarations, contents and parts."""
+    asked = full({"contents": {"parts": {"text": "hi"}}, "tools": {"functionDeclarations": {"name": "look_up"}}})
+    assert [tool.name for tool in asked.tools] == ["look_up"]
+    assert asked.input_messages == [Message(role="user", parts=[Text(content="hi")])]

@@ -17,11 +17,15 @@ from gateway.dialects.conversation import (
     ServerToolCall,
     ServerToolCallResponse,
     Text,
+    Tool,
     ToolCall,
     ToolCallResponse,
     Uri,
 )
 from gateway.dialects.openai_responses import RESPONSES
+from gateway.dialects.openai_responses.read_parts import NAME
+from gateway.dialects.openai_responses.read_request import read_conversation, read_request
+from gateway.dialects.openai_responses.write_request import write_request
 
 Read = Callable[[str], bytes]
 
@@ -217,3 +221,36 @@ def test_items_of_every_kind_have_a_place(item: dict[str, Any], message: Message
 def test_a_request_that_says_nothing_is_an_empty_record(body: bytes) -> None:
     """An unreadable body gives the operation only."""
     assert RESPONSES.read_request(body) == ChatRequest(operation="chat")
+
+
+INNER = {"type": "function", "name": "status", "parameters": {"type": "object"}}
+GROUP = {"type": "namespace", "name": "mcp__srv", "description": "d", "tools": [INNER, {"type": "custom", "name": "x"}]}
+
+
+def test_tools_in_a_namespace_are_tools() -> None:
+    """Each with its namespace; what else the namespace has is kept on the first."""
+    body = json.dumps({"model": "m", "input": "x", "tools": [GROUP]}).encode()
+    assert read_conversation(body, "").tools == [
+        Tool(
+            name="status",
+            namespace="mcp__srv",
+            parameters={"type": "object"},
+            extra={NAME: {"namespace": {"description": "d"}}},
+        ),
+        Tool(name="x", kind="custom", namespace="mcp__srv"),
+    ]
+    assert json.loads(write_request(read_conversation(body, "")).body)["tools"] == [
+        GROUP | {"tools": [INNER | {"strict": False}, {"type": "custom", "name": "x"}]}
+    ]
+
+
+def test_tools_in_the_input_are_the_requests() -> None:
+    """As Codex sends them for newer models: in the trace, and for a translation, which has no such item."""
+    item = {"type": "additional_tools", "role": "developer", "tools": [INNER]}
+    body = json.dumps({"input": [item, {"role": "user", "content": "x"}], "tools": None}).encode()
+    read = read_conversation(body, "")
+    assert read.tools == [Tool(name="status", parameters={"type": "object"})]
+    assert read.input_messages == [Message(role="user", parts=[Text(content="x")])]
+    definitions = read_request(body).tool_definitions
+    assert definitions is not None
+    assert json.loads(bytes(definitions)) == [INNER]
