@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.providers.auth.refresh import CredentialError
-from gateway.providers.http.client import Client, ConnectFailed, Origin, WireError
+from gateway.providers.http.client import Client, ConnectFailed, Origin, StaleConnection, WireError
 from gateway.providers.http.ways_out import DIRECTLY, WaysOut
 
 _SECONDS = 10.0
@@ -57,7 +58,8 @@ async def request(
     try:
         sent = [(name.encode(), value.encode()) for name, value in headers]
         async with asyncio.timeout(seconds):
-            response = await client.send(
+            send = partial(
+                client.send,
                 origin,
                 method.encode(),
                 target.encode(),
@@ -67,6 +69,10 @@ async def request(
                 first_byte_timeout=seconds,
                 way=ways.to(origin),
             )
+            try:
+                response = await send()
+            except StaleConnection:  # a token may be requested twice
+                response = await send()
             data = bytearray()
             while piece := await response.read(seconds):
                 data += piece

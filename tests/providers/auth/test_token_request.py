@@ -6,7 +6,7 @@ import pytest
 from gateway.providers.auth.refresh import CredentialError
 from gateway.providers.auth.token_request import TokenResponse, json_object, request, split_url
 from gateway.providers.http.client import Client, ConnectFailed
-from tests.support.upstream import Upstream, reply
+from tests.support.upstream import CLOSE, Upstream, reply
 
 
 @pytest.fixture(name="client")
@@ -54,6 +54,14 @@ async def test_the_network_s_errors_may_be_retried(client: Client) -> None:
         await request(client, "GET", "http://127.0.0.1:9/")
     assert raised.value.retryable
     assert isinstance(raised.value.__cause__, ConnectFailed)
+
+
+async def test_a_request_on_a_stale_connection_is_sent_once_more(client: Client, upstream: Upstream) -> None:
+    """A kept connection that was closed costs no error: a token may be requested twice."""
+    upstream.answers(reply({"a": 1}), [CLOSE], reply({"a": 2}))
+    for number in (1, 2):
+        assert json_object((await request(client, "POST", f"{upstream.url}/token")).data) == {"a": number}
+    assert len(upstream.asked) == 3
 
 
 async def test_the_whole_request_has_a_time_limit(client: Client, upstream: Upstream) -> None:
