@@ -7,6 +7,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,15 @@ def package_of(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
+def nodes(module: Path) -> tuple[ast.AST, ...]:
+    """Return the syntax of a module."""
+    return tuple(ast.walk(ast.parse(module.read_bytes())))
+
+
 def imports(module: Path) -> Iterator[str]:
     """Yield the full name of everything that a module imports, wherever the statement is."""
-    for node in ast.walk(ast.parse(module.read_bytes())):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -55,7 +62,7 @@ def imports(module: Path) -> Iterator[str]:
 def docstrings(module: Path) -> Iterator[str]:
     """Yield the docstrings of a module, its classes and its functions."""
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(ast.parse(module.read_bytes())):
+    for node in nodes(module):
         if isinstance(node, kinds) and (text := ast.get_docstring(node)):
             yield text
 

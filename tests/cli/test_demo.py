@@ -29,6 +29,7 @@ def test_queries_fit_80_columns():
     assert max(len(line) for title, query in QUERIES for line in (title, *query.splitlines())) <= 80
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(120)
 def test_the_traffic_arrives_and_every_query_has_rows(tmp_path):
     """Progress counts to the end; failing models do not end the run."""

@@ -186,6 +186,7 @@ def test_a_span_that_is_always_rejected_is_counted_and_skipped(export, receiver)
     assert export.cursor()["dropped"] == {"refused": 1}
 
 
+@pytest.mark.integration
 def test_partial_success_is_counted(export, receiver):
     """Spans that a collector rejects in a partial success are neither sent again nor counted as sent."""
     sealed(export.data, many(10))

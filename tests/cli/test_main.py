@@ -295,9 +295,10 @@ FORMS = {
 
 
 @pytest.mark.parametrize(("options", "out"), FORMS.values(), ids=FORMS.keys())
-async def test_sql_prints_rows(store: Path, options, out):
+async def test_sql_prints_rows(tmp_path: Path, options, out):
     """As CSV for programs by default, or as JSON lines; nothing else is on stdout."""
-    assert await run(store, "sql", *options, "SELECT 1 AS a, [1, 2] AS b, NULL AS c") == (0, out, "")
+    (tmp_path / "gateway-data").mkdir()
+    assert await run(tmp_path, "sql", *options, "SELECT 1 AS a, [1, 2] AS b, NULL AS c") == (0, out, "")
 
 
 @pytest.mark.integration

@@ -61,7 +61,9 @@ async def until_gone(pids: list[int]) -> None:
     raise AssertionError(f"some of {pids} are still there")
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGTERM, 1), pytest.param(signal.SIGINT, 2, marks=pytest.mark.integration)]
+)
 async def test_a_stop_lets_streams_in_flight_end(upstream: Upstream, tmp_path, number, workers):
     """Streams in flight end within drain_seconds and are stored; then the gateway exits with 0."""
     upstream.answers(stream([DELTA, 1.0, DELTA, DONE]))

@@ -136,6 +136,7 @@ async def test_a_configuration_with_everything_in_it_is_clean(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["gateway.toml"]
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(120)
 def test_keys_that_are_not_redacted_are_found_on_every_path_and_in_every_sink(tmp_path, capsys):
     """Each kind of key is named, with the path, the sink and what to change; no canary is repeated."""
@@ -166,6 +167,7 @@ def test_keys_that_are_not_redacted_are_found_on_every_path_and_in_every_sink(tm
     assert re.search(r"(sk|gw)-\w{8}/", told + repr(report)) is None
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(120)
 def test_content_that_is_stored_against_the_configuration_is_found(tmp_path):
     """By [capture], by what a request asks for, and by [redaction]."""
@@ -181,6 +183,7 @@ def test_content_that_is_stored_against_the_configuration_is_found(tmp_path):
     assert not any("key" in leak.kind for leak in report.leaks)
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(120)
 def test_requests_without_their_expected_result_are_not_clean(tmp_path, capsys, monkeypatch):
     """A gateway without retries and exports is reported as not checked."""

@@ -66,6 +66,7 @@ async def _demo(tmp_path: Path) -> AsyncIterator[Process]:
         yield gateway
 
 
+@pytest.mark.integration
 async def test_the_page_agrees_with_sql(demo):
     """Exchanges, attempts, retries, tokens and durations are those of the store, over all workers."""
     await send(demo.url, 9, lambda _done, _all: None)

@@ -388,12 +388,12 @@ def as_json_bytes(body) -> bytes:
 @pytest.mark.parametrize(
     ("body", "encoding", "spans"),
     [
-        (wrapped([wide_span(number, 20) for number in range(1, 3001)]).SerializeToString(), PROTOBUF, 3000),
-        (as_json_bytes(wrapped([wide_span(number, 20) for number in range(1, 1001)])), JSON, 1000),
-        (wrapped([wide_span(1, 40_000)]).SerializeToString(), PROTOBUF, 1),
-        (as_json_bytes(wrapped([wide_span(1, 20_000)])), JSON, 1),
-        (b"\x0a\x00" * 300_000, PROTOBUF, 0),
-        (b'{"resourceSpans":[' + b",".join([b"{}"] * 50_000) + b"]}", JSON, 0),
+        (lambda: wrapped([wide_span(n, 20) for n in range(1, 3001)]).SerializeToString(), PROTOBUF, 3000),
+        (lambda: as_json_bytes(wrapped([wide_span(n, 20) for n in range(1, 1001)])), JSON, 1000),
+        (lambda: wrapped([wide_span(1, 40_000)]).SerializeToString(), PROTOBUF, 1),
+        (lambda: as_json_bytes(wrapped([wide_span(1, 20_000)])), JSON, 1),
+        (lambda: b"\x0a\x00" * 300_000, PROTOBUF, 0),
+        (lambda: b'{"resourceSpans":[' + b",".join([b"{}"] * 50_000) + b"]}", JSON, 0),
     ],
     ids=["many", "many in json", "wide", "wide in json", "nothing", "nothing in json"],
 )
@@ -408,7 +408,7 @@ async def test_a_large_batch_does_not_block_the_event_loop(gateway: InProcess, b
             turns += 1
 
     async with connected(gateway.url) as connection:
-        sent = request("POST", "/v1/traces", (encoding,), body)
+        sent = request("POST", "/v1/traces", (encoding,), body())
         await connection.send(sent[:-1])
         await asyncio.sleep(0.2)  # all but the last byte has been read
         serving = asyncio.create_task(serve_others())

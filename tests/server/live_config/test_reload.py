@@ -308,6 +308,7 @@ async def generation(gateway: Process, number: int) -> None:
     await asyncio.sleep(0.3)
 
 
+@pytest.mark.integration
 async def test_a_reload_disturbs_no_stream_in_flight(upstream: Upstream, tmp_path):
     """200 streams end whole, under the configuration that they began with, over several reloads."""
     gate = asyncio.Event()

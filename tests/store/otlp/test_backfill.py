@@ -142,6 +142,7 @@ def test_restart_sends_all_again(data):
     assert (summary.sent, summary.resumed, len(cursors(data))) == (3, False, 1)
 
 
+@pytest.mark.integration
 def test_a_cursor_file_is_named_after_the_collector(data):
     """Its host, and nothing of a user or a key in the URL."""
     run(data, endpoint="http://me:secret@collector:4318/v1/traces?key=secret")
@@ -150,6 +151,7 @@ def test_a_cursor_file_is_named_after_the_collector(data):
     assert "secret" not in path.read_text() + path.name
 
 
+@pytest.mark.integration
 def test_sent_and_dropped_spans_are_counted_over_all_runs(data, monkeypatch):
     """The cursor file sums them up; a summary is of one run."""
     monkeypatch.setattr(module, "_BATCH_SPANS", 1)
@@ -170,6 +172,7 @@ def test_an_unfinished_export_has_the_last_span_taken(data, monkeypatch):
     assert json.loads(path.read_text())["place"] == {"start_ns": START_NS + 1, "span_id": f"{1:016x}"}
 
 
+@pytest.mark.integration
 def test_an_interruption_ends_with_a_summary(data):
     """The message names how to go on."""
     shown = Shown()
@@ -178,6 +181,7 @@ def test_an_interruption_ends_with_a_summary(data):
     assert shown.messages[-1] == "interrupted; the same command goes on from here"
 
 
+@pytest.mark.integration
 def test_progress_has_the_total(data):
     """Refused spans are done as well."""
     shown = Shown()
@@ -285,17 +289,18 @@ def test_a_cursor_that_cannot_be_written_ends_the_export(data):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"query":{}}', b"\xff"])
-def test_a_damaged_cursor_is_an_error(data, content):
+def test_a_damaged_cursor_is_an_error(data):
     """--restart is the remedy."""
     run(data)
     (path,) = cursors(data)
-    path.write_bytes(content)
-    with pytest.raises(ExportError, match=r"cannot be read .*; --restart begins anew"):
-        run(data)
+    for content in (b"{", b"[]", b'{"query":{}}', b"\xff"):
+        path.write_bytes(content)
+        with pytest.raises(ExportError, match=r"cannot be read .*; --restart begins anew"):
+            run(data)
     assert run(data, restart=True).sent == 3
 
 
+@pytest.mark.integration
 def test_a_second_export_at_once_is_an_error(data):
     """The lock is that of one cursor file, and is free after an error."""
     with pytest.raises(ExportError):
