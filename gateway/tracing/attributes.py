@@ -14,7 +14,7 @@ from gateway.providers.route import Route
 from gateway.redaction import bare_url
 from gateway.semconv import ERROR_BODY, USAGE_OBJECT
 from gateway.tracing.capture import CapturePolicy
-from gateway.tracing.metadata import FIELDS, INTEGERS, Metadata, whole_number
+from gateway.tracing.metadata import FIELDS, INTEGERS, Metadata, valid_extra, whole_number
 from gateway.tracing.secrets import ExchangeSecrets
 from gateway.tracing.truncate import as_utf8, truncate_json, truncate_messages
 
@@ -98,6 +98,8 @@ def of_client(
         name = _OPTIONS.get(option)
         if name is not None and name not in attributes:
             value = whole_number(text) if name in _INTEGERS else known(text) if name in _IDS else text
+            if option == "extra-meta" and not valid_extra(text):
+                continue
             if value is not None:
                 attributes[name] = value
     for header, attribute in _CLIENT_HEADERS:

@@ -55,6 +55,10 @@ INTEGERS = frozenset({"step_index", "prompt_version"})
 """Fields with whole numbers."""
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# Readers of the store decode metadata, and Python's own decoder follows some hundred levels.
+DEEPEST = 64
+"""Levels of nesting that metadata may have."""
+
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 
 
@@ -84,9 +88,27 @@ def whole_number(text: str) -> int | None:
 def json_option(header: str, value: str, kind: Any, expected: str) -> Any:
     """Return a header's value decoded as JSON of a type. Raises ExchangeError with the header and `expected`."""
     try:
-        return msgspec.json.decode(value, type=kind)
+        decoded = msgspec.json.decode(value, type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         refuse_option(header, f"expected {expected}: {error}")
+    if nested(decoded, DEEPEST):
+        refuse_option(header, f"expected {expected}, nested {DEEPEST} levels deep at most")
+    return decoded
+
+
+def nested(value: Any, levels: int) -> bool:
+    """Whether a JSON value is nested deeper than so many levels."""
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 1 or nested(each, levels - 1) for each in below if isinstance(each, dict | list))
+
+
+def valid_extra(text: str) -> bool:
+    """Whether the option `extra-meta` can be recorded: readers of the store decode it."""
+    try:
+        json_option("", text, dict[str, Any], "")
+    except ExchangeError:
+        return False
+    return True
 
 
 def refuse_option(header: str, reason: str) -> NoReturn:

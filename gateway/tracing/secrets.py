@@ -69,7 +69,8 @@ _PUBLIC_NAME = re.compile(
 )
 # A key of a well-known form is one in whatever header it came.
 _KEY_FORM = re.compile(
-    r"(?:bearer )?(?:(?:sk|pk|rk|xai|pplx|nvapi|csk)-|(?:gsk|hf|fw|r8|tgp_v1|gh[pousr])_|AIza|ya29\.|eyJ)[\w.-]{12,}",
+    r"(?:bearer )?(?:(?:sk|pk|rk|xai|pplx|nvapi|csk)-|(?:gsk|hf|fw|r8|tgp_v1|gh[pousr])_|AIza|ya29\.|eyJ)"
+    r"[\w./+=~-]{12,}",
     re.IGNORECASE | re.ASCII,
 )
 _API_KEY = re.compile(r'"api_key"\s*:\s*"([^"\\]+)"')

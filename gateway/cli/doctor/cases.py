@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 from gateway.cli.doctor.configuration import DIALECTS, KEYED, NAMED, REFUSING, SIGNED, SLOW, TLS, basic
 from gateway.cli.doctor.requests import SHORT, Builder, Credential, Expected, Header, Raw, Request, Script
-from gateway.config.model import DialectName
 
 REPEATS = 300
 """Copies of a key in a text that `[capture]` truncates, so that the cut is within one."""
@@ -17,16 +16,10 @@ _CHAT = DIALECTS["openai-chat"]
 _MODEL = f"{_CHAT}/m"
 _RUN = "0190a1b2-c3d4-7e5f-8a6b-%012d"
 # Client dialect, upstream dialect.
-_PAIRS: tuple[tuple[DialectName, DialectName], ...] = (
-    ("openai-chat", "anthropic-messages"),
-    ("openai-responses", "gemini"),
-    ("anthropic-messages", "openai-chat"),
-    ("gemini", "openai-responses"),
-    ("ollama", "openai-chat"),
-    ("bedrock-converse", "ollama"),
-)
+_PAIRS = tuple(zip(DIALECTS, (*list(DIALECTS)[2:], *list(DIALECTS)[:2]), strict=True))
 _ENDS: tuple[tuple[str, Script, int], ...] = (("answer", "answer", 200), ("error", "refuse", 401))
 _REFUSED = Expected(status=(400, 499), attempts=0)
+_STRAY = Expected(status=(400, 499), attempts=0, exchange=False)
 
 
 def _expect(status: int, attempts: int | None = 1, **more: Any) -> Expected:
@@ -46,7 +39,8 @@ class Cases:
         """Return them."""
         return [
             *self._relayed(), *self._translated(), *self._failures(), *self._keys(), *self._captures(), *self._users(),
-            *self._unread(), *self._refused(), *self._options(), *self._chronicle(), *self._ingested(), *self._pages(),
+            *self._unread(), *self._refused(), *self._audience(), *self._repeated(), *self._options(),
+            *self._chronicle(), *self._ingested(), *self._pages(),
         ]  # fmt: skip
 
     # -- in a dialect
@@ -94,7 +88,10 @@ class Cases:
 
         shown: dict[str, Credential] = {
             name: plain(name)
-            for name in ("x-api-key", "api-key", "x-goog-api-key", "x-auth-token", "ocp-apim-subscription-key")
+            for name in (
+                *("x-api-key", "api-key", "x-goog-api-key", "x-auth-token", "ocp-apim-subscription-key"),
+                *("x-portkey-api-key", "Helicone-Auth", "cf-aig-authorization", "X-My-Secret"),
+            )
         }
         shown |= {f"{name}: Basic": password(name) for name in ("Authorization", "Proxy-Authorization")}
         shown["x-gateway-token"] = lambda _: ("x-gateway-token", self._config.token)
@@ -174,9 +171,15 @@ class Cases:
             body = b'{"model": "m", "messages": [{"content": "' + self._canaries.content("a body", id_).encode()
             return self._keyed(id_, f"/{_CHAT}/v1/chat/completions", "POST", body=body)
 
+        def unknown(id_: str) -> Raw:
+            key = secret("a key of no known form (?key=)", id_, "own-")
+            return Raw(method="GET", target=f"/nope/v9?key={key}", headers=[("x-api-key", key)])
+
         def absolute(id_: str) -> Raw:
             password = quote(secret("a password in the URL of a request", id_), safe="")
-            return Raw(method="GET", target=f"http://doctor:{password}@invalid/nope/v9", headers=self._bearer(id_))
+            return Raw(
+                method="GET", target=f"http://doctor:{password}@invalid/{_CHAT}/v1/files/f", headers=self._bearer(id_)
+            )
 
         def websocket(id_: str) -> Raw:
             headers = [("Upgrade", "websocket"), *self._bearer(id_)]
@@ -191,14 +194,67 @@ class Cases:
             return Raw(method="GET", target="/v1/models", headers=[(name, f"{value}\x01")])
 
         yield raw("body that is not JSON", "", not_json, _expect(400), script="refuse", status=400)
-        yield raw("unknown path", "", partial(self._keyed, target="/nope/v9"), _REFUSED)
-        yield raw("URL with a password", "", absolute, Expected(status=(400, 404), attempts=0))
-        yield raw("WebSocket", "", websocket, _REFUSED)
+        yield raw("unknown path", "", unknown, _STRAY)
+        yield raw("URL with a password", "", absolute, Expected())
+        yield raw("WebSocket", "", websocket, _STRAY)
         if self._config.required:
             yield raw("wrong token", "a request", wrong_token, _REFUSED)
-        unparsed = Expected(status=(400, 499), attempts=0, exchange=False)
+        unparsed = Expected(status=(400, 499), attempts=0, exchange=False, quoted=True)
         for name in ("Authorization", "Cookie"):
             yield raw("malformed request", name, partial(malformed, name=name), unparsed)
+
+    def _audience(self) -> Iterator[Request]:
+        """Yield keys of one maker on the way to other providers, paths that no API has, and other sites' requests."""
+        raw, secret, row = self._builder.raw, self._canaries.secret, "a maker's key, another provider"
+
+        def makers(id_: str) -> Header:
+            return "Authorization", f"Bearer {secret('a key of a known form (sk-ant-)', id_, 'sk-ant-')}"
+
+        for dialect, mount in DIALECTS.items():
+            chat = partial(self._builder.chat, row, expected=Expected(withheld=True), credential=makers)
+            yield chat("anthropic-messages", model=f"{mount}/m", case=f"by model, {SHORT[dialect]}")
+            yield chat(dialect, mount=mount, case=f"by mount, {SHORT[dialect]}")
+
+        def bare(id_: str, target: str) -> Raw:
+            body = {"input": self._canaries.content("a body that is not read", id_)}
+            return Raw(target=target, body=body)
+
+        def telemetry(id_: str, target: str) -> Raw:
+            return Raw(target=target, headers=[makers(id_)], body=b'{"resourceProfiles": []}')
+
+        for target in ("/v1/newest", "/v1/x/chat/completions", "/v1beta/newest", "/api/newest", "/.env"):
+            yield raw("nothing by guess", target, partial(bare, target=target), _STRAY)
+        for target in ("/v1/profiles", "/v1development/profiles", f"/{_CHAT}/v1/logs"):
+            yield raw("nothing by guess", target, partial(telemetry, target=target), _STRAY)
+
+        def page(_: str, method: str, target: str, *headers: Header) -> Raw:
+            return Raw(method=method, target=target, headers=headers, token=False)
+
+        image = ("Sec-Fetch-Site", "cross-site")
+        preflight = [("Origin", "https://doctor.invalid"), ("Access-Control-Request-Method", "POST")]
+        yield raw("another site's page", "image", lambda i: page(i, "GET", f"/{KEYED}/v1/files/f", image), _REFUSED)
+        yield raw("another site's page", "own pages", lambda i: page(i, "GET", "/-/config", image), _STRAY)
+        yield raw(
+            "another site's page", "preflight", lambda i: page(i, "OPTIONS", f"/{KEYED}/v1/files", *preflight), _STRAY
+        )
+
+    def _repeated(self) -> Iterator[Request]:
+        """Yield requests that repeat their key in every field that is recorded beside content."""
+
+        def repeating(id_: str, target: str) -> Raw:
+            headers = self._bearer(id_)
+            key = headers[0][1].removeprefix("Bearer ")
+            fields = ("application", "environment", "user", "workflow-name", "prompt-id", "step-id")
+            headers += [*((f"x-gateway-{name}", key) for name in fields), ("User-Agent", f"{key}/1.0")]
+            headers.append(("x-gateway-extra-meta", json.dumps({"key": key})))
+            body = {**self._body(id_, f"ft:{key}"), "stop": [key], "user": key, "metadata": {"key": key}}
+            return Raw(target=f"{target}?auth={quote(key, safe='')}", headers=headers, body=body)
+
+        for case, script, status in _ENDS:
+            yield self._builder.raw(
+                "own key repeated", case, partial(repeating, target=f"/{_CHAT}/v1/chat/completions"),
+                _expect(status), script=script, status=status,
+            )  # fmt: skip
 
     def _options(self) -> Iterator[Request]:
         """Yield options with a key or a URL, which `[requests]` may refuse, and invalid options."""
@@ -241,6 +297,8 @@ class Cases:
             ("x-gateway-timeout", key),
             ("x-gateway-provider", key),
             ("x-gateway-random-choice", key),
+            ("x-gateway-retry", lambda id_: f'{{"{key(id_)}":' * 500 + "1" + "}" * 500),
+            ("x-gateway-extra-meta", lambda id_: '{"a":' * 5000 + f'"{key(id_)}"' + "}" * 5000),
         ):
             yield self._builder.raw("invalid options", name, sent(name, value), _REFUSED)
 

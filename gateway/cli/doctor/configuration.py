@@ -22,14 +22,7 @@ from gateway.proxy.routing.context import RuntimeConfig
 from gateway.store.otlp.exporter import content_wanted, wanted
 from gateway.tracing.capture import least_capture
 
-DIALECTS: dict[DialectName, str] = {
-    "openai-chat": "doctor-chat",
-    "openai-responses": "doctor-responses",
-    "anthropic-messages": "doctor-messages",
-    "gemini": "doctor-gemini",
-    "ollama": "doctor-ollama",
-    "bedrock-converse": "doctor-converse",
-}
+DIALECTS: dict[DialectName, str] = {name: f"doctor-{name.rpartition('-')[2]}" for name in WRITERS}
 """Doctor's own providers without a key, by dialect."""
 KEYED, NAMED, REFUSING, TLS, SLOW = "doctor-keyed", "doctor-named", "doctor-refusing", "doctor-tls", "doctor-slow"
 SIGNED = "aws-bedrock"

@@ -102,11 +102,14 @@ class Judge:
 
     def _judge_response(self, id_: str, response: Response, sent: bytes) -> bool:
         """Add the secrets that the gateway put into a response; return whether the provider put any."""
-        providers = {hit.canary for hit in self._scanner.find(sent, ("secret",))}
+        repeated = list(self._scanner.find(sent, ("secret",)))  # the provider repeats every key that it is sent
+        for hit in repeated:
+            if self._requests[id_].expected.withheld and hit.canary is not None and hit.canary.request == id_:
+                self._add(Piece(sink=sinks.PROVIDER, place="the request", data=sent, request=id_), hit)
+        providers = {hit.canary for hit in repeated}
         hits = list(self._scanner.find(response.data, ("secret",)))
         for hit in hits:
-            # Without an exchange a client may read its own bytes: a malformed request is quoted to it.
-            own = hit.canary is not None and hit.canary.request == id_ and not self._requests[id_].expected.exchange
+            own = hit.canary is not None and hit.canary.request == id_ and self._requests[id_].expected.quoted
             if hit.canary not in providers and not own:
                 self._add(Piece(sink=sinks.CLIENT, place="the response", data=response.data, request=id_), hit)
         return any(hit.canary in providers for hit in hits)
@@ -191,6 +194,7 @@ def remedy(of: Class, kind: str, sink: str, form: str) -> str:
     if of == "redacted":
         return f"the rule for {kind} does not match here ({form}): widen it in $.redaction.patterns, or {report}"
     return f"{report}; until then " + {
+        sinks.PROVIDER: "set $.providers.NAME.api_key, which replaces a client's key",
         sinks.LOG: "run without --verbose, and do not share the log",
         **dict.fromkeys(
             sinks.EXPORTED_CONTENT, 'set $.capture.otlp = "off", and renew the key if the collector is not yours'

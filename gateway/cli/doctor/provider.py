@@ -20,7 +20,7 @@ from gateway.cli.doctor.scanner import encodings
 from gateway.dialects import events
 from gateway.dialects.conversation import ChatRequest, ChatResponse, Message, Part, Text, ToolCall, Usage
 from gateway.dialects.events import synthesize
-from gateway.dialects.registry import WRITERS, classify, in_path
+from gateway.dialects.registry import TABLES, WRITERS, classify, in_path
 from gateway.dialects.shared.writer import Writer
 from gateway.errors import Kind
 from gateway.semconv import CHAT
@@ -187,7 +187,7 @@ def _refusal(dialect: Writer | None, request: Request, received: Received) -> by
     secrets, keys = received.secrets, [_key(value) for value in received.secrets]
     forms = {name: " ".join(encodings(key)[name] for key in keys) for name in encodings("")}
     message = f"Incorrect key provided: {' '.join(secrets)} ({forms['percent-encoded']}, {forms['base64']})"
-    writer = dialect or WRITERS["openai-chat"]
+    writer = dialect or WRITERS[TABLES.default.dialect]
     detail = {"text": request.texts[2], "target": received.target}
     detail |= {f"key, {name}": text for name, text in forms.items() if name != "JSON-escaped"}
     error: dict[str, Any] = msgspec.json.decode(writer.error(Kind.AUTH, request.status, message, None, "r1"))

@@ -13,7 +13,7 @@ from gateway.cli.doctor.canaries import Canaries
 from gateway.cli.doctor.configuration import DIALECTS, REFUSING, TLS, LoopbackConfig
 from gateway.config.model import Capture, DialectName
 from gateway.dialects.conversation import ChatRequest, Message, Text, Tool, ToolCall, ToolCallResponse
-from gateway.dialects.registry import WRITERS
+from gateway.dialects.registry import ENDPOINTS, WRITERS
 from gateway.dialects.shared.writer import Written
 from gateway.semconv import CHAT
 from gateway.tracing.capture import CapturePolicy
@@ -34,8 +34,6 @@ Credential = Callable[[str], Header]
 """Makes the header that shows a key, for the request of an id."""
 
 _TOOLS = [Tool(name=TOOL, parameters={"type": "object", "properties": {"q": {"type": "string"}}})]
-# The versions in front of the writers' paths.
-_ROOTS: dict[DialectName, str] = {"gemini": "/v1beta", "ollama": "", "bedrock-converse": ""}
 
 
 class Expected(Struct, frozen=True, kw_only=True):
@@ -46,6 +44,8 @@ class Expected(Struct, frozen=True, kw_only=True):
         attempts: How often the provider is asked; None for at least once.
         exchange: Whether the store has an exchange, of `outcome` if that is given.
         stored: Content that the store has if `[capture]` is full.
+        withheld: Whether the provider may not be sent the request's own keys.
+        quoted: Whether the client may read its own bytes in the response, as those of a request that is no HTTP.
 
     """
 
@@ -54,6 +54,8 @@ class Expected(Struct, frozen=True, kw_only=True):
     exchange: bool = True
     outcome: str | None = None
     stored: tuple[str, ...] = ()
+    withheld: bool = False
+    quoted: bool = False
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -163,7 +165,7 @@ class Builder:
         if capture:
             headers.append(("x-gateway-capture", capture))
         target = (
-            (f"/{mount}" if mount else "") + _ROOTS.get(dialect, "/v1") + written.path + ("?" * bool(query)) + query
+            (f"/{mount}" if mount else "") + ENDPOINTS[dialect].base_path + written.path + "?" * bool(query) + query
         )
         texts = self._texts(id_, key, key * times)
         expected = expected or Expected()
@@ -224,7 +226,7 @@ class Builder:
 
 
 def _native(dialect: DialectName, key: str) -> list[Header]:
-    """Return the headers by which the dialect's clients show a key."""
-    if dialect == "anthropic-messages":
-        return [("x-api-key", key), ("anthropic-version", "2023-06-01")]
-    return [("x-goog-api-key", key) if dialect == "gemini" else ("Authorization", f"Bearer {key}")]
+    """Return the headers by which the dialect's clients show a key, and those that its API requires."""
+    endpoint = ENDPOINTS[dialect]
+    shown = ("Authorization", f"Bearer {key}") if endpoint.key_header == "bearer" else (endpoint.key_header, key)
+    return [shown, *((name.decode(), value.decode()) for name, value in endpoint.headers)]

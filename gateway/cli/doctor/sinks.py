@@ -16,10 +16,10 @@ from gateway.cli.doctor.configuration import LoopbackConfig
 from gateway.cli.doctor.process import GatewayProcess, send
 from gateway.store.query import QueryError, run_sql
 
-CLIENT, LOG, JOURNALS, SEGMENTS, SQL = "client", "log", "journals", "segments", "SQL"
+CLIENT, PROVIDER, LOG, JOURNALS, SEGMENTS, SQL = "client", "another provider", "log", "journals", "segments", "SQL"
 FOLDER, SPANS, LOGS, METRICS, PAGES = "data folder", "OTLP spans", "OTLP logs", "OTLP metrics", "pages"
 CHECK, COMMANDS = "check", "command lines"
-SINKS = (CLIENT, LOG, JOURNALS, SEGMENTS, SQL, FOLDER, SPANS, LOGS, METRICS, PAGES, CHECK, COMMANDS)
+SINKS = (CLIENT, PROVIDER, LOG, JOURNALS, SEGMENTS, SQL, FOLDER, SPANS, LOGS, METRICS, PAGES, CHECK, COMMANDS)
 """All sinks, in the order of the report."""
 
 EXPORTED_CONTENT = frozenset({SPANS, LOGS})

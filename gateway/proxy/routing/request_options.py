@@ -16,7 +16,7 @@ from gateway.dialects.endpoint import OPTION_PREFIX, BodyOptions, read_field, re
 from gateway.dialects.registry import TABLES
 from gateway.errors import ExchangeError, Kind
 from gateway.tracing.capture import parse_capture
-from gateway.tracing.metadata import INTEGERS, UUID, Metadata, json_option, metadata_of, refuse_option
+from gateway.tracing.metadata import DEEPEST, INTEGERS, UUID, Metadata, json_option, metadata_of, nested, refuse_option
 
 _LARGEST_INTEGER = 2**31 - 1
 _MILLISECONDS = "a number of milliseconds above 0"
@@ -172,6 +172,8 @@ _UUIDS = frozenset({"run_id", "step_id"})
 def _metadata(field: str, value: bytes) -> Metadata:
     """Read the metadata in a body; keys without a meaning of their own go to `extra`."""
     whole = read_field(dict[str, Any], "an object", field, value)
+    if nested(whole, DEEPEST + 1):
+        refuse_field(field, f"an object, nested {DEEPEST} levels deep at most")
     known: dict[str, Any] = {}
     extra: dict[str, Any] = {name: each for name, each in whole.items() if name not in _METADATA}
     for name in _METADATA & whole.keys():

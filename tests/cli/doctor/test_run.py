@@ -145,8 +145,9 @@ def test_keys_that_are_not_redacted_are_found_on_every_path_and_in_every_sink(tm
     found = {(leak.row, leak.sink) for leak in report.leaks}
     for row in ("answer", "stream", "error 401", "retry, then an answer", "client's keys, error 401"):
         assert {(row, sink) for sink in ("journals", "segments", "SQL", "OTLP spans", "pages")} <= found
-    for row in ("relayed unread", "connection refused", "WebSocket", "answer"):
+    for row in ("relayed unread", "connection refused", "URL with a password", "answer"):
         assert (row, "log") in found
+    assert ("a maker's key, another provider", "another provider") in found
     kinds = " ".join({leak.kind for leak in report.leaks})
     for kind in ("Authorization: Basic", "x-api-key", "x-goog-api-key", "?key=", "a cookie", "OPENAI_API_KEY",
                  "$.providers.NAME.api_keys", "$.providers.NAME.headers", "$.api_keys.doctor", "AWS_SESSION_TOKEN",
