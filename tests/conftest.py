@@ -47,6 +47,7 @@ _MAY_BLOCK = {
         "tick",
     },
     "gateway/store/query.py": {"_encoded"},
+    "gateway/server/memory.py": {"resident"},
     "tests/support/gateways.py": {"__init__", "_lines", "ask", "sealed"},
 }
 

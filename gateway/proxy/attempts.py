@@ -144,8 +144,8 @@ class Attempts:
             if begun is not None:
                 attempt.apart = 0.0
                 begun(attempt)
-            # The request is read for the trace while the provider works.
-            asyncio.get_running_loop().call_soon(exchange.request_attributes)
+            if not exchange.large:  # the request is read for the trace while the provider works
+                asyncio.get_running_loop().call_soon(exchange.request_attributes)
             try:
                 upstream = await self._sent(plan, attempt)
                 span.callback(upstream.abort)

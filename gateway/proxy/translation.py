@@ -24,7 +24,7 @@ from gateway.errors import ExchangeError, Kind
 from gateway.providers.quirks import fitted, renamed
 from gateway.providers.route import Route
 from gateway.semconv import CHAT
-from gateway.tracing.exchange import Exchange
+from gateway.tracing.exchange import LARGE, Exchange
 from gateway.tracing.response_reader import KEPT_MAX, STREAM_MAX, ResponseReader
 
 
@@ -96,6 +96,8 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
     if target.has_quirks:
         written = renamed(quirks, written)
     client = ENDPOINTS[reply]
+    if len(body) >= LARGE:  # the response is written without them
+        request = msgspec.structs.replace(request, input_messages=[])
     return Translation(
         request=request,
         written=written,

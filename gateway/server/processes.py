@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from gateway.config.model import Config
 from gateway.errors import ConfigError
+from gateway.server import memory
 from gateway.server.admin.configuration import ConfigPages, Control
 from gateway.server.admin.metrics import metrics_page
 from gateway.server.data_dir import socket_path
@@ -110,6 +111,7 @@ async def worker(
     published: PublishedConfig, slot: int, data: Path, sock: socket.socket, lifeline: Lifeline, signals: Signals
 ) -> None:
     """Proxy until stopped, then drain; apply each configuration that is published meanwhile."""
+    memory.tune()
     generation, snapshot = _enter(published)
     one = Worker(
         snapshot.loaded.config,
@@ -128,9 +130,11 @@ async def worker(
     gc.freeze()
     published.applied.note(slot, generation)
     _report_ready(lifeline)
+    trimmer = memory.Trimmer()
     try:
         while not signals.stop.is_set():
             one.journal.tick()
+            await trimmer.tick(one.journal.in_flight)
             published.gauges.note(slot, one.numbers)
             generation = await _apply_newest(one, published, slot, generation)
             try:

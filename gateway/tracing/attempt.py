@@ -48,6 +48,13 @@ class Owner(Protocol):
         """The parsed request."""
 
     @property
+    def large(self) -> bool:
+        """Whether the values of the request are not held between attempts."""
+
+    def forget_request(self) -> None:
+        """Drop the values of the request."""
+
+    @property
     def stopping(self) -> bool:
         """Whether the worker drains."""
 
@@ -112,6 +119,8 @@ class Attempt:
         except Exception:
             log.exception("an attempt's span is not complete")
         self.span.end(self._started_ns + int((now - self.started) * 1e9))
+        if self._exchange.large:
+            self._exchange.forget_request()
 
     @property
     def streamed(self) -> bool:

@@ -38,6 +38,8 @@ T = TypeVar("T")
 _propagator = TraceContextTextMapPropagator()
 _getter: DefaultGetter = DefaultGetter()
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+LARGE = 128 * 1024
+"""Bytes of a body from which on its values are not held while the provider works: they are as large as the body."""
 _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
 
 
@@ -152,6 +154,9 @@ class Exchange:
         except Exception:
             log.exception("an exchange's span is not complete")
         self.span.end(self.started_ns + int((now - self.started) * 1e9))
+        # Without the cycle with its attempts, the body and the values are freed now, not by the garbage collector.
+        self._last = self._body = None
+        self.forget_request()
 
     @property
     def stopping(self) -> bool:
@@ -182,14 +187,26 @@ class Exchange:
 
     @property
     def request(self) -> ChatRequest | None:
-        """The request, read once; None if its dialect is unknown or nothing is captured."""
+        """The request, read when it is first needed; None if its dialect is unknown or nothing is captured."""
         if self._chat_request is None and self._body is not None and self._route is not None and self._route.dialect:
-            body, self._body = self._body, None
+            body = self._body
+            if not self.large:
+                self._body = None
             try:
                 self._chat_request = self._route.dialect.read_request(body)
             except Exception:
+                self._body = None
                 log.exception("a request could not be read")
         return self._chat_request
+
+    @property
+    def large(self) -> bool:
+        """Whether the request is read at the end of each attempt only, and the values are not held in between."""
+        return self._body is not None and len(self._body) >= LARGE
+
+    def forget_request(self) -> None:
+        """Drop the values of the request; they are read again from the body if they are needed."""
+        self._chat_request = self._request_attributes = None
 
     def _scrubbed(self, attributes: dict[str, Any]) -> dict[str, Any]:
         """Return a span's first attributes without the request's own keys, which it may repeat as a model or a user."""
@@ -229,7 +246,8 @@ class Exchange:
         self._route = route
         self.secrets.add(keys)
         if first and self.capture_policy.reads:
-            self._body, self._chat_request = body, request
+            self._body = body
+            self._chat_request = None if self.large else request
 
     def attempt(self, reason: str, backoff: float, route: Route | None = None) -> Attempt:
         """Begin the next attempt. `backoff`: seconds waited before it. `route`: if it is not the exchange's."""

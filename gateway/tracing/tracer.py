@@ -227,6 +227,7 @@ class _Span(trace.Span):
         if self._end_time is None:
             self._end_time = end_time or self._tracer.now()
             self._tracer.ended(self.readable())
+            self._attributes = {}  # its content is as large as the bodies
 
 
 class JournalTracer(trace.Tracer):
