@@ -1,6 +1,7 @@
 """The spans of exchanges over real sockets: their names, places in the trace, attributes and ends."""
 
 import asyncio
+import gc
 import gzip
 import json
 import zlib
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.tracing.exchange import LARGE, Exchange
 from tests.support.gateways import InProcess
 from tests.support.raw_http import Answer, connected, exchange, request
 from tests.support.upstream import CLOSE, Upstream, events, reply, stream
@@ -475,3 +477,30 @@ async def test_a_header_that_is_no_utf8_is_recorded_as_far_as_it_can_be_read(ups
     assert gateway.exchange()["client"] == "caf�"
     assert (gateway.journal.stored, gateway.journal.dropped) == (1, {})
     assert upstream.asked[0].header("user-agent") == "café/1.0"
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+async def test_the_values_of_a_large_request_are_not_held(size: int, upstream: Upstream, gateway: InProcess):
+    """While the provider works, a large request is held as bytes only; each attempt's span has it all the same."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+    answers = [reply({"error": {}}, "503 Busy"), [go_on, *reply({"id": "c", "choices": []})]]
+
+    def answer(asked: Any) -> Any:
+        if len(upstream.asked) == 2:
+            arrived.set()
+        return answers[len(upstream.asked) - 1]
+
+    upstream.answer = answer
+    text = "x" * size
+    body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+    asking = asyncio.ensure_future(ask(gateway, body))
+    await arrived.wait()
+    await asyncio.sleep(0)
+    (held,) = [each for each in gc.get_objects() if isinstance(each, Exchange)]
+    assert (held._chat_request is None, held._request_attributes is None) == (size > LARGE, size > LARGE)
+    go_on.set()
+    assert (await asking).status == 200
+    assert (held._body, held._chat_request, held._last) == (None, None, None)
+    rows = gateway.rows("CLIENT")
+    assert len(rows) == 2
+    assert all(text in json.dumps(row["input_messages"]) for row in rows)
