@@ -485,7 +485,7 @@ async def test_the_values_of_a_large_request_are_not_held(size: int, upstream: U
     arrived, go_on = asyncio.Event(), asyncio.Event()
     answers = [reply({"error": {}}, "503 Busy"), [go_on, *reply({"id": "c", "choices": []})]]
 
-    def answer(asked: Any) -> Any:
+    def answer(_asked: Any) -> Any:
         if len(upstream.asked) == 2:
             arrived.set()
         return answers[len(upstream.asked) - 1]
