@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.shared.failure import Failure
-from gateway.dialects.wire.json import objects
+from gateway.dialects.wire.json import fields, objects
 
 _WORDS = {
     400: "INVALID_ARGUMENT",
@@ -97,15 +97,17 @@ def error_body(word: str | None, message: str | None) -> bytes:
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
 # Quotas by the day: "GenerateRequestsPerDayPerProjectPerModel-FreeTier".
-_DAILY = re.compile(r"per_?(day|month)", re.IGNORECASE)
+_DAILY = re.compile(r"per_?(day|month)|daily", re.IGNORECASE)
+_DEPLETED = re.compile(r"your prepayment credits are depleted", re.IGNORECASE)
 
 
-def read_failure(error: Mapping[str, Any], message: str) -> Failure:  # noqa: ARG001
-    """Read the details of an error: its RetryInfo's delay, and a QuotaFailure of a day's quota.
+def read_failure(error: Mapping[str, Any], message: str) -> Failure:
+    """Read the details of an error: its RetryInfo's delay, and a used up quota of a day or of an account.
 
-    Source: google.rpc.RetryInfo and QuotaFailure; a duration is JSON as protobuf writes it, such as "1.200s".
+    Source: google.rpc.RetryInfo, QuotaFailure and ErrorInfo; a duration is JSON as protobuf writes it, such as
+    "1.200s".
     """
-    exhausted, wait = False, None
+    exhausted, wait = _DEPLETED.match(message) is not None, None
     for detail in objects(error.get("details")):
         kind = str(detail.get("@type", "")).rpartition("/")[2]
         if kind == "google.rpc.RetryInfo" and (delay := _DURATION.fullmatch(str(detail.get("retryDelay", "")))):
@@ -113,4 +115,7 @@ def read_failure(error: Mapping[str, Any], message: str) -> Failure:  # noqa: AR
         elif kind == "google.rpc.QuotaFailure":
             quotas = [str(each.get("quotaId", "")) for each in objects(detail.get("violations"))]
             exhausted = exhausted or any(_DAILY.search(each) for each in quotas)
+        elif kind == "google.rpc.ErrorInfo":
+            quota = str(fields(detail.get("metadata")).get("quota_limit", ""))
+            exhausted = exhausted or detail.get("reason") == "QUOTA_EXHAUSTED" or _DAILY.search(quota) is not None
     return Failure(exhausted=exhausted, wait=wait)

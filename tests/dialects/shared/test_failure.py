@@ -33,6 +33,11 @@ def quota(name: str) -> dict[str, Any]:
     return {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": name}]}
 
 
+def info(reason: str, **metadata: str) -> dict[str, Any]:
+    """Return the detail with the reason of an error."""
+    return {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "metadata": metadata}
+
+
 def delay(text: Any) -> dict[str, Any]:
     """Return the detail about a wait."""
     return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": text}
@@ -70,6 +75,9 @@ EXHAUSTED: dict[str, Any] = {
     "Ollama's hour": {"error": "you've reached your hourly usage limit, please wait or upgrade to continue"},
     "Google's day": google(quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier")),
     "Google's day and minute": google(quota("GenerateRequestsPerMinutePerModel"), quota("RequestsPerDay")),
+    "Google's account": google(info("QUOTA_EXHAUSTED", uiMessage="true")),
+    "Google's day of Vertex": google(info("RATE_LIMIT_EXCEEDED", quota_limit="RequestsPerDayPerProjectPerModel")),
+    "Google's credits": {"error": {"code": 429, "message": "Your prepayment credits are depleted. Go to ..."}},
     "Google's, below OpenAI's paths": [google(quota("GenerateRequestsPerDayPerProjectPerModel"))],
 }
 MAY_PASS: dict[str, Any] = {
@@ -79,6 +87,8 @@ MAY_PASS: dict[str, Any] = {
     "an overload": anthropic("overloaded_error", "Overloaded"),
     "Bedrock's minute": {"message": "Too many tokens, please wait before trying again."},
     "Google's minute": google(quota("GenerateRequestsPerMinutePerProjectPerModel-FreeTier")),
+    "Google's capacity": google(info("MODEL_CAPACITY_EXHAUSTED", model="g")),
+    "Google's minute of Vertex": google(info("RATE_LIMIT_EXCEEDED", quota_limit="RequestsPerMinutePerProject")),
     "no detail": google(),
     "details of no type": google({"violations": [{"quotaId": "PerDay"}]}, delay(1.5), delay("-1s"), delay("soon")),
 }
