@@ -86,10 +86,13 @@ SPENT = reply(
 async def test_an_outage_longer_than_the_gateways_tries_is_survived_by_the_sdks_own(
     client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess, status: str
 ):
-    """Five failures are too many for four tries; the SDK sends the request again, as it would without the gateway."""
-    upstream.answers(*[failing(status, SOON)] * 5, reply(MESSAGE))
-    assert (await client.with_options(max_retries=10).messages.create(**ASK)).to_dict() == MESSAGE
-    assert len(upstream.asked) == 6
+    """Five failures are too many for four tries; the SDK sends the request again, as it does without the gateway."""
+    for url in (upstream.url, gateway.url):
+        upstream.asked.clear()
+        upstream.answers(*[failing(status, SOON)] * 5, reply(MESSAGE))
+        persistent = client.with_options(max_retries=10, base_url=url)
+        assert (await persistent.messages.create(**ASK)).to_dict() == MESSAGE
+        assert len(upstream.asked) == 6
     rows = [recorded(gateway, n)[0] for n in range(2)]
     assert [facts(row, "http_status", "attempts") for row in rows] == [(int(status[:3]), TRIES), (200, 2)]
 
