@@ -114,7 +114,7 @@ ATTEMPT_COLUMNS = (
     Column("cache_write_1h_tokens", "BIGINT", "gateway.usage.cache_write_1h.input_tokens"),
     Column("web_search_requests", "BIGINT", "gateway.usage.web_search_requests"),
     Column("server_tool_requests", "BIGINT", "gateway.usage.server_tool_requests"),
-    Column("service_tier", "VARCHAR", "gateway.response.service_tier"),
+    Column("service_tier", "VARCHAR", "gateway.usage.service_tier"),
     Column("provider_cost_usd", "DOUBLE", "gen_ai.usage.cost"),
     Column("system_instructions", "JSON", "gen_ai.system_instructions"),
     Column("input_messages", "JSON", "gen_ai.input.messages"),

@@ -229,7 +229,7 @@ def of_billing(billing: Billing) -> Attributes:
         "gateway.usage.cache_write_1h.input_tokens": count(billing.cache_write_1h_tokens),
         "gateway.usage.web_search_requests": count(billing.web_search_requests),
         "gateway.usage.server_tool_requests": count(billing.server_tool_requests),
-        "gateway.response.service_tier": billing.service_tier,
+        "gateway.usage.service_tier": billing.service_tier,
     }
     reported = truncate_json(_encoder.encode(billing.reported), USAGE_MAX).decode()
     return {USAGE_OBJECT: reported} | {name: value for name, value in facts.items() if value is not None}

@@ -131,7 +131,7 @@ def test_billing_facts_are_attributes_with_the_usage_object():
         "gateway.usage.reported": '{"cost":0.00371,"x":{"y":1}}',
         "gen_ai.usage.cost": 0.00371,
         "gen_ai.usage.audio.input_tokens": 0,
-        "gateway.response.service_tier": "f",
+        "gateway.usage.service_tier": "f",
     }
     for long in ({"a": "x" * 20_000}, {str(n): n for n in range(5_000)}):
         (text,) = seen.of_billing(Billing(reported=long)).values()

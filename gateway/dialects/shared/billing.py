@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from gateway.dialects.shared.usage import (
     chat_usage,
@@ -22,6 +22,7 @@ from gateway.dialects.shared.usage import (
 from gateway.dialects.wire.json import count, decode, fields, objects, text
 
 _COSTS = ("cost", "total_cost", "estimated_cost", "cost_usd")  # OpenRouter and others; DeepInfra estimates
+_LASTING = (("5m", "ephemeral_5m_input_tokens"), ("1h", "ephemeral_1h_input_tokens"))  # Anthropic
 _TICKS = 1e10
 """Parts of a dollar in which xAI reports costs (docs.x.ai, cost tracking)."""
 
@@ -50,13 +51,13 @@ class Billing(Struct, frozen=True, kw_only=True):
 
 
 class _Members(Struct, gc=False):
-    """The members of a response that have usage in any dialect."""
+    """The members of a response that have usage in any dialect. `choices` are as large as the content: not decoded."""
 
     usage: Any = None
     usage_metadata: Any = None
     gemini_usage: Any = msgspec.field(name="usageMetadata", default=None)
     x_groq: Any = None
-    choices: Any = None
+    choices: Raw = Raw()
     meta: Any = None
     tool_usage: Any = None
     service_tier: Any = None
@@ -71,7 +72,12 @@ class _Members(Struct, gc=False):
     generation_token_count: Any = None
 
 
+class _Choice(Struct, gc=False):
+    usage: Any = None
+
+
 _MEMBERS = msgspec.json.Decoder(_Members)
+_CHOICES = msgspec.json.Decoder(list[_Choice])
 # Counts at the top of a response: Ollama's, with its times in nanoseconds, and Llama's on Bedrock.
 _AT_TOP = (
     "prompt_eval_count",
@@ -88,7 +94,12 @@ _AT_TOP = (
 def members_of(body: bytes) -> dict[str, Any]:
     """Return the members of a whole response that `billing` reads; none if it is no JSON object."""
     found = decode(body, _MEMBERS)
-    return {} if found is None else msgspec.structs.asdict(found)
+    if found is None:
+        return {}
+    members = msgspec.structs.asdict(found)
+    choices = bytes(found.choices) if not found.usage else b""
+    members["choices"] = decode(choices, _CHOICES) if b'"usage"' in choices else None
+    return members
 
 
 def billing(members: Mapping[str, Any]) -> Billing | None:
@@ -119,7 +130,7 @@ def billing(members: Mapping[str, Any]) -> Billing | None:
 
 
 def _usage_object(members: Mapping[str, Any]) -> dict[str, Any]:
-    choices = (each.get("usage") for each in objects(members.get("choices")))
+    choices = (each.usage for each in members.get("choices") or ())
     if found := chat_usage(members.get("usage"), members.get("x_groq"), choices):
         return found
     for name in ("gemini_usage", "usage_metadata"):
@@ -140,9 +151,10 @@ def _cache_writes(usage: dict[str, Any]) -> tuple[int | None, int | None]:
     """Return the tokens written to the cache for five minutes and for an hour, those of compactions included."""
     compactions = [each for each in objects(usage.get("iterations")) if each.get("type") == "compaction"]
     lasting: dict[str, int] = {}
-    for created in (fields(each.get("cache_creation")) for each in (usage, *compactions)):
-        for time in ("5m", "1h"):
-            if (written := count(created.get(f"ephemeral_{time}_input_tokens"))) is not None:
+    for each in (usage, *compactions):
+        created = fields(each.get("cache_creation"))
+        for time, name in _LASTING if created else ():
+            if (written := count(created.get(name))) is not None:
                 lasting[time] = lasting.get(time, 0) + written
     for each in objects(usage.get("cache_details")):  # Bedrock's
         ttl, written = text(each.get("ttl")), count(each.get("input_tokens"))

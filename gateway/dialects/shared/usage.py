@@ -59,8 +59,8 @@ def usage_of(reported: Any) -> Usage | None:
         output_tokens += more
     if total_tokens is None and input_tokens is not None:
         total_tokens = input_tokens + (output_tokens or 0)
-    beside = (count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens")))
-    cached = sum(each or 0 for each in beside)
+    beside = (count_of(usage, "cache_read_input_tokens"), count_of(usage, "cache_creation_input_tokens"))
+    cached = (beside[0] or 0) + (beside[1] or 0)
     if input_tokens is not None and cached > input_tokens:  # these names are Anthropic's, whose input leaves them out
         input_tokens += cached
         total_tokens = input_tokens + (output_tokens or 0)
@@ -68,7 +68,9 @@ def usage_of(reported: Any) -> Usage | None:
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         total_tokens=total_tokens,
-        cache_read_tokens=first_count(count(details.get("cached_tokens")), count_of(usage, *_CACHE_READ), beside[0]),
+        cache_read_tokens=first_count(
+            count_of(details, "cached_tokens"), first_count(count_of(usage, *_CACHE_READ), beside[0])
+        ),
         cache_write_tokens=first_count(count_of(details, *_CACHE_WRITTEN), beside[1]),
         reasoning_tokens=reasoning_tokens,
     )
@@ -99,17 +101,26 @@ def chat_usage(usage: Any, x_groq: Any, choices: Iterable[Any]) -> dict[str, Any
 
 def input_details(usage: dict[str, Any]) -> dict[str, Any]:
     """Return the details of the input in a usage object of OpenAI's form, in snake case."""
-    return next((found for name in _INPUT_DETAILS if (found := fields(usage.get(name)))), {})
+    return _first_object(usage, _INPUT_DETAILS)
 
 
 def output_details_of(usage: dict[str, Any]) -> dict[str, Any]:
     """Return the details of the output in a usage object of OpenAI's form, in snake case."""
-    return next((found for name in _OUTPUT_DETAILS if (found := fields(usage.get(name)))), {})
+    return _first_object(usage, _OUTPUT_DETAILS)
+
+
+def _first_object(usage: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    for name in names:
+        if found := fields(usage.get(name)):
+            return found
+    return {}
 
 
 def _with_cohere_counts(usage: dict[str, Any]) -> dict[str, Any]:
     """Return Cohere's usage with its counts at the top: those of `tokens`, or else those of `billed_units`."""
     for name in ("billed_units", "tokens"):
+        if name not in usage:
+            continue
         usage = {**usage, **{k: v for k, v in fields(usage.get(name)).items() if v is not None}}
     return usage
 
@@ -132,13 +143,18 @@ def in_snake_case(value: Any, depth: int = 4) -> Any:
 
 def count_of(usage: dict[str, Any], *names: str) -> int | None:
     """Return the count under the first of these names that has one, as `first_count` does."""
-    return first_count(*(count(usage.get(name)) for name in names))
+    zero = None
+    for name in names:
+        if (value := usage.get(name)) is not None and (number := count(value)) is not None:
+            if number:
+                return number
+            zero = 0
+    return zero
 
 
-def first_count(*counts: int | None) -> int | None:
-    """Return the first count that is not 0: some providers write all names and fill one. 0 if there is no other."""
-    known = [each for each in counts if each is not None]
-    return next((each for each in known if each), 0 if known else None)
+def first_count(first: int | None, second: int | None) -> int | None:
+    """Return the first count, or if it is 0 or unknown the second: some providers write all names and fill one."""
+    return first or (second if second is not None else first)
 
 
 def merged_usage(earlier: Usage | None, later: Usage | None) -> Usage | None:
