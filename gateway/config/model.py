@@ -63,6 +63,8 @@ class Provider(Table, frozen=True):
         client_key: The PEM file of the certificate's key, if that is another.
         stream_usage: Whether it accepts `stream_options.include_usage`, without which the usage of a chat stream is
             estimated.
+        reasoning: The field of an assistant's message in which a chat provider takes its own reasoning back, by default
+            `reasoning_content`; "none": it takes none.
 
     """
 
@@ -78,6 +80,7 @@ class Provider(Table, frozen=True):
     client_cert: str | None = None
     client_key: str | None = None
     stream_usage: bool | None = None
+    reasoning: Literal["reasoning_content", "reasoning", "none"] | None = None
 
     def __repr__(self) -> str:
         """Leave out keys, headers and the proxy, which may be secret."""
@@ -180,6 +183,16 @@ class Usage(Table, frozen=True):
     drain_seconds: Annotated[float, Bound(least=0, most=3600)] = 0.0
 
 
+class Translation(Table, frozen=True):
+    """`[translation]`: requests for providers of another dialect.
+
+    `lossy`: whether a request with images, sounds or files that the provider's dialect has no place for is refused, or
+    is sent without them.
+    """
+
+    lossy: Literal["refuse", "drop"] = "refuse"
+
+
 class Capture(Table, frozen=True):
     """`[capture]`: the content that the store and the collector get; `*_bytes` limit one content attribute."""
 
@@ -275,6 +288,7 @@ class Config(Table, frozen=True):
     hedge: Hedge = Hedge()
     requests: Requests = Requests()
     usage: Usage = Usage()
+    translation: Translation = Translation()
     capture: Capture = Capture()
     redaction: Redacted = Redacted()
     otlp: Otlp = Otlp()

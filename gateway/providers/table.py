@@ -240,7 +240,7 @@ def _known(
         loose=settings.base_url is not None and not _versioned(base_path),
         set_up=configured is not None and entry.name in KEYLESS,
         recovers=entry.name == "groq",
-        quirks=entry.quirks,
+        quirks=_quirks(entry.quirks, settings),
         names=entry.names,
         others=entry.others,
         root=entry.root,
@@ -268,8 +268,17 @@ def _custom(name: str, settings: Settings) -> Provider:
         stream_usage=bool(settings.stream_usage),
         loose=not _versioned(base_path),
         set_up=True,
-        quirks=Quirks(custom=False, max_tokens="max_tokens", developer=False),
+        quirks=_quirks(
+            Quirks(custom=False, max_tokens="max_tokens", developer=False, reasoning="reasoning_content"), settings
+        ),
     )
+
+
+def _quirks(quirks: Quirks, settings: Settings) -> Quirks:
+    """Return a provider's quirks, with those that are configured."""
+    if settings.reasoning is None:
+        return quirks
+    return structs.replace(quirks, reasoning=None if settings.reasoning == "none" else settings.reasoning)
 
 
 def _dialects(name: str, settings: Settings) -> tuple[str, ...]:

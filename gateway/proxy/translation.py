@@ -55,8 +55,11 @@ class Translation(Struct, frozen=True, kw_only=True):
         return StreamReply(self, reader, now) if self.request.stream else WholeReply(self, reader, coding, now)
 
 
-def translate(route: Route, body: bytes, path: str) -> Translation:
-    """Read a request and write it for the provider. Raises ExchangeError if it cannot be sent there."""
+def translate(route: Route, body: bytes, path: str, *, lossy: bool = False) -> Translation:
+    """Read a request and write it for the provider. Raises ExchangeError if it cannot be sent there.
+
+    `lossy`: images, sounds and files that the provider's dialect has no place for are dropped, instead of an error.
+    """
     dialect, sent, reply = route.dialect, route.translated_to, route.response_dialect
     if dialect is None or dialect.read_conversation is None or sent is None or reply is None:
         raise RuntimeError("only a route with another dialect is translated")
@@ -95,6 +98,15 @@ def translate(route: Route, body: bytes, path: str) -> Translation:
     written = writer.request(outgoing)
     if target.has_quirks:
         written = renamed(quirks, written)
+    if written.media and not lossy:
+        raise ExchangeError(
+            Kind.BAD_INPUT,
+            f"The provider {route.provider.name!r} cannot be sent {', '.join(written.media)}: its dialect, "
+            f"{sent.spoken}, has no place for it. Send the request to another provider, or drop it with "
+            '$.translation.lossy = "drop".',
+            status=400,
+            code="content_not_supported",
+        )
     client = ENDPOINTS[reply]
     if len(body) >= LARGE:  # the response is written without them
         request = msgspec.structs.replace(request, input_messages=[])

@@ -111,7 +111,7 @@ def _translated(context: RequestContext, route: Route) -> Plan:
             f"{route.provider.name!r}; send it in a dialect that the provider speaks.",
             code="body_too_large",
         )
-    translation = translate(route, decoded, context.path.path)
+    translation = translate(route, decoded, context.path.path, lossy=context.runtime.config.translation.lossy == "drop")
     written = translation.written
     query = f"?{written.query}" if written.query else ""
     headers = translated(context.headers, route)  # by the client's own target, which may have a key

@@ -437,3 +437,56 @@ async def test_only_allowed_tools_are_offered(upstream: Upstream, gateway: InPro
     sent = json.loads(upstream.asked[0].body)
     assert [tool["name"] for tool in sent["tools"]] == ["g"]
     assert sent["tool_choice"] == {"type": "any"}
+
+
+SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+PICTURE = {"type": "image_url", "image_url": {"url": "https://e.example/a.png"}}
+MEDIA = [
+    pytest.param("anthropic/m", SOUND, "messages[0].parts[1]: audio blob", id="sound"),
+    pytest.param("aws-bedrock/m", PICTURE, "messages[0].parts[1]: image uri", id="picture elsewhere, Converse"),
+]
+
+
+@pytest.mark.parametrize(("model", "part", "name"), MEDIA)
+async def test_media_without_a_place_are_refused_before_anything_is_sent(
+    upstream: Upstream, gateway: InProcess, model, part, name
+):
+    """Since a model that does not see them answers another question."""
+    body = {"model": model, "messages": [{"role": "user", "content": [{"type": "text", "text": "this?"}, part]}]}
+    answer = await post(gateway, "/v1/chat/completions", body)
+    assert answer.status == 400
+    message = json.loads(answer.body)["error"]["message"]
+    assert name in message
+    assert "$.translation.lossy" in message
+    assert upstream.asked == []
+
+
+async def test_media_without_a_place_are_dropped_if_configured(upstream: Upstream, tmp_path: Path, read):
+    """And named."""
+    upstream.answers(reply(read("messages_whole.json")))
+    more = '[translation]\nlossy = "drop"\n'
+    async with InProcess(tmp_path / "data", everywhere(upstream.url, more), BEDROCKS) as gateway:
+        content = [{"type": "text", "text": "this?"}, SOUND]
+        body = {"model": "anthropic/m", "messages": [{"role": "user", "content": content}]}
+        assert dropped(await post(gateway, "/v1/chat/completions", body)) == ["messages[0].parts[1]: audio blob"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "field"),
+    [("", "reasoning_content"), ('reasoning = "reasoning"', "reasoning"), ('reasoning = "none"', None)],
+)
+async def test_a_provider_of_ones_own_gets_its_reasoning_back(upstream: Upstream, tmp_path: Path, read, setting, field):
+    """Models that think between tool calls lose their thread without it."""
+    upstream.answers(reply(read("chat_whole.json")))
+    own = f'[providers.own]\nbase_url = "{upstream.url}"\ndialect = "openai-chat"\n{setting}\n'
+    thought = {"type": "thinking", "thinking": "I think", "signature": ""}
+    call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "1"}
+    turns = [*HELLO, {"role": "assistant", "content": [thought, call]}, {"role": "user", "content": [result]}]
+    async with InProcess(tmp_path / "data", own) as gateway:
+        body = {"model": "own/m", "max_tokens": 9, "messages": turns, "tools": [{"name": "f", "input_schema": {}}]}
+        assert (await post(gateway, "/v1/messages", body)).status == 200
+    message = json.loads(upstream.asked[0].body)["messages"][1]
+    assert {key: message[key] for key in message if key.startswith("reasoning")} == (
+        {field: "I think"} if field else {}
+    )

@@ -55,7 +55,7 @@ def write_request(request: ChatRequest) -> Written:
             dropped.add(word)
     dropped.foreign(request.extra, NAME)
     body = merged(body, request.extra.get(NAME, {}))
-    return Written(body=msgspec.json.encode(body), path="/messages", dropped=dropped.names)
+    return Written(body=msgspec.json.encode(body), path="/messages", dropped=dropped.names, media=dropped.media)
 
 
 def _turns(request: ChatRequest, dropped: Dropped) -> tuple[list[Placed], list[tuple[str, list[Placed]]]]:

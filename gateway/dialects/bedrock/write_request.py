@@ -73,7 +73,7 @@ def write_request(request: ChatRequest) -> Written:
     dropped.foreign({key: _unsaid(key, value, fields) for key, value in request.extra.items()}, NAME)
     operation = "converse-stream" if request.stream else "converse"
     path = f"/model/{quote(request.model or '', safe='')}/{operation}"
-    return Written(body=msgspec.json.encode(body), path=path, dropped=dropped.names)
+    return Written(body=msgspec.json.encode(body), path=path, dropped=dropped.names, media=dropped.media)
 
 
 def _unsaid(dialect: str, extra: Json, fields: Json) -> Json:

@@ -83,6 +83,7 @@ def write_request(request: ChatRequest) -> Written:
         path=f"/{_resource(model)}:{STREAM if request.stream else GENERATE}",
         query="alt=sse" if request.stream else "",
         dropped=dropped.names,
+        media=dropped.media,
     )
 
 

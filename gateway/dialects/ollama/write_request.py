@@ -39,7 +39,7 @@ def write_request(request: ChatRequest) -> Written:
             body[key] = value
     dropped.foreign(request.extra, NAME)
     path = "/api/generate" if completes else "/api/chat"
-    return Written(body=msgspec.json.encode(body), path=path, dropped=dropped.names)
+    return Written(body=msgspec.json.encode(body), path=path, dropped=dropped.names, media=dropped.media)
 
 
 def _settings(request: ChatRequest, dropped: Dropped) -> Json:

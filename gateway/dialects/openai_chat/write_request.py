@@ -90,7 +90,7 @@ def write_request(request: ChatRequest, *, marks: bool = False) -> Written:
             dropped.add(key)
         else:
             body[key] = value
-    return Written(body=msgspec.json.encode(body), path="/chat/completions", dropped=dropped.names)
+    return Written(body=msgspec.json.encode(body), path="/chat/completions", dropped=dropped.names, media=dropped.media)
 
 
 def _messages(request: ChatRequest, dropped: Dropped, marks: Marks) -> Iterator[Json]:

@@ -77,7 +77,7 @@ def write_request(request: ChatRequest) -> Written:
     body |= {key: value for key, value in own.items() if key not in {"reasoning", "text"}}
     if request.logprobs:
         body["include"] = [*body.get("include", []), LOGPROBS]
-    return Written(body=msgspec.json.encode(body), path="/responses", dropped=dropped.names)
+    return Written(body=msgspec.json.encode(body), path="/responses", dropped=dropped.names, media=dropped.media)
 
 
 def _present(fields: Json) -> Json:

@@ -10,7 +10,7 @@ from typing import final
 
 from msgspec import Struct
 
-from gateway.dialects.conversation import ChatRequest, ChatResponse, Extra, Other, Part
+from gateway.dialects.conversation import Blob, ChatRequest, ChatResponse, Extra, File, Other, Part, Uri
 from gateway.dialects.events import Broken, Ended, Event, synthesize
 from gateway.dialects.shared.custom_tools import custom_tool_names, restore_custom_calls
 from gateway.errors import Kind
@@ -20,10 +20,14 @@ _GROUPS = frozenset({"text", "reasoning", "output_config"})
 
 
 class Dropped:
-    """Collects names, each once: a short path into the conversation, and the kind of the dropped content."""
+    """Collects names, each once: a short path into the conversation, and the kind of the dropped content.
+
+    `media`: those of images, sounds and files, without which a request means something else.
+    """
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.media: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Dropped {', '.join(self.names)}>"
@@ -35,7 +39,10 @@ class Dropped:
 
     def add_part(self, part: Part, path: str) -> None:
         """Name a part by its path and its kind: `messages[0].parts[2]: image uri`."""
-        self.add(f"{path}: {part_kind(part)}")
+        name = f"{path}: {part_kind(part)}"
+        self.add(name)
+        if isinstance(part, Blob | Uri | File):
+            self.media.append(name)
 
     def foreign(self, extra: Extra, own: str, path: str = "") -> None:
         """Name the fields of other dialects than `own` in an `extra`; `path` is that of its part.
@@ -66,12 +73,16 @@ def part_kind(part: Part) -> str:
 
 
 class Written(Struct, frozen=True, kw_only=True):
-    """A request as a dialect has it: `path` is below the provider's base path (`/messages`), `query` has no `?`."""
+    """A request as a dialect has it: `path` is below the provider's base path (`/messages`), `query` has no `?`.
+
+    `dropped` names what it lacks, `media` the images, sounds and files among these.
+    """
 
     body: bytes
     path: str
     query: str = ""
     dropped: list[str] = []
+    media: list[str] = []
 
 
 class StreamWriter(ABC):
