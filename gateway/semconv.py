@@ -18,6 +18,9 @@ COMPACT = "compact"
 COUNT_TOKENS = "count_tokens"
 TRANSCRIPTION = "transcription"
 
+# The reason for which a response, or a part of it, was relayed without being read.
+UNREAD_REASON = "gateway.unread_reason"
+
 # The capture switch of the conventions; `[capture]` applies if it is not set.
 CAPTURE_SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -116,6 +119,7 @@ ATTEMPT_COLUMNS = (
     Column("server_tool_requests", "BIGINT", "gateway.usage.server_tool_requests"),
     Column("service_tier", "VARCHAR", "gateway.usage.service_tier"),
     Column("provider_cost_usd", "DOUBLE", "gen_ai.usage.cost"),
+    Column("unread_reason", "VARCHAR", UNREAD_REASON),
     Column("system_instructions", "JSON", "gen_ai.system_instructions"),
     Column("input_messages", "JSON", "gen_ai.input.messages"),
     Column("output_messages", "JSON", "gen_ai.output.messages"),

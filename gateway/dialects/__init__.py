@@ -34,6 +34,10 @@ class StreamReader(Protocol):
         """The number of unreadable events."""
 
     @property
+    def dropped(self) -> int:
+        """The number of events that are over the limit of size, or damaged."""
+
+    @property
     def between(self) -> bool:
         """Whether the bytes so far are whole frames; False for streams without frames."""
 
@@ -61,7 +65,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         traced_as: The dialect's name in traces, if it is not that of `part_of`.
         operation: The conventions' word for it (`gen_ai.operation.name`).
         trace_only: Whether it is read for the trace alone, so that below a mount any provider is sent it as it came.
-        json_streams: Whether a streamed response may come as one JSON array.
+        json_streams: Whether a streamed response may come as JSON: an array, or an object a line.
         read_request: Reads a request body.
         read_response: Reads a whole response body, an error body too.
         read_usage_headers: Reads token counts in the headers of a whole response, whose body may report none.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from time import monotonic, perf_counter, time
 
+import msgspec
 from aiohttp import web
 from msgspec import structs
 
@@ -36,8 +37,15 @@ from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
 from gateway.tracing.secrets import provider_secrets
 
-# An error body up to this size is read whole before the next step is decided; a larger one is relayed as it comes.
+# An error body up to this size is read whole before the next step is decided; a larger one is relayed as it comes. So
+# is a body that may have an error in it in spite of its status.
 ERROR_BODY_MAX = 1024 * 1024
+# Seconds for the event after one without content: some APIs announce each response before they may fail.
+_NEXT_EVENT_SECONDS = 0.1
+# Seconds for the rest of a stream that began with an error.
+_REST_SECONDS = 1.0
+# Statuses of responses that have a body of their own dialect.
+_WITH_BODY = frozenset({200, 201, 202, 203})
 
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -105,8 +113,7 @@ class Attempts:
         if isinstance(opened, Missed):
             return opened
         attempt = opened.attempt
-        if attempt.first_byte is not None:
-            schedule.answered(opened.step, attempt.first_byte)
+        schedule.answered(opened.step, opened.seconds or attempt.first_byte or 0.0)
         with opened.span:
             try:
                 answer = await self._relayed(opened)
@@ -189,7 +196,10 @@ class Attempts:
         opened = Opened(step=step, plan=plan, attempt=attempt, response=upstream, body=body, coding=coding)
         kind = kind_of_status(upstream.status)
         error_body = await body.whole(ERROR_BODY_MAX) if kind is not None else None
-        if kind is None or error_body is None:
+        if kind is None:
+            failed = await self._peek(opened)
+            return opened if failed is None else _missed(step, plan, attempt, failed)
+        if error_body is None:
             return opened
         reader.feed(error_body)
         text = plain(error_body, coding)
@@ -201,6 +211,65 @@ class Attempts:
             kind = Kind.CREDITS
         failed = Failed(kind=kind, response=upstream, body=error_body, in_body=in_body)
         return _missed(step, plan, attempt, failed)
+
+    async def _peek(self, opened: Opened) -> Failed | None:
+        """Read a successful response up to its first content, or a small body whole; return the failure it reports.
+
+        The head waits for it too, but not for longer than a moment once an event has come. Signs of life, which keep a
+        client from giving up, are relayed at once.
+        """
+        reader, body, begun, size = opened.attempt.reader, opened.body, opened.begun, 0
+        status = opened.response.status
+        while status in _WITH_BODY and reader.reads and not body.complete and size <= ERROR_BODY_MAX:
+            if data := await body.read():
+                reader.feed(data)
+                begun.append(data)
+                size += len(data)
+            if reader.first_output or reader.ended or (reader.idle and body.waiting):
+                break
+            if reader.begun and not (body.complete or await body.comes_within(_NEXT_EVENT_SECONDS)):
+                break
+        opened.seconds = perf_counter() - opened.attempt.started
+        if status not in _WITH_BODY or not reader.reads or size > ERROR_BODY_MAX:
+            return None
+        if body.complete:
+            reader.finish()
+        failure = reader.failure(complete=body.complete)
+        if failure is None:
+            return None
+        kind, reported = failure
+        if reader.streamed:
+            await self._read_rest(opened)
+        data = b"".join(begun)
+        text = plain(data, opened.coding)
+        exchange = self._exchange
+        opened.attempt.span.set_attributes(
+            span_attributes.of_error_body(text, exchange.secrets, exchange.capture_policy)
+        )
+        in_body = failure_in(text if not reader.streamed else msgspec.json.encode({"error": structs.asdict(reported)}))
+        if in_body.exhausted and reported.status < 500:
+            kind = Kind.CREDITS
+        exchange.rate_limited = exchange.rate_limited or kind is Kind.RATE_LIMIT
+        return Failed(
+            kind=kind,
+            response=opened.response,
+            body=data,
+            in_body=in_body,
+            reported=reported,
+            streamed=reader.streamed,
+        )
+
+    async def _read_rest(self, opened: Opened) -> None:
+        """Read the rest of a stream that began with an error: little follows, and soon."""
+        size = 0
+        try:
+            async with asyncio.timeout(_REST_SECONDS):
+                while not opened.body.complete and size < ERROR_BODY_MAX:
+                    data = await opened.body.read()
+                    opened.begun.append(data)
+                    size += len(data)
+        except (TimeoutError, ExchangeError):
+            opened.response.abort()
 
     async def _relayed(self, opened: Opened) -> Answer:
         """Give the client the response, up to its last bytes."""
@@ -216,7 +285,9 @@ class Attempts:
         if 200 <= opened.response.status < 300:
             reply = rewritten(plan.route, exchange, reader, opened.coding, reply, time())
         usage_filter = None if withhold is None else withhold()
-        return await relay(self._request, opened.body, plan.route, exchange, attempt, usage_filter, reply)
+        begun = b"".join(opened.begun)
+        opened.begun.clear()
+        return await relay(self._request, opened.body, plan.route, exchange, attempt, usage_filter, reply, begun=begun)
 
 
 def _missed(step: ScheduledAttempt, plan: Plan | None, attempt: Attempt, failed: Failed) -> Missed:

@@ -10,13 +10,14 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.endpoint import Endpoint, ErrorWrapper
 from gateway.dialects.registry import TABLES, WRITERS
 from gateway.dialects.shared.failure import NOTHING, Failure
+from gateway.dialects.shared.reported_error import ResponseFailure
 from gateway.dialects.shared.writer import write_whole
 from gateway.errors import ExchangeError, Kind
 from gateway.providers.http.client import Response
 from gateway.proxy.answer import Answer, Relayed, dropped_header, extra_headers
 from gateway.proxy.headers import lower
 from gateway.proxy.routing.retry import Ended, retry_after
-from gateway.proxy.translation import Translation, facts, plain, translate_error
+from gateway.proxy.translation import Translation, facts, plain, translate_error, write_error
 from gateway.proxy.upstream import STALE_CONNECTION
 from gateway.proxy.upstream_request import Plan
 from gateway.semconv import CHAT
@@ -44,7 +45,11 @@ _LONGEST_WAIT = 60
 class Failed(Struct, frozen=True, kw_only=True):
     """A failed attempt: our error, or the provider's whole error response.
 
-    `in_body`: facts in the response's body that decide on further attempts.
+    Attributes:
+        in_body: Facts in the response's body that decide on further attempts.
+        reported: The failure that a response with a status of success reports.
+        streamed: Whether that response is a stream.
+
     """
 
     kind: Kind
@@ -52,10 +57,14 @@ class Failed(Struct, frozen=True, kw_only=True):
     response: Response | None = None
     body: bytes = b""
     in_body: Failure = NOTHING
+    reported: ResponseFailure | None = None
+    streamed: bool = False
 
     @property
     def outcome(self) -> Outcome:
         """The attempt's outcome."""
+        if self.reported is not None:
+            return Outcome(self.kind.value, None, self.reported.message, self.reported.type)
         return Outcome(self.kind.value, None, self.error.message if self.error is not None else None)
 
     def ended(self, now: float) -> Ended:
@@ -99,15 +108,18 @@ def failure_answer(
     `hopeless`: no attempt failed in a way that may pass. Then `x-should-retry: false` stops an SDK that would send the
     request again. After any other failure the client's own retries, which go on for longer, are of use.
     """
-    extra = extra_headers(exchange, streamed=False)
-    if plan is not None and plan.translation is not None:
-        extra |= dropped_header(plan.translation.dropped)
+    extra = extra_headers(exchange, streamed=failure.streamed)
+    dropped = plan.translation.dropped if plan is not None and plan.translation is not None else ()
+    extra |= dropped_header(dropped)
     upstream = failure.response
     if upstream is None or plan is None:
         return error_answer(
             failure.error or ExchangeError(failure.kind, "The attempt failed."), endpoint, exchange, extra
         )
     status, body = upstream.status, failure.body
+    rewrites = plan.route.endpoint.wrap_error is not None or plan.translation is not None
+    if rewrites and failure.reported is not None:
+        status, extra = failure.reported.status, extra_headers(exchange, streamed=False) | dropped_header(dropped)
     if hopeless and failure.kind.fact.final and (status in _SENT_AGAIN or status >= 500):
         extra["x-should-retry"] = "false"
     content_type: str | None = "application/json"
@@ -127,6 +139,9 @@ def failure_answer(
 
 def _translated(failure: Failed, upstream: Response, translation: Translation, exchange: Exchange) -> tuple[int, bytes]:
     """Return the provider's error in the client's dialect: its status and its body."""
+    if failure.reported is not None:
+        status, message, word = failure.reported.status, failure.reported.message, failure.reported.type
+        return write_error(translation, failure.kind, status, exchange.scrub(message), word, exchange.trace_id)
     coding = lower(upstream.headers).get("content-encoding", "")
     return translate_error(
         translation, failure.kind, upstream.status, failure.body, coding, exchange.trace_id, exchange.scrub
@@ -138,6 +153,8 @@ def _wrapped(failure: Failed, upstream: Response, plan: Plan, wrap: ErrorWrapper
     text = plain(failure.body, lower(upstream.headers).get("content-encoding", ""))
     reader = plan.route.upstream_reader
     reported = reader.read_response(text).error_message if reader is not None else None
+    if failure.reported is not None:
+        reported = failure.reported.message
     message = f"The provider {plan.route.provider.name!r} answered {upstream.status}"
     message += f": {reported}" if reported else "."
     return wrap(failure.kind, exchange.scrub(message), exchange.scrub(text.decode("utf-8", "replace")))

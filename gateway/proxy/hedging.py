@@ -20,12 +20,14 @@ from gateway.tracing.exchange import Exchange
 from gateway.tracing.outcome import HEDGE_LOST, Outcome
 
 
-class Opened(Struct, frozen=True, kw_only=True):
+class Opened(Struct, kw_only=True):
     """An attempt whose response may be relayed: its head has come, and it is no error that another attempt could mend.
 
     Attributes:
         span: Ends the attempt's span when it is left.
         recovered: The response that an error's body has in it.
+        begun: The bytes of the body that were read, and fed to the reader, to see whether the response fails at once.
+        seconds: Seconds until then.
 
     """
 
@@ -37,6 +39,8 @@ class Opened(Struct, frozen=True, kw_only=True):
     coding: str
     span: ExitStack = field(default_factory=ExitStack)
     recovered: ChatResponse | None = None
+    begun: list[bytes] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 class Missed(Struct, frozen=True, kw_only=True):

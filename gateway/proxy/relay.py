@@ -15,7 +15,7 @@ from gateway.proxy.answer import Answer, Relayed, dropped_header, extra_headers
 from gateway.proxy.upstream import Body
 from gateway.tracing.attempt import Attempt
 from gateway.tracing.exchange import Exchange
-from gateway.tracing.outcome import CLIENT_LEFT, Outcome
+from gateway.tracing.outcome import CLIENT_LEFT, UNREAD, Outcome
 from gateway.tracing.response_reader import ResponseReader
 
 BYTES_MAX = 64 * 1024 * 1024
@@ -32,30 +32,32 @@ async def relay(
     attempt: Attempt,
     stream_filter: StreamFilter | None,
     reply: ResponseRewriter | None,
+    *,
+    begun: bytes = b"",
 ) -> Answer:
     """Relay a response from its head up to its last bytes, and set the attempt's outcome.
 
-    `reply` writes what the client gets instead of the provider's bytes. Raises ExchangeError if the provider failed
+    `reply` writes what the client gets instead of the provider's bytes. `begun`: bytes that have been read before, and
+    fed to the reader. Raises ExchangeError if the provider failed
     before anything was relayed; a later failure is reported to the client as far as its dialect can, and its connection
     is broken off.
     """
     reader, upstream = attempt.reader, body.response
     change = reply or stream_filter
     response = _head(upstream, exchange, reader, reply)
-    if change is not None:
+    if change is not None or (reader.streamed and reader.reads and not reader.ended):  # it may get an event of ours
         response.headers.popall("Content-Length", None)
     between_events, unsent = True, 0
     try:
-        await _send_head(request, response, exchange, reader, body)
+        if not begun:
+            await _send_head(request, response, exchange, reader, body)
         while True:
-            data = await body.read()
+            data, begun = (begun, b"") if begun else (await _read(body, reader), b"")
             last = body.complete
             if exchange.abandoned:
                 unsent += len(data)
-            if data:
-                reader.feed(data)
-                if change is not None:
-                    data = change.feed(data)
+            if data and change is not None:
+                data = change.feed(data)
             if last and change is not None:
                 data += change.flush()
             if last or reader.ended or unsent > BYTES_MAX:
@@ -82,13 +84,19 @@ async def relay(
         return _unsent(response, attempt)
     if reply is not None:
         _report_dropped(reply, response, attempt)
-    kind = attempt.conclude().kind
-    if last and kind == Kind.CLOSED.value and _ends_anywhere(upstream, reply):
-        data = data if reply is None else data + reply.broken(_CUT_OFF)
-        outcome = Outcome(kind, upstream.status, _CUT_OFF)
-        return Answer(outcome=outcome, response=response, last=data, broken=True)
+    concluded = attempt.conclude()
+    if last and data:
+        between_events = reader.between_events(data)
+    if last and _is_cut_off(concluded, reader, reply):
+        ends_with = ends_with_the_connection(upstream.headers)
+        event, broken = _cut_off(
+            concluded, route, exchange, reader, response, reply, between_events=between_events, by_connection=ends_with
+        )
+        if event or broken:
+            outcome = Outcome(concluded.kind, upstream.status, _CUT_OFF)
+            return Answer(outcome=outcome, response=response, last=data + event, broken=broken)
     rest = None if last else body
-    outcome = Outcome(kind, upstream.status)
+    outcome = Outcome(concluded.kind, upstream.status, None, concluded.error_type)
     return Answer(outcome=outcome, response=response, last=data, rest=rest, reader=reader, change=change)
 
 
@@ -106,12 +114,45 @@ def _report_dropped(reply: ResponseRewriter, response: Relayed, attempt: Attempt
         response.headers.update(dropped_header(reply.dropped))
 
 
-def _ends_anywhere(upstream: Response, reply: ResponseRewriter | None) -> bool:
-    """Whether the end of a body does not show that it is whole: such a one ends wherever its connection does.
+def _is_cut_off(concluded: Outcome, reader: ResponseReader, reply: ResponseRewriter | None) -> bool:
+    """Whether a stream came to its end without its last event, or a translated one without one that could be read."""
+    unread = concluded.kind == UNREAD and reply is not None and reader.streamed
+    return concluded.kind == Kind.CLOSED.value or unread
 
-    A translation without the provider's last event has written none either.
+
+def _cut_off(
+    concluded: Outcome,
+    route: Route,
+    exchange: Exchange,
+    reader: ResponseReader,
+    response: Relayed,
+    reply: ResponseRewriter | None,
+    *,
+    between_events: bool,
+    by_connection: bool,
+) -> tuple[bytes, bool]:
+    """Return the event that reports a stream without its last event, and whether the connection is broken off as well.
+
+    It is where no event can be added, or where the end of the provider's connection was the end of its body. A stream
+    that has not shown that it ends with an event of its own is relayed as it is.
     """
-    return reply is not None or ends_with_the_connection(upstream.headers)
+    if reply is not None:
+        return reply.broken(_CUT_OFF), True
+    if not reader.expects_end:
+        return b"", by_connection
+    if not (between_events and _takes_events(reader, response)):
+        return b"", True
+    message = f"The provider {route.provider.name!r} failed: {concluded.message}."
+    return route.endpoint.broken_stream(ExchangeError(Kind.CLOSED, message), exchange.trace_id), by_connection
+
+
+async def _read(body: Body, reader: ResponseReader) -> bytes:
+    data = await body.read()
+    if data:
+        reader.feed(data)
+    if body.complete:
+        reader.finish()
+    return data
 
 
 def _takes_events(reader: ResponseReader, response: Relayed) -> bool:

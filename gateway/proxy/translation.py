@@ -12,15 +12,16 @@ from msgspec import Struct
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, TokenCount
-from gateway.dialects.events import Broken, Ended, Event, synthesize
+from gateway.dialects.events import Broken, ChoiceDone, Ended, Event, synthesize
 from gateway.dialects.registry import ENDPOINTS, TABLES, WRITERS
 from gateway.dialects.shared.custom_tools import CustomToolRestorer, custom_tool_names, restore_custom_calls
 from gateway.dialects.shared.parameters import PREVIOUS_RESPONSE_ID
+from gateway.dialects.shared.reported_error import failure_of, finish_failure
 from gateway.dialects.shared.token_estimate import estimate
 from gateway.dialects.shared.tool_names import ClientNames, fitted_tools
 from gateway.dialects.shared.writer import Writer, Written
 from gateway.dialects.wire.content_coding import decode
-from gateway.errors import ExchangeError, Kind
+from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.providers.quirks import fitted, renamed
 from gateway.providers.route import Route
 from gateway.semconv import CHAT
@@ -191,7 +192,14 @@ class StreamReply:
         events = self._reader.drain_events()
         if not events:
             return b""
-        return b"".join([self._writer.write(event) for event in self._restored(events)])
+        return b"".join([self._write(event) for event in self._restored(events)])
+
+    def _write(self, event: Event) -> bytes:
+        """Write an event; the end of a choice by failure is the stream's failure."""
+        if isinstance(event, ChoiceDone) and event.finish_reason == "error":
+            failure = finish_failure(event.finish_word)
+            event = Broken(type=failure.type, message=failure.message)
+        return self._writer.write(event)
 
     def flush(self) -> bytes:
         """Return the last events. Raises ExchangeError for a whole response that cannot be read."""
@@ -201,7 +209,7 @@ class StreamReply:
             finished = answered is not None and answered.finish_reasons
             return rest + self._writer.write(Ended()) if finished else rest
         answered = _readable(self._reader.response(), self._provider)
-        return b"".join([self._writer.write(event) for event in self._restored(synthesize(answered))])
+        return b"".join([self._write(event) for event in self._restored(synthesize(answered))])
 
     def _restored(self, events: Iterable[Event]) -> Iterator[Event]:
         return self._restoring.restore(self._names.restore_events(events))
@@ -237,6 +245,10 @@ class WholeReply:
         else:
             response = provider.read_response(plain(b"".join(self._pieces), self._coding))
         answered = _readable(response, provider.name)
+        if (failure := failure_of(answered)) is not None:
+            raise ExchangeError(
+                kind_of_status(failure.status) or Kind.SERVER, failure.message, status=failure.status, code=failure.type
+            )
         answered = restore_custom_calls(translation.names.restore(answered), custom_tool_names(translation.request))
         written, names = translation.client.response(answered, translation.request, self._now)
         self.dropped += names
@@ -260,8 +272,15 @@ def translate_error(
     body = plain(body, coding)
     answered = translation.provider.read_response(body)
     message = scrub(answered.error_message or _shown(body)) or f"the provider answered {status}"
+    return write_error(translation, kind, status, message, answered.error_type, request_id)
+
+
+def write_error(
+    translation: Translation, kind: Kind, status: int, message: str, word: str | None, request_id: str
+) -> tuple[int, bytes]:
+    """Return the status and body of an error for the client; `status` and `word` are the provider's."""
     shown_status = status if status in translation.client_statuses else TABLES.statuses.get(status, status)
-    return shown_status, translation.client.error(kind, shown_status, message, answered.error_type, request_id)
+    return shown_status, translation.client.error(kind, shown_status, message, word, request_id)
 
 
 def _readable(answered: ChatResponse | None, dialect: str) -> ChatResponse:

@@ -1,5 +1,6 @@
 """One request to a provider: signing, sending, deadlines, and network errors translated to `ExchangeError`."""
 
+import asyncio
 from time import monotonic
 from typing import Protocol
 
@@ -145,9 +146,28 @@ class Body:
         self._ends_at = (response.sent_at or monotonic()) + deadlines.total
         self._waits = waits
         self._read_back = b""
+        self._reading: asyncio.Task[bytes] | None = None
+
+    async def comes_within(self, seconds: float) -> bool:
+        """Wait for more bytes, or the end, for `seconds` at most; `read` returns them."""
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+            # An attempt that is dropped meanwhile leaves its error to nobody.
+            self._reading.add_done_callback(lambda task: None if task.cancelled() else task.exception())
+        try:
+            return bool((await asyncio.wait({self._reading}, timeout=seconds))[0])
+        except BaseException:
+            self._reading.cancel()
+            raise
 
     async def read(self) -> bytes:
         """Return the buffered bytes, waiting for one; b"" at the end."""
+        if self._reading is not None:
+            reading, self._reading = self._reading, None
+            return await reading
+        return await self._read()
+
+    async def _read(self) -> bytes:
         if self._read_back:
             data, self._read_back = self._read_back, b""
             return data
@@ -182,11 +202,13 @@ class Body:
     @property
     def complete(self) -> bool:
         """Whether the whole body has been read."""
-        return self.response.complete and not self._read_back
+        return self.response.complete and not self._read_back and self._reading is None
 
     @property
     def waiting(self) -> bool:
         """Whether the next read may have to wait."""
+        if self._reading is not None:
+            return not self._reading.done()
         return not (self.response.buffered or self.response.complete or self._read_back)
 
 

@@ -286,6 +286,7 @@ SELECT
     cache_write_1h_tokens,
     web_search_requests,
     server_tool_requests,
+    unread_reason,
     finish_reasons,
     input_messages,
     output_messages,

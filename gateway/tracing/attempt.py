@@ -17,7 +17,7 @@ from gateway.dialects.conversation import ChatRequest, ChatResponse, Usage
 from gateway.dialects.registry import DIALECTS, TABLES
 from gateway.dialects.shared.token_estimate import estimate
 from gateway.providers.route import Route
-from gateway.semconv import COUNT_TOKENS
+from gateway.semconv import COUNT_TOKENS, UNREAD_REASON
 from gateway.tracing import attributes as span_attributes
 from gateway.tracing import outcome as outcomes
 from gateway.tracing.capture import CapturePolicy
@@ -93,6 +93,7 @@ class Attempt:
         self._reader: ResponseReader | None = None
         self.outcome: Outcome | None = None
         self._response: ChatResponse | None = None
+        self._recorded = False  # what the body says
         self.error: str | None = None
         self.response_model: str | None = None
         self.usage_source: str | None = None
@@ -144,21 +145,22 @@ class Attempt:
         self.status = status
         if status == 429:
             self._exchange.rate_limited = True
-        # A translation, or an endpoint that rewrites responses, needs the reader even if no content is captured.
+        # Success is in the body: it is read even if nothing of it is recorded.
         translated = self._route.translated_to is not None
         read = translated or self._route.endpoint.rewrite is not None or self._exchange.capture_policy.reads
         dialect = self._route.upstream_reader
         if dialect is None and status >= 400:
             dialect = _ERRORS
         in_headers = dialect.read_usage_headers if read and dialect is not None else None
+        self._recorded = read
         self._reader = ResponseReader(
-            dialect if read else None,
+            dialect,
             usage=in_headers(headers) if in_headers is not None else None,
             content_type=content_type,
             coding=coding,
             started=self.started,
             collects_events=translated,
-            streams=self._route.stream and status < 400 and dialect is not None and dialect.json_streams,
+            streams=self._route.stream and status < 400,
         )
         return self._reader
 
@@ -191,7 +193,11 @@ class Attempt:
         """Set the outcome to that of the response, which has come to its end, and return it."""
         self._response = self.reader.response()
         self.outcome = outcomes.of_response(
-            self.status or 0, self._response, streamed=self.streamed, ended=self.reader.ended
+            self.status or 0,
+            self._response,
+            streamed=self.streamed,
+            ended=self.reader.ended,
+            unread=self.reader.unread_reason is not None,
         )
         return self.outcome
 
@@ -222,13 +228,18 @@ class Attempt:
             attributes["gateway.attempt.recovered"] = True
         if self._dropped:
             attributes["gateway.dropped"] = [exchange.scrub(name) for name in self._dropped]
+        if self._reader is not None and (reason := self._reader.unread_reason) is not None:
+            attributes[UNREAD_REASON] = reason
         if answered is not None:
-            if self._route.dialect is not None:
+            if self._route.dialect is not None and (self._recorded or self.recovered is not None):
                 attributes.update(self._response_attributes(answered, outcome.kind))
-            error = error or answered.error_message
+            if self._recorded:
+                error = error or answered.error_message
+            elif error == answered.error_message:
+                error = None  # which may repeat content
         if outcome.is_error:
             status = self.status
-            word = answered.error_type if answered is not None else None
+            word = outcome.error_type or (answered.error_type if answered is not None else None)
             attributes["error.type"] = str(status) if status and status >= 400 else word or outcome.kind
             self.span.set_status(StatusCode.ERROR, outcome.kind)
         if (

@@ -329,7 +329,7 @@ class Exchange:
         if error:
             attributes["gateway.error"] = self.scrub(error)
         if outcome.is_error:
-            attributes["error.type"] = str(status) if status and status >= 400 else outcome.kind
+            attributes["error.type"] = str(status) if status and status >= 400 else outcome.error_type or outcome.kind
         if route is not None:
             attributes |= span_attributes.of_route(route)
         if last is not None:

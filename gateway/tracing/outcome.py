@@ -5,6 +5,7 @@ import asyncio
 from msgspec import Struct
 
 from gateway.dialects.conversation import ChatResponse
+from gateway.dialects.shared.reported_error import ResponseFailure, failure_of
 from gateway.errors import ExchangeError, Kind, kind_of_status
 
 OK = "ok"
@@ -13,8 +14,10 @@ SHUTDOWN = "shutdown"
 """The gateway stopped before the response was whole."""
 HEDGE_LOST = "hedge_lost"
 """An attempt cancelled because another one, made beside it, was answered first."""
+UNREAD = "unread"
+"""A response that was relayed, but could not be read: whether it is a success is unknown."""
 
-_NO_ERRORS = frozenset({OK, CLIENT_ABORT, HEDGE_LOST})
+_NO_ERRORS = frozenset({OK, CLIENT_ABORT, HEDGE_LOST, UNREAD})
 
 
 class Outcome(Struct, frozen=True):
@@ -24,12 +27,14 @@ class Outcome(Struct, frozen=True):
         kind: "ok", the value of an error's `Kind`, or one of the constants above.
         status: HTTP status the client got; None if it got none.
         message: Error text; secrets are redacted when the span ends.
+        error_type: The provider's word for an error that it reported in a success.
 
     """
 
     kind: str = OK
     status: int | None = None
     message: str | None = None
+    error_type: str | None = None
 
     @property
     def is_error(self) -> bool:
@@ -57,18 +62,28 @@ def of_exception(error: BaseException | None, *, stopping: bool) -> Outcome:
     return Outcome(Kind.GENERIC.value, None, "the gateway failed; see its log")
 
 
-def of_response(status: int, response: ChatResponse | None, *, streamed: bool, ended: bool) -> Outcome:
+def of_failure(failure: ResponseFailure) -> Outcome:
+    """Return the outcome of a response that reports a failure in its body: that of the status it stands for."""
+    kind = kind_of_status(failure.status) or Kind.SERVER
+    return Outcome(kind.value, None, failure.message, failure.type)
+
+
+def of_response(
+    status: int, response: ChatResponse | None, *, streamed: bool, ended: bool, unread: bool = False
+) -> Outcome:
     """Return the outcome of a response that came to its end.
 
-    `response`: the parsed response, None if it was not read. `ended`: the stream's own last event has passed. A stream
-    fails if it has an error, or stops without that event and without a finish reason.
+    `response`: the parsed response, None if it was not read. `ended`: the stream's own last event has passed. `unread`:
+    a part of it could not be read. A response fails by an error or a finish word of failure in it, and a stream also if
+    it stops without that event and without a finish reason.
     """
     kind = kind_of_status(status)
     if kind is not None:
         return Outcome(kind.value)
-    if streamed and response is not None:
-        if response.error_type or response.error_message:
-            return Outcome(Kind.SERVER.value)
-        if not ended and not response.finish_reasons:
-            return Outcome(Kind.CLOSED.value, None, "the stream stopped before its last event")
+    if response is not None and (failure := failure_of(response)) is not None:
+        return of_failure(failure)
+    if unread:
+        return Outcome(UNREAD)
+    if streamed and response is not None and not ended and not response.finish_reasons:
+        return Outcome(Kind.CLOSED.value, None, "the stream stopped before its last event")
     return Outcome(OK)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway.providers.http.response import Headers, Response
 from gateway.proxy.answer import Answer, Relayed, dropped_header
+from gateway.proxy.attempts import ERROR_BODY_MAX
 from gateway.tracing.outcome import OK, Outcome
 from tests.support.gateways import InProcess
 from tests.support.raw_http import Answer as Received
@@ -182,8 +183,11 @@ async def test_the_record_comes_before_a_streams_last_event(upstream: Upstream, 
 
 @pytest.mark.parametrize("end", [b"", b"0\r\n\r\n"], ids=["length", "chunked"])
 async def test_the_record_comes_before_a_bodys_last_byte(end: bytes, upstream: Upstream, gateway: InProcess, read):
-    """A client with a whole response finds both spans recorded; until its last byte it is in flight."""
-    data, gate = read("chat_whole.json"), asyncio.Event()
+    """A client with a whole response finds both spans recorded; until its last byte it is in flight.
+
+    A smaller body is not relayed at all before its last byte, as it may be an error's.
+    """
+    data, gate = read("chat_whole.json").rstrip() + b" " * ERROR_BODY_MAX, asyncio.Event()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     steps: list[Step]
     if end:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway.proxy.attempts import ERROR_BODY_MAX
 from tests.support.gateways import InProcess, to
 from tests.support.raw_http import Answer, connected, exchange, request
 from tests.support.upstream import CLOSE, RESET, Step, Upstream, reply, stream
@@ -400,11 +401,88 @@ async def test_an_error_body_of_any_size_passes(upstream: Upstream, gateway: InP
 
 async def test_nothing_is_tried_again_after_a_byte_of_a_body(upstream: Upstream, gateway: InProcess):
     """A whole response that breaks after some of it was passed on is the client's, incomplete, and one attempt."""
-    upstream.answers([BROKEN_BODY, b'{"id"', 0.05, CLOSE], GOOD)
+    begun = b'{"id": "' + b"x" * ERROR_BODY_MAX
+    head = BROKEN_BODY.replace(b"100", b"%d" % (len(begun) + 9))
+    upstream.answers([head, begun, 0.05, CLOSE], GOOD)
     answer = await post(gateway.url)
-    assert (answer.status, answer.body, answer.whole) == (200, b'{"id"', False)
+    assert (answer.status, answer.body, answer.whole) == (200, begun, False)
     assert [row[1] for row in outcomes(gateway)] == ["upstream_abort"]
     assert gateway.exchange()["outcome"] == "upstream_abort"
+
+
+async def test_a_small_body_that_breaks_is_tried_again(upstream: Upstream, gateway: InProcess):
+    """Nothing of a small body is passed on before it is whole, so that another attempt can take its place."""
+    upstream.answers([BROKEN_BODY, b'{"id"', 0.05, CLOSE], GOOD)
+    answer = await post(gateway.url)
+    assert (answer.status, json.loads(answer.body), answer.whole) == (200, WHOLE, True)
+    assert [row[1] for row in outcomes(gateway)] == ["upstream_abort", "ok"]
+
+
+ERROR_IN_200 = {"error": {"message": "no", "code": 429}}
+FAILURES: dict[str, tuple[list[Step], str, str | None]] = {
+    "an error object": (reply(ERROR_IN_200), "rate_limit", "429"),
+    "an empty body": (reply(b""), "parsing", "parsing"),
+    "a page": (reply(b"<html>hello</html>", content_type="text/html"), "parsing", "parsing"),
+    "half of a body": (reply(b'{"id": "c1", "choices": ['), "parsing", "parsing"),
+    "a finish word of failure": (
+        reply({"id": "c1", "choices": [{"index": 0, "message": {}, "finish_reason": "insufficient_system_resource"}]}),
+        "server",
+        "insufficient_system_resource",
+    ),
+    "an error event": (
+        stream([b'data: {"error": {"message": "no", "type": "overloaded_error"}}\n\n']),
+        "server",
+        "overloaded_error",
+    ),
+    "an error event after a sign of life": (
+        stream([b': OPENROUTER PROCESSING\n\ndata: {"error": {"message": "no", "code": 429}}\n\n']),
+        "rate_limit",
+        "429",
+    ),
+    "an error event, coded": (
+        stream([gzip.compress(b'event: error\ndata: {"message": "no"}\n\n')], [("Content-Encoding", "gzip")]),
+        "server",
+        "server",
+    ),
+    "an error in a stream's type": (reply(ERROR_IN_200, content_type="text/event-stream"), "rate_limit", "429"),
+    "an error event in no type": (
+        reply(b'data: {"error": {"message": "no", "code": 429}}\n\n', content_type="text/plain"),
+        "rate_limit",
+        "429",
+    ),
+    "no event": (stream([]), "upstream_abort", "upstream_abort"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_a_failure_in_a_success_is_tried_again(name: str, upstream: Upstream, gateway: InProcess):
+    """The status says 200 and the body does not: another attempt is made, and the last bytes are the provider's."""
+    failing, kind, error_type = FAILURES[name]
+    upstream.answers(failing, GOOD, failing)
+    assert json.loads((await post(gateway.url)).body) == WHOLE
+    assert [(row["outcome"], row.get("error_type")) for row in gateway.rows("CLIENT")] == [
+        (kind, error_type),
+        ("ok", None),
+    ]
+    straight = await exchange(upstream.url, request("POST", "/v1/chat/completions", [], CHAT))
+    answer = await post(gateway.url)
+    assert (answer.status, answer.body, answer.whole) == (200, straight.body, True)
+    assert [row["outcome"] for row in gateway.rows("CLIENT")[2:]] == [kind] * 4
+    assert gateway.rows("SERVER")[-1]["outcome"] == kind
+
+
+async def test_a_sign_of_life_is_passed_on_at_once(upstream: Upstream, gateway: InProcess):
+    """A comment before the first event reaches the client before that event is sent, and commits the response."""
+    gate, comment = asyncio.Event(), b": keep-alive\n\n"
+    upstream.answers(stream([comment, gate, b'data: {"error": {"message": "no", "code": 429}}\n\n']), GOOD)
+    async with connected(gateway.url) as connection:
+        await connection.send(request("POST", "/v1/chat/completions", [("Content-Type", "application/json")], CHAT))
+        assert (await connection.head())[0] == 200
+        assert await connection.piece() == comment
+        gate.set()
+        assert b'"no"' in await connection.rest()
+        assert connection.whole
+    assert [row["outcome"] for row in gateway.rows("CLIENT")] == ["rate_limit"]
 
 
 async def test_nothing_is_tried_again_after_the_head_of_a_stream(upstream: Upstream, gateway: InProcess):

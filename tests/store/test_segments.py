@@ -55,7 +55,8 @@ FIXED = {
         ttfc_ms, provider, operation, request_model, response_model, response_id, status_code, error_type, outcome,
         stream, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_tokens,
         usage_source, cost_usd, provider_cost_usd, service_tier, audio_input_tokens, audio_output_tokens,
-        cache_write_5m_tokens, cache_write_1h_tokens, web_search_requests, server_tool_requests, finish_reasons,
+        cache_write_5m_tokens, cache_write_1h_tokens, web_search_requests, server_tool_requests, unread_reason,
+        finish_reasons,
         input_messages, output_messages, overhead_us, attributes""",
 }
 VIEWS = (

@@ -1,6 +1,7 @@
 """Table of provider faults over real sockets, with the expected outcome of each."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -88,6 +89,12 @@ def _drip(streamed: bool) -> list[Step]:
     return [head + mark, *(step for at in range(0, len(body), size) for step in (0.07, body[at : at + size]))]
 
 
+def _in_200(body: dict[str, Any]) -> Callable[[bool], list[Step]]:
+    """Answer with success, and a failure in the body, or in the first event."""
+    event = b"data: %b\n\n" % json.dumps(body).encode()
+    return lambda streamed: stream([event, EVENTS[-1]]) if streamed else reply(body)
+
+
 def _in_a_minute() -> datetime:
     return datetime.now(UTC) + timedelta(seconds=60)
 
@@ -120,6 +127,15 @@ ANSWERS: dict[str, Callable[[bool], list[Step]]] = {
         "429 Too Many Requests", anthropic_ratelimit_requests_reset=lambda: _in_a_minute().isoformat()
     ),
     "429, OpenAI's reset": _status("429 Too Many Requests", x_ratelimit_reset_requests="0.1s70ms"),
+    "200, and a rate limit in it": _in_200({"error": {"message": "no", "code": 429}}),
+    "200, and an overload in it": _in_200({"error": {"message": "no", "type": "overloaded_error"}}),
+    "200, and a bad key in it": _in_200({"error": {"message": "no", "type": "invalid_api_key"}}),
+    "200, and no credits in it": _in_200({"error": {"message": "no", "code": 429, "type": "insufficient_quota"}}),
+    "200, and a finish word of failure": _in_200(
+        {"choices": [{"index": 0, "message": {}, "delta": {}, "finish_reason": "insufficient_system_resource"}]}
+    ),
+    "200, and no body": lambda streamed: stream([]) if streamed else reply(b""),
+    "200, and a page": _always(*reply(b"<html>busy</html>", content_type="text/html")),
 }
 
 
@@ -219,8 +235,8 @@ EXPECTED = {
     "garbage": _each(502, "parsing"),
     "reset after the head": _each(502, "upstream_abort"),
     "stall before the body": _once(504, "timeout"),
-    "reset within the body": _begun_already("upstream_abort"),
-    "stall within the body": _begun_already("timeout"),
+    "reset within the body": _each(502, "upstream_abort"),
+    "stall within the body": _once(504, "timeout"),
     "slow drip": ("200: ok", "200: ok", "200: ok"),
     "500": _each(500, "server(500)"),
     "500, not to be retried": _once(500, "server(500)"),
@@ -237,9 +253,17 @@ EXPECTED = {
     "429, a date gone by": _each(429, "rate_limit(429)"),
     "429, Anthropic's reset": _once(429, "rate_limit(429)"),
     "429, OpenAI's reset": _told(429, "rate_limit(429)", 170),
+    "200, and a rate limit in it": _each(200, "rate_limit(429)"),
+    "200, and an overload in it": _each(200, "server(overloaded_error)"),
+    "200, and a bad key in it": _once(200, "auth(invalid_api_key)"),
+    "200, and no credits in it": _once(200, "out_of_credits(insufficient_quota)"),
+    "200, and a finish word of failure": _each(200, "server(insufficient_system_resource)"),
+    "200, and no body": _each(200, "parsing"),
+    "200, and a page": _each(200, "parsing"),
 }
-# A stream's head goes to the client at once: after it nothing can be mended.
+# A stream goes to the client with its first content: after it nothing can be mended. A small body goes whole.
 EXPECTED_OF_STREAMS = EXPECTED | {
-    "reset after the head": _begun_already("upstream_abort"),
-    "stall before the body": _begun_already("timeout"),
+    "reset within the body": _begun_already("upstream_abort"),
+    "stall within the body": _begun_already("timeout"),
+    "200, and no body": _each(200, "upstream_abort"),
 }

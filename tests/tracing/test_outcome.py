@@ -6,13 +6,14 @@ from collections import Counter
 
 import pytest
 
-from gateway.dialects.conversation import ChatResponse
+from gateway.dialects.conversation import ChatResponse, Message
 from gateway.errors import ExchangeError, Kind, kind_of_status
 from gateway.tracing.outcome import (
     CLIENT_ABORT,
     HEDGE_LOST,
     OK,
     SHUTDOWN,
+    UNREAD,
     Outcome,
     of_error,
     of_exception,
@@ -84,6 +85,8 @@ def test_a_status_decides_before_the_body(status: int, streamed: bool):
 
 ERROR_TYPE = ChatResponse(error_type="overloaded_error")
 ERROR_MESSAGE = ChatResponse(error_message="Overloaded")
+RATE_LIMITED = ChatResponse(error_type="rate_limit_error", error_message="m")
+FAILED = ChatResponse(output_messages=[Message(role="assistant", parts=[], finish_reason="error")])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,9 @@ ERROR_MESSAGE = ChatResponse(error_message="Overloaded")
         pytest.param(ERROR_TYPE, True, True, "server", id="an error's type"),
         pytest.param(ERROR_MESSAGE, True, True, "server", id="an error's message"),
         pytest.param(None, True, False, OK, id="a stream that is not read"),
-        pytest.param(ERROR_MESSAGE, False, False, OK, id="a whole response with an error"),
+        pytest.param(ERROR_MESSAGE, False, False, "server", id="a whole response with an error"),
+        pytest.param(RATE_LIMITED, False, False, "rate_limit", id="a whole response with a rate limit"),
+        pytest.param(FAILED, False, False, "server", id="a finish word of failure"),
         pytest.param(ChatResponse(), False, False, OK, id="a whole response"),
         pytest.param(None, False, False, OK, id="a whole response that is not read"),
     ],
@@ -104,7 +109,17 @@ def test_a_stream_fails_by_its_own_events(response: ChatResponse | None, streame
     """A stream with an error, or without an end of its own, failed; a whole body's framing is its end."""
     outcome = of_response(200, response, streamed=streamed, ended=ended)
     assert (outcome.kind, outcome.status) == (kind, None)
-    assert bool(outcome.message) == (kind == "upstream_abort")
+    assert bool(outcome.message) == (kind != OK)
+
+
+@pytest.mark.parametrize("response", [None, ChatResponse(), ChatResponse(finish_reasons=["stop"])])
+def test_a_response_that_was_not_read_is_not_ok(response: ChatResponse | None):
+    """Neither a success nor a failure is known of a response of which a part could not be read."""
+    for streamed in (False, True):
+        outcome = of_response(200, response, streamed=streamed, ended=False, unread=True)
+        assert outcome == Outcome(UNREAD)
+        assert not outcome.is_error
+    assert of_response(200, RATE_LIMITED, streamed=False, ended=False, unread=True).kind == "rate_limit"
 
 
 def test_each_span_ends_in_one_place():

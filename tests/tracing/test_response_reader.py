@@ -208,7 +208,7 @@ def test_an_event_can_be_inserted_at_a_boundary_only(content_type, data, between
 )
 def test_a_stream_is_known_by_its_media_type(content_type, streams, streamed):
     """JSON is a stream if the request asked for one in an API that streams an array."""
-    reader = ResponseReader(None, content_type=content_type, coding="", started=0.0, streams=streams)
+    reader = ResponseReader(DIALECTS["gemini"], content_type=content_type, coding="", started=0.0, streams=streams)
     assert reader.streamed is streamed
 
 

@@ -14,11 +14,11 @@ from gateway.dialects.chronicle import errors
 from gateway.dialects.endpoint import ResponseFacts, ResponseRewriter, Rewriting, StreamFilter
 from gateway.dialects.openai_chat import CHAT_WRITER
 from gateway.dialects.openai_chat.stream_usage import EVENT_END
-from gateway.dialects.shared.reported_error import error_of
+from gateway.dialects.shared.reported_error import error_of, failure_of
 from gateway.dialects.shared.writer import write_whole
 from gateway.dialects.wire.content_coding import Decoder, decoder
 from gateway.dialects.wire.sse import Event, SseDecoder
-from gateway.errors import ExchangeError, Kind
+from gateway.errors import ExchangeError, Kind, kind_of_status
 
 # A longer event is neither the first chunk nor an error, and is not held until its end.
 _LONGEST = 128 * 1024
@@ -225,6 +225,10 @@ class _Turned:
             raise ExchangeError(Kind.PARSING, "The provider's response cannot be read.")
         if self._received.streamed and not (self._received.ended or answered.finish_reasons):
             raise ExchangeError(Kind.CLOSED, "The provider's stream stopped before its last event.")
+        if (failure := failure_of(answered)) is not None:
+            raise ExchangeError(
+                kind_of_status(failure.status) or Kind.SERVER, failure.message, status=failure.status, code=failure.type
+            )
         return write_whole(CHAT_WRITER, self._request, answered, self._now)[1]
 
 
@@ -274,6 +278,8 @@ def rewrite(rewriting: Rewriting) -> ResponseRewriter | None:
 
     def whole() -> bool:
         answered = received.response()
+        if answered is not None and failure_of(answered) is not None:
+            return False
         return received.ended or (answered is not None and bool(answered.finish_reasons))
 
     meta = meta_of(rewriting.facts)

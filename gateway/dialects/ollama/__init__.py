@@ -23,6 +23,7 @@ from gateway.semconv import EMBEDDINGS, TEXT_COMPLETION
 
 OLLAMA_CHAT = Dialect(
     name=NAME,
+    json_streams=True,
     read_request=read_chat,
     read_response=read_response,
     stream_reader=OllamaStreamReader,
@@ -32,6 +33,7 @@ OLLAMA_CHAT = Dialect(
 
 OLLAMA_GENERATE = Dialect(
     name="ollama-generate",
+    json_streams=True,
     part_of=NAME,
     operation=TEXT_COMPLETION,
     read_request=read_generate,

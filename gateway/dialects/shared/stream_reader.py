@@ -48,6 +48,11 @@ class EventReader(ABC):
         return self._unread + self._decoder.dropped
 
     @property
+    def dropped(self) -> int:
+        """The number of events that are over the limit, or whose framing is damaged."""
+        return self._decoder.dropped
+
+    @property
     def between(self) -> bool:
         """Whether the bytes so far are whole frames; False for streams without frames."""
         return isinstance(self._decoder, EventStreamDecoder) and self._decoder.between

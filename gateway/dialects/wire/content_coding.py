@@ -8,6 +8,8 @@ import sys
 import zlib
 from typing import Protocol
 
+import brotli
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -100,6 +102,45 @@ class _Zstd:
         return self._inner.eof and not self._inner.unused_data
 
 
+class _Brotli:
+    def __init__(self, limit: int) -> None:
+        self._inner = brotli.Decompressor()
+        self._left = limit
+
+    def feed(self, data: bytes) -> bytes:
+        out = []
+        try:
+            while data or not self._inner.can_accept_more_data():
+                out.append(self._inner.process(data, output_buffer_limit=_STEP))
+                data = b""
+                self._left -= len(out[-1])
+                if self._left < 0:
+                    raise TooLargeError("the decoded body is too large")
+        except brotli.error as error:
+            raise ValueError(str(error)) from None
+        return b"".join(out)
+
+    @property
+    def whole(self) -> bool:
+        return bool(self._inner.is_finished())
+
+
+class _Several:
+    """Undoes codings that were applied one after another."""
+
+    def __init__(self, decoders: list[Decoder]) -> None:
+        self._decoders = decoders
+
+    def feed(self, data: bytes) -> bytes:
+        for each in self._decoders:
+            data = each.feed(data)
+        return data
+
+    @property
+    def whole(self) -> bool:
+        return all(each.whole for each in self._decoders)
+
+
 class _Identity:
     whole = True
 
@@ -118,6 +159,11 @@ def decoder(coding: str, limit: int = MAX_DECODED) -> Decoder | None:
             return _Zlib(zlib.MAX_WBITS, limit)
         case "zstd":
             return _Zstd(limit)
+        case "br":
+            return _Brotli(limit)
+        case several if "," in several:
+            decoders = [each for name in reversed(several.split(",")) if (each := decoder(name, limit)) is not None]
+            return _Several(decoders) if len(decoders) == several.count(",") + 1 else None
         case _:
             return None
 
