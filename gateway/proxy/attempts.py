@@ -243,9 +243,11 @@ class Attempts:
         data = b"".join(begun)
         text = plain(data, opened.coding)
         exchange = self._exchange
-        opened.attempt.span.set_attributes(
-            span_attributes.of_error_body(text, exchange.secrets, exchange.capture_policy)
-        )
+        read = reader.response()
+        if read is not None and (read.error_type or read.error_message):  # else the body is content, if anything
+            opened.attempt.span.set_attributes(
+                span_attributes.of_error_body(text, exchange.secrets, exchange.capture_policy)
+            )
         in_body = failure_in(text if not reader.streamed else msgspec.json.encode({"error": structs.asdict(reported)}))
         if in_body.exhausted and reported.status < 500:
             kind = Kind.CREDITS

@@ -300,9 +300,12 @@ class ResponseReader:
             )
         if not complete or self.is_json:
             return None
-        found = "is empty" if not b"".join(self._whole).strip() else "is no JSON"
+        found = "empty" if not b"".join(self._whole).strip() else "no JSON"
+        name = self._dialect.name if self._dialect is not None else "known"
         return Kind.PARSING, ResponseFailure(
-            status=Kind.PARSING.fact.status, type=None, message=f"the body of the provider's response {found}"
+            status=Kind.PARSING.fact.status,
+            type=None,
+            message=f"the provider's response is {found}, and so no {name} response",
         )
 
     def billing(self) -> Billing | None:

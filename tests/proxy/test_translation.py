@@ -378,7 +378,7 @@ async def test_a_stream_that_breaks_off_is_told_in_the_clients_dialect(
     So is one that the provider ends in good order, and without its last event.
     """
     model, fixture = BREAKS[path]
-    upstream.answers(stream([*events(read(fixture))[:3], 0.02], end=end))
+    upstream.answers(stream([*events(read(fixture))[: 5 if "messages" in fixture else 3], 0.02], end=end))
     asked: dict[str, Any] = chat(model, stream=True, max_tokens=9)
     if "responses" in path:
         asked = {"model": model, "input": "hi", "stream": True}
