@@ -276,10 +276,9 @@ def _counted(counts: TokenCount, decoded: bytes | None, exchange: Exchange) -> A
 
 def _form(request: web.Request, body: bytes, path: ParsedPath) -> FormField | None:
     """Return the field that names the model in a form with files; None for any other body, and below a mere mount."""
-    headers = request.headers
-    if not body or "Content-Encoding" in headers or not (names_a_model(path) or path.provider is None):
+    if not body or not (names_a_model(path) or path.provider is None):
         return None
-    return find_field(body, headers.get("Content-Type", ""), "model")
+    return find_field(body, request.headers.get("Content-Type", ""), "model")
 
 
 def _decoded(request: web.Request, body: bytes, path: ParsedPath) -> bytes | None:

@@ -54,3 +54,4 @@ async def test_claude_on_vertex(upstream: Upstream, read: Callable[[str], bytes]
         assert (third["operation"], third["input_tokens"]) == ("count_tokens", 11)
         assert "Hello" in str(third["input_messages"])
         assert "input_tokens" not in gateway.rows("SERVER")[2]
+        assert gateway.ask("SELECT count(*) FROM costs") == [(2,)]

@@ -6,6 +6,7 @@ in headers of a whole response, in the last chunk of a stream. Sources: AWS, "In
 "InvokeModelWithResponseStream", "Inference request parameters and response fields".
 """
 
+import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -62,6 +63,7 @@ _METRIC_NAMES = CountNames(
     cache_read="cacheReadInputTokenCount",
     cache_write="cacheWriteInputTokenCount",
 )
+_COUNT = re.compile(r"[0-9]{1,18}")
 _HEADERS = {
     metric: f"x-amzn-bedrock-{words}-token-count"
     for metric, words in (
@@ -136,7 +138,7 @@ def read_response(body: bytes) -> ChatResponse:
     shape = decode(body, _SHAPE)
     if shape is None:
         return ChatResponse()
-    if shape.type in {"message", "error"}:
+    if shape.type in ("message", "error"):  # of any JSON type
         return MESSAGES.read_response(body)
     if shape.output is not _ABSENT:
         return read_converse_response(body)
@@ -203,7 +205,9 @@ def _completed(chunk: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def read_headers(headers: Mapping[str, str]) -> Usage | None:
     """Return the tokens that AWS counts in a response's headers, whose names are in lower case."""
-    counted = {metric: int(value) for metric, each in _HEADERS.items() if (value := headers.get(each, "")).isdecimal()}
+    counted = {
+        metric: int(value) for metric, each in _HEADERS.items() if _COUNT.fullmatch(value := headers.get(each, ""))
+    }
     return usage_beside_cache(counted, _METRIC_NAMES)
 
 

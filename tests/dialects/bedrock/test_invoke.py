@@ -156,7 +156,7 @@ def test_errors_are_bedrocks_or_the_makers() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b"null", b'{"messages":3}', b'{"choices":{}}', b"\xff", b"[" * 999]
+    "body", [b"", b"[]", b"{}", b"null", b'{"messages":3}', b'{"choices":{}}', b'{"type":[]}', b"\xff", b"[" * 999]
 )
 def test_any_bytes_are_read_without_an_error(body: bytes) -> None:
     """There is nothing to see in them."""
@@ -308,6 +308,7 @@ def test_chunks_that_cannot_be_read_are_counted() -> None:
 def test_tokens_in_headers() -> None:
     """Those that AWS sends are counted, others are no numbers."""
     assert read_headers({"content-type": "application/json"}) is None
+    assert read_headers({"x-amzn-bedrock-input-token-count": "9" * 5000}) is None
     headers = {"x-amzn-bedrock-input-token-count": "4", "x-amzn-bedrock-output-token-count": "2"}
     assert read_headers(headers) == used(4, 2)
     cached = {"x-amzn-bedrock-cache-read-input-token-count": "30", "x-amzn-bedrock-output-token-count": "-1"}

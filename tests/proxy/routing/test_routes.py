@@ -436,6 +436,7 @@ CLAUDE = "/v1/projects/p/locations/l/publishers/anthropic/models/claude-x:rawPre
         (f"/googlish{CLAUDE}", CLAUDE, "chat"),
         ("/plain/v1beta/models/g:embedContent", "/v1beta/models/g:embedContent", "embeddings"),
         ("/plain/v1/responses/compact", "/v1/responses/compact", "compact"),
+        ("/perplexity/v1/responses/compact", "/v1/responses/compact", "compact"),
         ("/googlish/v1/audio/transcriptions", "/v1/audio/transcriptions", "transcription"),
     ],
 )
