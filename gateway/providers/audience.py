@@ -27,7 +27,8 @@ _MAKERS: dict[bytes, frozenset[str]] = {
 _FORM = re.compile(b"|".join(map(re.escape, _MAKERS)))
 # Keys of OpenAI's older form have this in them.
 _OPENAIS = re.compile(rb"sk-[A-Za-z0-9_-]*T3BlbkFJ")
-_SHORTEST = 12
+SHORTEST = 12
+"""Characters from which on a text in the place of a key is one, and no word such as `not-needed`."""
 _NOBODY: frozenset[str] = frozenset()
 _HOSTS = {name: urlsplit(entry.base_url).hostname for name, entry in CATALOG.items() if name not in KEYLESS}
 _AT_HOST = {host: frozenset(name for name, own in _HOSTS.items() if own == host) for host in _HOSTS.values() if host}
@@ -39,7 +40,7 @@ def makers(key: bytes) -> frozenset[str]:
     >>> sorted(makers(b"AIzaSyD-0123456789")), sorted(makers(b"my-own-key-0123"))
     (['gemini', 'vertex'], [])
     """
-    if len(key) < _SHORTEST:
+    if len(key) < SHORTEST:
         return _NOBODY
     found = _FORM.match(key)
     if found is not None:
@@ -79,7 +80,7 @@ def of_another(key: bytes, provider: Provider) -> bool:
         return False
     if found := makers(key):
         return found.isdisjoint(_own(provider))
-    if not (key.startswith(SHARED) and provider.as_built_in and len(key) >= _SHORTEST):
+    if not (key.startswith(SHARED) and provider.as_built_in and len(key) >= SHORTEST):
         return False
     forms = [form for name in _own(provider) if name in CATALOG for form in CATALOG[name].key_forms]
     return bool(forms) and SHARED.decode() not in forms

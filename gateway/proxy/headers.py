@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gateway.dialects.registry import ENDPOINTS, TABLES
 from gateway.errors import ExchangeError, Kind
-from gateway.providers.audience import admits, makers, needs_key, of_another
+from gateway.providers.audience import SHORTEST, admits, makers, needs_key, of_another
 from gateway.providers.catalog import CATALOG
 from gateway.providers.entry import KeySent
 from gateway.providers.route import Route
@@ -164,11 +164,12 @@ def refuse_withheld(headers: Headers, route: Route) -> None:
     if payer(headers, route) != (None, False) or not needs_key(provider):
         return
     keys = [key for _, _, key in _client_keys(headers, route)]
-    if not keys:
+    # At an address of one's own a server may want none, and SDKs send a word in place of one.
+    if not any(provider.as_built_in or len(key) >= SHORTEST for key in keys):
         return
     name = provider.name
     own = sorted({maker for key in keys for maker in makers(key)})
-    whose = f"one of {' or '.join(own)}" if own else "of an unknown form, and the path is not that provider's"
+    whose = f"a key of {' or '.join(own)}" if own else "of no known form, and came on another provider's path"
     variable = next(iter(CATALOG[name].key_variables)) if name in CATALOG else "its variable"
     raise ExchangeError(
         Kind.AUTH,

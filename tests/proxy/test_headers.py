@@ -499,3 +499,19 @@ def test_a_key_of_another_maker_stays_out_of_the_query():
     assert sent(f"{GENERATE}{query}", None, (), environ={}).target.endswith(query.encode())
     request = sent(f"{GENERATE}?key={FORMS['openai']}&alt=sse", None, [("x-goog-api-key", FORMS["gemini"])], environ={})
     assert request.target.endswith(b"?alt=sse")
+
+
+@pytest.mark.parametrize(
+    ("key", "toml", "refused"),
+    [
+        ("x", "[providers.openai]\nbase_url = 'http://127.0.0.1:9/v1'", False),
+        ("not-needed", "[providers.openai]\nbase_url = 'http://127.0.0.1:9/v1'", False),
+        ("a-key-of-no-known-form", "[providers.openai]\nbase_url = 'http://127.0.0.1:9/v1'", True),
+        ("x", "", True),
+    ],
+)
+def test_a_word_in_place_of_a_key_is_no_reason_to_refuse(key, toml, refused):
+    """At an address of one's own a server may need no key, and SDKs send some word; it is not passed on either way."""
+    refusal, headers = outcome("/v1/messages", "openai/m", ("x-api-key", key), toml)
+    assert bool(refusal) == refused
+    assert key not in dict.fromkeys(value for value in headers.split("'"))
