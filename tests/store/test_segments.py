@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind
 
 from gateway.semconv import ATTEMPT_PROMOTED, COLUMNS, CONTENT_COLUMNS, EXCHANGE_PROMOTED
-from gateway.store.compaction import modernize
+from gateway.store.compaction import merge, modernize
 from gateway.store.ledger import read_ledger
 from gateway.store.query import run_sql
 from gateway.store.segments import SegmentInfo, expired, publish, seal, store_files
@@ -264,3 +264,29 @@ def test_publishing_replaces_the_view_file_as_a_whole(tmp_path):
         assert reader.execute("SELECT count(*) FROM exchanges").fetchall() == [(3,)]
     assert ask(data, "SELECT count(*) FROM exchanges") == [(4,)]
     assert sorted(path.name for path in data.iterdir()) == ["live", "segments", "spans.duckdb"]
+
+
+def log_line(id_: str, received_ns: int, **columns: object) -> dict:
+    """Return a line with a log record of an application."""
+    return {"t": "log", "log_id": id_, "body": id_, "session_id": "s", "received_ns": received_ns} | columns
+
+
+def test_log_records_are_read_once_wherever_they_are(tmp_path):
+    """Live, sealed, merged, or sent again in between; segments of an older version have none."""
+    old = sealed(tmp_path, [header(), *exchange(1)], "w0-1")
+    with duckdb.connect(str(old)) as con:
+        con.execute("DROP TABLE received_logs")
+    assert modernize(old)
+    severities = {"a": {"severity_number": 17}, "b": {"severity_text": "notice", "severity_number": 10}, "c": {}}
+    a, b, c = (log_line(id_, number * 1000, **severities[id_]) for number, id_ in enumerate("abc", 1))
+    lines = [header(), *exchange(2), a, b, {"t": "metric", "metric": ""}, {"t": "logs_dropped", "count": 3}]
+    sources = [old, sealed(tmp_path, lines, "w0-2"), sealed(tmp_path, [header(), a | {"received_ns": 9000}], "w0-3")]
+    live = journal(tmp_path, [header(), b | {"received_ns": 8000}, c], "w0-4")
+    merged = tmp_path / "segments" / "merged-1.duckdb"
+    merge(sources, merged)
+    expected = [("a", "ERROR", "1970-01-01 00:00:00.000001"), ("b", "notice", "1970-01-01 00:00:00.000002"),
+                ("c", None, "1970-01-01 00:00:00.000003")]  # fmt: skip
+    for segments in (sources, [merged]):
+        assert over("SELECT body, severity, time::VARCHAR FROM logs ORDER BY time", segments, [live])[1] == expected
+        counts = "SELECT sum(logs), sum(logs_dropped), sum(damaged_lines), count(*) FILTER (logs IS NULL) FROM ledger"
+        assert over(counts, segments, [live])[1] == [(5, 3, 0, 0)]

@@ -15,13 +15,27 @@ import msgspec
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp.lines import Line, encode, source_fields, span_line
 from gateway.tracing.ingest.otlp.log_lines import log_line
-from gateway.tracing.ingest.otlp.metric_lines import metric_line
-from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS, TRACES, Encoding, Malformed, Signal, Source, items_in
+from gateway.tracing.ingest.otlp.metric_lines import data_points, metric_line
+from gateway.tracing.ingest.otlp.protocol import (
+    LOGS,
+    METRICS,
+    TRACES,
+    Encoding,
+    Malformed,
+    Signal,
+    Source,
+    TooManyError,
+    items_in,
+)
 from gateway.tracing.journal import LINE_BYTES
 from gateway.tracing.secrets import scrub_json
 from gateway.tracing.tracer import INSTANCE, SCOPE
 
 _HASH_BYTES = 16
+# Attributes, events and links of one item.
+_FIELDS_MAX = 50_000
+# Of all metrics of a request: half a second's work.
+_POINTS_MAX = 100_000
 
 
 class Ingest(NamedTuple):
@@ -63,10 +77,17 @@ def lines_in(ingest: Ingest, signal: Signal, encoding: Encoding) -> Parsed:
     is_own = False
     seen: Counter[str] = Counter()
     line_of = _line_of(signal, ingest)
+    points = 0
     for source, item in items_in(ingest.body, signal, encoding):
+        if signal is METRICS and not isinstance(item, Malformed):
+            points += len(data_points(item))
+            if points > _POINTS_MAX:
+                raise TooManyError(f"there are more than {_POINTS_MAX} data points; send fewer metrics at once")
         if source is not last:
             last, shared = source, source_fields(source, ingest.capture_policy)
             is_own = _is_own(source, ingest.instance)
+        if (size := _fields_of(item)) > _FIELDS_MAX:
+            item = Malformed(f"it has {size} attributes, events and links, more than {_FIELDS_MAX}")  # noqa: PLW2901
         line = item if isinstance(item, Malformed) else line_of(item, shared, ingest.capture_policy)
         reason = "malformed"
         if not isinstance(line, Malformed):
@@ -113,6 +134,10 @@ def _identified(line: Line, signal: Signal, ingest: Ingest, seen: Counter[str]) 
     identity = _hash(f"{content} {seen[content]}".encode()) if content in seen else content
     name = "log_id" if signal is LOGS else "metric_id"
     return b'%b,"%b":"%b","received_ns":%d}' % (data[:-1], name.encode(), identity.encode(), received_ns), content
+
+
+def _fields_of(item: Any) -> int:
+    return sum(len(getattr(item, name, ())) for name in ("attributes", "events", "links"))
 
 
 def _hash(data: bytes) -> str:

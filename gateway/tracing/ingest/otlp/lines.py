@@ -23,8 +23,12 @@ LATEST = 2**63 - 1
 """The latest time, in Unix nanoseconds: they are unsigned in OTLP and a signed BIGINT in DuckDB."""
 
 # Names of a session and a user: OpenTelemetry's, Codex's, the GenAI conventions', Langfuse's, Claude Code's.
-_SESSION = ("session.id", "conversation.id", "gen_ai.conversation.id", "langfuse.session.id", "thread.id")
-_USER = ("user.id", "enduser.id", "langfuse.user.id", "user.account_uuid", "user.account_id")
+_IDENTITIES = {
+    "session_id": dict.fromkeys(
+        ("session.id", "conversation.id", "gen_ai.conversation.id", "langfuse.session.id", "thread.id")
+    ),
+    "user_id": dict.fromkeys(("user.id", "enduser.id", "langfuse.user.id", "user.account_uuid", "user.account_id")),
+}
 
 _encoder = msgspec.json.Encoder()
 
@@ -39,6 +43,7 @@ def source_fields(source: Source, capture_policy: CapturePolicy) -> Line:
     return {
         "service_name": name if isinstance(name, str) else None,
         "resource": resource,
+        "identities": identities(resource),
         "otlp": {
             "scope": _scope(source.scope, capture_policy),
             **{key: url for key, url in urls.items() if url},
@@ -68,7 +73,8 @@ def span_line(span: Span, shared: Line, capture_policy: CapturePolicy, received_
         "status_message": capture_policy.redaction.text(span.status.message),
         "events": [_event(event, capture_policy) for event in span.events],
         "links": [_link(link, capture_policy) for link in span.links],
-        **identities(attributes, shared["resource"]),
+        **shared["identities"],
+        **identities(attributes),
         "attributes": attributes,
         "resource": shared["resource"],
         "otlp": shared["otlp"] | _rest(span),
@@ -85,18 +91,23 @@ def encode(line: Line) -> bytes:
     return _encoder.encode(line)
 
 
-def identities(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> Line:
-    """Return the columns `session_id` and `user_id` of an item, by its attributes and then by its resource's."""
-    return {
-        column: first_text(attributes, names) or first_text(resource, names)
-        for column, names in (("session_id", _SESSION), ("user_id", _USER))
+def identities(attributes: Mapping[str, Any]) -> Line:
+    """Return the columns `session_id` and `user_id`, without those of which no attribute is known."""
+    found = {
+        column: first_text(attributes, names)
+        for column, names in _IDENTITIES.items()
+        if not names.keys().isdisjoint(attributes)
     }
+    return {column: value for column, value in found.items() if value is not None}
 
 
 def first_text(attributes: Mapping[str, Any], names: Iterable[str]) -> str | None:
     """Return the first of some attributes that is a text."""
-    found = (attributes.get(name) for name in names)
-    return next((value for value in found if isinstance(value, str) and value), None)
+    for name in names:
+        value = attributes.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
 
 
 def _error(span: Span) -> str | None:

@@ -64,9 +64,14 @@ def map_attributes(metric: Metric, change: Callable[[Attributes], Attributes]) -
                 pairs.extend(encode_attributes(after))
 
 
+def data_points(metric: Metric) -> Any:
+    """Return the data points of a metric of any kind."""
+    return getattr(metric, metric.WhichOneof("data") or "sum").data_points
+
+
 def _attribute_lists(metric: Metric) -> Iterator[Any]:
     yield metric.metadata
-    for point in getattr(metric, metric.WhichOneof("data") or "sum").data_points:
+    for point in data_points(metric):
         yield point.attributes
         for exemplar in getattr(point, "exemplars", ()):  # a summary has none
             yield exemplar.filtered_attributes

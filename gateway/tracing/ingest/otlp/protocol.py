@@ -126,8 +126,25 @@ SourcedItem = tuple[Source, Any]
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
-# Their positions take 20 MB of memory. A Collector's default batch has 8,192 spans, or more if a single request does.
-_PARTS_MAX = 100_000
+# About a second's work, however small they are. A Collector's default batch has 8,192 items, and each SDK's far fewer.
+_PARTS_MAX = 50_000
+# Braces of JSON, each of which may begin an object of 100 bytes of memory.
+_BRACES_MAX = 1_000_000
+
+
+class _Parts:
+    """Counts the fields of a request's outer messages: its resources, scopes and items."""
+
+    def __init__(self, signal: Signal) -> None:
+        self._noun = signal.noun
+        self._left = _PARTS_MAX
+
+    def take(self, count: int = 1) -> None:
+        """Count some. Raises TooManyError."""
+        self._left -= count
+        if self._left < 0:
+            what = f"{self._noun}, scopes and resources"
+            raise TooManyError(f"there are more than {_PARTS_MAX} {what}; send fewer at once")
 
 
 def items_in(body: bytes, signal: Signal, encoding: Encoding) -> Iterator[SourcedItem]:
@@ -136,31 +153,28 @@ def items_in(body: bytes, signal: Signal, encoding: Encoding) -> Iterator[Source
 
 
 def _items_in_protobuf(body: bytes, signal: Signal) -> Iterator[SourcedItem]:
-    for number, of_resource in _fields(memoryview(body)):
+    count = _Parts(signal)
+    for number, of_resource in _fields(memoryview(body), count):
         if number != 1:
             continue
-        resource, parts, resource_url = _outer(of_resource, Resource(), signal)
+        resource, parts, resource_url = _outer(of_resource, Resource(), count)
         for part in parts:
-            scope, items, scope_url = _outer(part, InstrumentationScope(), signal)
+            scope, items, scope_url = _outer(part, InstrumentationScope(), count)
             source = Source(resource, scope, resource_url, scope_url)
             for item in items:
                 yield source, _decoded(item, signal)
 
 
-def _outer(message: memoryview, owner: Any, signal: Signal) -> tuple[Any, list[memoryview], str]:
+def _outer(message: memoryview, owner: Any, count: _Parts) -> tuple[Any, list[memoryview], str]:
     """Split a message of a resource or a scope into its owner, its parts and its schema URL."""
     parts: list[memoryview] = []
     url = ""
-    for number, value in _fields(message):
+    for number, value in _fields(message, count):
         try:
             match number:
                 case 1:
                     owner.MergeFromString(bytes(value))
                 case 2:
-                    if len(parts) == _PARTS_MAX:
-                        raise TooManyError(
-                            f"there are more than {_PARTS_MAX} {signal.noun} of one scope; send fewer at once"
-                        )
                     parts.append(value)
                 case 3:
                     url = bytes(value).decode()
@@ -177,10 +191,11 @@ def _decoded(item: memoryview, signal: Signal) -> Message | Malformed:
     return decoded
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield number and value of a message's length-delimited fields, in order."""
+def _fields(message: memoryview, count: _Parts) -> Iterator[tuple[int, memoryview]]:
+    """Yield number and value of a message's length-delimited fields, in order; all fields are counted."""
     at, end = 0, len(message)
     while at < end:
+        count.take()
         tag, at = _varint(message, at)
         number, wire = tag >> 3, tag & 7
         if wire == _LENGTH:
@@ -241,6 +256,9 @@ _decoder = msgspec.json.Decoder(_Request)
 
 def _items_in_json(body: bytes, signal: Signal) -> Iterator[SourcedItem]:
     """Yield the items of a request in OTLP's JSON, which has hexadecimal ids."""
+    if body.count(b"{") > _BRACES_MAX:
+        raise TooManyError(f"there are more than {_BRACES_MAX} objects in JSON; send fewer {signal.noun} at once")
+    count = _Parts(signal)
     try:
         try:
             request = _decoder.decode(body)
@@ -251,12 +269,18 @@ def _items_in_json(body: bytes, signal: Signal) -> Iterator[SourcedItem]:
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"the body is no JSON of OTLP: {error}") from None
     resources, scopes, items = signal.fields
-    for of_resource in getattr(request, resources) or ():
+    groups = getattr(request, resources) or ()
+    count.take(len(groups))
+    for of_resource in groups:
         resource = _parsed(of_resource.resource or {}, Resource())
-        for part in getattr(of_resource, scopes) or ():
+        parts = getattr(of_resource, scopes) or ()
+        count.take(len(parts))
+        for part in parts:
             scope = _parsed(part.scope or {}, InstrumentationScope())
             source = Source(resource, scope, of_resource.schema_url or "", part.schema_url or "")
-            for raw in getattr(part, items) or ():
+            raws = getattr(part, items) or ()
+            count.take(len(raws))
+            for raw in raws:
                 yield source, _item(raw, signal)
 
 

@@ -14,7 +14,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp.batch import Ingest, lines_in
 from gateway.tracing.ingest.otlp.metric_lines import metric_in
-from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS, TRACES
+from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS, TRACES, TooManyError
 from gateway.tracing.tracer import INSTANCE, SCOPE
 from tests.support.otlp_spans import otlp_attributes, span, wrapped
 
@@ -86,6 +86,22 @@ def test_secrets_of_the_request_are_removed():
     (line,) = parsed(request_of(metric), METRICS, secrets=(secret,)).lines
     stored = metric_in(json.loads(line))
     assert stored.description == stored.sum.data_points[0].attributes[0].value.string_value == "[redacted]"
+
+
+def test_items_that_are_too_large_are_rejected():
+    """One item by its attributes, a request of metrics by its data points."""
+    record = log("a")
+    record.attributes.extend(otlp_attributes({str(number): "" for number in range(50_001)}))
+    made = parsed(request_of(record, log("b")), LOGS)
+    assert (len(made.lines), made.rejected) == (
+        1,
+        {"it has 50001 attributes, events and links, more than 50000": 1},
+    )
+    metrics = [count(1), count(2)]
+    for metric in metrics:
+        metric.sum.data_points.extend([metric.sum.data_points[0]] * 50_000)
+    with pytest.raises(TooManyError, match="more than 100000 data points"):
+        parsed(request_of(*metrics), METRICS)
 
 
 def test_lines_begin_with_their_kind():

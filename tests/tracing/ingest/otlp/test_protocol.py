@@ -157,11 +157,23 @@ def test_half_a_surrogate_pair_costs_no_span():
     assert (first["name"], second["name"]) == ("cut ?", "work 2")
 
 
-def test_too_many_spans_are_refused():
-    """The position of each takes memory; the error asks for fewer spans."""
-    body = wrapped([Span()] * 100_001).SerializeToString()
-    with pytest.raises(TooManyError, match="more than 100000 spans"):
-        lines_of(body)
+TOO_MANY = {
+    "spans": (wrapped([Span()] * 50_001).SerializeToString(), "protobuf"),
+    "resources": (b"\x0a\x00" * 50_001, "protobuf"),
+    "scopes": (b"\x0a\xa2\x8d\x06" + b"\x12\x00" * 50_001, "protobuf"),
+    "unknown fields": (b"\x10\x01" * 50_001, "protobuf"),
+    "spans in JSON": (b'{"resourceSpans":[{"scopeSpans":[{"spans":[%b{}]}]}]}' % (b"{}," * 50_000), "json"),
+    "resources in JSON": (b'{"resourceSpans":[%b{}]}' % (b"{}," * 50_000), "json"),
+    "scopes in JSON": (b'{"resourceSpans":[{"scopeSpans":[%b{}]}]}' % (b"{}," * 50_000), "json"),
+    "objects in JSON": (b'{"more":[%b{}]}' % (b"{}," * 1_000_000), "json"),
+}
+
+
+@pytest.mark.parametrize(("body", "encoding"), TOO_MANY.values(), ids=TOO_MANY)
+def test_too_many_parts_are_refused(body, encoding):
+    """However small they are; the error asks for fewer."""
+    with pytest.raises(TooManyError, match=r"more than (50000 spans, scopes and resources|1000000 objects)"):
+        lines_of(body, encoding)
 
 
 def test_the_collectors_capture_mode_holds():
