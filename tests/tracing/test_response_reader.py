@@ -212,6 +212,22 @@ def test_a_stream_is_known_by_its_media_type(content_type, streams, streamed):
     assert reader.streamed is streamed
 
 
+@pytest.mark.parametrize(
+    ("fixture", "content_type"), [("chat_whole.json", "application/json"), ("chat_text.sse", "text/event-stream")]
+)
+def test_billing_facts_are_read_with_the_response(fixture, content_type, read):
+    """Whole or streamed; a body that is not read, or not yet there, has none."""
+    reader = reader_of(content_type)
+    assert reader.billing() is None
+    reader.feed(read(fixture))
+    facts, usage = reader.billing(), reader.response().usage
+    assert facts is not None
+    assert facts.reported["prompt_tokens"] == usage.input_tokens
+    unread = reader_of(content_type, dialect=None)
+    unread.feed(read(fixture))
+    assert unread.billing() is None
+
+
 def test_small_bodies_are_worth_reading():
     """A body is read if that blocks the event loop for a moment only: by its size, and by the number of strings."""
     text = b'{"content": "%b"}'
