@@ -48,8 +48,10 @@ def application(endpoint: str) -> None:
         BatchLogRecordProcessor(OTLPLogExporter(f"{endpoint}/v1/logs", compression=Compression.Gzip))
     )
     logger = logs.get_logger("shop.orders")
-    told = {"prompt": "hello", "order": 7}
-    logger.emit(LogRecord(timestamp=1, severity_number=SeverityNumber.INFO, body="of me@example.com", attributes=told))
+    attributes = {"prompt": "hello", "order": 7}
+    logger.emit(
+        LogRecord(timestamp=1, severity_number=SeverityNumber.INFO, body="of me@example.com", attributes=attributes)
+    )
     logger.emit(LogRecord(timestamp=2, severity_number=SeverityNumber.ERROR, severity_text="ERROR", body="no stock"))
     logs.shutdown()
     reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{endpoint}/v1/metrics"))

@@ -365,15 +365,15 @@ class Cases:
         def telemetry(id_: str, signal: str) -> Raw:
             """Return log records, whose content `[capture]` decides about, or metrics, which have none."""
             headers = self._bearer(id_)
-            told = f"{content('a log record', id_)} {text}" if signal == "logs" else text
+            words = f"{content('a log record', id_)} {text}" if signal == "logs" else text
             attributes = {"authorization": headers[0][1], "note": headers[0][1].removeprefix("Bearer ") + text}
             pairs = [{"key": k, "value": {"stringValue": v}} for k, v in attributes.items()]
             if signal == "logs":
-                pairs.append({"key": "prompt", "value": {"stringValue": told}})
-                item: dict[str, Any] = {"body": {"stringValue": told}, "attributes": pairs, "eventName": "asked"}
+                pairs.append({"key": "prompt", "value": {"stringValue": words}})
+                item: dict[str, Any] = {"body": {"stringValue": words}, "attributes": pairs, "eventName": "asked"}
             else:
                 point = {"asInt": "1", "timeUnixNano": "1700000000000000000", "attributes": pairs}
-                item = {"name": "asked", "description": told, "sum": {"dataPoints": [point]}}
+                item = {"name": "asked", "description": words, "sum": {"dataPoints": [point]}}
             scope = {"logRecords" if signal == "logs" else "metrics": [item]}
             kind = signal.title()
             body = {f"resource{kind}": [{f"scope{kind}": [scope]}]}

@@ -130,7 +130,9 @@ def _identified(line: Line, signal: Signal, ingest: Ingest, seen: Counter[str]) 
         return scrub_json(encode(line), ingest.secrets), line["trace_id"] + line["span_id"]
     received_ns = line.pop("received_ns")
     data = scrub_json(encode(line), ingest.secrets)
-    content = _hash(data)
+    # Records without a time may be equal and still be different events.
+    timeless = signal is LOGS and not ("time_ns" in line or "observed_ns" in line)
+    content = _hash(b"%b %d" % (data, received_ns) if timeless else data)
     identity = _hash(f"{content} {seen[content]}".encode()) if content in seen else content
     name = "log_id" if signal is LOGS else "metric_id"
     return b'%b,"%b":"%b","received_ns":%d}' % (data[:-1], name.encode(), identity.encode(), received_ns), content

@@ -64,6 +64,13 @@ def test_an_item_sent_again_has_the_same_id(name, signal, a, b):
     assert len(set(first)) == 3
 
 
+def test_equal_records_without_a_time_are_different_events():
+    """Nothing else tells a second one from the same one sent again, and none may be lost."""
+    record = LogRecord(body=AnyValue(string_value="a"))
+    first, second = (json.loads(parsed(request_of(record), LOGS, now).lines[0])["log_id"] for now in (1, 2))
+    assert first != second
+
+
 @pytest.mark.parametrize(("signal", "item"), [(LOGS, log("a")), (METRICS, count(1)), (TRACES, None)])
 def test_the_gateways_own_telemetry_is_rejected(signal, item):
     """If a collector sends it back, it would go round for ever."""
