@@ -39,15 +39,16 @@ _LEAD_MAX = 64 * 1024
 """Bytes without an event up to which the beginning of a response is held to find its form."""
 
 _IDLE = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*[\r\n]+|:[^\r\n]*[\r\n]+|[ \t]+\Z)+")
-_FIELD = re.compile(rb"(?:data|event|id|retry)(?::|\r|\n|\Z)|:")
+_FIELD = re.compile(rb"(?:data|event|id|retry)[:\r\n]|:")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:")
+_BOM = b"\xef\xbb\xbf"
 _FRAME_HEAD = struct.Struct(">III")
 
 
 def _form(lead: bytes) -> Literal["sse", "json", "frames", "other"] | None:
     """Return the form that the first bytes of a body show; None while more of them are needed."""
-    text = lead.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not text:
+    text = lead.removeprefix(_BOM).lstrip()
+    if not text or _BOM.startswith(text):
         return None
     if text[:1] in b"{[":
         return "json"
@@ -63,13 +64,13 @@ def _form(lead: bytes) -> Literal["sse", "json", "frames", "other"] | None:
     return "other"
 
 
-def _begins_stream(lead: bytes) -> bool:
-    """Whether JSON is a stream, of an array or of lines; an object over several lines is a whole response."""
+def _begins_stream(lead: bytes) -> bool | None:
+    """Whether JSON is a stream, of an array or of lines: an object over several lines is none. None: not yet known."""
     text = lead.lstrip()
     if text[:1] == b"[":
         return True
     line, end, _ = text.partition(b"\n")
-    return not end or line.rstrip()[-1:] == b"}"
+    return line.rstrip()[-1:] == b"}" if end else None
 
 
 class ResponseReader:
@@ -102,7 +103,8 @@ class ResponseReader:
         self._is_eventstream = kind.startswith(TABLES.framed_types)
         declared = kind.startswith(TABLES.stream_types)
         self.streamed = declared or (json_streams and kind.startswith("application/json"))
-        self._json_streams = json_streams or (declared and not self._is_sse)
+        self._is_lines = declared and not self._is_sse
+        self._json_streams = json_streams or self._is_lines
         self._collects_events = collects_events
         self.unread_reason: str | None = None
         self._coding = coding.strip().lower()
@@ -218,6 +220,10 @@ class ResponseReader:
     def _find_form(self, dialect: Dialect, lead: bytes) -> bytes:
         """Look at the first bytes for the form of the response; return those to read, none if more must come."""
         form = _form(lead)
+        begins = self._json_streams and _begins_stream(lead)
+        if form == "json" and begins is None and not self._is_lines and len(lead) < _LEAD_MAX:
+            self._lead = lead
+            return b""
         if form is None and len(lead) < _LEAD_MAX and not (self.streamed and lead.strip()):
             self._lead = lead
             return b""
@@ -226,7 +232,7 @@ class ResponseReader:
         elif form == "frames":
             self.streamed = self._is_eventstream = True
         elif form == "json":
-            self.streamed = self._json_streams and _begins_stream(lead)
+            self.streamed = begins is not False
         self._formed = True
         self._lead = b"" if self.streamed else None
         if self.streamed:

@@ -241,6 +241,36 @@ async def test_a_break_is_told_in_the_dialect(name: str, start: bytes, upstream:
         assert (told["error"]["type"], told["error"]["code"]) == ("server_error", "upstream_abort")
 
 
+@pytest.mark.parametrize("framed", ["chunked", "length", "connection"])
+@pytest.mark.parametrize(("name", "count"), [("chat", 3), ("messages", 5), ("responses", 6)])
+async def test_a_stream_that_ends_early_is_reported_once(
+    name: str, count: int, framed: str, upstream: Upstream, impatient: InProcess, read
+):
+    """A body that is whole by its framing, and lacks the stream's last event, gets an error event in the dialect."""
+    sent = b"".join(events(read(f"{name}_text.sse"))[:count])
+    more, encode = FRAMINGS[framed]
+    end: list[Step] = {"chunked": [b"0\r\n\r\n"], "connection": [CLOSE]}.get(framed, [])
+    upstream.answers([HEAD + more.replace(b"%d" % (len(EVENT) + 90), b"%d" % len(sent)), encode(sent), *end])
+    answer = await exchange(impatient.url, asking(name))
+    assert answer.body.startswith(sent)
+    rest = answer.body.removeprefix(sent)
+    assert rest.startswith(b"event: error\ndata: {" if name == "messages" else b"data: {")
+    assert rest.count(b"the stream stopped before its last event") == 1
+    assert answer.whole == (framed != "connection")
+    assert impatient.attempt()["outcome"] == impatient.exchange()["outcome"] == "upstream_abort"
+
+
+async def test_an_error_of_the_providers_own_is_the_last(upstream: Upstream, impatient: InProcess, read):
+    """After the provider's error event the gateway adds none, whether the body ends well or not."""
+    sent = b"".join(events(read("messages_text.sse"))[:5])
+    sent += b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"no"}}\n\n'
+    for end in (b"0\r\n\r\n", CLOSE):
+        upstream.answers(stream([sent, 0.02], end=end))
+        answer = await exchange(impatient.url, asking("messages"))
+        assert (answer.body, answer.whole) == (sent, end != CLOSE)
+        assert impatient.rows("CLIENT")[-1]["error_type"] == "overloaded_error"
+
+
 async def test_a_break_can_be_read_before_the_connection_ends(upstream: Upstream, impatient: InProcess):
     """Node's fetch throws away what it has not read by then: the event that tells of a break leaves some time ahead."""
     upstream.answers(stream([EVENT], end=RESET))

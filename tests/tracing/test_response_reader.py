@@ -4,6 +4,7 @@ import gzip
 import itertools
 from collections.abc import Callable
 
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.dialects import Dialect
 from gateway.dialects.conversation import ChatRequest, ChatResponse
 from gateway.dialects.registry import DIALECTS
+from gateway.dialects.wire import eventstream
 from gateway.dialects.wire.content_coding import (
     FEW_STRINGS,
     READ_MAX,
@@ -20,6 +22,8 @@ from gateway.dialects.wire.content_coding import (
     worth_reading,
     zstd,
 )
+from gateway.dialects.wire.sse import LIMIT
+from gateway.errors import Kind
 from gateway.tracing import response_reader as module
 from gateway.tracing.response_reader import KEPT_MAX, TIMELINE_MAX, ResponseReader
 
@@ -29,6 +33,8 @@ CODERS: dict[str, Callable[[bytes], bytes]] = {
     "identity": bytes,
     "gzip": gzip.compress,
     "zstd": zstd.compress,
+    "br": brotli.compress,
+    "gzip, br": lambda data: brotli.compress(gzip.compress(data)),
 }
 
 
@@ -67,7 +73,9 @@ def test_a_stream_is_read_in_its_coding(content_type, coding, read):
 UNREADABLE = {
     "a bad coding": ("gzip", b"garbage"),
     "half of it": ("gzip", gzip.compress(b"data: {}\n\n" * 9)[:-9] + b"garbage"),
-    "an unknown coding": ("br", b"\x0b\x02\x80{}\x03"),
+    "damaged Brotli": ("br", b"garbage"),
+    "an unknown coding": ("compress", b"\x0b\x02\x80{}\x03"),
+    "an unknown one of two": ("compress, gzip", gzip.compress(b"{}")),
 }
 
 
@@ -81,6 +89,110 @@ def test_an_undecodable_response_is_not_read(name, content_type):
         reader.feed(data)
     assert reader.response() is None
     assert not reader.ended
+    assert "content coding" in (reader.unread_reason or "")
+
+
+SSE = b'data: {"id":"c1","object":"chat.completion.chunk","choices":[]}\n\n'
+FRAME = eventstream.event("messageStart", b'{"role":"assistant"}')
+FORMS: list[tuple[str, str, bytes, bool, bool]] = [
+    ("openai-chat", "text/plain", SSE, True, True),
+    ("openai-chat", "application/json", b"\n" + SSE, True, True),
+    ("openai-chat", "", b"\xef\xbb\xbf: comment\n\n" + SSE, True, True),
+    ("openai-chat", "text/html", b"event: error\ndata: {}\n\n", False, True),
+    ("openai-chat", "text/event-stream", b' {"error": {"message": "no"}}', True, False),
+    ("openai-chat", "application/json", b'{"id": "c1"}', True, False),
+    ("openai-chat", "text/plain", b"database is down", True, False),
+    ("openai-chat", "text/event-stream", b"hello", True, True),
+    ("gemini", "application/json", b'[{"candidates": []}', True, True),
+    ("gemini", "text/plain", b'[{"candidates": []}', True, True),
+    ("gemini", "application/json", b'[{"candidates": []}', False, False),
+    ("ollama", "application/json", b'{"model": "m", "done": false}\n', True, True),
+    ("ollama", "application/x-ndjson", b'{"model": "m", "done": false}\n', False, True),
+    ("ollama", "application/json", b'{\n "model": "m",\n "done": true\n}', True, False),
+    ("ollama", "application/json", b'{"model": "m", "done": true}', False, False),
+    ("bedrock-converse", "application/octet-stream", FRAME, True, True),
+    ("bedrock-converse", "application/json", b'{"output": {}}', True, False),
+]
+
+
+@pytest.mark.parametrize("piece", [1, 1000])
+@pytest.mark.parametrize(("name", "content_type", "data", "streams", "streamed"), FORMS)
+def test_a_stream_is_known_by_its_bytes(
+    name: str, content_type: str, data: bytes, streams: bool, streamed: bool, piece: int
+):
+    """The first bytes show the form of a response, whatever its media type and wherever they are cut."""
+    reader = ResponseReader(
+        DIALECTS[name], content_type=content_type, coding="", started=0.0, collects_events=True, streams=streams
+    )
+    for at in range(0, len(data), piece):
+        reader.feed(data[at : at + piece])
+    reader.finish()
+    assert reader.streamed is streamed
+    assert reader.unread_reason is None
+    assert (reader.response() is None) is False
+
+
+@pytest.mark.parametrize(
+    ("content_type", "data", "reason"),
+    [
+        ("application/json", b'{"a": "' + b"a" * KEPT_MAX, "too large"),
+        ("text/event-stream", b"data: " + b"a" * (LIMIT + 1) + b"\n\n", "larger than 16 MiB"),
+    ],
+)
+def test_the_reason_for_an_unread_response_is_named(content_type: str, data: bytes, reason: str):
+    """A body over the limit and an event over the limit leave their reason."""
+    reader = reader_of(content_type)
+    assert reader.unread_reason is None
+    reader.feed(data)
+    assert reason in (reader.unread_reason or "")
+
+
+@pytest.mark.parametrize(
+    ("data", "complete", "kind"),
+    [
+        (b'{"error": {"message": "no", "code": 429}}', True, Kind.RATE_LIMIT),
+        (b"", True, Kind.PARSING),
+        (b" \n", True, Kind.PARSING),
+        (b"<html>", True, Kind.PARSING),
+        (b'{"id": ', True, Kind.PARSING),
+        (b'{"ok": true}', True, None),
+        (b"[1]", True, None),
+        (b'{"id": ', False, None),
+        (b'data: {"error": {"message": "no", "code": 401}}\n\n', False, Kind.AUTH),
+        (b": comment\n\n", False, None),
+        (b": comment\n\n", True, Kind.CLOSED),
+        (b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\n', True, Kind.CLOSED),
+        (b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: {"error": {"code": 429}}\n\n', True, None),
+        (b"data: [DONE]\n\n", True, None),
+    ],
+)
+def test_a_failure_shows_before_any_content(data: bytes, complete: bool, kind: Kind | None):
+    """An error, an empty body, a page or a stream without content fail; what has content does not fail here."""
+    reader = reader_of("application/json")
+    reader.feed(data)
+    if complete:
+        reader.finish()
+    found = reader.failure(complete=complete)
+    assert (found and found[0]) == kind
+
+
+@pytest.mark.parametrize(
+    ("content_type", "data", "idle"),
+    [
+        ("text/event-stream", b": comment\n\n", True),
+        ("text/event-stream", b"\n", True),
+        ("text/event-stream", b": comm", False),
+        ("text/event-stream", b"event: error\n", False),
+        ("text/event-stream", b"data: {}\n\n", False),
+        ("application/json", b"\n\n ", True),
+        ("application/json", b'\n{"id', False),
+    ],
+)
+def test_signs_of_life_are_known(content_type: str, data: bytes, idle: bool):
+    """Blank lines and whole comments are signs of life; the beginning of an event or of a body is none."""
+    reader = reader_of(content_type)
+    reader.feed(data)
+    assert reader.idle is idle
 
 
 def test_a_body_beyond_the_limit_is_not_held():
