@@ -109,7 +109,7 @@ ALLOWED = {
     "a TABLE": ("TABLE exchanges", 3),
     "a PIVOT": ("SELECT * FROM (PIVOT (SELECT kind FROM spans) ON kind IN ('CLIENT') USING count(*))", [[3]]),
     "DESCRIBE": ("DESCRIBE SELECT 1 AS a", 1),
-    "SHOW TABLES": ("SHOW TABLES", 16),
+    "SHOW TABLES": ("SHOW TABLES", 18),
     "SUMMARIZE": ("SUMMARIZE SELECT 1 AS a", 1),
     "a semicolon": ("SELECT 1;", [[1]]),
     "semicolons and comments": ("/* a */ SELECT 1 -- b\n ; ; -- c;\n /* d; */", [[1]]),
