@@ -9,6 +9,8 @@ A key is sent to its audience only. To any other provider the gateway shows a co
 """
 
 import re
+from base64 import b64decode
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from msgspec import structs
@@ -27,6 +29,11 @@ _MAKERS: dict[bytes, frozenset[str]] = {
 _FORM = re.compile(b"|".join(map(re.escape, _MAKERS)))
 # Keys of OpenAI's older form have this in them.
 _OPENAIS = re.compile(rb"sk-[A-Za-z0-9_-]*T3BlbkFJ")
+# Most headers have no key, and are searched for none.
+_SUSPECT = re.compile(rb"\s*basic|sk-|" + _FORM.pattern, re.IGNORECASE)
+_SUSPECT_WITHIN = re.compile(rb"[\s\"',;:=](?:sk-|" + _FORM.pattern + rb")")
+# Between the words of a header's value.
+_WORDS = re.compile(rb"[\s\"',;:=]+")
 SHORTEST = 12
 """Characters from which on a text in the place of a key is one, and no word such as `not-needed`."""
 _NOBODY: frozenset[str] = frozenset()
@@ -84,6 +91,17 @@ def of_another(key: bytes, provider: Provider) -> bool:
         return False
     forms = [form for name in _own(provider) if name in CATALOG for form in CATALOG[name].key_forms]
     return bool(forms) and SHARED.decode() not in forms
+
+
+def has_of_another(value: bytes, provider: Provider) -> bool:
+    """Whether a header's value has a key of another maker in it: after a scheme, or as a password (RFC 7617)."""
+    if _SUSPECT.match(value) is None and _SUSPECT_WITHIN.search(value) is None:
+        return False
+    scheme, _, rest = value.strip().partition(b" ")
+    if scheme.lower() == b"basic":
+        with suppress(ValueError):
+            value += b" " + b64decode(rest).rpartition(b":")[2]
+    return any(of_another(each, provider) for each in _WORDS.split(value) if each)
 
 
 def admits(provider: Provider, key: bytes, *, addressed: bool, alone: bool = True) -> bool:

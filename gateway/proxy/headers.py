@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gateway.dialects.registry import ENDPOINTS, TABLES
 from gateway.errors import ExchangeError, Kind
-from gateway.providers.audience import SHORTEST, admits, makers, needs_key, of_another
+from gateway.providers.audience import SHORTEST, admits, has_of_another, makers, needs_key, of_another
 from gateway.providers.catalog import CATALOG
 from gateway.providers.entry import KeySent
 from gateway.providers.route import Route
@@ -91,7 +91,8 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
     provider = route.provider
     key, ours = payer(headers, route)
     dropped = configured = {name.lower().encode("latin-1") for name, _ in provider.headers}
-    stays = not ours and provider.takes_client_keys and in_place and route.addressed
+    meant = provider.takes_client_keys and route.addressed
+    stays = not ours and in_place and meant
     if stays:
         key = None
     else:
@@ -101,8 +102,8 @@ def _with_key(headers: list[tuple[bytes, bytes]], route: Route, *, in_place: boo
         for name, value in headers
         if (lowered := name.lower()) not in dropped
         and not lowered.startswith(TABLES.option_prefixes)
-        and not of_another(without_scheme(value), provider)
-        and (route.addressed or not is_secret_header(lowered.decode("latin-1")))
+        and not has_of_another(value, provider)
+        and (meant or not is_secret_header(lowered.decode("latin-1")))
     ]
     remaining += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in provider.headers]
     if key is not None:

@@ -8,6 +8,7 @@ import re
 from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, AnyStr
 from urllib.parse import quote, unquote
 
@@ -78,6 +79,7 @@ _API_KEY = re.compile(r'"api_key"\s*:\s*"([^"\\]+)"')
 _encoder = msgspec.json.Encoder()
 
 
+@lru_cache(1024)
 def is_secret_header(name: str) -> bool:
     """Whether a request header's value is a secret, by its name alone: the known ones, and any vendor's key.
 

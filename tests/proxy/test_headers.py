@@ -492,6 +492,21 @@ def test_a_shared_form_goes_by_the_path(key, target, toml, goes):
     assert refusal[:3] in ({""} if goes else {"", "401"})
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bearer {}", "bearer  {}", "Bearer\t{}", "Token {}", '"{}"', "key={}",
+        "Basic dTpzay1hbnQtMDEyMzQ1Njc4OWFiY2RlZg==",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key", "Cookie", "X-Any"])
+def test_a_key_of_another_maker_is_known_in_any_wording(name, value):
+    """After any scheme, in quotes, in a cookie or as a password."""
+    for target in ("/local/v1/chat/completions", "/local/v1/files"):
+        request = sent(target, "m", [(name, value.format("sk-ant-0123456789abcdef"))], CUSTOM, {})
+        assert name.encode() not in {each for each, _ in request.headers}
+
+
 def test_a_key_of_another_maker_stays_out_of_the_query():
     """In whichever parameter, in Google's place of a key too; the rest of the query is as it came."""
     query = f"?a=%20b&x={FORMS['gemini']}&c"
