@@ -155,16 +155,16 @@ async def test_the_last_failure_is_told_in_the_clients_dialect(upstream: Upstrea
     assert fleet.exchange()["outcome"] == "bad_input"
 
 
-@pytest.mark.parametrize(("first", "told"), [(529, []), (402, [b"false"])])
+@pytest.mark.parametrize(("first", "header"), [(529, []), (402, [b"false"])])
 async def test_retries_are_useless_only_if_all_candidates_are_spent(
-    first: int, told: list[bytes], upstream: Upstream, second: Upstream, fleet: InProcess
+    first: int, header: list[bytes], upstream: Upstream, second: Upstream, fleet: InProcess
 ):
     """A used up quota of the last candidate stops the client's retries, unless an earlier one may recover."""
     upstream.answers(fails("messages", first))
     spent = {"error": {"message": "No.", "type": "insufficient_quota", "code": "insufficient_quota"}}
     second.answers(reply(spent, "429 Too Many Requests"))
     answer = await ask(fleet, "messages", "smart")
-    assert (answer.status, answer.values(b"x-should-retry")) == (429, told)
+    assert (answer.status, answer.values(b"x-should-retry")) == (429, header)
 
 
 async def test_embeddings_go_where_they_can(upstream: Upstream, second: Upstream, fleet: InProcess):

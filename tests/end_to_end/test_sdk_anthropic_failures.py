@@ -110,7 +110,7 @@ async def test_an_outage_longer_than_the_gateways_tries_is_survived_by_the_sdks_
 async def test_the_sdk_sends_again_what_may_pass(
     client: anthropic.AsyncAnthropic, upstream: Upstream, gateway: InProcess, answer: list[Step], tries: int
 ):
-    """Nobody sends again what no wait mends; a provider's own word on retries reaches the SDK as it came."""
+    """A used up quota and 501 are sent once; a provider's own `x-should-retry` reaches the SDK as it came."""
     upstream.answers(answer)
     with pytest.raises(anthropic.APIStatusError):
         await client.with_options(max_retries=1).messages.create(**ASK)

@@ -107,19 +107,20 @@ async def thinking(upstream: Upstream, steps: list[Step]) -> AsyncIterator[async
     yield asked
 
 
+FILE = request("GET", "/v1/files/file-1/content")
 PART = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\nsome"
 
 
 @pytest.mark.parametrize(
     "steps", [[FOREVER], stream([EVENTS[0], FOREVER]), [PART, FOREVER]], ids=["before", "chunks", "length"]
 )
-async def test_a_client_that_leaves_is_told_from_one_that_waits(
+async def test_a_client_that_leaves_is_distinguished_from_one_that_waits(
     steps: list[Step], upstream: Upstream, gateway: InProcess
 ):
     """The provider is left soon after a client has closed its connection, before and within the response."""
     async with thinking(upstream, steps) as asked:
         async with connected(gateway.url) as connection:
-            await connection.send(chat(stream=True))
+            await connection.send(FILE if steps[0] == PART else chat(stream=True))
             await asked.wait()
             if len(steps) > 1:
                 await connection.head()
@@ -133,7 +134,7 @@ async def test_nothing_is_written_into_a_body_of_a_given_length(upstream: Upstre
     """A client that ends its stream there while the provider pauses is taken to have left; no byte is made up."""
     upstream.answers([PART, 0.7, b"x" * 96])
     async with connected(gateway.url) as connection:
-        await connection.send(chat())
+        await connection.send(FILE)
         await connection.head()
         assert await connection.piece() == b"some"
         connection.writer.write_eof()
