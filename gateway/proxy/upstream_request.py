@@ -37,7 +37,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 def plan(context: RequestContext, route: Route) -> Plan:
     """Return what is sent on a route. Raises ExchangeError if the provider cannot be sent what the client asks for."""
     made = _relayed(context, route) if route.translated_to is None else _translated(context, route)
-    if climbs(made.request.target.partition(b"?")[0].decode("latin-1")):  # by a model's name
+    prefix = len([segment for segment in route.provider.base_path.split("/") if segment])
+    path = made.request.target.partition(b"?")[0].decode("latin-1")
+    by_name = climbs(path) and not climbs(context.path.path)  # the model's
+    if by_name or climbs(path, prefix):
         raise leaves_prefix("The provider's path for this model")
     return made
 

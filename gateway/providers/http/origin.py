@@ -53,23 +53,39 @@ def authority(origin: Origin) -> bytes:
     return text.removesuffix(f":{DEFAULT_PORTS[origin.scheme]}").encode("ascii")
 
 
-def climbs(path: str) -> bool:
-    """Whether a path has a segment `..`, which a server or a proxy may resolve to a path above its prefix.
+def climbs(path: str, floor: int | None = None) -> bool:
+    """Whether a segment `..` of a path leads above its first `floor` segments; None: whether there is any.
 
-    Dots and separators may be percent-encoded, also repeatedly, since a proxy in between may decode them once more.
-    A backslash is a separator to some servers, and so is the text after a `;` no part of the name.
+    Servers and proxies resolve it to the path above. Dots and separators may be percent-encoded, also repeatedly, since
+    a proxy in between may decode them once more. A backslash is a separator to some servers, and so is the text after
+    a `;` no part of the name.
 
     >>> climbs("/v1/%2e./admin"), climbs("/v1/..%252fadmin"), climbs("/v1/a..b/...")
     (True, True, False)
+    >>> climbs("/v1/files/a/../b", 2), climbs("/v1/files/a/../../../b", 2)
+    (False, True)
     """
     if ".." not in path and "%" not in path:
         return False
     raw = path.encode("utf-8", "surrogateescape")
     for _ in range(_ESCAPED_TWICE):
-        if any(segment.partition(b";")[0].strip() == b".." for segment in _SEPARATORS.split(raw)):
+        if _falls(raw, floor):
             return True
         decoded = unquote_to_bytes(raw)
         if decoded == raw:
             return False
         raw = decoded
-    return any(segment.partition(b";")[0].strip() == b".." for segment in _SEPARATORS.split(raw))
+    return _falls(raw, floor)
+
+
+def _falls(raw: bytes, floor: int | None) -> bool:
+    depth = 0
+    for segment in _SEPARATORS.split(raw):
+        name = segment.partition(b";")[0].strip()
+        if name == b"..":
+            depth -= 1
+            if floor is None or depth < floor:
+                return True
+        elif name not in {b"", b"."}:
+            depth += 1
+    return False

@@ -66,13 +66,17 @@ class ParsedPath(Struct, frozen=True, kw_only=True):
         return self.prefix is not None and not self.prefix[0].stripped
 
 
+# A provider's mount and a version, which are no part of the path below its base URL.
+_PREFIX_SEGMENTS = 2
+
+
 def parse_path(method: str, raw_target: str, headers: Headers, providers: Mapping[str, Provider]) -> ParsedPath:
     """Read a path. One that is not known as an API's is `unknown_paths.settle`'s to decide on.
 
     Raises ExchangeError for one that could leave a provider's base URL.
     """
     path, mark, query = raw_target.partition("?")
-    if climbs(path):
+    if climbs(path, _PREFIX_SEGMENTS):
         raise leaves_prefix("The path")
     for each in TABLES.claiming:
         if each.claims is not None and (sent := each.claims(method, path, headers)) is not None:

@@ -71,6 +71,18 @@ def test_a_path_with_a_parent_segment_climbs(path: str) -> None:
             Origin.from_url(f"http://h{path}")
 
 
+@pytest.mark.parametrize(
+    ("path", "floor", "above"),
+    [
+        ("/v1/files/a%2Fb/../c", 2, False), ("/v1/files/..", 2, True), ("/v1/files/..", 1, False),
+        ("/v1/a/b/../../../x/y", 2, True), ("/v1/a%2f..%2f../x", 1, True), ("//v1/./a/..", 1, False), ("/..", 0, True),
+    ],
+)  # fmt: skip
+def test_a_parent_below_a_prefix_stays_there(path: str, floor: int, above: bool) -> None:
+    """Empty segments and single dots lead no deeper; a prefix is left if it is at any point, however it goes on."""
+    assert climbs(path, floor) == above
+
+
 @pytest.mark.parametrize("path", STAYING)
 def test_a_path_without_a_parent_segment_stays(path: str) -> None:
     """Dots within a name, a single one, and escapes of other characters are no parent."""
