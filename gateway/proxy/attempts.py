@@ -82,6 +82,7 @@ class Attempts:
         """
         schedule, exchange = self._schedule, self._exchange
         step = schedule.begin(monotonic())
+        sent: Missed | None = None
         try:
             while True:
                 if step.wait:
@@ -89,10 +90,12 @@ class Attempts:
                 result = await self._attempted(step)
                 if isinstance(result, Answer):
                     return result
+                # A provider's own failure is the client's answer, and no refusal of a candidate after it.
+                sent = result if result.plan is not None else sent
                 then = schedule.failed(result.step, result.failed.ended(time()), monotonic(), rng.random())
                 if isinstance(then, Stop):
-                    endpoint = self._context.path.endpoint
-                    return failure_answer(result.failed, result.plan, endpoint, exchange, hopeless=schedule.hopeless)
+                    endpoint, last = self._context.path.endpoint, sent or result
+                    return failure_answer(last.failed, last.plan, endpoint, exchange, hopeless=schedule.hopeless)
                 step = then
         finally:
             schedule.over()

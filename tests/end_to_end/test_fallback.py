@@ -236,3 +236,22 @@ async def test_a_client_that_hangs_up_at_the_last_event_leaves_a_success(
         assert (await ask(gateway, "chat", "both")).status == 200
         assert (len(upstream.asked), len(second.asked)) == (4, 0)
         assert facts(gateway, "outcome") == [("server",), ("ok",), ("server",), ("ok",)]
+
+
+async def test_a_clients_key_does_not_fall_back_to_another_maker(upstream: Upstream, second: Upstream, tmp_path: Path):
+    """The candidate that has no key of ours is sent nothing, and the client gets the first one's own failure."""
+    toml = (
+        f'[providers.anthropic]\nbase_url = "{upstream.url}"\n[providers.openai]\nbase_url = "{second.url}/v1"\n'
+        + alias("smart", f"anthropic/{CLAUDE}", f"openai/{MINI}")
+        + QUICK
+    )
+    upstream.answers(reply({"type": "error", "error": {"type": "overloaded_error", "message": "Busy"}}, "529 Busy"))
+    async with InProcess(tmp_path / "data", toml) as gateway:
+        body = b'{"model": "smart", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}'
+        headers = [("x-api-key", "sk-ant-0123456789abcdef"), ("anthropic-version", "2023-06-01")]
+        answer = await exchange(gateway.url, request("POST", "/v1/messages", headers, body))
+        assert (answer.status, json.loads(answer.body)["error"]["message"]) == (529, "Busy")
+        assert second.asked == []
+        assert {asked.header("x-api-key") for asked in upstream.asked} == {"sk-ant-0123456789abcdef"}
+        refused = [row for row in gateway.rows("CLIENT") if row["provider"] == "openai"]
+        assert ["$.providers.openai.api_key" in row["error"] for row in refused] == [True]
