@@ -14,12 +14,12 @@ from tests.support.upstream import Asked, Step, Upstream
 
 
 async def test_a_worker_counts_what_it_does(upstream: Upstream, gateway: InProcess):
-    """Exchanges are accepted and stored, admin pages are not counted, and nothing is in flight at the end."""
-    for path in ("/v1/models", "/nope", "/-/health"):
+    """Exchanges are accepted and stored, unknown paths and pages are not, and nothing is in flight at the end."""
+    for path in ("/v1/models", "/openai/nope", "/nope", "/-/health"):
         await exchange(gateway.url, request("GET", path))
     health = gateway._worker.health()
     assert (health["accepted"], health["stored"], health["in_flight"]) == (2, 2, 0)
-    assert len(upstream.asked) == 1
+    assert len(upstream.asked) == 2
 
 
 async def test_a_drain_can_be_cut_short(upstream: Upstream, tmp_path: Path):
