@@ -40,6 +40,7 @@ class Exporting:
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
             "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "600",
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
             **more,
         }
@@ -60,13 +61,11 @@ class Exporting:
             error.read()
             error.close()
 
-    def stop(self) -> float:
-        """Stop it and return the seconds that took."""
-        began = time.monotonic()
+    def stop(self) -> None:
+        """Stop it, which waits for no request to a collector: those have a timeout beyond the one here."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=120)
         assert self.process.returncode == 0
-        return time.monotonic() - began
 
 
 def _await(collector: Collector, count: int) -> list[dict]:
@@ -86,7 +85,7 @@ def test_the_collector_has_the_tree_with_names_content_and_tokens(tmp_path, prot
         gateway = Exporting(tmp_path / "data", endpoint, protocol)
         gateway.ask(CHAT | {"model": "demo/flaky"})
         spans = _await(collector, 3)
-        assert gateway.stop() < 10
+        gateway.stop()
     (root,) = [span for span in spans if span["kind"] == "SERVER"]
     failed, answered = sorted((s for s in spans if s["kind"] == "CLIENT"), key=lambda s: s["start_ns"])
     assert {failed["parent_span_id"], answered["parent_span_id"]} == {root["span_id"]}
@@ -128,7 +127,7 @@ def test_nothing_is_lost_while_the_collector_is_down_or_the_gateway_restarts(tmp
         collector.kill()
         for _ in range(5):
             gateway.ask(CHAT)
-        assert gateway.stop() < 8
+        gateway.stop()
         gateway = Exporting(tmp_path / "data", collector.grpc_endpoint, "grpc")
         gateway.ask(CHAT)
         time.sleep(1.0)

@@ -223,20 +223,18 @@ def test_a_collector_that_takes_none_is_said_once(monkeypatch, meter, receiver, 
 
 @pytest.mark.parametrize("how", ["down", "hangs"])
 def test_a_collector_that_is_down_does_not_hold_up_a_stop(monkeypatch, meter, receiver, how):
-    """A stop waits for a second at most."""
+    """A stop waits for as long as it may, not for the timeout of a request, which is beyond that of this test."""
     receiver.hangs = how == "hangs"
     url = receiver.url
     if how == "down":
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    thread = sending(monkeypatch, meter, url)
+    thread = sending(monkeypatch, meter, url, OTEL_EXPORTER_OTLP_TIMEOUT="600")
     assert thread is not None
     thread.start()
     time.sleep(0.3)
-    began = time.monotonic()
     thread.stop(0.5)
-    assert time.monotonic() - began < 10  # the stock exporters' own timeout
     receiver.released.set()
 
 

@@ -128,16 +128,15 @@ def test_content_stays_here_where_it_is_not_wanted(tmp_path, receiver, export, c
 
 
 def test_a_collector_that_hangs_does_not_keep_us(tmp_path, receiver, export):
-    """`stop` returns within seconds while a request is out, and the spans are there for the next run."""
+    """`stop` returns while a request is out, long before its timeout, and the spans are there for the next run."""
     receiver.script = lambda _: Answer(hang=True)
     journal = journal_in(tmp_path)
     exchange(journal, 0)
     journal.close()
-    exporter = export()
+    exporter = export(EXPORTER_OTLP_TIMEOUT="600")
     until(lambda: receiver.requests)
-    before = time.monotonic()
     exporter.stop(0.5)
-    assert time.monotonic() - before < 5
+    assert not receiver.released.is_set()
     receiver.script = lambda _: Answer()
     export()
     until(lambda: receiver.names)

@@ -154,16 +154,14 @@ def test_grpc_throttling_is_kept_and_no_span_lost(tmp_path, grpc_receiver, expor
 
 
 def test_grpc_call_that_hangs_is_cancelled_at_the_end(tmp_path, grpc_receiver, export):
-    """`stop` ends the call under way, and the thread with it."""
+    """`stop` ends the call under way, and the thread with it, long before the call's own timeout."""
     grpc_receiver.script = lambda _: "hang"
     journal = journal_in(tmp_path)
     exchange(journal, 0)
     journal.close()
-    exporter = export()
+    exporter = export(EXPORTER_OTLP_TIMEOUT="600")
     until(lambda: grpc_receiver.calls)
-    before = time.monotonic()
     exporter.stop(0.3)
-    assert time.monotonic() - before < 5
     until(lambda: not exporter._thread.is_alive())
     assert exporter.counters()["exported"] == 0
     assert exporter.counters()["dropped"] == {}
