@@ -113,16 +113,16 @@ def test_a_collector_that_comes_late_gets_everything(tmp_path, receiver, export,
 
 
 @pytest.mark.parametrize(
-    ("capture", "environ"),
+    ("capture", "switch"),
     [("metadata", {}), ("full", {"INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "NO_CONTENT"})],
 )
-def test_content_stays_here_where_it_is_not_wanted(tmp_path, receiver, export, capture, environ):
+def test_content_stays_here_where_it_is_not_wanted(tmp_path, receiver, export, capture, switch):
     """Neither the setting nor the conventions' own switch lets content out; the rest is sent."""
     journal = journal_in(tmp_path)
     said = {"gateway.error.body": "You said: hello"}
     exchange(journal, 0, input_messages=messages(5), input_tokens=3, attributes=said)
     journal.close()
-    export(Capture(otlp=capture), **environ)
+    export(Capture(otlp=capture), **switch)
     until(lambda: receiver.names)
     assert attributes_of(receiver.batches[0][0]) == {"gen_ai.usage.input_tokens": 3}
 
