@@ -20,12 +20,12 @@ from gateway.tracing.ingest.otlp.protocol import (
     TRACES,
     Encoding,
     Signal,
-    TooManyError,
     UnreadableError,
     encoding_of,
     error_response,
     success_response,
 )
+from gateway.tracing.ingest.otlp.values import TooManyError
 from gateway.tracing.journal import IngestCounts, Journal
 
 PATHS = (TRACES.path, LOGS.path, METRICS.path)

@@ -24,9 +24,9 @@ from gateway.tracing.ingest.otlp.protocol import (
     Malformed,
     Signal,
     Source,
-    TooManyError,
     items_in,
 )
+from gateway.tracing.ingest.otlp.values import TooManyError, limited
 from gateway.tracing.journal import LINE_BYTES
 from gateway.tracing.secrets import scrub_json
 from gateway.tracing.tracer import INSTANCE, SCOPE
@@ -71,6 +71,11 @@ class Parsed(NamedTuple):
 
 def lines_in(ingest: Ingest, signal: Signal, encoding: Encoding) -> Parsed:
     """Return a request's items as journal lines. May run in a thread. Raises UnreadableError, TooManyError."""
+    with limited():
+        return _lines_in(ingest, signal, encoding)
+
+
+def _lines_in(ingest: Ingest, signal: Signal, encoding: Encoding) -> Parsed:
     parsed = Parsed([], Counter(), Counter())
     last: Source | None = None
     shared: Line = {}

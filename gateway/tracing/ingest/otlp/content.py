@@ -6,6 +6,7 @@ recorded, except secrets.
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ _NAMES = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def is_content(name: str) -> bool:
     """Return whether an attribute of this name holds content: prompts, completions, tool arguments or documents."""
     return _NAMES.fullmatch(name) is not None

@@ -9,23 +9,59 @@ An empty value is null.
 
 import base64
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+
+from gateway.errors import GatewayError
 
 _PREFIX = "otlp."
 _BYTES, _DOUBLE, _ENTRIES = "otlp.bytes", "otlp.double", "otlp.entries"
 
 
-def decode_attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+VALUES_MAX = 300_000
+"""The work that one request may cause, in values: about a second. 8,192 spans with 30 attributes each are within it."""
+
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+
+
+class TooManyError(GatewayError):
+    """The request has more items, attributes or fields than are accepted at once."""
+
+
+@contextmanager
+def limited(most: int = VALUES_MAX) -> Iterator[None]:
+    """Limit the number of values that are decoded in the block. Raises TooManyError from there."""
+    token = _left.set([most])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def spend(values: int) -> None:
+    """Count work, in the time of so many values. Raises TooManyError if the limit is exceeded."""
+    left = _left.get()
+    if left is not None:
+        left[0] -= values
+        if left[0] < 0:
+            raise TooManyError("there are too many items, attributes or fields; send fewer at once")
+
+
+def decode_attributes(pairs: Sequence[KeyValue]) -> dict[str, Any]:
     """Return attributes as a JSON object. OTLP forbids repeated keys; of several the last one counts."""
+    spend(1 + len(pairs))
     return {pair.key: decode_value(pair.value) for pair in pairs}
 
 
 def decode_value(value: AnyValue) -> Any:
     """Return a value as JSON."""
     kind = value.WhichOneof("value")
+    if kind == "string_value":  # by far the most
+        return value.string_value
     match kind:
         case None:
             return None
@@ -35,8 +71,10 @@ def decode_value(value: AnyValue) -> Any:
         case "bytes_value":
             return {_BYTES: base64.b64encode(value.bytes_value).decode()}
         case "array_value":
+            spend(len(value.array_value.values))
             return [decode_value(each) for each in value.array_value.values]
         case "kvlist_value":
+            spend(len(value.kvlist_value.values))
             pairs = [(pair.key, decode_value(pair.value)) for pair in value.kvlist_value.values]
             entries = dict(pairs)
             plain = len(entries) == len(pairs) and not any(key.startswith(_PREFIX) for key in entries)

@@ -1,6 +1,7 @@
 """A request of OTLP as lines of a journal: valid items once, and the reasons of the others."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from gateway.tracing.capture import CapturePolicy
 from gateway.tracing.ingest.otlp.batch import Ingest, lines_in
 from gateway.tracing.ingest.otlp.metric_lines import metric_in
-from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS, TRACES, TooManyError
+from gateway.tracing.ingest.otlp.protocol import LOGS, METRICS, TRACES
+from gateway.tracing.ingest.otlp.values import TooManyError, encode_attributes
 from gateway.tracing.tracer import INSTANCE, SCOPE
 from tests.support.otlp_spans import otlp_attributes, span, wrapped
 
@@ -120,3 +123,60 @@ def test_lines_begin_with_their_kind():
 def test_secrets_are_not_in_the_repr():
     """Nor is the body."""
     assert "secret" not in repr(Ingest(1, b"secret", CapturePolicy(), ("secret",), "me"))
+
+
+def field(number: int, value: bytes) -> bytes:
+    """Return a length-delimited field of protobuf."""
+    size, length = len(value), b""
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + value
+
+
+def many(count: int = 1, **fields: Any) -> bytes:
+    """Return a request with spans that are alike."""
+    return wrapped([span(n, **fields) for n in range(1, count + 1)]).SerializeToString()
+
+
+def json_spans(*spans: Any) -> bytes:
+    """Return a request in JSON."""
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).encode()
+
+
+IDS = {"traceId": "61" * 16, "spanId": "62" * 8}
+EMPTY = b"\x12\0" * 400_000
+TEXT, NUMBER = {"key": "a", "value": {"stringValue": "v"}}, {"key": "a", "value": {"doubleValue": 1}}
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "empty resources": lambda: b"\n\0" * 400_000,
+    "empty scopes": lambda: field(1, EMPTY),
+    "empty items": lambda: field(1, field(2, EMPTY)),
+    "unknown fields": lambda: b"\x10\0" * 400_000,
+    "attributes": lambda: many(20, attributes=otlp_attributes({"k": "v"}) * 20_000),
+    "events": lambda: many(20, events=[Span.Event(name="e")] * 20_000),
+    "links": lambda: many(20, links=[Span.Link(trace_state="e")] * 20_000),
+    "an array": lambda: many(attributes=encode_attributes({"a": [1] * 400_000})),
+    "JSON resources": lambda: b'{"resourceSpans":[' + b"{}," * 400_000 + b"{}]}",
+    "JSON attributes": lambda: json_spans({**IDS, "attributes": [TEXT] * 200_000}),
+    "JSON numbers": lambda: json_spans({**IDS, "attributes": [NUMBER] * 100_000}),
+    "JSON events": lambda: json_spans({**IDS, "events": [{"name": "e"}] * 100_000}),
+    "JSON spans": lambda: json_spans(*[IDS] * 100_000),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_request_of_too_many_parts(name):
+    """A body of up to 16 MB that would take many seconds to read is refused after a bounded number of its parts."""
+    encoding = "json" if name.startswith("JSON") else "protobuf"
+    with pytest.raises(TooManyError, match="send fewer"):
+        lines_in(Ingest(1, BOMBS[name](), CapturePolicy(), (), "me"), TRACES, encoding)
+
+
+def test_a_large_batch_of_a_collector_is_within_the_limit():
+    """8,192 spans with 20 attributes each are stored, and braces in texts are no objects of JSON."""
+    attributes = otlp_attributes({f"key.{n}": "value" for n in range(20)})
+    body = wrapped([span(n, attributes=attributes) for n in range(1, 8193)])
+    parsed = lines_in(Ingest(1, body.SerializeToString(), CapturePolicy(), (), "me"), TRACES, "protobuf")
+    assert len(parsed.lines) == 8192
+    text = '{"a": "\\"{' * 100_000
+    body = json_spans({**IDS, "attributes": [{"key": "a", "value": {"stringValue": text}}]})
+    assert len(lines_in(Ingest(1, body, CapturePolicy(), (), "me"), TRACES, "json").lines) == 1

@@ -20,13 +20,13 @@ from gateway.tracing.ingest.otlp.lines import encode, source_fields, span_line
 from gateway.tracing.ingest.otlp.protocol import (
     TRACES,
     Malformed,
-    TooManyError,
     UnreadableError,
     encoding_of,
     error_response,
     items_in,
     success_response,
 )
+from gateway.tracing.ingest.otlp.values import TooManyError
 from tests.support.otlp_receiver import attributes_of
 from tests.support.otlp_spans import as_json, otlp_attributes, requests, span, wrapped
 
@@ -172,7 +172,7 @@ TOO_MANY = {
 @pytest.mark.parametrize(("body", "encoding"), TOO_MANY.values(), ids=TOO_MANY)
 def test_too_many_parts_are_refused(body, encoding):
     """However small they are; the error asks for fewer."""
-    with pytest.raises(TooManyError, match=r"more than (50000 spans, scopes and resources|1000000 objects)"):
+    with pytest.raises(TooManyError, match=r"more than (50000 spans, scopes and resources|250000 objects)"):
         lines_of(body, encoding)
 
 

@@ -3,10 +3,18 @@
 import json
 import math
 
+import pytest
 from hypothesis import given
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue, KeyValueList
 
-from gateway.tracing.ingest.otlp.values import decode_attributes, decode_value, encode_attributes, encode_value
+from gateway.tracing.ingest.otlp.values import (
+    TooManyError,
+    decode_attributes,
+    decode_value,
+    encode_attributes,
+    encode_value,
+    limited,
+)
 from tests.support.otlp_spans import pairs, values
 
 
@@ -37,3 +45,15 @@ def test_attributes_are_an_object():
         KeyValue(key="a", value=AnyValue(bool_value=True)),
         KeyValue(key="b", value=encode_value([1.5, None])),
     ]
+
+
+def test_the_number_of_values_is_limited():
+    """Within a limit, attributes and the items of arrays and maps are counted; without one nothing is."""
+    nested = encode_value([1, [2, 3], {"a": 4}])
+    with limited(6):
+        assert decode_value(nested) == [1, [2, 3], {"a": 4}]
+    with limited(5), pytest.raises(TooManyError):
+        decode_value(nested)
+    with limited(1), pytest.raises(TooManyError):
+        decode_attributes([KeyValue(key="a")])
+    assert decode_attributes([KeyValue(key="a")]) == {"a": None}
