@@ -153,6 +153,7 @@ class Attempt:
             dialect = _ERRORS
         in_headers = dialect.read_usage_headers if read and dialect is not None else None
         self._recorded = read
+        asked = self._exchange.request  # which streams by default in some dialects
         self._reader = ResponseReader(
             dialect,
             usage=in_headers(headers) if in_headers is not None else None,
@@ -160,7 +161,7 @@ class Attempt:
             coding=coding,
             started=self.started,
             collects_events=translated,
-            streams=self._route.stream and status < 400,
+            streams=status < 400 and (self._route.stream or (asked is not None and asked.stream)),
         )
         return self._reader
 
