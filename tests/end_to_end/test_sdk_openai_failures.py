@@ -207,11 +207,11 @@ async def test_a_broken_stream(
 
 
 @pytest.mark.parametrize(
-    ("fixture", "last", "outcome", "finish_reasons", "source"),
+    ("fixture", "last", "outcome", "finish_reasons", "source", "tries"),
     [
-        ("responses_failed.sse", "response.failed", "server", ["error"], "estimated"),
-        ("responses_error.sse", "error", "server", ["error"], "estimated"),
-        ("responses_incomplete.sse", "response.incomplete", "ok", ["length"], "reported"),
+        ("responses_failed.sse", "response.failed", "server", ["error"], "estimated", 1),
+        ("responses_error.sse", "error", "rate_limit", ["error"], "estimated", 4),  # before any content
+        ("responses_incomplete.sse", "response.incomplete", "ok", ["length"], "reported", 1),
     ],
 )
 async def test_a_response_that_does_not_complete(
@@ -224,13 +224,14 @@ async def test_a_response_that_does_not_complete(
     outcome: str,
     finish_reasons: list[str],
     source: str,
+    tries: int,
 ):
     """A streamed response tells its failure in an event of its own, which arrives, and which the row is true to."""
     upstream.answers(stream(events(read(fixture))))
     answer = await client.responses.create(model="gpt-5.4", input="Hello", stream=True)
     assert [event.type async for event in answer][-1] == last
-    root, (attempt,) = recorded(gateway)
-    assert facts(root, "outcome", "http_status", "attempts") == (outcome, 200, 1)
+    root, (*_, attempt) = recorded(gateway)
+    assert facts(root, "outcome", "http_status", "attempts") == (outcome, 200, tries)
     assert facts(attempt, "outcome", "finish_reasons", "usage_source") == (outcome, finish_reasons, source)
 
 

@@ -46,21 +46,26 @@ async def test_a_provider_out_of_reach_is_told_at_every_front_door(tmp_path: Pat
 
 
 BEGUN = {
-    "openai": ("text/event-stream", b'data: {"id":"1"}\n\n'),
-    "anthropic": ("text/event-stream", b'event: ping\ndata: {"type":"ping"}\n\n'),
-    "gemini": ("text/event-stream", b'data: {"responseId":"1"}\r\n\r\n'),
-    "ollama": ("application/x-ndjson", b'{"model":"m"}\n'),
+    "openai": ("text/event-stream", b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'),
+    "anthropic": (
+        "text/event-stream",
+        b"event: content_block_delta\n"
+        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}\n\n',
+    ),
+    "gemini": ("text/event-stream", b'data: {"candidates":[{"content":{"parts":[{"text":"a"}]}}]}\r\n\r\n'),
+    "ollama": ("application/x-ndjson", b'{"model":"m","message":{"content":"a"}}\n'),
 }
 
 
 async def test_an_array_of_googles_is_not_added_to(upstream: Upstream, tmp_path: Path):
     """A stream that comes as one JSON value has no place for an event: it just ends."""
-    upstream.answers(stream([b'[{"responseId":"1"}\n'], content_type="application/json", end=CLOSE))
+    begun = b'[{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}\n'
+    upstream.answers(stream([begun], content_type="application/json", end=CLOSE))
     toml = f'[providers.gemini]\nbase_url = "{upstream.url}"\n'
     async with InProcess(tmp_path / "data", toml) as gateway:
         path = "/v1beta/models/g:streamGenerateContent"
         answer = await exchange(gateway.url, request("POST", path, [], b'{"contents":[]}'))
-        assert (answer.body, answer.whole) == (b'[{"responseId":"1"}\n', False)
+        assert (answer.body, answer.whole) == (begun, False)
 
 
 @pytest.mark.parametrize("family", BEGUN)
