@@ -93,7 +93,7 @@ async def relay(
             concluded, route, exchange, reader, response, reply, between_events=between_events, by_connection=ends_with
         )
         if event or broken:
-            outcome = Outcome(concluded.kind, upstream.status, _CUT_OFF)
+            outcome = Outcome(concluded.kind, upstream.status, concluded.message or _CUT_OFF)
             return Answer(outcome=outcome, response=response, last=data + event, broken=broken)
     rest = None if last else body
     outcome = Outcome(concluded.kind, upstream.status, None, concluded.error_type)
