@@ -153,7 +153,6 @@ class Attempt:
             dialect = _ERRORS
         in_headers = dialect.read_usage_headers if read and dialect is not None else None
         self._recorded = read
-        asked = self._exchange.request  # which streams by default in some dialects
         self._reader = ResponseReader(
             dialect,
             usage=in_headers(headers) if in_headers is not None else None,
@@ -161,7 +160,7 @@ class Attempt:
             coding=coding,
             started=self.started,
             collects_events=translated,
-            streams=status < 400 and (self._route.stream or (asked is not None and asked.stream)),
+            streams=self._route.stream and status < 400,
         )
         return self._reader
 

@@ -64,13 +64,20 @@ def _form(lead: bytes) -> Literal["sse", "json", "frames", "other"] | None:
     return "other"
 
 
-def _begins_stream(lead: bytes) -> bool | None:
-    """Whether JSON is a stream, of an array or of lines: an object over several lines is none. None: not yet known."""
+def _begins_stream(lead: bytes, *, asked_for: bool) -> bool | None:
+    """Whether JSON is a stream, of an array or of lines: an object over several lines is none. None: not yet known.
+
+    `asked_for`: a stream is expected; else there must be two lines, as some APIs stream unless they are asked not to.
+    """
     text = lead.lstrip()
     if text[:1] == b"[":
-        return True
-    line, end, _ = text.partition(b"\n")
-    return line.rstrip()[-1:] == b"}" if end else None
+        return asked_for
+    line, end, rest = text.partition(b"\n")
+    if not end:
+        return None
+    if line.rstrip()[-1:] != b"}":
+        return False
+    return True if asked_for or rest.lstrip()[:1] == b"{" else None
 
 
 class ResponseReader:
@@ -220,7 +227,8 @@ class ResponseReader:
     def _find_form(self, dialect: Dialect, lead: bytes) -> bytes:
         """Look at the first bytes for the form of the response; return those to read, none if more must come."""
         form = _form(lead)
-        begins = self._json_streams and _begins_stream(lead)
+        may_stream = self._json_streams or dialect.json_streams
+        begins = may_stream and _begins_stream(lead, asked_for=self._json_streams)
         if form == "json" and begins is None and not self._is_lines and len(lead) < _LEAD_MAX:
             self._lead = lead
             return b""
@@ -232,7 +240,7 @@ class ResponseReader:
         elif form == "frames":
             self.streamed = self._is_eventstream = True
         elif form == "json":
-            self.streamed = begins is not False
+            self.streamed = begins is True or (begins is None and self._json_streams)
         self._formed = True
         self._lead = b"" if self.streamed else None
         if self.streamed:

@@ -110,6 +110,9 @@ FORMS: list[tuple[str, str, bytes, bool, bool]] = [
     ("ollama", "application/x-ndjson", b'{"model": "m", "done": false}\n', False, True),
     ("ollama", "application/json", b'{\n "model": "m",\n "done": true\n}', True, False),
     ("ollama", "application/json", b'{"model": "m", "done": true}', False, False),
+    ("ollama", "application/json", b'{"model": "m", "done": true}\n', False, False),
+    ("ollama", "application/json", b'{"model": "m", "done": false}\n{"model": "m", "done": true}\n', False, True),
+    ("gemini", "application/json", b'{\n "candidates": []\n}', False, False),
     ("bedrock-converse", "application/octet-stream", FRAME, True, True),
     ("bedrock-converse", "application/json", b'{"output": {}}', True, False),
 ]
