@@ -49,7 +49,6 @@ BEGUN = {
     "openai": ("text/event-stream", b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'),
     "anthropic": (
         "text/event-stream",
-        b"event: content_block_delta\n"
         b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}\n\n',
     ),
     "gemini": ("text/event-stream", b'data: {"candidates":[{"content":{"parts":[{"text":"a"}]}}]}\r\n\r\n'),
