@@ -115,6 +115,7 @@ async def test_a_search(store: InProcess):
     assert await found(start=START_US + 3_000_000) == []
 
 
+@pytest.mark.integration
 async def test_a_search_without_times_is_of_the_last_days(store: InProcess):
     """A search without times finds none of the store's traces, which are years old."""
     assert await get(store, "traces", service="gateway") == (200, EMPTY | {"data": []})
@@ -191,13 +192,19 @@ REFUSED_V3 = {
     "summaries without times": ("v3/trace-summaries", 400, "query.startTimeMin"),
     "an id that is none": ("v3/traces/zz", 400, "hex digits"),
     "an id that is not there": ("v3/traces/abc", 404, "no traces found"),
-    "a search that finds nothing": (f"v3/traces?{urlencode(WINDOW_V3)}&query.serviceName=x", 404, "no traces found"),
     "operations without a service": ("v3/operations", 400, "'service'"),
     "a path that is not there": ("v3/nope", 404, "/-/jaeger/api/v3/nope"),
 }
+NOTHING = (f"v3/traces?{urlencode(WINDOW_V3)}&query.serviceName=x", 404, "no traces found")
 
 
-@pytest.mark.parametrize(("path", "code", "message"), REFUSED_V3.values(), ids=REFUSED_V3.keys())
+@pytest.mark.parametrize(
+    ("path", "code", "message"),
+    [
+        *(pytest.param(*case, id=name) for name, case in REFUSED_V3.items()),
+        pytest.param(*NOTHING, id="a search that finds nothing", marks=pytest.mark.integration),
+    ],
+)
 async def test_errors_of_the_third_api_have_its_form(store: InProcess, path, code, message):
     """The third API's errors have a form of their own."""
     status, said = await get(store, path)
@@ -236,6 +243,7 @@ async def test_a_store_that_cannot_be_read_is_500(damaged: Path, gateway: InProc
     assert "w0-1.duckdb" in said["errors"][0]["msg"]
 
 
+@pytest.mark.integration
 async def test_an_empty_store_is_no_error(gateway: InProcess):
     """An empty store gives empty lists, which a UI shows as such."""
     async with recording(gateway.data):

@@ -67,7 +67,15 @@ async def test_sql_gives_columns_and_rows(gateway: InProcess):
 
 
 @pytest.mark.usefixtures("recorder")
-@pytest.mark.parametrize(("limit", "rows", "truncated"), [(2, 2, True), (3, 3, False), (0, 1, True), (10**6, 3, False)])
+@pytest.mark.parametrize(
+    ("limit", "rows", "truncated"),
+    [
+        (2, 2, True),
+        pytest.param(3, 3, False, marks=pytest.mark.integration),
+        pytest.param(0, 1, True, marks=pytest.mark.integration),
+        pytest.param(10**6, 3, False, marks=pytest.mark.integration),
+    ],
+)
 async def test_sql_is_bounded_by_its_limit(gateway: InProcess, limit, rows, truncated):
     """The response has at most `limit` rows, at least one, and is marked if there were more."""
     status, said = await sql(gateway, "SELECT * FROM range(3)", limit=limit)
@@ -94,6 +102,8 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "another field": (b'{"sql": "SELECT 1", "lmit": 3}', "`lmit`"),
     "another type": (b'{"sql": 1}', "$.sql"),
     "a syntax error": (b'{"sql": "SELEC 1"}', "SELEC"),
+}
+WRONG_SQL: dict[str, tuple[bytes, str]] = {
     "an unknown column": (b'{"sql": "SELECT nope FROM exchanges"}', "nope"),
     "no SELECT": (b'{"sql": "DROP VIEW exchanges"}', "DROP"),
     "another file": (b'{"sql": "FROM read_text(\'/etc/passwd\')"}', "no other file"),
@@ -102,7 +112,13 @@ WRONG: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.usefixtures("recorder")
-@pytest.mark.parametrize(("body", "said"), WRONG.values(), ids=WRONG.keys())
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        *(pytest.param(*case, id=name) for name, case in WRONG.items()),
+        *(pytest.param(*case, id=name, marks=pytest.mark.integration) for name, case in WRONG_SQL.items()),
+    ],
+)
 async def test_a_wrong_query_is_400_in_json(gateway: InProcess, body, said):
     """A request that is wrong is answered 400 with a message, whether the body or the query is at fault."""
     status, answer = await page(gateway, "POST", "/-/sql", JSON, body=body)
