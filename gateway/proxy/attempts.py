@@ -205,6 +205,7 @@ class Attempts:
         if error_body is None:
             return opened
         reader.feed(error_body)
+        reader.finish()
         text = plain(error_body, coding)
         attempt.span.set_attributes(span_attributes.of_error_body(text, exchange.secrets, exchange.capture_policy))
         if plan.route.provider.recovers and (response := recovered(text)) is not None:

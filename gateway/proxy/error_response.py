@@ -155,6 +155,9 @@ def _wrapped(failure: Failed, upstream: Response, plan: Plan, wrap: ErrorWrapper
     reported = reader.read_response(text).error_message if reader is not None else None
     if failure.reported is not None:
         reported = failure.reported.message
+        if failure.kind in {Kind.PARSING, Kind.CLOSED}:  # the body is no error of the provider's
+            error = ExchangeError(failure.kind, exchange.scrub(reported))
+            return plan.route.endpoint.error_body(error, exchange.trace_id)
     message = f"The provider {plan.route.provider.name!r} answered {upstream.status}"
     message += f": {reported}" if reported else "."
     return wrap(failure.kind, exchange.scrub(message), exchange.scrub(text.decode("utf-8", "replace")))

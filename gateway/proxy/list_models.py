@@ -143,6 +143,7 @@ class Lister:
             if response is not None:
                 response.abort()
         reader.feed(body or b"")  # for the error's message
+        reader.finish()
         outcome = attempt.conclude()
         return model_list.read_models(body) if outcome.kind == OK and body is not None else None
 

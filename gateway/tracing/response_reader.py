@@ -289,6 +289,8 @@ class ResponseReader:
         try:
             if self._reader is not None:
                 return self._reader.response()
+            if self._dialect is not None and not self._formed and self._lead:
+                return self._dialect.read_response(self._lead)
             if self._dialect is not None and self._whole:
                 if self._last is None or self._last[0] != self._size:
                     self._last = (self._size, self._dialect.read_response(b"".join(self._whole)))

@@ -135,6 +135,19 @@ def test_a_stream_is_known_by_its_bytes(
     assert (reader.response() is None) is False
 
 
+@pytest.mark.parametrize("name", ["openai-chat", "anthropic-messages", "gemini", "ollama"])
+@pytest.mark.parametrize("finished", [False, True])
+def test_an_error_body_on_one_line_is_read(name: str, finished: bool):
+    """JSON that may be the first line of a stream is read as a whole body as well."""
+    reader = reader_of("application/json", dialect=DIALECTS[name])
+    reader.feed(b'{"error": {"message": "no"}}')
+    if finished:
+        reader.finish()
+    response = reader.response()
+    assert response is not None
+    assert response.error_message == "no"
+
+
 @pytest.mark.parametrize(
     ("content_type", "data", "reason"),
     [
