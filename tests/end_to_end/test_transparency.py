@@ -109,7 +109,7 @@ REQUESTS = {
     "hop by hop": post(headers=[("Connection", "keep-alive, X-Hop"), ("X-Kept", "1"), ("TE", "trailers")]),
     "an upgrade to h2c": post(headers=[("Connection", "Upgrade"), ("Upgrade", "h2c")]),
     "query": request("GET", "/v1/models?a=%20&b=c+d&b=&&key=sk-%2F&x[y]=1&%ff=%00?z=/"),
-    "escapes": request("GET", "/v1/files/a%2Fb%20c/%e9;p=1/./content"),
+    "escapes": request("GET", "/v1/files/a%2Fb%20c/../%e9;p=1/./content"),
     "slashes": request("GET", "/v1/files//a//"),
     "unknown": request(
         "POST", "/v1/not/yet/known?x=1", [*JSON, ("Authorization", "Bearer sk-proj-0123456789")], b"[1,2"
