@@ -273,8 +273,8 @@ class Attempt:
         """Account for the tokens of this attempt, as far as they are known."""
         if (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (None, None, None):
             return {}
-        self.usage_source = usage.source
         spent = span_attributes.of_usage(usage)
         if self._route.operation != COUNT_TOKENS:  # which uses none
+            self.usage_source = usage.source
             self._exchange.account(spent)
         return spent

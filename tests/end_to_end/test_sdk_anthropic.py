@@ -181,6 +181,9 @@ async def test_the_provider_cannot_tell(upstream: Upstream, gateway: InProcess, 
     )  # fmt: skip
     if call.endswith("messages"):
         assert facts(attempt, *TOKENS) == ("reported", 114, 7, 100, 5)
+    elif call in {"count", "beta count"}:  # read, but nothing is used
+        assert facts(root, "dialect", "usage_source", "total_tokens") == ("anthropic-messages", None, None)
+        assert facts(attempt, "operation", "output_messages") == ("count_tokens", None)
     else:
         assert facts(root, "dialect", "usage_source", "total_tokens") == (None, None, None)
         assert facts(attempt, "operation", "input_messages", "output_messages") == (None, None, None)
