@@ -6,6 +6,7 @@ Other files below it belong to the store (`gateway.store.recorder`) and to the r
 
 import fcntl
 import os
+import re
 import tempfile
 import time
 from contextlib import suppress
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from gateway.errors import ConfigError
 
+# A question mark begins parameters for DuckDB, and surrogates are bytes that are no UTF-8 (PEP 383).
+_UNOPENABLE = re.compile(r"[?\\\ud800-\udfff]")
 LOCK = "lock"
 SOCKET = "recorder.sock"
 
@@ -27,6 +30,13 @@ _SOCKET_PATH_MAX = 100
 
 def open_lock(data: Path, name: str) -> int:
     """Create the data directory and a lock file in it; return its descriptor, not locked yet. Raises ConfigError."""
+    path = str(data.absolute())
+    if _UNOPENABLE.search(path):
+        shown = path.encode("utf-8", "replace").decode()
+        raise ConfigError(
+            f"the data folder {shown} cannot be used: DuckDB opens no file whose path has a ?, a backslash, or bytes "
+            "that are no UTF-8; choose another with --data"
+        )
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         return os.open(data / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

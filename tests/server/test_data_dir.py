@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.server.data_dir import lock_data_dir, socket_path
+from gateway.server.data_dir import lock_data_dir, open_lock, socket_path
 
 
 def test_one_gateway_locks_a_data_directory(tmp_path: Path):
@@ -86,3 +86,17 @@ def test_a_long_path_moves_the_socket(tmp_path: Path, monkeypatch: pytest.Monkey
     private.chmod(0o755)
     with pytest.raises(PermissionError, match="--data"):
         socket_path(Path("/" + "x" * 200))
+
+
+@pytest.mark.parametrize("name", ["a?b", "a\\b", "a\udcffb"])
+def test_a_path_that_duckdb_cannot_open_is_refused(tmp_path, name):
+    """A folder in which nothing could be sealed is refused at the start, and not created."""
+    with pytest.raises(ConfigError, match=r"DuckDB opens no file .*; choose another with --data"):
+        open_lock(tmp_path / name, "lock")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a b", "a*b", "[a]", "{a}", "a'b", 'a"b', "a;b", "a$b", "a%b", "a\nb", "\u00e4"])
+def test_other_paths_are_created(tmp_path, name):
+    """Any other character may be in the path of the data folder."""
+    os.close(open_lock(tmp_path / name, "lock"))
