@@ -127,7 +127,7 @@ _FIXED = {_FIXED64: 8, _FIXED32: 4}
 # About a second's work, however small they are. A Collector's default batch has 8,192 items, and each SDK's far fewer.
 _PARTS_MAX = 50_000
 # Objects of JSON, whose parser is slow: an attribute has two of them.
-_OBJECTS_MAX = 250_000
+_OBJECTS_MAX = 600_000
 _JSON_ITEM_VALUES, _OBJECT_VALUES = 8, 6
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 

@@ -22,8 +22,8 @@ _PREFIX = "otlp."
 _BYTES, _DOUBLE, _ENTRIES = "otlp.bytes", "otlp.double", "otlp.entries"
 
 
-VALUES_MAX = 300_000
-"""The work that one request may cause, in values: about a second. 8,192 spans with 30 attributes each are within it."""
+VALUES_MAX = 500_000
+"""The work that one request may cause, in values: about a second. 8,192 spans with 60 attributes each are within it."""
 
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 

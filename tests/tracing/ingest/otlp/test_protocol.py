@@ -172,7 +172,7 @@ TOO_MANY = {
 @pytest.mark.parametrize(("body", "encoding"), TOO_MANY.values(), ids=TOO_MANY)
 def test_too_many_parts_are_refused(body, encoding):
     """However small they are; the error asks for fewer."""
-    with pytest.raises(TooManyError, match=r"more than (50000 spans, scopes and resources|250000 objects)"):
+    with pytest.raises(TooManyError, match=r"more than (50000 spans, scopes and resources|600000 objects)"):
         lines_of(body, encoding)
 
 
