@@ -205,11 +205,7 @@ def proofs(provider: str, body: Any) -> list[Any]:
 def proven(agent: str, provider: str) -> list[Any]:
     """Return what a provider must see again."""
     match provider:
-        case (
-            "chat"
-        ):  # thoughts are refused by some such providers: only a client of the dialect itself brings them back
-            return ["They ask."] if agent == "chatting" else []
-        case "ollama":
+        case "chat" | "ollama":
             return ["They ask."]
         case "gemini":
             # Anthropic's calls and those of Responses have no place for a signature; Google has one for such calls.

@@ -34,7 +34,7 @@ def test_a_deployment_may_have_slashes(path: str, expected: tuple[str, str] | No
         ("completions", "openai-completions"),
         ("embeddings", "openai-embeddings"),
         ("responses", "openai-responses"),
-        ("images/generations", None),
+        ("images/generations", "openai-images"),
         ("extensions/chat/x", None),
     ],
 )
