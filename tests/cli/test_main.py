@@ -23,7 +23,7 @@ from tests.support.raw_http import exchange, request
 from tests.support.upstream import Upstream
 
 GATEWAY = (sys.executable, "-m", "gateway")
-COMMANDS = ("serve", "check", "doctor", "config", "sql", "tail", "demo", "import")
+COMMANDS = ("serve", "check", "doctor", "config", "sql", "tail", "demo", "import", "export", "recorder")
 PATIENCE = 45.0
 MODELS = request("GET", "/v1/models")
 
