@@ -175,7 +175,7 @@ CHOICES = st.sampled_from(
         ToolChoice(mode="auto"),
         ToolChoice(mode="none"),
         ToolChoice(mode="required"),
-        ToolChoice(mode="required", extra=own({"allowedFunctionNames": ["a", "b"]})),
+        ToolChoice(mode="required", allowed=["a", "b"], extra=own({"allowedFunctionNames": ["a", "b"]})),
         ToolChoice(mode="tool", name="a"),
         ToolChoice(mode="auto", extra=own({"mode": "VALIDATED"})),
         ToolChoice(mode="auto", extra=own({"streamFunctionCallArguments": True})),

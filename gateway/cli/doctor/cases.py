@@ -366,7 +366,7 @@ class Cases:
             """Return log records, whose content `[capture]` decides about, or metrics, which have none."""
             headers = self._bearer(id_)
             words = f"{content('a log record', id_)} {text}" if signal == "logs" else text
-            attributes = {"authorization": headers[0][1], "note": headers[0][1].removeprefix("Bearer ") + text}
+            attributes = {"authorization": headers[0][1], "note": f"{headers[0][1].removeprefix('Bearer ')} {text}"}
             pairs = [{"key": k, "value": {"stringValue": v}} for k, v in attributes.items()]
             if signal == "logs":
                 pairs.append({"key": "prompt", "value": {"stringValue": words}})
