@@ -10,7 +10,7 @@ from gateway.providers.entry import KeySent
 from gateway.providers.route import Route
 from gateway.providers.table import KEY_HEADERS
 from gateway.proxy.routing import urls
-from gateway.tracing.secrets import SECRET_HEADERS, is_secret_header
+from gateway.tracing.secrets import SECRET_HEADERS, SECRET_PARAMETERS, is_secret_header
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -193,7 +193,12 @@ def target(headers: Headers, route: Route) -> bytes:
         _, ours = payer(headers, route)
         if not keys or (not ours and route.provider.takes_client_keys and route.addressed):
             keys = frozenset()
-        others = {name for name, value in urls.parameters(query) if of_another(value, route.provider)}
+        withheld = not route.addressed and not route.provider.takes_any_key
+        others = {
+            name
+            for name, value in urls.parameters(query)
+            if of_another(value, route.provider) or (withheld and name.lower().endswith(SECRET_PARAMETERS))
+        }
         if keys or others:
             sent = path + urls.without_keys(mark + query, keys | others)
     return sent.encode("utf-8", "surrogateescape")

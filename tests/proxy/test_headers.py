@@ -530,3 +530,11 @@ def test_a_word_in_place_of_a_key_is_no_reason_to_refuse(key, toml, refused):
     refusal, headers = outcome("/v1/messages", "openai/m", ("x-api-key", key), toml)
     assert bool(refusal) == refused
     assert key not in dict.fromkeys(value for value in headers.split("'"))
+
+
+@pytest.mark.parametrize("name", ["api-key", "access_token", "Key", "sig", "X-Secret"])
+def test_a_key_in_the_query_does_not_reach_another_maker(name):
+    """Whatever its parameter is called; the rest of the query stays, and on the maker's own path all of it."""
+    query = f"?a=1&{name}=client-0123456789"
+    assert sent(f"/v1/chat/completions{query}", "groq/c").target.endswith(b"/chat/completions?a=1")
+    assert sent(f"/groq/v1/chat/completions{query}").target.endswith(query.encode())
