@@ -24,7 +24,7 @@ from gateway.proxy.routing.routes import ParsedPath
 
 # OpenTelemetry, "OTLP Specification": the paths of OTLP/HTTP, below whatever base URL; the services of OTLP/gRPC.
 _TELEMETRY = re.compile(
-    r"(?:^/|/v1)/*(?:traces|logs|metrics|profiles)$|(?:^|/)v1development(?:/|$)|^/+opentelemetry\.proto\.",
+    r"(?:^/|/v1)/*(?:traces|logs|metrics|profiles)(?:[;\s%].*)?$|(?:^|/)v1development(?:/|$)|^/+opentelemetry\.proto\.",
     re.IGNORECASE,
 )
 

@@ -32,7 +32,8 @@ def bearer(key: str) -> tuple[bytes, bytes]:
     [
         "/v1/traces", "/v1/logs", "/v1/metrics", "/v1/profiles", "/v1/logs/", "//v1/logs", "/v1//logs",
         "/v1/logs//", "/v1/v1/logs", "/v1/%6Cogs", "/V1/Logs", "/logs", "/traces", "/metrics/",
-        "/v1/traces/v1/logs", "/v1development/profiles", "/v1/v1development/logs", "/v1development",
+        "/v1/traces/v1/logs", "/v1/logs;x", "/v1/logs%20", "/v1development/profiles", "/v1/v1development/logs",
+        "/v1development",
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
     ],
 )  # fmt: skip
