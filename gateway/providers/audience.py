@@ -31,9 +31,9 @@ _FORM = re.compile(b"|".join(map(re.escape, _MAKERS)))
 _OPENAIS = re.compile(rb"sk-[A-Za-z0-9_-]*T3BlbkFJ")
 # Most headers have no key, and are searched for none.
 _SUSPECT = re.compile(rb"\s*basic|sk-|" + _FORM.pattern, re.IGNORECASE)
-_SUSPECT_WITHIN = re.compile(rb"[\s\"',;:=](?:sk-|" + _FORM.pattern + rb")")
-# Between the words of a header's value.
-_WORDS = re.compile(rb"[\s\"',;:=]+")
+_SUSPECT_WITHIN = re.compile(rb"(?:[\s\"',;:=]|-api-key\.)(?:sk-|" + _FORM.pattern + rb")")
+# Between the words of a header's value; browsers send OpenAI's key as the subprotocol `openai-insecure-api-key.KEY`.
+_WORDS = re.compile(rb"[\s\"',;:=]+|-api-key\.")
 SHORTEST = 12
 """Characters from which on a text in the place of a key is one, and no word such as `not-needed`."""
 _NOBODY: frozenset[str] = frozenset()

@@ -1,6 +1,7 @@
 """Headers and target of an upstream request: the client's, without those that are not for others, and a key. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from urllib.parse import unquote
 
 from gateway.dialects.registry import ENDPOINTS, TABLES
 from gateway.errors import ExchangeError, Kind
@@ -197,7 +198,7 @@ def target(headers: Headers, route: Route) -> bytes:
         others = {
             name
             for name, value in urls.parameters(query)
-            if of_another(value, route.provider) or (withheld and name.lower().endswith(SECRET_PARAMETERS))
+            if of_another(value, route.provider) or (withheld and unquote(name).lower().endswith(SECRET_PARAMETERS))
         }
         if keys or others:
             sent = path + urls.without_keys(mark + query, keys | others)

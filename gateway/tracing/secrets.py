@@ -73,6 +73,8 @@ _KEY_FORM = re.compile(
     r"[\w./+=~-]{12,}",
     re.IGNORECASE | re.ASCII,
 )
+# Of browsers' WebSockets, which can set no other header.
+_SUBPROTOCOL_KEY = re.compile(r"-api-key\.([^\s,]+)")
 _API_KEY = re.compile(r'"api_key"\s*:\s*"([^"\\]+)"')
 
 _encoder = msgspec.json.Encoder()
@@ -99,6 +101,8 @@ def request_secrets(headers: Mapping[str, str], target: str) -> Iterator[str]:
             yield from _basic_credentials(value)
             if name.lower() == "cookie":
                 yield from (cookie.partition("=")[2] for cookie in value.split("; "))
+        elif name.lower() == "sec-websocket-protocol":
+            yield from _SUBPROTOCOL_KEY.findall(value)
         elif '"api_key"' in value:  # in an option that is JSON
             yield from _API_KEY.findall(value)
         elif _KEY_FORM.fullmatch(value) is not None:

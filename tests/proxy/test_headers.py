@@ -410,6 +410,7 @@ SHOWN = [
     lambda key: ("x-api-key", key),
     lambda key: ("x-goog-api-key", key),
     lambda key: ("X-Any", key),
+    lambda key: ("Sec-WebSocket-Protocol", f"realtime, openai-insecure-api-key.{key}"),
 ]
 WAYS = {  # by a path that is the provider's, and by a model
     "anthropic": [("/v1/messages", "m"), ("/anthropic/v1/messages", "m"), ("/v1/chat/completions", "anthropic/m")],
@@ -441,7 +442,7 @@ def test_a_key_of_a_known_form_goes_to_its_maker_only(form, provider):
             assert (key in headers) == (maker == provider)
             assert key not in refusal
             assert not refusal or (f"$.providers.{provider}.api_key" in refusal and provider not in {maker, "local"})
-            assert refusal or provider in {maker, "local"} or shown is SHOWN[3]
+            assert refusal or provider in {maker, "local"} or shown in SHOWN[3:]
         configured = (
             f"[providers.{provider}]\napi_key = 'ours'\n" if provider != "local" else f"{CUSTOM}api_key = 'ours'"
         )
@@ -532,7 +533,7 @@ def test_a_word_in_place_of_a_key_is_no_reason_to_refuse(key, toml, refused):
     assert key not in dict.fromkeys(value for value in headers.split("'"))
 
 
-@pytest.mark.parametrize("name", ["api-key", "access_token", "Key", "sig", "X-Secret"])
+@pytest.mark.parametrize("name", ["api-key", "access_token", "Key", "k%65y", "sig", "X-Secret"])
 def test_a_key_in_the_query_does_not_reach_another_maker(name):
     """Whatever its parameter is called; the rest of the query stays, and on the maker's own path all of it."""
     query = f"?a=1&{name}=client-0123456789"

@@ -74,6 +74,7 @@ def test_the_makers_own_parameters_are_among_the_secret_ones(name):
         ({"cookie": f"a=one-cookie; b={KEY}"}, "/", {f"a=one-cookie; b={KEY}", "one-cookie", f"b={KEY}", KEY}),
         ({}, "/x?access_token=a%2Bbcdef", {"a%2Bbcdef", "a+bcdef"}),
         ({"authorization": "Bearer short"}, "/", {"Bearer short"}),
+        ({"Sec-WebSocket-Protocol": f"realtime, openai-insecure-api-key.{KEY}"}, "/", {KEY}),
         (
             {"authorization": "Basic dXNlcjpwYXNzLXdvcmQ="},
             "/",
